@@ -1,0 +1,1 @@
+"""The embedded data sets, small enough to travel with the program."""
