@@ -1,0 +1,34 @@
+"""Randomness without state: every draw is a function of (seed, purpose, position).
+
+A run needs no generator state in its checkpoint: the shuffle of epoch 7 or the dropout mask of step 1,234 can be
+drawn again at any time, in any order, by any number of workers.
+
+The generator is Philox4x64-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
+a keyed permutation of a 256-bit counter. The key holds (seed, purpose); the three upper words of the counter hold the
+position (for example epoch, step, layer), the lowest word counts the draws within one position.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_WORD = (1 << 64) - 1
+
+
+def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
+    """A generator for one purpose at one position: `generator(seed, "shuffle", epoch)`.
+
+    At most three non-negative integers give the position. Equal arguments give equal draws; different ones give
+    independent streams of 2^64 blocks each.
+    """
+    from numpy.random import Generator, Philox
+
+    if len(position) > 3:
+        raise ValueError("a position has at most three coordinates")
+    counter = [0, *position, *[0] * (3 - len(position))]
+    key = [seed & _WORD, zlib.crc32(purpose.encode())]
+    return Generator(Philox(counter=counter, key=key))
