@@ -1,0 +1,64 @@
+"""Where arrays live and which functions compute on them: a value chosen once and passed on.
+
+Every elementwise formula of the engine is written once, generically, beside its noun: a *primitive*, a plain function
+whose first argument is the array module `xp`. A backend may hold a faster, fused version of a primitive under the same
+name and with the same remaining arguments; `backend.primitive(f)` hands out the best one there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray; the engine is written for both
+
+BLOCK = 16_384
+"""Elements a generic primitive works on at once: its temporaries then stay in a core's second-level cache, and what a
+training step allocates does not grow with the batch or the number of parameters."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array module, and the fused primitives that replace generic ones on it.
+
+    `block` is the number of elements that a generic primitive handles at once.
+    """
+
+    name: str
+    xp: ModuleType
+    kernels: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    block: int = BLOCK
+
+    def primitive(self, generic: Callable[..., Any]) -> Callable[..., Any]:
+        """The fused version of `generic(xp, ...)` if this backend has one, else `generic` bound to its `xp`."""
+        return self.kernels.get(generic.__name__) or partial(generic, self.xp)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype=dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.zeros(shape, dtype=dtype)
+
+    def asarray(self, host: np.ndarray, dtype: Any = None) -> Array:
+        """A host array as this backend's array; no copy where none is needed."""
+        return self.xp.asarray(host, dtype=dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """The array as a numpy array on the host."""
+        return array.get() if hasattr(array, "get") else array
+
+
+def numpy_backend() -> Backend:
+    """The generic engine on numpy: complete, readable, and the one whose gradients are proved."""
+    return Backend("numpy", np)
+
+
+def blocks(rows: int, columns: int = 1, block: int = BLOCK) -> Iterator[slice]:
+    """Slices that cover `rows` rows of `columns` elements, each of about `block` elements and at least one row."""
+    step = max(1, block // max(1, columns))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
