@@ -49,9 +49,7 @@ class Layer:
         """Tensors that are kept but not trained."""
         return []
 
-    def bind(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]
-    ) -> None:
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         """Take the views of this layer's tensors out of the network's."""
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
@@ -80,9 +78,7 @@ class Dense(Layer):
         bias = Spec(f"{self.index}.bias", (self.units,), is_weight=False)
         return [weight, bias] if self.has_bias else [weight]
 
-    def bind(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]
-    ) -> None:
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         self.W, self.dW = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]  # [m, n]
         if self.has_bias:
             self.b, self.db = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]  # [m]
@@ -152,9 +148,7 @@ class PRelu(Layer):
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.weight", (1,), is_weight=False)]
 
-    def bind(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]
-    ) -> None:
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         self.a, self.da = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
@@ -204,9 +198,7 @@ class Norm(Layer):
         names = ("running_mean", "running_var") if self.kind == "batch" else ()
         return [Spec(f"{self.index}.{name}", (self.units,), is_weight=False) for name in names]
 
-    def bind(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]
-    ) -> None:
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         self.gain, self.dgain = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]
         if self.centred:
             self.shift, self.dshift = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]
@@ -316,9 +308,7 @@ class Residual(Layer):
     def statistics(self) -> list[Spec]:
         return [spec for layer in self.inner for spec in layer.statistics()]
 
-    def bind(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]
-    ) -> None:
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         for layer in self.inner:
             layer.bind(values, gradients, kept)
 

@@ -295,8 +295,7 @@ class GaussianNll(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {
-    kind.name: kind
-    for kind in (CrossEntropy, Bce, Focal, Mse, Mae, Huber, LogCosh, Quantile, Poisson, GaussianNll)
+    kind.name: kind for kind in (CrossEntropy, Bce, Focal, Mse, Mae, Huber, LogCosh, Quantile, Poisson, GaussianNll)
 }
 
 

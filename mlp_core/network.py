@@ -150,9 +150,7 @@ class Network:
             output.b[...] = self.backend.asarray(np.asarray(self.architecture.output_bias, self.dtype))
 
     def _flat_layers(self) -> list[Layer]:
-        return [
-            one for layer in self.layers for one in (layer.inner if isinstance(layer, Residual) else [layer])
-        ]
+        return [one for layer in self.layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
 
     def _dense_layers(self) -> list[Dense]:
         return [layer for layer in self._flat_layers() if isinstance(layer, Dense)]
