@@ -335,7 +335,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 
 def bias_activation(xp: Any, Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
     """Z += b, A = f(Z), in place; Z and A may be the same array. Z, A [rows, m], b [m] or None."""
-    for rows in blocks(*Z.shape, block):
+    for rows in blocks(len(Z), Z.shape[1], block):
         if b is not None:
             Z[rows] += b
         if f.name != "identity" or A is not Z:
@@ -346,5 +346,5 @@ def activation_gradient(xp: Any, Delta: Array, f: Activation, Z: Array, A: Array
     """Delta *= f'(Z), in place: dLoss/dA becomes dLoss/dZ. All [rows, m]."""
     if f.name == "identity":
         return
-    for rows in blocks(*Z.shape, block):
+    for rows in blocks(len(Z), Z.shape[1], block):
         Delta[rows] *= f.slope(xp, Z[rows], A[rows])

@@ -48,7 +48,7 @@ class Backend:
         """A host array as this backend's array; no copy where none is needed."""
         return self.xp.asarray(host, dtype=dtype)
 
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Array) -> Array:
         """The array as a numpy array on the host."""
         return array.get() if hasattr(array, "get") else array
 
@@ -58,7 +58,7 @@ def numpy_backend() -> Backend:
     return Backend("numpy", np)
 
 
-def blocks(rows: int, columns: int = 1, block: int = BLOCK) -> Iterator[slice]:
+def blocks(rows: int, columns: int = 1, /, block: int = BLOCK) -> Iterator[slice]:
     """Slices that cover `rows` rows of `columns` elements, each of about `block` elements and at least one row."""
     step = max(1, block // max(1, columns))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-# (numerator, fans, distribution): variance = numerator / fans
-_VARIANCE = {
+# numerator and fans: variance = numerator / fans
+_VARIANCE: dict[str, tuple[float, Callable[[int, int], int]]] = {
     "he": (2.0, lambda fan_in, fan_out: fan_in),
     "glorot": (2.0, lambda fan_in, fan_out: fan_in + fan_out),
     "lecun": (1.0, lambda fan_in, fan_out: fan_in),

@@ -320,7 +320,7 @@ def loss_and_gradient(
     where Z is only a part of it.
     """
     value: Any = 0.0
-    for rows in blocks(*Z.shape, block):
+    for rows in blocks(len(Z), Z.shape[1], block):
         losses, cache = loss.forward(xp, Z[rows], Y[rows])
         value = value + (losses.sum() if w is None else (w[rows] * losses).sum())
         if Delta is not None:

@@ -56,8 +56,8 @@ class Penalty:
 class Objective:
     """A network, a loss and penalties, as one function of the parameters.
 
-    X [b, n] inputs, Y targets, w [b] row weights or None; the loss is a mean over rows with these weights. Where a batch
-    is worked on in parts, `total` is the weight of the whole batch and `share` the part's share of the penalty.
+    X [b, n] inputs, Y targets, w [b] row weights or None; the loss is a mean over rows with these weights. Where a
+    batch is worked on in parts, `total` is the weight of the whole batch and `share` the part's share of the penalty.
     """
 
     network: Network

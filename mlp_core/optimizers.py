@@ -188,7 +188,7 @@ def nadam(
 
 def nadam_momentum(beta1: float, t: int) -> float:
     """mu_t = beta1 (1 - 0.96^(0.004 t) / 2)."""
-    return beta1 * (1 - 0.5 * 0.96 ** (0.004 * t))
+    return beta1 * (1 - 0.5 * math.pow(0.96, 0.004 * t))
 
 
 def nadam_product(beta1: float, t: int) -> float:
@@ -337,8 +337,8 @@ class RmsProp(Optimizer):
 
 
 class Adam(Optimizer):
-    rule = adam
-    slots = ("m", "v")
+    rule: ClassVar[Any] = adam
+    slots: ClassVar[tuple[str, ...]] = ("m", "v")
     constants = ("beta1", "beta2", "eps")
     counts_steps = True
 

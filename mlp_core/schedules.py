@@ -60,9 +60,9 @@ class Schedule:
             case "cosine_restarts":  # the same, `cycles` times
                 return self._above_final(0.5 * (1 + math.cos(math.pi * ((x * self.cycles) % 1.0))))
             case "step":  # gamma^(epoch // step_size)
-                return self.gamma ** (epoch // self.step_size)
+                return float(self.gamma ** (epoch // self.step_size))
             case "multistep":  # gamma^(milestones passed)
-                return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+                return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
             case "exponential":  # gamma^epoch, without jumps within an epoch
                 return self.gamma ** (done / self.steps_per_epoch)
             case "inverse_sqrt":  # sqrt(w / step) after w steps of warm-up (Vaswani et al. 2017)
