@@ -1,0 +1,92 @@
+"""Reading a config file: never more than it may hold, never waiting, one clear line when it cannot be read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from mlp_core.config.hints import nearest
+from mlp_core.config.tree import Place
+from mlp_core.config.yaml_tree import MAX_BYTES
+from mlp_core.errors import ConfigError, Problem
+
+
+def read(path: Path, asked: Place | None = None) -> str:
+    """The text of a config file; `asked` is where another file names it.
+
+    Raises ConfigError in one line for whatever stands in the way.
+    """
+    return _decoded(_content(path, asked), path)
+
+
+def _content(path: Path, asked: Place | None) -> bytes:
+    """At most `MAX_BYTES` from a regular file."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error, asked) from None
+    try:
+        kind = os.fstat(handle).st_mode
+        if stat.S_ISDIR(kind):
+            raise _refuse(path, asked, "not_a_file", "this is a folder, not a config file", _inside(path))
+        if not stat.S_ISREG(kind):
+            raise _refuse(path, asked, "not_a_file", "not a regular file")
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error, asked) from None
+    finally:
+        os.close(handle)
+    if len(content) > MAX_BYTES:
+        raise _refuse(path, asked, "too_large", f"larger than {MAX_BYTES // 1024} KiB, so hardly a config")
+    return content
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8-sig")) + 1
+        got = f"0x{content[error.start]:02x}"
+        problem = Problem("not_text", "not UTF-8 text", "save it as UTF-8", got, str(path), line, column)
+        raise ConfigError(problem) from None
+
+
+def _unreadable(path: Path, error: OSError | ValueError, asked: Place | None) -> ConfigError:
+    if isinstance(error, FileNotFoundError):
+        return _refuse(path, asked, "no_such_file", "no such file", _similar(path))
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return _refuse(path, asked, "unreadable", f"cannot be read: {reason[:1].lower()}{reason[1:]}")
+
+
+def _refuse(path: Path, asked: Place | None, code: str, message: str, hint: str | None = None) -> ConfigError:
+    if asked is None:
+        return ConfigError(Problem(code, message, hint, file=str(path)))
+    got = f'"{path}"'
+    return ConfigError(Problem(code, message, hint, got, asked.file, asked.line, asked.column, "extends"))
+
+
+def _configs(folder: Path) -> list[str]:
+    """The names of the YAML files in a folder, as many as one would want to choose from."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(1000), strict=False)]
+    except OSError:
+        return []
+    return sorted(name for name in names if name.endswith((".yaml", ".yml")))
+
+
+def _similar(path: Path) -> str | None:
+    """The file in the same folder that was probably meant."""
+    near = nearest(path.name, _configs(path.parent))
+    return f'did you mean "{path.parent / near}"?' if near else None
+
+
+def _inside(path: Path) -> str | None:
+    """A config file in a folder that was given in place of one."""
+    names = _configs(path)
+    return f'for example "{path / names[0]}"' if names else None

@@ -1,0 +1,142 @@
+"""From a config file and the command line to a config."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mlp_core.config import overrides as command_line
+from mlp_core.config.files import read
+from mlp_core.config.problems import MOST, in_order, located, sections_in
+from mlp_core.config.schema import Config
+from mlp_core.config.tree import Node, Place, Scalar, from_native
+from mlp_core.config.yaml_tree import parse
+from mlp_core.errors import ConfigError, Problem
+
+MAX_FILES = 32
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config in a YAML file with the overrides of the command line on top.
+
+    Raises ConfigError with every problem found, each with its place.
+    """
+    reading = _Reading()
+    root = reading.tree(path, ())
+    problems = reading.problems
+    defaults = _defaults()
+    for override in overrides:
+        try:
+            command_line.apply(root, override, defaults)
+        except ConfigError as error:
+            problems += error.problems
+    if isinstance(root.value, dict) and "name" not in root.value:
+        root.value["name"] = Node(Scalar(_name(path), plain=False), Place(str(path)))
+    try:
+        config = Config.build(root, tuple(reading.folders))
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(in_order(problems)[:MOST])
+    return config
+
+
+def from_mapping(mapping: Mapping[str, Any]) -> Config:
+    """The config in plain JSON values, as `Config.model_dump(mode="json")` gives them; raises ConfigError."""
+    return Config.build(_a_mapping(from_native(mapping)))
+
+
+class _Reading:
+    """The files of one config: the one asked for and those it extends."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.folders: list[Path] = []
+        self.files = 0
+
+    def tree(self, path: Path, above: tuple[str, ...], asked: Node | None = None) -> Node:
+        """The tree of a file, merged onto the files it extends; `above` are the files that led here."""
+        self.files += 1
+        real = os.path.realpath(path)
+        if real in above:
+            raise _at(asked, "extends", "a config cannot extend itself", "remove one of the files from extends")
+        if self.files > MAX_FILES:
+            raise _at(asked, "extends", f"more than {MAX_FILES} files extend each other", "use fewer")
+        root, duplicates = parse(read(path, asked.place if asked else None), str(path))
+        self.problems += duplicates
+        _a_mapping(root)
+        if path.parent not in self.folders:
+            self.folders.append(path.parent)
+        bases = self.bases(root)
+        merged = Node({}, root.place)
+        for base in bases:
+            assert isinstance(base.value, Scalar)
+            _merge(merged, self.tree(path.parent / base.value.text, (*above, real), base))
+        _merge(merged, root)
+        return merged
+
+    def bases(self, root: Node) -> list[Node]:
+        """The paths a tree extends, taken out of it."""
+        assert isinstance(root.value, dict)
+        extends = root.value.pop("extends", None)
+        if extends is None or (isinstance(extends.value, Scalar) and extends.value.is_null and extends.value.text):
+            return []
+        bases = extends.value if isinstance(extends.value, list) else [extends]
+        for base in bases:
+            if not isinstance(base.value, Scalar) or not base.value.text.strip("\0"):
+                raise _at(
+                    base, "wrong_type", "expected a config file or a list of them", "for example extends: base.yaml"
+                )
+        return bases
+
+
+def _merge(below: Node, above: Node) -> None:
+    """Put a tree on top of another: mappings key by key, everything else replaced."""
+    assert isinstance(below.value, dict)
+    assert isinstance(above.value, dict)
+    below.place = above.place
+    for key, node in above.value.items():
+        present = below.value.get(key)
+        if present is not None and isinstance(present.value, dict) and isinstance(node.value, dict):
+            _merge(present, node)
+            present.key_place = node.key_place
+        else:
+            below.value[key] = node
+
+
+def _a_mapping(root: Node) -> Node:
+    """The root if it is a mapping; raises ConfigError if it is anything else."""
+    if isinstance(root.value, dict):
+        return root
+    hint = "for example data: {name: digits}"
+    if isinstance(root.value, Scalar) and root.value.plain and not root.value.text:
+        raise ConfigError(located(root, (), "empty", "the config is empty", hint))
+    raise ConfigError(located(root, (), "wrong_type", "expected keys and values", hint, str(root)))
+
+
+def _at(node: Node | None, code: str, message: str, hint: str) -> ConfigError:
+    """The error about one of the files in `extends`."""
+    return ConfigError(located(node or Node({}), (), code, message, hint, str(node) if node else None, key="extends"))
+
+
+def _name(path: Path) -> str:
+    """A run's name from the name of its config file."""
+    name = re.sub(r"[^\w .+-]+", "-", path.stem, flags=re.ASCII).lstrip(" .+-")[:60].rstrip(" .")
+    return name or "run"
+
+
+def _defaults(model: type[BaseModel] = Config) -> dict[str, Any]:
+    """The defaults of a section's keys as plain values, section by section."""
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            values[name] = next((_defaults(inner) for inner in sections_in(field.annotation)), None)
+        else:
+            default = field.default
+            values[name] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+    return values

@@ -1,0 +1,178 @@
+"""From what pydantic found wrong to what a person reads: every problem with its place, key and remedy."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from mlp_core.config.hints import nearest
+from mlp_core.config.section import LIST, MAPPING, SCALAR, Complaint
+from mlp_core.config.tree import Node, Place, Scalar
+from mlp_core.errors import Problem, clean
+
+# More than this many are neither read nor worth the time; the command line prints far fewer.
+MOST = 200
+# Names that other tools use for a key of ours.
+SYNONYMS = {
+    "batch": "train.batch_size",
+    "batchsize": "train.batch_size",
+    "hidden_layer_sizes": "model.hidden",
+    "hidden_layers": "model.hidden",
+    "layers": "model.hidden",
+    "learning_rate": "optimizer.lr",
+    "max_epochs": "train.epochs",
+    "missing_values": "data.csv.na",
+    "n_epochs": "train.epochs",
+    "num_epochs": "train.epochs",
+    "random_state": "seed",
+}
+
+
+def problems_of(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Problem]:
+    """The problems behind a validation error of the tree, in the order of the file."""
+    found: list[Problem] = []
+    for detail in error.errors(include_url=False)[:MOST]:
+        path = path_of(root, detail["loc"])
+        if detail["type"] == "rules":
+            complaints: Iterable[Complaint] = detail["ctx"]["complaints"]
+            found += [_complaint(root, path, complaint) for complaint in complaints]
+        else:
+            found.append(_problem(root, path, detail, model))
+    return in_order(found)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems sorted as they stand in their files; those without a line last."""
+    return sorted(problems, key=lambda p: (p.line is None, p.file or "", p.line or 0, p.column or 0))
+
+
+def path_of(root: Node, location: Sequence[str | int]) -> tuple[str, ...]:
+    """The keys of a pydantic location, without the tags of alternatives."""
+    path: list[str] = []
+    node: Node | None = root
+    for part in location:
+        child = node.child(part) if node else None
+        if child is None and part in (SCALAR, LIST, MAPPING):
+            continue
+        path.append(str(part))
+        node = child
+    return tuple(path)
+
+
+def find(root: Node, path: Sequence[str]) -> tuple[Node, bool]:
+    """The node at a path and True, or its nearest parent that is there and False."""
+    node = root
+    for part in path:
+        child = node.child(part)
+        if child is None:
+            return node, False
+        node = child
+    return node, True
+
+
+def located(
+    root: Node,
+    path: Sequence[str],
+    code: str,
+    message: str,
+    hint: str | None = None,
+    got: str | None = None,
+    *,
+    key: str | None = None,
+) -> Problem:
+    """A problem at the value at a path, or at the nearest parent that is there."""
+    place = find(root, path)[0].place
+    return Problem(code, message, hint, got, place.file, place.line, place.column, key or ".".join(path) or None)
+
+
+def _complaint(root: Node, section: tuple[str, ...], complaint: Complaint) -> Problem:
+    path = (*section, *(complaint.key.split(".") if complaint.key else ()))
+    node, present = find(root, path)
+    got = str(node) if complaint.show and present and isinstance(node.value, Scalar) else None
+    return located(root, path, complaint.code, complaint.message, complaint.hint, got)
+
+
+def _problem(root: Node, path: tuple[str, ...], detail: Any, model: type[BaseModel]) -> Problem:
+    kind, context = detail["type"], detail.get("ctx", {})
+    node, present = find(root, path)
+    got = str(node) if present else None
+    if kind == "refused":
+        hint = context["hint"] or _example(path, context["example"])
+        return located(root, path, context["code"], context["message"], hint, context["got"])
+    if kind == "extra_forbidden":
+        return _unknown(node.key_place, path, model)
+    if kind == "missing":
+        hint = "for example data: {name: digits}" if path == ("data",) else None
+        return located(root, path, "missing", "required", hint)
+    empty = isinstance(node.value, Scalar) and node.value.is_null
+    if kind in ("tuple_type", "list_type"):
+        item = node.value if isinstance(node.value, Scalar) and not empty else "..."
+        hint = f"write it as a list: {path[-1]}: [{item}]"
+        return located(root, path, "wrong_type", "expected a list", hint, "nothing" if empty else got)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        known = keys_at(path, model, inside=True)
+        hint = "fill it in or remove the key" if empty else _mapping(path, node, known)
+        return located(root, path, "wrong_type", "expected a mapping", hint, "nothing" if empty else got)
+    return located(root, path, "wrong_type", detail["msg"], None, got)
+
+
+def _example(path: tuple[str, ...], example: str | None) -> str | None:
+    if example is None:
+        return None
+    return f"for example {example}" if not path or path[-1].isdecimal() else f"for example {path[-1]}: {example}"
+
+
+def _unknown(place: Place, path: tuple[str, ...], model: type[BaseModel]) -> Problem:
+    name, known = path[-1], keys_at(path, model)
+    near = nearest(name, known)
+    home = SYNONYMS.get(name.lower()) or next(iter(_homes(name, model)), None)
+    if near and (home is None or near.lower() == name.lower()):
+        hint = f'did you mean "{near}"?'
+    elif home:
+        hint = f"it belongs elsewhere: {home}"
+    else:
+        hint = _keys(known)
+    shown = ".".join(path)
+    return Problem("unknown_key", "unknown key", hint, None, place.file, place.line, place.column, shown)
+
+
+def _mapping(path: tuple[str, ...], node: Node, known: Sequence[str]) -> str | None:
+    """How to write a section where one word stands."""
+    if "name" in known and path and isinstance(node.value, Scalar):
+        return f"write {path[-1]}: {{name: {clean(node.value.text)}}}"
+    return _keys(known)
+
+
+def _keys(known: Sequence[str]) -> str | None:
+    return "known keys: " + ", ".join(known) if known else None
+
+
+def keys_at(path: Sequence[str], model: type[BaseModel], *, inside: bool = False) -> list[str]:
+    """The keys that may stand where the last key of a path stands, or inside it."""
+    models = [model]
+    for part in path if inside else path[:-1]:
+        fields = [one.model_fields[part] for one in models if part in one.model_fields]
+        if fields:
+            models = [inner for field in fields for inner in sections_in(field.annotation)]
+        elif not part.isdecimal():
+            models = []
+    return [name for one in models for name in one.model_fields]
+
+
+def sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in typing.get_args(annotation) for found in sections_in(part)]
+
+
+def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """The dotted keys of that name, the outermost first."""
+    if name in model.model_fields:
+        yield prefix + name
+    for key, field in model.model_fields.items():
+        for section in sections_in(field.annotation):
+            yield from _homes(name, section, f"{prefix}{key}.")

@@ -1,0 +1,161 @@
+"""The whole config: every key with its type, its default and what it means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import PrivateAttr, Tag, ValidationError
+
+from mlp_core.config.data import ArrayFiles, Data, Preprocess
+from mlp_core.config.model import Loss, Model, Regularization
+from mlp_core.config.problems import located, problems_of
+from mlp_core.config.running import Checkpoint, Gradcheck, Logging, Output
+from mlp_core.config.scalars import INT_MAX, Int
+from mlp_core.config.section import BY_SHAPE, LIST, SCALAR, Complaint, Section, key
+from mlp_core.config.text import Text, Word
+from mlp_core.config.training import METRICS, TOP_K, Optimizer, Schedule, Train
+from mlp_core.config.tree import Node, from_native
+from mlp_core.errors import ConfigError, Problem
+
+VERSION = 1
+NAME = r"\w[\w .+-]{0,59}"
+_BASE = Text(what="a config file", example="base.yaml")
+Extends = Annotated[
+    Annotated[str | None, Text(null=True, what="a config file", example="base.yaml"), Tag(SCALAR)]
+    | Annotated[tuple[Annotated[str, _BASE], ...], Tag(LIST)],
+    BY_SHAPE,
+]
+Metric = Annotated[str, Word(words=METRICS, pattern=TOP_K)]
+Metrics = Annotated[
+    Annotated[Literal["auto"], Word(words=("auto",)), Tag(SCALAR)] | Annotated[tuple[Metric, ...], Tag(LIST)],
+    BY_SHAPE,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a config was written: its tree with places, and the folders of its files."""
+
+    root: Node
+    folders: tuple[Path, ...] = ()
+
+
+class Config(Section):
+    """Everything that decides a run."""
+
+    version: Annotated[int, Int(ge=1, le=VERSION, example="1")] = key(VERSION, "version of this schema")
+    name: Annotated[str, Text(pattern=NAME, what="a name of at most 60 letters, digits and . + - _", example="run")] = (
+        key("run", "name of the run; without it the name of the config file")
+    )
+    seed: Annotated[int, Int(ge=0, le=INT_MAX, example="0")] = key(0, "the one seed all randomness comes from")
+    device: Annotated[str, Word(words=("auto", "cpu", "cuda"), pattern=r"cuda:(0|[1-9][0-9]?)")] = key(
+        "auto", "where to compute: cpu, cuda, cuda:1; auto: a GPU if it is usable and the job is large enough"
+    )
+    dtype: Annotated[str, Word(words=("float32", "float64"))] = key("float32", "precision of the numbers")
+    threads: Annotated[int | Literal["auto"], Int(ge=1, words=("auto",), example="4")] = key(
+        "auto", "threads of the linear algebra; auto: as the machine has it"
+    )
+    extends: Extends = key(None, "config file or files that are read first, relative to this file")
+    notes: Annotated[str | None, Text(null=True, blank=True)] = key(None, "anything worth remembering about the run")
+    data: Data = key(..., "where the data is and what is to be predicted")
+    preprocess: Preprocess = key(Preprocess(), "what is done to the inputs")
+    model: Model = key(Model(), "the network")
+    loss: Loss = key(Loss(), "what is minimised")
+    regularization: Regularization = key(Regularization(), "what keeps the weights small")
+    optimizer: Optimizer = key(Optimizer(), "how a gradient becomes a step")
+    schedule: Schedule = key(Schedule(), "how the learning rate changes")
+    train: Train = key(Train(), "how long and in which portions")
+    metrics: Metrics = key("auto", "what is measured, as a list; auto: by task")
+    checkpoint: Checkpoint = key(Checkpoint(), "which states are saved")
+    logging: Logging = key(Logging(), "what is recorded and shown")
+    output: Output = key(Output(), "where a run is written")
+    gradcheck: Gradcheck = key(Gradcheck(), "how gradients are proved")
+
+    _source: Source = PrivateAttr(default_factory=lambda: Source(Node({})))
+
+    def rules(self) -> Iterator[Complaint]:
+        if self.extends is not None:
+            yield Complaint("extends", "only a config file can extend another", "remove it")
+        if not self.metrics:
+            yield Complaint("metrics", "expected at least one", "for example metrics: [loss, accuracy]", show=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in every value, wherever it was written."""
+        return isinstance(other, Config) and self.__dict__ == other.__dict__
+
+    @classmethod
+    def build(cls, root: Node, folders: tuple[Path, ...] = ()) -> Self:
+        """The config of a tree; raises ConfigError with every problem in it."""
+        try:
+            config = cls.model_validate(root.plain())
+        except ValidationError as error:
+            raise ConfigError(problems_of(error, root, cls)) from None
+        config._source = Source(root, folders)
+        return config
+
+    def problem(self, key: str, message: str, *, code: str, hint: str | None = None, got: str | None = None) -> Problem:
+        """A problem with the value of a dotted key, placed where it was written, or else its nearest parent."""
+        return located(self._source.root, tuple(key.split(".")) if key else (), code, message, hint, got)
+
+    def replace(self, **values: Any) -> Self:
+        """The same config with other values for dotted keys, `replace(**{"optimizer.lr": 1e-3})`.
+
+        Places stay as they are; raises ConfigError when a value does not fit.
+        """
+        changed = self.model_dump(mode="json")
+        for dotted, value in values.items():
+            *parents, last = dotted.split(".")
+            inner = changed
+            for part in parents:
+                inner = inner[part]
+            inner[last] = value
+        try:
+            config = type(self).model_validate(from_native(changed).plain())
+        except ValidationError as error:
+            raise ConfigError(problems_of(error, self._source.root, type(self))) from None
+        config._source = self._source
+        return config
+
+    def resolve_path(self, text: str) -> Path:
+        """The file meant by a path: next to a file of this config if it is there, else in the current folder.
+
+        If it is in neither place, the first of them, so that the message about it names that.
+        """
+        path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises without a home
+        if path.is_absolute():
+            return path
+        places = [folder / path for folder in (*self._source.folders, Path())]
+        return next((place for place in places if os.path.exists(place)), places[0])  # noqa: PTH110 - never raises
+
+    def with_absolute_paths(self) -> Self:
+        """The same config with data files that mean the same from any folder."""
+        files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
+        return self.replace(**{f"data.{name}": self._absolute(value) for name, value in files.items()})
+
+    def _absolute(self, files: str | ArrayFiles | None) -> Any:
+        if isinstance(files, ArrayFiles):
+            return {name: self._absolute(value) for name, value in files.model_dump().items()}
+        return None if files is None else str(self.resolve_path(files).absolute())
+
+
+def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys in which two configs differ, each with both values as plain JSON; None where there is none."""
+    return dict(_differences(old.model_dump(mode="json"), new.model_dump(mode="json"), ""))
+
+
+def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif old != new or type(old) is not type(new):
+        yield key, (old, new)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a config file, for editors."""
+    schema = Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mlpbp config"}

@@ -1,0 +1,144 @@
+"""The sections about how the weights are learned: optimizer, schedule, train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Tag
+
+from mlp_core.config.scalars import Bool, Float, Int
+from mlp_core.config.section import BY_SHAPE, MAPPING, SCALAR, Complaint, Section, key
+from mlp_core.config.text import Duration, Text, Word, seconds
+
+OPTIMIZERS = (
+    *("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam"),
+    *("amsgrad", "lion", "muon", "lbfgs"),
+)
+SCHEDULES = (
+    *("constant", "linear", "cosine", "cosine_restarts", "step", "multistep", "exponential", "polynomial"),
+    *("inverse_sqrt", "one_cycle", "plateau", "wsd"),
+)
+METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "rmse", "mae", "r2", "mse")
+TOP_K = r"top_k\([1-9][0-9]{0,5}\)"
+MONITORS = tuple(f"{split}_{metric}" for split in ("val", "train") for metric in METRICS)
+MODES = ("auto", "min", "max")
+Monitor = Annotated[str, Word(words=MONITORS, pattern=f"(val|train)_{TOP_K}")]
+
+
+class Group(Section):
+    """Settings for the parameters whose names match."""
+
+    match: Annotated[str, Text(example='"layers.0.*"')] = key(..., "pattern of parameter names; * stands for anything")
+    lr_scale: Annotated[float, Float(ge=0, example="0.1")] = key(1.0, "the learning rate is multiplied by this")
+    weight_decay: Annotated[float | None, Float(ge=0, null=True, example="0")] = key(
+        None, "as optimizer.weight_decay; null: that value"
+    )
+    freeze: Annotated[bool, Bool()] = key(False, "leave these parameters as they are")
+
+
+class Optimizer(Section):
+    """How a gradient becomes a step."""
+
+    name: Annotated[str, Word(words=OPTIMIZERS)] = key("adam", "update rule")
+    lr: Annotated[float | Literal["auto"], Float(gt=0, words=("auto",), example="1e-3")] = key(
+        "auto", "learning rate; auto: the usual one of the optimizer"
+    )
+    momentum: Annotated[float, Float(ge=0, lt=1, example="0.9")] = key(0.9, "share of the last step kept in the next")
+    betas: tuple[Annotated[float, Float(ge=0, lt=1, example="0.9")], ...] = key(
+        (0.9, 0.999), "decay of the first and second moment in the adam family and lion"
+    )
+    eps: Annotated[float, Float(gt=0, example="1e-8")] = key(1e-8, "added to the root of the second moment")
+    rho: Annotated[float, Float(ge=0, lt=1, example="0.9")] = key(0.9, "decay of the squares in rmsprop and adadelta")
+    weight_decay: Annotated[float, Float(ge=0, example="0.01")] = key(
+        0.0, "weights (not biases) shrink by the learning rate times this in each step, apart from the gradient"
+    )
+    clip_norm: Annotated[float | None, Float(gt=0, null=True, example="1.0")] = key(
+        None, "longest gradient, all parameters together; null: no limit"
+    )
+    clip_value: Annotated[float | None, Float(gt=0, null=True, example="0.5")] = key(
+        None, "largest entry of a gradient; null: no limit"
+    )
+    accumulate: Annotated[int, Int(ge=1, example="4")] = key(1, "batches whose gradients are averaged for one step")
+    ema: Annotated[float | None, Float(gt=0, lt=1, null=True, example="0.999")] = key(
+        None, "decay of the running average of weights that is used for evaluation; null: none"
+    )
+    groups: tuple[Group, ...] = key((), "settings for parameters by name: {match, lr_scale, weight_decay, freeze}")
+
+    def rules(self) -> Iterator[Complaint]:
+        if len(self.betas) != 2:
+            yield Complaint("betas", "expected two numbers in [0, 1)", "for example betas: [0.9, 0.999]", "wrong_type")
+
+
+class Schedule(Section):
+    """How the learning rate changes over a run."""
+
+    name: Annotated[str, Word(words=SCHEDULES)] = key("constant", "which curve")
+    warmup: Annotated[float, Float(ge=0, example="0.05")] = key(
+        0.0, "the rate rises from 0 over this many epochs, below 1 over this share of the run"
+    )
+    final: Annotated[float, Float(ge=0, le=1, example="0.01")] = key(0.0, "share of the rate that is left at the end")
+    step_size: Annotated[int, Int(ge=1, example="10")] = key(10, "epochs between two drops of step")
+    milestones: tuple[Annotated[int, Int(ge=1, example="10")], ...] = key((), "epochs at which multistep drops")
+    gamma: Annotated[float, Float(gt=0, le=1, example="0.1")] = key(
+        0.1, "factor of each drop of step and multistep, and of exponential over the run"
+    )
+    power: Annotated[float, Float(gt=0, example="1.0")] = key(1.0, "exponent of polynomial")
+    cycles: Annotated[int, Int(ge=1, example="1")] = key(1, "number of periods of cosine_restarts")
+    patience: Annotated[int, Int(ge=0, example="5")] = key(5, "epochs without progress before plateau drops")
+    factor: Annotated[float, Float(gt=0, lt=1, example="0.5")] = key(0.5, "factor of each drop of plateau")
+    per: Annotated[str, Word(words=("step", "epoch"))] = key("step", "change the rate every step or every epoch")
+
+    def rules(self) -> Iterator[Complaint]:
+        if any(later <= earlier for earlier, later in zip(self.milestones, self.milestones[1:], strict=False)):
+            yield Complaint("milestones", "expected increasing epochs", "for example milestones: [10, 20]", show=False)
+        if self.name == "multistep" and not self.milestones:
+            yield Complaint(
+                "milestones", "multistep needs them", "for example milestones: [10, 20]", "missing", show=False
+            )
+
+
+class EarlyStopping(Section):
+    """When to stop because nothing gets better."""
+
+    monitor: Monitor = key("val_loss", "metric to watch")
+    mode: Annotated[str, Word(words=MODES)] = key("auto", "whether smaller or larger is better; auto: by metric")
+    patience: Annotated[int, Int(ge=1, example="20")] = key(20, "epochs without progress before the run stops")
+    min_delta: Annotated[float, Float(ge=0, example="1e-4")] = key(0.0, "smallest change that counts as progress")
+    min_epochs: Annotated[int, Int(ge=0, example="10")] = key(0, "never stop before this many epochs")
+
+
+_Never = Annotated[Literal[False], Bool(only=False), Tag(SCALAR)]
+Stopping = Annotated[_Never | Annotated[EarlyStopping, Tag(MAPPING)], BY_SHAPE]
+
+
+class Train(Section):
+    """How long and in which portions."""
+
+    epochs: Annotated[int, Int(ge=1, example="20")] = key(100, "passes over the training rows")
+    max_steps: Annotated[int | None, Int(ge=1, null=True, example="1000")] = key(
+        None, "stop after this many steps; null: no limit"
+    )
+    max_time: Annotated[str | None, Duration(null=True, example="2h30m")] = key(
+        None, "stop after this time, such as 2h30m; null: no limit"
+    )
+    batch_size: Annotated[int | Literal["full", "auto"], Int(ge=1, words=("auto", "full"), example="64")] = key(
+        "auto", "rows per step; full: all; auto: 32 below 10,000 rows, 256 below 1,000,000, else 1024"
+    )
+    eval_batch_size: Annotated[int, Int(ge=1, example="4096")] = key(4096, "rows per batch in evaluation")
+    shuffle: Annotated[bool, Bool()] = key(True, "a new order of the rows in every epoch")
+    drop_last: Annotated[bool, Bool()] = key(False, "leave out a last batch that is not full")
+    eval_every: Annotated[int, Int(ge=1, example="1")] = key(1, "epochs between two evaluations")
+    early_stopping: Stopping = key(
+        EarlyStopping(),
+        "stop when a metric no longer improves: {monitor, mode, patience, min_delta, min_epochs}, or false",
+    )
+    on_nan: Annotated[str, Word(words=("stop",))] = key("stop", "what happens when a number stops being finite")
+    preflight: Annotated[str, Word(words=("off", "quick", "full"))] = key(
+        "quick", "gradient check before the first step"
+    )
+
+    @property
+    def max_seconds(self) -> int | None:
+        """`max_time` in seconds, None without a limit."""
+        return None if self.max_time is None else seconds(self.max_time)
