@@ -68,6 +68,10 @@ class Loss:
         """What the network predicts: probabilities for classes, the value for regression."""
         return Z
 
+    def point(self, xp: Any, Z: Array) -> Array:
+        """One prediction per class or target column, where `predict` says more than that."""
+        return self.predict(xp, Z)
+
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
@@ -252,6 +256,11 @@ class Quantile(Loss):
         e, q = cache
         return xp.where(e > 0, -q, xp.where(e < 0, 1 - q, 0 * q)) / e.shape[1]
 
+    def point(self, xp: Any, Z: Array) -> Array:
+        """The quantile nearest to the median."""
+        middle = min(range(len(self.quantiles)), key=lambda i: abs(self.quantiles[i] - 0.5))
+        return Z[:, middle :: len(self.quantiles)]
+
 
 class Poisson(Loss):
     """exp(z) - y z, mean over the outputs: the negative log-likelihood of a count y, up to a constant, z = log rate.
@@ -292,6 +301,10 @@ class GaussianNll(Loss):
     def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
         d, precision = cache
         return xp.concatenate([d * precision, 0.5 * (1 - d * d * precision)], axis=1) / d.shape[1]
+
+    def point(self, xp: Any, Z: Array) -> Array:
+        """The mean."""
+        return Z[:, : Z.shape[1] // 2]
 
 
 LOSSES: dict[str, type[Loss]] = {

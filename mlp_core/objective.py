@@ -57,7 +57,7 @@ class Objective:
     """A network, a loss and penalties, as one function of the parameters.
 
     X [b, n] inputs, Y targets, w [b] row weights or None; the loss is a mean over rows with these weights. Where a
-    batch is worked on in parts, `total` is the weight of the whole batch and `share` the part's share of the penalty.
+    batch is worked on in parts, `total` is the weight of the whole batch, and one part takes the `penalties`.
     """
 
     network: Network
@@ -81,7 +81,7 @@ class Objective:
         mode: Pass = EVALUATE,
         *,
         total: float | None = None,
-        share: float = 1.0,
+        penalties: bool = True,
         input_gradient: bool = False,
     ) -> tuple[Any, Array | None]:
         """Loss with penalty, and dLoss/dX if asked for; the gradient of the parameters is left in the network."""
@@ -92,8 +92,7 @@ class Objective:
         Z, Delta = network.forward(X, mode), network.Delta[: len(X)]
         value = self._loss_and_gradient(self.loss, Z, Y, w, total, Delta)
         dX = network.backward(Delta, input_gradient)
-        if self.penalty.l2 or self.penalty.l1:
-            value = value + share * self.penalty.value(network)
-            if share == 1.0:
-                self.penalty.add_gradient(network)
+        if penalties and (self.penalty.l2 or self.penalty.l1):
+            value = value + self.penalty.value(network)
+            self.penalty.add_gradient(network)
         return value, dX

@@ -54,7 +54,7 @@ class Schedule:
             case "linear":  # 1 - x
                 return self._above_final(1 - x)
             case "polynomial":  # (1 - x)^power
-                return self._above_final((1 - x) ** self.power)
+                return self._above_final(math.pow(1 - x, self.power))
             case "cosine":  # (1 + cos(pi x)) / 2 (Loshchilov and Hutter, ICLR 2017)
                 return self._above_final(0.5 * (1 + math.cos(math.pi * x)))
             case "cosine_restarts":  # the same, `cycles` times
@@ -63,8 +63,8 @@ class Schedule:
                 return float(self.gamma ** (epoch // self.step_size))
             case "multistep":  # gamma^(milestones passed)
                 return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
-            case "exponential":  # gamma^epoch, without jumps within an epoch
-                return self.gamma ** (done / self.steps_per_epoch)
+            case "exponential":  # gamma^(epochs / step_size): step without its jumps
+                return self.gamma ** (done / (self.steps_per_epoch * self.step_size))
             case "inverse_sqrt":  # sqrt(w / step) after w steps of warm-up (Vaswani et al. 2017)
                 return math.sqrt(max(1, self.warmup) / max(1, self.warmup, step + 1))
             case "one_cycle":  # up and down again by cosines (Smith and Topin 2018)

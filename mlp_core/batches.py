@@ -1,0 +1,89 @@
+"""Batches: the rows of a split in the order of an epoch, gathered into memory taken once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlp_core.backend import Array, Backend
+from mlp_core.layers import Pass
+from mlp_core.random import generator
+
+
+def gather(xp: Any, X: Array, rows: Array, out: Array) -> None:
+    """out[i] = X[rows[i]]; mode="clip" because numpy's default makes a copy to be able to raise."""
+    xp.take(X, rows, axis=0, out=out, mode="clip")
+
+
+class Batches:
+    """Batches of one split: inputs X [n, inputs], targets Y [n] or [n, k], weights w [n] or None.
+
+    The order of an epoch is a function of (seed, epoch); a batch is valid until the next one is taken.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        X: Array,
+        Y: Array,
+        w: Array | None,
+        *,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        self.backend, self.X, self.Y, self.w = backend, X, Y, w
+        self.rows, self.size, self.seed, self.shuffle = len(X), min(size, len(X)), seed, shuffle
+        self.count = self.rows // self.size if drop_last else -(-self.rows // self.size)
+        self._gather = backend.primitive(gather)
+        self._X = backend.empty((self.size, *X.shape[1:]), X.dtype)
+        self._Y = backend.empty((self.size, *Y.shape[1:]), Y.dtype)
+        self._w = None if w is None else backend.empty((self.size,), w.dtype)
+        self._epoch = -1
+
+    def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
+        """Batch `position` (from 0) of an epoch: X [b, inputs], Y, w; the last one may be shorter."""
+        part = slice(position * self.size, min((position + 1) * self.size, self.rows))
+        if not self.shuffle:
+            return self.X[part], self.Y[part], None if self.w is None else self.w[part]
+        rows = self._order(epoch)[part]
+        X, Y = self._X[: len(rows)], self._Y[: len(rows)]
+        self._gather(self.X, rows, X)
+        self._gather(self.Y, rows, Y)
+        if self.w is None:
+            return X, Y, None
+        w = self._w[: len(rows)]
+        self._gather(self.w, rows, w)
+        return X, Y, w
+
+    def _order(self, epoch: int) -> Array:
+        if epoch != self._epoch:
+            host = generator(self.seed, "shuffle", epoch).permutation(self.rows)
+            self._rows, self._epoch = self.backend.asarray(host), epoch
+        return self._rows
+
+
+class Augment:
+    """Input noise and mixup, on training batches only; pure functions of (seed, step).
+
+    - input noise: X + sigma N(0, 1) (Bishop 1995)
+    - mixup: lambda X + (1 - lambda) X[other], the same for Y and w, lambda ~ Beta(alpha, alpha), one per batch
+      (Zhang et al., ICLR 2018); class indices become distributions over `classes`
+    """
+
+    def __init__(self, backend: Backend, noise: float = 0.0, mixup: float = 0.0, classes: int = 0) -> None:
+        self.backend, self.noise, self.mixup, self.classes = backend, noise, mixup, classes
+
+    def __call__(self, X: Array, Y: Array, w: Array | None, mode: Pass) -> tuple[Array, Array, Array | None]:
+        xp = self.backend.xp
+        if self.mixup:
+            rng = generator(mode.seed, "mixup", mode.step)
+            share, other = float(rng.beta(self.mixup, self.mixup)), self.backend.asarray(rng.permutation(len(X)))
+            if Y.ndim == 1 and self.classes > 1:
+                Y = xp.eye(self.classes, dtype=X.dtype)[Y]
+            X, Y = share * X + (1 - share) * X[other], share * Y + (1 - share) * Y[other]
+            w = None if w is None else share * w + (1 - share) * w[other]
+        if self.noise:
+            drawn = generator(mode.seed, "noise", mode.step).standard_normal(X.shape, dtype="float32")
+            X = X + self.noise * self.backend.asarray(drawn).astype(X.dtype)
+        return X, Y, w

@@ -1,0 +1,68 @@
+"""Evaluation: loss, predictions and metrics of a whole split, in chunks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core import metrics
+from mlp_core.backend import Array
+from mlp_core.losses import loss_and_gradient
+from mlp_core.objective import Objective
+from mlp_core.preprocess import TargetScaler
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split ready for the network: X [n, inputs], Y as the loss wants it, w; and y, the truth as metrics want it."""
+
+    X: Array
+    Y: Array
+    w: Array | None
+    y: Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on a split: named metrics (with `loss`), and P, the predictions [n, c] behind them."""
+
+    metrics: dict[str, float]
+    P: Any
+
+
+class Evaluator:
+    """Evaluates an objective whose network has memory for `rows` rows at a time.
+
+    `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data.
+    """
+
+    def __init__(self, objective: Objective, kind: str, target: TargetScaler | None = None) -> None:
+        self.objective, self.kind, self.target = objective, kind, target
+        self._loss = objective.network.backend.primitive(loss_and_gradient)
+
+    def predict(self, Z: Array) -> Any:
+        """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
+        loss, backend = self.objective.loss, self.objective.network.backend
+        P = np.asarray(backend.to_host(loss.point(backend.xp, Z)), dtype=np.float64)
+        if self.kind == "binary" and P.shape[1] == 1:
+            return np.hstack([1 - P, P])
+        return P if self.target is None else self.target.inverse(P)
+
+    def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
+        """The named metrics of a split, `loss` (with its penalties) always among them."""
+        network, total = self.objective.network, 0.0
+        weight = float(len(split.X) if split.w is None else split.w.sum())
+        P = []
+        for start in range(0, len(split.X), network.rows):
+            part = slice(start, start + network.rows)
+            Z = network.forward(split.X[part])
+            w = None if split.w is None else split.w[part]
+            total += float(self._loss(self.objective.loss, Z, split.Y[part], w, weight, None))
+            P.append(self.predict(Z))
+        predictions = np.concatenate(P)
+        loss = total + float(self.objective.penalty.value(network))
+        w = None if split.w is None else network.backend.to_host(split.w)
+        return Evaluation({"loss": loss, **metrics.compute(self.kind, names, predictions, split.y, w)}, predictions)

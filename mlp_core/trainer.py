@@ -1,0 +1,304 @@
+"""Training: epochs of optimizer steps as a generator of facts, which can stop and go on at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mlp_core.backend import Array
+from mlp_core.batches import Augment, Batches
+from mlp_core.errors import Diverged, Problem
+from mlp_core.events import EpochDone, Event, Finished, StepDone
+from mlp_core.layers import Pass
+from mlp_core.objective import Objective
+from mlp_core.optimizers import Optimizer
+from mlp_core.schedules import Schedule
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all that is needed to go on from here, beside the arrays.
+
+    `epoch` epochs are complete and `position` steps of the next one; `step` steps in all. `loss_sum` and `weight_sum`
+    collect the epoch's mean training loss. `best` is the best value of the monitored metric so far, `stale` the epochs
+    since early stopping last saw progress over `reference`; `plateau_*` the same for the plateau schedule.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    reference: float | None = None
+    stale: int = 0
+    plateau_reference: float | None = None
+    plateau_stale: int = 0
+    plateau_factor: float = 1.0
+    finished: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A metric to watch: larger is better unless `smaller`; progress is a change by more than `min_delta`."""
+
+    metric: str
+    smaller: bool
+    min_delta: float = 0.0
+
+    def better(self, value: float, than: float | None) -> bool:
+        if not math.isfinite(value):
+            return False
+        return than is None or (value < than - self.min_delta if self.smaller else value > than + self.min_delta)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Early stopping: after `patience` epochs without progress, but not before `min_epochs`."""
+
+    watch: Watch
+    patience: int
+    min_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Reduce on plateau: the rate falls by `factor` after more than `patience` epochs without progress."""
+
+    watch: Watch
+    patience: int
+    factor: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When training ends, and how a gradient is kept in bounds. Times in seconds."""
+
+    epochs: int
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    max_norm: float | None = None
+    ema: float | None = None
+    eval_every: int = 1
+
+
+@dataclass
+class Trainer:
+    """Moves an objective's parameters, batch by batch, from `progress` on.
+
+    `evaluate(epoch)` is asked for the validation metrics after every `eval_every` epochs, with the averaged weights in
+    place where there is an average. Everything else that a run remembers is in the network, the optimizer, `average`
+    and `progress`.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    schedule: Schedule
+    batches: Batches
+    limits: Limits
+    seed: int
+    evaluate: Callable[[], Mapping[str, float]]
+    best: Watch | None = None
+    stopping: Stopping | None = None
+    plateau: Plateau | None = None
+    augment: Augment | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        parameters, backend = self.objective.network.parameters, self.objective.network.backend
+        many = self.limits.accumulate > 1
+        self._sum = backend.zeros((parameters.size,), parameters.theta.dtype) if many else None
+        self.average = parameters.theta.copy() if self.limits.ema else None
+        self.steps_per_epoch = -(-self.batches.count // self.limits.accumulate)
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train until a limit, early stopping, or `stop()` is true after a step; yield what happens.
+
+        Raises Diverged at the step at which the loss is no longer a finite number.
+        """
+        p, begun = self.progress, time.monotonic()
+        while (reason := self._end()) is None:
+            started, first = time.perf_counter(), p.position
+            while p.position < self.steps_per_epoch:
+                if self.limits.max_steps is not None and p.step >= self.limits.max_steps:
+                    break
+                yield self._step()
+                if stop():
+                    yield Finished("stopped")
+                    return
+                if self.limits.max_seconds is not None and time.monotonic() - begun >= self.limits.max_seconds:
+                    p.finished = "max_time"
+                    break
+            if p.position:
+                yield self._epoch(p.position - first, time.perf_counter() - started)
+        p.finished = reason
+        yield Finished(reason)
+
+    def _end(self) -> str | None:
+        """Why there is nothing left to do, or None."""
+        p, limits = self.progress, self.limits
+        if p.finished is not None and p.finished != "epochs":
+            return p.finished
+        if limits.max_steps is not None and p.step >= limits.max_steps and p.position == 0:
+            return "max_steps"
+        return "epochs" if p.epoch >= limits.epochs else None
+
+    def _step(self) -> StepDone:
+        """One optimizer step over `accumulate` batches."""
+        p, network = self.progress, self.objective.network
+        loss, weight = self._gradient()
+        lr = self.schedule.rate(p.step) * p.plateau_factor
+        if not math.isfinite(loss):
+            raise Diverged(self._divergence(loss, lr))
+        theta, grad = network.parameters.theta, network.parameters.grad
+        if self._sum is not None:
+            grad[:] = self._sum
+        self._clip(grad)
+        self.optimizer.step(theta, grad, lr)
+        if self.limits.max_norm is not None:
+            self._shorten(self.limits.max_norm)
+        if self.average is not None:
+            self._follow(theta)
+        p.step += 1
+        p.position += 1
+        p.loss_sum += loss * weight
+        p.weight_sum += weight
+        return StepDone(p.step, p.epoch + 1, p.position, self.steps_per_epoch, loss, lr)
+
+    def _gradient(self) -> tuple[float, float]:
+        """Loss and weight of the next step's rows; the gradient is left in the network, or in the sum over batches."""
+        p, k = self.progress, self.limits.accumulate
+        first = p.position * k
+        if self._sum is None:
+            X, Y, w = self._batch(first, p.step)
+            weight = float(len(X) if w is None else w.sum())
+            loss, _ = self.objective.value_and_gradient(X, Y, w, Pass(True, self.seed, p.step), total=weight)
+            return float(loss), weight
+        part = range(first, min(first + k, self.batches.count))
+        weights = [self._weight(index) for index in part]
+        total, loss = sum(weights), 0.0
+        self._sum[:] = 0
+        for i, index in enumerate(part):
+            X, Y, w = self._batch(index, p.step * k + i)
+            value, _ = self.objective.value_and_gradient(
+                X, Y, w, Pass(True, self.seed, p.step * k + i), total=total, penalties=i == 0
+            )
+            self._sum += self.objective.network.parameters.grad
+            loss += float(value)
+        return loss, total
+
+    def _batch(self, index: int, draw: int) -> tuple[Array, Array, Array | None]:
+        X, Y, w = self.batches.batch(self.progress.epoch, index)
+        return (X, Y, w) if self.augment is None else self.augment(X, Y, w, Pass(True, self.seed, draw))
+
+    def _weight(self, index: int) -> float:
+        X, _, w = self.batches.batch(self.progress.epoch, index)
+        return float(len(X) if w is None else w.sum())
+
+    def _clip(self, grad: Array) -> None:
+        """Cut entries to clip_value, then the whole gradient to length clip_norm (Pascanu et al., ICML 2013)."""
+        limits, xp = self.limits, self.objective.network.backend.xp
+        if limits.clip_value is not None:
+            xp.clip(grad, -limits.clip_value, limits.clip_value, out=grad)
+        if limits.clip_norm is not None:
+            length = math.sqrt(float(xp.dot(grad, grad)))
+            if length > limits.clip_norm:
+                grad *= limits.clip_norm / length
+
+    def _shorten(self, longest: float) -> None:
+        """Scale back to length `longest` the weights into any unit that exceed it (Srivastava et al. 2014)."""
+        xp, parameters = self.objective.network.backend.xp, self.objective.network.parameters
+        for spec in parameters.specs:
+            if spec.is_weight:
+                W = parameters.values[spec.name]
+                length = xp.sqrt(xp.einsum("ij,ij->i", W, W))[:, None]
+                W *= xp.minimum(1, longest / xp.maximum(length, 1e-30)).astype(W.dtype)
+
+    def _follow(self, theta: Array) -> None:
+        """average += (1 - decay) (theta - average), with the decay held down at first so that it forgets the start."""
+        assert self.average is not None
+        assert self.limits.ema is not None
+        t = self.progress.step + 1
+        decay, step = min(self.limits.ema, (1 + t) / (10 + t)), self.objective.network.backend.block
+        for start in range(0, len(theta), step):
+            part = slice(start, start + step)
+            self.average[part] += (1 - decay) * (theta[part] - self.average[part])
+
+    def _epoch(self, steps: int, seconds: float) -> EpochDone:
+        """Close an epoch: measure, compare with the best, count towards early stopping and plateaus."""
+        p = self.progress
+        p.epoch += 1
+        complete, p.position = p.position, 0
+        metrics: dict[str, float] = {"train_loss": p.loss_sum / p.weight_sum}
+        p.loss_sum = p.weight_sum = 0.0
+        last = p.epoch >= self.limits.epochs or self._end() is not None
+        if p.epoch % self.limits.eval_every == 0 or last:
+            metrics.update(self.evaluate())
+        metrics["lr"] = self.schedule.rate(p.step - 1) * p.plateau_factor
+        self._check_parameters(metrics["lr"])
+        improved = self._compare(metrics)
+        rows = self.batches.rows * steps / max(1, self.steps_per_epoch if complete else 1)
+        return EpochDone(p.epoch, p.step, metrics, improved, seconds, rows / max(seconds, 1e-9))
+
+    def _compare(self, metrics: Mapping[str, float]) -> bool:
+        p = self.progress
+        improved = self.best is None
+        if self.best is not None and self.best.metric in metrics:
+            value = metrics[self.best.metric]
+            improved = self.best.better(value, p.best)
+            if improved:
+                p.best, p.best_epoch = value, p.epoch
+        if self.stopping is not None and self.stopping.watch.metric in metrics:
+            value = metrics[self.stopping.watch.metric]
+            progressed = self.stopping.watch.better(value, p.reference)
+            p.reference, p.stale = (value, 0) if progressed else (p.reference, p.stale + 1)
+            if p.stale >= self.stopping.patience and p.epoch >= self.stopping.min_epochs:
+                p.finished = "early_stopping"
+        if self.plateau is not None and self.plateau.watch.metric in metrics:
+            value = metrics[self.plateau.watch.metric]
+            progressed = self.plateau.watch.better(value, p.plateau_reference)
+            p.plateau_reference, p.plateau_stale = (
+                (value, 0) if progressed else (p.plateau_reference, p.plateau_stale + 1)
+            )
+            if p.plateau_stale > self.plateau.patience:
+                p.plateau_factor, p.plateau_stale = p.plateau_factor * self.plateau.factor, 0
+        return improved
+
+    def _check_parameters(self, lr: float) -> None:
+        """A loss can still be finite when a last step has made the parameters infinite."""
+        name = self._first_bad(self.objective.network.parameters.theta)
+        if name is not None:
+            raise Diverged(_diverged(self.progress.step, "a weight is no longer finite", lr, name))
+
+    def _divergence(self, loss: float, lr: float) -> Problem:
+        parameters = self.objective.network.parameters
+        bad = self._first_bad(parameters.theta)
+        if bad is None:
+            bad = self._first_bad(parameters.grad)
+            bad = None if bad is None else f"{bad} gradient"
+        word = "nan" if math.isnan(loss) else "inf"
+        return _diverged(self.progress.step + 1, f"loss became {word}", lr, bad)
+
+    def _first_bad(self, vector: Array) -> str | None:
+        """The first tensor, in the order of the layers, with an entry that is not finite."""
+        parameters, xp = self.objective.network.parameters, self.objective.network.backend.xp
+        if bool(xp.isfinite(xp.dot(vector, vector))):
+            return None
+        views = parameters.views(vector)
+        ordered = sorted(views, key=lambda name: int(name.split(".")[0]))
+        return next((name for name in ordered if not bool(xp.isfinite(views[name]).all())), None)
+
+
+def _diverged(step: int, what: str, lr: float, tensor: str | None) -> Problem:
+    bad = f", first bad tensor {tensor}" if tensor else ""
+    return Problem("diverged", f"step {step}: {what} (lr {lr:g}{bad})")
