@@ -1,0 +1,35 @@
+"""The data sets that travel with the program (`data.name`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+
+from mlp_core.readers.csv import read_csv
+from mlp_core.readers.dialect import CsvOptions
+from mlp_core.readers.table import Table
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One embedded set: its file, its target column, and the column names where the file has no header."""
+
+    file: str
+    target: str
+    names: tuple[str, ...] = ()
+
+
+SETS = {
+    "digits": Embedded(
+        "digits.csv.gz", "digit", (*(f"pixel_{row}_{column}" for row in range(8) for column in range(8)), "digit")
+    ),
+    "diabetes": Embedded("diabetes.csv.gz", "progression"),
+}
+
+
+def read_embedded(name: str) -> Table:
+    """The table of an embedded set. Raises KeyError for a name that is not in `SETS`."""
+    entry = SETS[name]
+    with as_file(files("mlp_core.data") / entry.file) as path:
+        table = read_csv(path, CsvOptions(delimiter=",", header=not entry.names))
+    return replace(table, names=entry.names or table.names, notes=(f"data: embedded {name}, {table.rows:,} rows",))

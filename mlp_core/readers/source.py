@@ -1,0 +1,81 @@
+"""One place of data (a file, or a pair of array files), read by whatever reader fits what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from mlp_core.readers.arrays import Arrays, pair
+from mlp_core.readers.csv import WANTED, read_csv
+from mlp_core.readers.dialect import CsvOptions
+from mlp_core.readers.files import open_binary, refusal, shown
+from mlp_core.readers.idx import looks_like_idx, read_idx
+from mlp_core.readers.numpy_files import MAGIC, read_npy, read_npz
+from mlp_core.readers.table import Table
+
+Source: TypeAlias = Table | Arrays
+FOREIGN = {
+    b"PAR1": "a Parquet file",
+    b"%PDF": "a PDF document",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"SQLi": "an SQLite database",
+    b"\x89HDF": "an HDF5 file",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read: the format or `auto`, the array names inside npz files, the ways of text tables."""
+
+    format: str = "auto"
+    x: str = "x"
+    y: str = "y"
+    csv: CsvOptions = field(default_factory=CsvOptions)
+
+
+def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
+    """Read a table, a .npz file, or a pair (inputs, targets) of array files.
+
+    names: columns that a header line, if there is one, should contain. Raises DataError with the place of what is
+    wrong; no file is trusted, no code in it is run.
+    """
+    if isinstance(where, tuple):
+        x, y = where
+        x_kind, y_kind = (options.format if options.format in ("npy", "idx") else detect(path) for path in where)
+        for path, kind in ((x, x_kind), (y, y_kind)):
+            if kind not in ("npy", "idx"):
+                hint = "for a table write its path and data.target instead of {x:, y:}"
+                raise refusal(path, "not_arrays", "expected a .npy or IDX file of arrays", hint=hint)
+        arrays = [read_npy(path) if kind == "npy" else read_idx(path) for path, kind in ((x, x_kind), (y, y_kind))]
+        return pair(arrays[0], arrays[1], x, y, labels=y_kind == "idx" and arrays[1].dtype.kind in "iu")
+    kind = detect(where) if options.format == "auto" else options.format
+    if kind == "npz":
+        inputs, targets = read_npz(where, (options.x, options.y))
+        return pair(inputs, targets, where, where)
+    if kind in ("npy", "idx"):
+        hint = f"write {{x: {shown(where)}, y: FILE}}"
+        raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)
+    return read_csv(where, options.csv, "\t" if kind == "tsv" else None, names)
+
+
+def detect(path: Path) -> str:
+    """The format of a file: by its first bytes, for text by its name."""
+    with open_binary(path, WANTED) as (stream, _):
+        start = stream.read(16)
+    for magic, name in FOREIGN.items():
+        if start.startswith(magic):
+            raise refusal(path, "foreign_format", f"this is {name}", hint="export it as CSV")
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if path.suffix.lower() in (".xlsx", ".ods"):
+            raise refusal(path, "foreign_format", "this is a spreadsheet", hint="export it as CSV")
+        return "npz"
+    if start.startswith(MAGIC):
+        return "npy"
+    if looks_like_idx(start):
+        return "idx"
+    name = path.name.lower().removesuffix(".gz")
+    return "tsv" if name.endswith((".tsv", ".tab")) else "csv"
