@@ -110,6 +110,8 @@ class Data(Section):
             yield Complaint("", "needs a data set", hint, "missing", show=False)
         if self.train is not None and self.name is not None:
             yield Complaint("name", "given together with data.train", "keep one of them")
+        if self.target == ():
+            yield Complaint("target", "expected at least one column", "for example target: label", show=False)
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             yield Complaint("classes", "a label stands twice", "keep each label once", show=False)
         if self.classes is not None and len(self.classes) < 2:

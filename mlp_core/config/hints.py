@@ -53,7 +53,7 @@ def _rewritten(text: str, whole: bool) -> str | None:
     if not math.isfinite(number):
         return "write a number below 1e308 in size"
     bare = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text)
-    if bare != text and not whole:
+    if bare != text and (not whole or bare.lstrip("+-").isdecimal()):
         return f"write {bare}, without leading zeros"
     if whole and number.is_integer() and abs(number) < 2**53:
         return f"write {int(number)}"

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from mlp_core.config import overrides as command_line
+from mlp_core.config.dump import dump_yaml
 from mlp_core.config.files import read
 from mlp_core.config.problems import MOST, in_order, located, sections_in
 from mlp_core.config.schema import Config
 from mlp_core.config.tree import Node, Place, Scalar, from_native
-from mlp_core.config.yaml_tree import parse
+from mlp_core.config.yaml_tree import MAX_BYTES, parse
 from mlp_core.errors import ConfigError, Problem
 
 MAX_FILES = 32
@@ -26,6 +27,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError with every problem found, each with its place.
     """
+    path = Path(path)
     reading = _Reading()
     root = reading.tree(path, ())
     problems = reading.problems
@@ -38,7 +40,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     if isinstance(root.value, dict) and "name" not in root.value:
         root.value["name"] = Node(Scalar(_name(path), plain=False), Place(str(path)))
     try:
-        config = Config.build(root, tuple(reading.folders))
+        config = _built(root, tuple(reading.folders))
     except ConfigError as error:
         problems += error.problems
     if problems:
@@ -48,7 +50,22 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 def from_mapping(mapping: Mapping[str, Any]) -> Config:
     """The config in plain JSON values, as `Config.model_dump(mode="json")` gives them; raises ConfigError."""
-    return Config.build(_a_mapping(from_native(mapping)))
+    return _built(_a_mapping(from_native(mapping)), ())
+
+
+def _built(root: Node, folders: tuple[Path, ...]) -> Config:
+    """The config of a tree, if what `dump_yaml` makes of it could be read again."""
+    config = Config.build(root, folders)
+    written = dump_yaml(config)
+    if len(written) > MAX_BYTES // 4:
+        try:
+            if len(written.encode()) > MAX_BYTES:
+                raise ConfigError(Problem("too_large", f"more than {MAX_BYTES // 1024} KiB"))
+            parse(written, None)
+        except ConfigError as error:
+            message = f"with every key written out, {error.problems[0].message}"
+            raise ConfigError(located(root, (), "too_large", message, "shorten the longest values")) from None
+    return config
 
 
 class _Reading:
@@ -62,12 +79,13 @@ class _Reading:
     def tree(self, path: Path, above: tuple[str, ...], asked: Node | None = None) -> Node:
         """The tree of a file, merged onto the files it extends; `above` are the files that led here."""
         self.files += 1
+        if self.files > MAX_FILES:
+            raise _at(asked, "extends", f"more than {MAX_FILES} files extend each other", "use fewer")
+        text = read(path, asked.place if asked else None)
         real = os.path.realpath(path)
         if real in above:
             raise _at(asked, "extends", "a config cannot extend itself", "remove one of the files from extends")
-        if self.files > MAX_FILES:
-            raise _at(asked, "extends", f"more than {MAX_FILES} files extend each other", "use fewer")
-        root, duplicates = parse(read(path, asked.place if asked else None), str(path))
+        root, duplicates = parse(text, str(path))
         self.problems += duplicates
         _a_mapping(root)
         if path.parent not in self.folders:
@@ -88,7 +106,7 @@ class _Reading:
             return []
         bases = extends.value if isinstance(extends.value, list) else [extends]
         for base in bases:
-            if not isinstance(base.value, Scalar) or not base.value.text.strip("\0"):
+            if not isinstance(base.value, Scalar) or not base.value.text:
                 raise _at(
                     base, "wrong_type", "expected a config file or a list of them", "for example extends: base.yaml"
                 )

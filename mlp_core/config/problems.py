@@ -128,13 +128,13 @@ def _example(path: tuple[str, ...], example: str | None) -> str | None:
 def _unknown(place: Place, path: tuple[str, ...], model: type[BaseModel]) -> Problem:
     name, known = path[-1], keys_at(path, model)
     near = nearest(name, known)
-    home = SYNONYMS.get(name.lower()) or next(iter(_homes(name, model)), None)
-    if near and (home is None or near.lower() == name.lower()):
+    homes = [SYNONYMS[name.lower()]] if name.lower() in SYNONYMS else list(_homes(name, model))
+    if near and (not homes or near.lower() == name.lower()):
         hint = f'did you mean "{near}"?'
-    elif home:
-        hint = f"it belongs elsewhere: {home}"
+    elif 0 < len(homes) <= 3:
+        hint = "write it as " + " or ".join(homes)
     else:
-        hint = _keys(known)
+        hint = _keys(known) or "remove it"
     shown = ".".join(path)
     return Problem("unknown_key", "unknown key", hint, None, place.file, place.line, place.column, shown)
 

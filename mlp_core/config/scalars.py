@@ -19,7 +19,7 @@ from mlp_core.config.tree import Scalar
 
 INT_MAX = 2**63 - 1
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
-_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 
 
 def refusal(
@@ -198,7 +198,8 @@ class Bool(Kind):
             return allowed[scalar.text]
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}
         word = meant.get(scalar.text.lower()) if self.only is None else None
-        raise self.refuse(scalar, hint=f"write {word}, without quotes" if word else None)
+        quoted = "" if scalar.plain else ", without quotes"
+        raise self.refuse(scalar, hint=f"write {word}{quoted}" if word else None)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"} if self.only is None else {"const": self.only}

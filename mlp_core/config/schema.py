@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, Tag, ValidationError
 
 from mlp_core.config.data import ArrayFiles, Data, Preprocess
 from mlp_core.config.model import Loss, Model, Regularization
-from mlp_core.config.problems import located, problems_of
+from mlp_core.config.problems import find, located, problems_of
 from mlp_core.config.running import Checkpoint, Gradcheck, Logging, Output
 from mlp_core.config.scalars import INT_MAX, Int
 from mlp_core.config.section import BY_SHAPE, LIST, SCALAR, Complaint, Section, key
@@ -106,15 +106,15 @@ class Config(Section):
 
         Places stay as they are; raises ConfigError when a value does not fit.
         """
-        changed = self.model_dump(mode="json")
+        changed = from_native(self.model_dump(mode="json"))
         for dotted, value in values.items():
             *parents, last = dotted.split(".")
-            inner = changed
-            for part in parents:
-                inner = inner[part]
-            inner[last] = value
+            parent, present = find(changed, parents)
+            if not present or not isinstance(parent.value, dict):
+                raise ConfigError(self.problem(dotted, "there is no such key now", code="unknown_key"))
+            parent.value[last] = from_native(value)
         try:
-            config = type(self).model_validate(from_native(changed).plain())
+            config = type(self).model_validate(changed.plain())
         except ValidationError as error:
             raise ConfigError(problems_of(error, self._source.root, type(self))) from None
         config._source = self._source

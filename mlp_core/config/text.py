@@ -38,9 +38,8 @@ class Text(Kind):
         return text
 
     def schema(self) -> dict[str, Any]:
-        if self.pattern is None:
-            return {"type": ["string", "number", "boolean"]}
-        return {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+        own: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+        return own if self.pattern is None else {**own, "pattern": f"^(?:{self.pattern})$"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +100,15 @@ class Duration(Kind):
 
     def read(self, scalar: Scalar) -> str:
         if not seconds(scalar.text):
-            plain = Scalar(scalar.text)
-            hint = None
-            if scalar.text.isdecimal() and len(scalar.text) < 7 and int(scalar.text):
-                hint = f"write {plain.text}s or {plain.text}m, with a unit"
-            raise self.refuse(scalar, hint=hint)
+            raise self.refuse(scalar, hint=self._mended(scalar.text))
         return scalar.text
+
+    @staticmethod
+    def _mended(text: str) -> str | None:
+        if re.fullmatch("[1-9][0-9]{0,5}", text, re.ASCII):
+            return f"write {text}s or {text}m, with a unit"
+        clock = re.fullmatch("([0-9]{1,2}):([0-9]{2})", text, re.ASCII)
+        return f"write {clock[1]}h{clock[2]}m or {clock[1]}m{clock[2]}s" if clock else None
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", "minLength": 2}

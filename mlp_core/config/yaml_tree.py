@@ -20,6 +20,22 @@ MAX_EVENTS = 20_000
 # The C parser is ten times faster and is in every wheel of PyYAML; without it the Python one does the same.
 LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# A part of the parser's complaint, what it means, and how to mend it.
+_MISTAKES = (
+    (
+        "mapping values are not allowed",
+        "a key cannot stand here",
+        "quote a value with ': ' in it, or mend the indentation",
+    ),
+    ("expected <block end>", "does not fit the lines above", "mend the indentation"),
+    ("expected key", "does not fit the lines above", "mend the indentation"),
+    ("'-' indicator", "does not fit the lines above", "mend the indentation"),
+    ("could not find expected ':'", "a key without a colon", "write key: value, with a space after the colon"),
+    ("expected ',' or", "a comma or a closing bracket is missing", "write [a, b] or {a: 1, b: 2}"),
+    ("cannot start any token", "a value cannot start with {!r}", "put it in quotes"),
+    ("end of stream", "quotes are opened and never closed", "close them"),
+    ("unknown escape", "unknown escape in double quotes", "use single quotes, or two backslashes for one"),
+)
 
 
 def parse(text: str, file: str | None) -> tuple[Node, list[Problem]]:
@@ -53,7 +69,7 @@ class _Builder:
         next(self.events)  # start of the stream
         event = next(self.events)
         if isinstance(event, yaml.StreamEndEvent):
-            return Node(Scalar(""), self.place(event))
+            return Node(Scalar(""), Place(self.file))
         root = self.node(next(self.events), ())
         next(self.events)  # end of the document
         event = next(self.events)
@@ -96,9 +112,8 @@ class _Builder:
                 self.complain(event, "merge_key", "merge keys are not supported", "write the keys out")
             elif (name := key.value.text) in entries:
                 first = entries[name].key_place.line
-                self.complain(
-                    event, "duplicate_key", f"key given twice (first at line {first})", "keep one", ".".join(inner)
-                )
+                message = "key given twice" + (f" (first at line {first})" if first else "")
+                self.complain(event, "duplicate_key", message, "keep one", ".".join(inner))
             else:
                 entries[name] = node
         return entries
@@ -120,27 +135,26 @@ def _events(text: str, file: str | None) -> Iterator[yaml.Event]:
                 )
             yield event
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = _place(file, mark.line, mark.column) if mark else Place(file)
-        raise ConfigError(_problem(place, "not_yaml", *_explain(error.problem or str(error)))) from None
+        raise ConfigError(_syntax(text, file, error)) from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # PyYAML lets these escape on malformed input; none of them says more than that it is malformed.
         raise ConfigError(_problem(Place(file), "not_yaml", "not valid YAML", got=str(error) or None)) from None
 
 
-def _explain(problem: str) -> tuple[str, str | None]:
-    """The parser's complaint in one line, and the usual mistake behind it."""
-    hints = {
-        "'\\t'": "indent with spaces, not tabs",
-        "mapping values are not allowed": "put quotes around a value that contains ': ', and check the indentation",
-        "expected <block end>": "check the indentation of this line",
-        "could not find expected ':'": "write key: value, with a space after the colon",
-        "expected ',' or": "close the bracket, or put a comma between the items",
-        "cannot start any token": "put quotes around the value",
-        "unexpected end of stream": "close the quotes or the bracket",
-    }
-    tab = problem.replace("\t", "\\t")
-    return f"not valid YAML: {tab}", next((hint for sign, hint in hints.items() if sign in tab), None)
+def _syntax(text: str, file: str | None, error: yaml.MarkedYAMLError) -> Problem:
+    """What the parser stumbled over, in words that are the same for both parsers."""
+    problem = error.problem or "malformed"
+    mark = error.problem_mark or error.context_mark
+    if "end of stream" in problem:
+        mark = error.context_mark or mark  # the opening quote says more than the end of the file
+    place = _place(file, mark.line, mark.column) if mark else Place(file)
+    here = text[mark.index : mark.index + 1] if mark else ""
+    if here == "\t" and "token" in problem:
+        return _problem(place, "not_yaml", "a tab where a value or key should be", "indent with spaces")
+    for sign, message, hint in _MISTAKES:
+        if sign in problem:
+            return _problem(place, "not_yaml", message.format(here), hint)
+    return _problem(place, "not_yaml", f"not valid YAML: {problem}")
 
 
 def _position(text: str, index: int) -> tuple[int, int]:
