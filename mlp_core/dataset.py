@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.errors import DataError, Problem
-from mlp_core.readers.arrays import Arrays
+from mlp_core.columns import by_name, inputs, select
+from mlp_core.errors import DataError
 from mlp_core.readers.dialect import CsvOptions
-from mlp_core.readers.embedded import SETS, read_embedded
+from mlp_core.readers.embedded import read_embedded
 from mlp_core.readers.source import ReadOptions, Source, read
 from mlp_core.split import OneRow, sample_rows, split_rows
 from mlp_core.task import Task, Wish, encode, infer
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
 
 __all__ = ["Data", "Dataset", "Task", "load", "load_split"]
-
-MOST = 20  # problems told at once
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def load(config: Config) -> Data:
     """
     data = config.data
     train = _read_part(config, "train")
-    features, targets, notes = _select(config, train)
+    features, targets, notes = select(config, train)
     try:
         task, why = infer(train, features, targets, Wish(data.task, data.classes, data.positive))
     except DataError as error:
@@ -128,117 +125,8 @@ def _options(config: Config) -> ReadOptions:
     return ReadOptions(data.format, data.x, data.y, csv)
 
 
-def _select(config: Config, source: Source) -> tuple[list[int], list[int], tuple[str, ...]]:
-    """The input and target columns, and what is to be said about them."""
-    data = config.data
-    dropped = {_column(config, source, "data.drop", column) for column in data.drop}
-    target = data.target
-    if isinstance(source, Arrays):
-        if target is not None:
-            raise DataError(config.problem("data.target", "arrays bring their own targets", code="inconsistent",
-                                           hint="remove the key"))  # fmt: skip
-        targets = list(source.targets)
-    else:
-        if target is None and data.name is not None:
-            target = SETS[data.name].target
-        if target is None or target == ():
-            hint = "columns are " + ", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else "")
-            message = "name the column to predict"
-            raise DataError(config.problem("data.target", message, code="missing", hint=hint))
-        wanted = target if isinstance(target, tuple) else (target,)
-        targets = [_column(config, source, "data.target", column) for column in wanted]
-    if len(set(targets)) < len(targets) or dropped.intersection(targets):
-        key, message = (
-            ("data.drop", "drops a target") if dropped.intersection(targets) else ("data.target", "a column twice")
-        )
-        raise DataError(config.problem(key, message, code="inconsistent", hint="name each column once"))
-    features = [column for column in range(len(source.names)) if column not in dropped and column not in targets]
-    blank = [column for column in features if _is_blank(source, column)]
-    features = [column for column in features if column not in blank]
-    if not features:
-        problem = source.problem("no_inputs", "no input columns are left beside the target", None)
-        raise DataError(replace(problem, hint="check data.csv.delimiter and data.drop"))
-    notes = tuple(f"left out: {source.names[column]}, without name and values" for column in blank)
-    return features, targets, notes
-
-
-def _is_blank(source: Source, column: int) -> bool:
-    """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
-    if isinstance(source, Arrays) or source.names[column] != f"c{column}" or column in source.words:
-        return False
-    return column not in source.odd and bool(np.isnan(source.values[:, column]).all())
-
-
-def _column(config: Config, source: Source, key: str, column: int | str) -> int:
-    """The index of a column given by name or by position."""
-    names = source.names
-    if isinstance(column, int):
-        if -len(names) <= column < len(names):
-            return column % len(names)
-        message, hint = f"no column {column}", f"positions go from 0 to {len(names) - 1}, or -1 for the last"
-        raise DataError(config.problem(key, message, code="unknown_column", hint=hint))
-    if column in names:
-        return names.index(column)
-    raise DataError(
-        config.problem(key, f'no column "{column}" in the data', code="unknown_column", hint=_nearest(column, names))
-    )
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names[:1000], 1)
-    return f'did you mean "{close[0]}"?' if close else "columns are " + ", ".join(names[:12])
-
-
 def _dataset(source: Source, features: Sequence[int], targets: Sequence[int], task: Task) -> Dataset:
-    return Dataset(_inputs(source, features), encode(source, targets, task))
-
-
-def _inputs(source: Source, features: Sequence[int]) -> npt.NDArray[Any]:
-    """The input columns, every cell a finite number. Raises DataError naming the first bad cell of each column."""
-    X = source.matrix(features)
-    problems = []
-    finite = _finite_columns(X)
-    for place, column in enumerate(features):
-        if column in source.words or not finite[place]:
-            problems.append(_bad_cell(source, column))
-        if len(problems) == MOST:
-            break
-    if problems:
-        raise DataError(problems)
-    return X
-
-
-def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
-    finite = np.ones(X.shape[1], bool)
-    if X.dtype.kind == "f":
-        step = max(1, (1 << 20) // X.shape[1])
-        for start in range(0, len(X), step):
-            finite &= np.isfinite(X[start : start + step]).all(axis=0)
-    return finite
-
-
-def _bad_cell(source: Source, column: int) -> Problem:
-    """What is wrong with a column that cannot be an input, at its first bad cell."""
-    name = source.names[column]
-    values = source.matrix([column])[:, 0]
-    if column in source.words:
-        row = int(np.flatnonzero(~np.isnan(values))[0]) if (~np.isnan(values)).any() else 0
-        message = f'column "{name}" holds text ("{source.cell(row, column)}")'
-        return source.problem("text_column", message, row, column, f"leave it out with data.drop: [{name}]")
-    if source.odd.get(column):
-        row = min(source.odd[column])
-        hint = "fix the cell or list it under data.csv.na"
-        if "," in (cell := source.cell(row, column)):
-            hint = "if it is a decimal comma, set data.csv.decimal"
-        return source.problem("not_a_number", f'not a number ("{cell.strip()}")', row, column, hint)
-    row = int(np.flatnonzero(~np.isfinite(values))[0])
-    if isinstance(source, Arrays):
-        return source.problem("not_finite", f"not a finite number ({values[row]})", row, column, "mend the array")
-    hint = f"fill the cell, or leave the column out with data.drop: [{name}]"
-    if np.isnan(values).all():
-        return source.problem("empty_column", f'column "{name}" has no values', row, column, hint)
-    return source.problem("missing_value", f'missing value in column "{name}"', row, column, hint)
+    return Dataset(inputs(source, features), encode(source, targets, task))
 
 
 def _deal(
@@ -267,35 +155,8 @@ def _deal(
 
 
 def _further(config: Config, task: Task, source: Source) -> Dataset:
-    """A further source with the task's columns, found by name; by position where neither side has names."""
-    if isinstance(source, Arrays):
-        features, targets = list(range(source.X.shape[1])), list(source.targets)
-        if len(features) != len(task.features) or len(targets) != len(task.targets):
-            message = f"{len(features)} inputs and {len(targets)} targets"
-            hint = f"trained on {len(task.features)} inputs and {len(task.targets)} targets"
-            raise DataError(source.problem("columns_differ", message, None, None, hint))
-        return _dataset(source, features, targets, task)
-    names = source.names
-    missing = [name for name in (*task.features, *task.targets) if name not in names]
-    if missing and not source.header and _same_places(config, source, task):
-        features, targets, _ = _select(config, source)
-        return _dataset(source, features, targets, task)
-    if missing:
-        hints = [_nearest(name, names) if source.header else "the file has no header line" for name in missing]
-        raise DataError(
-            [
-                source.problem("missing_column", f'no column "{name}"', None, None, hint)
-                for name, hint in zip(missing[:MOST], hints, strict=False)
-            ]
-        )
-    features, targets = ([names.index(name) for name in part] for part in (task.features, task.targets))
-    return _dataset(source, features, targets, task)
-
-
-def _same_places(config: Config, source: Source, task: Task) -> bool:
-    """Whether a table without header has the columns of an embedded set, whose names are ours."""
-    name = config.data.name
-    return name is not None and len(source.names) == len(task.features) + len(task.targets) + len(config.data.drop)
+    """A further source with the columns and classes of the task."""
+    return _dataset(source, *by_name(config, source, task), task)
 
 
 def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:

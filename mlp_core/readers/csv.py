@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from mlp_core.readers.dialect import CsvOptions, Dialect, detect, number, records
-from mlp_core.readers.files import TextBytes, check_memory, open_text, refusal
+from mlp_core.readers.files import refusal
+from mlp_core.readers.memory import check_memory
 from mlp_core.readers.table import Floats, Lines, Piece, Table
+from mlp_core.readers.text import TextBytes, open_text
 
 CHUNK = 4096
 SAMPLE = 100

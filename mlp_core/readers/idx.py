@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.readers.arrays import fill
-from mlp_core.readers.files import check_memory, open_binary, refusal
+from mlp_core.readers.files import open_binary, refusal
+from mlp_core.readers.memory import check_memory
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.readers.arrays import KINDS, fill
-from mlp_core.readers.files import DEFLATE_RATIO, check_file, check_memory, open_binary, refusal, refuse_html
+from mlp_core.readers.files import DEFLATE_RATIO, check_file, open_binary, refusal, refuse_html
 from mlp_core.readers.files import head as first_bytes
+from mlp_core.readers.memory import check_memory
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
