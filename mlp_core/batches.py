@@ -50,7 +50,7 @@ class Batches:
         X, Y = self._X[: len(rows)], self._Y[: len(rows)]
         self._gather(self.X, rows, X)
         self._gather(self.Y, rows, Y)
-        if self.w is None:
+        if self.w is None or self._w is None:
             return X, Y, None
         w = self._w[: len(rows)]
         self._gather(self.w, rows, w)

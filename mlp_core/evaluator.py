@@ -12,12 +12,12 @@ from mlp_core import metrics
 from mlp_core.backend import Array
 from mlp_core.losses import loss_and_gradient
 from mlp_core.objective import Objective
-from mlp_core.preprocess import TargetScaler
+from mlp_core.preprocess import Preprocessor
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split ready for the network: X [n, inputs], Y as the loss wants it, w; and y, the truth as metrics want it."""
+    """One split ready for the network: X [n, inputs], Y as the loss wants it, w; y is the truth as metrics want it."""
 
     X: Array
     Y: Array
@@ -39,7 +39,7 @@ class Evaluator:
     `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data.
     """
 
-    def __init__(self, objective: Objective, kind: str, target: TargetScaler | None = None) -> None:
+    def __init__(self, objective: Objective, kind: str, target: Preprocessor | None = None) -> None:
         self.objective, self.kind, self.target = objective, kind, target
         self._loss = objective.network.backend.primitive(loss_and_gradient)
 

@@ -41,4 +41,11 @@ class Finished:
     reason: str
 
 
-Event = StepDone | EpochDone | Finished
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something the user should know that does not stop the run, in one line."""
+
+    message: str
+
+
+Event = StepDone | EpochDone | Finished | Noticed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from mlp_core.activations import Activation, activation_gradient, bias_activation
 from mlp_core.backend import Array, Backend
@@ -139,11 +139,11 @@ class Activate(Layer):
 class PRelu(Layer):
     """A = Z for Z > 0, else a Z, with one trained slope a, 0.25 at first (He et al., ICCV 2015)."""
 
-    initial = 0.25
+    initial: ClassVar[float] = 0.25
 
-    def __init__(self, index: int, units: int) -> None:
+    def __init__(self, index: int, units: int, slope: float = initial) -> None:
         super().__init__(index)
-        self.units = units
+        self.units, self.slope = units, slope
 
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.weight", (1,), is_weight=False)]

@@ -41,8 +41,8 @@ def _softplus(xp: Any, Z: Array) -> Array:
 
 
 def _absolute(xp: Any, d: Array) -> Array:
-    """|d|, deciding on the real part (the modulus of a complex number has no derivative)."""
-    return xp.where(d.real < 0, -d, d)
+    """|d|, deciding on the real part (the modulus of a complex number has no derivative); the slope at 0 is 0."""
+    return xp.sign(d.real) * d
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Quantile(Loss):
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         e = xp.repeat(Y, len(self.quantiles), axis=1) - Z
         q = self._levels(xp, Z)
-        return xp.where(e.real > 0, q * e, (q - 1) * e).mean(axis=1), (e, q)
+        return (xp.where(e.real > 0, q, xp.where(e.real < 0, q - 1, 0 * q)) * e).mean(axis=1), (e, q)
 
     def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
         e, q = cache

@@ -72,7 +72,7 @@ def log_loss(P: Any, y: Any, w: Any) -> float:
 def top_k(P: Any, y: Any, w: Any, k: int) -> float:
     """Share of rows whose true class is among the k most probable ones."""
     truth = P[np.arange(len(y)), y][:, None]
-    above = (P > truth).sum(axis=1)
+    above = (truth < P).sum(axis=1)
     ties = ((truth == P) & (np.arange(P.shape[1]) > y[:, None])).sum(axis=1)  # scikit-learn ranks later columns first
     return _mean(above + ties < k, w)
 

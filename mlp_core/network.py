@@ -21,11 +21,12 @@ from mlp_core.random import generator
 class Block:
     """One hidden layer as the user thinks of it: a matrix product, and what is done to its result.
 
-    `activation` None stands for prelu, whose slope is trained. `norm` is none, batch, layer or rms.
+    `activation` None is prelu, whose slope is trained from `prelu_slope` on. `norm` is none, batch, layer or rms.
     """
 
     units: int
     activation: Activation | None
+    prelu_slope: float = PRelu.initial
     init: str = "he_normal"
     init_scale: float | None = None
     bias: bool = True
@@ -79,7 +80,7 @@ def _block_layers(index: int, width: int, block: Block) -> list[Layer]:
     if block.norm != "none" and block.norm_first:
         add(Norm, *norm)
     if block.activation is None:
-        add(PRelu)
+        add(PRelu, block.prelu_slope)
     elif not fused:
         add(Activate, block.activation)
     if block.norm != "none" and not block.norm_first:
@@ -144,7 +145,7 @@ class Network:
             if isinstance(layer, Norm) and layer.kind == "batch":
                 layer.var[...] = 1
             if isinstance(layer, PRelu):
-                layer.a[...] = layer.initial
+                layer.a[...] = layer.slope
         output = self._dense_layers()[-1]
         if self.architecture.output_bias is not None and output.b is not None:
             output.b[...] = self.backend.asarray(np.asarray(self.architecture.output_bias, self.dtype))

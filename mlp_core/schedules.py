@@ -60,11 +60,11 @@ class Schedule:
             case "cosine_restarts":  # the same, `cycles` times
                 return self._above_final(0.5 * (1 + math.cos(math.pi * ((x * self.cycles) % 1.0))))
             case "step":  # gamma^(epoch // step_size)
-                return float(self.gamma ** (epoch // self.step_size))
+                return math.pow(self.gamma, epoch // self.step_size)
             case "multistep":  # gamma^(milestones passed)
-                return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
+                return math.pow(self.gamma, sum(epoch >= milestone for milestone in self.milestones))
             case "exponential":  # gamma^(epochs / step_size): step without its jumps
-                return self.gamma ** (done / (self.steps_per_epoch * self.step_size))
+                return math.pow(self.gamma, done / (self.steps_per_epoch * self.step_size))
             case "inverse_sqrt":  # sqrt(w / step) after w steps of warm-up (Vaswani et al. 2017)
                 return math.sqrt(max(1, self.warmup) / max(1, self.warmup, step + 1))
             case "one_cycle":  # up and down again by cosines (Smith and Topin 2018)

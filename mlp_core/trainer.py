@@ -238,7 +238,7 @@ class Trainer:
         """Close an epoch: measure, compare with the best, count towards early stopping and plateaus."""
         p = self.progress
         p.epoch += 1
-        complete, p.position = p.position, 0
+        p.position = 0
         metrics: dict[str, float] = {"train_loss": p.loss_sum / p.weight_sum}
         p.loss_sum = p.weight_sum = 0.0
         last = p.epoch >= self.limits.epochs or self._end() is not None
@@ -247,7 +247,7 @@ class Trainer:
         metrics["lr"] = self.schedule.rate(p.step - 1) * p.plateau_factor
         self._check_parameters(metrics["lr"])
         improved = self._compare(metrics)
-        rows = self.batches.rows * steps / max(1, self.steps_per_epoch if complete else 1)
+        rows = min(self.batches.rows, steps * self.batches.size * self.limits.accumulate)
         return EpochDone(p.epoch, p.step, metrics, improved, seconds, rows / max(seconds, 1e-9))
 
     def _compare(self, metrics: Mapping[str, float]) -> bool:

@@ -1,0 +1,46 @@
+"""The machine a run is made on: processors, memory, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+from mlp_core import __version__
+
+
+def available_cpus() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Bytes that can be taken now, None where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def environment() -> dict[str, Any]:
+    """What a run's bits depend on beside its config: versions, linear algebra, threads."""
+    from threadpoolctl import threadpool_info
+
+    blas = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
+    return {
+        "mlpbp": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{blas[0]['internal_api']} {blas[0]['version']} {blas[0].get('architecture', '')}".strip()
+        if blas
+        else "unknown",
+        "threads": int(blas[0]["num_threads"]) if blas else 1,
+        "machine": platform.machine(),
+        "device": "cpu",
+    }

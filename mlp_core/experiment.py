@@ -1,0 +1,187 @@
+"""An experiment: a config made into objects that can train, be saved, and go on from where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from mlp_core import recipe
+from mlp_core.batches import Augment, Batches
+from mlp_core.checkpoint import Checkpoint, damaged
+from mlp_core.config import Config
+from mlp_core.dataset import Data, load
+from mlp_core.environment import environment
+from mlp_core.evaluator import Evaluation, Evaluator, Split
+from mlp_core.model import Model, check_tensors
+from mlp_core.preprocess import Preprocessor
+from mlp_core.resolve import check_memory, resolve
+from mlp_core.trainer import Progress, Trainer
+
+
+@dataclass
+class Experiment:
+    """A model with its data and everything that trains it."""
+
+    model: Model
+    data: Data
+    splits: dict[str, Split]
+    trainer: Trainer
+    notes: tuple[str, ...]
+    stamp: str | None = None
+
+    @property
+    def config(self) -> Config:
+        return self.model.config
+
+    @classmethod
+    def build(cls, config: Config) -> Experiment:
+        """Read the data, fit the preprocessing, make the network with its initial weights.
+
+        Raises ConfigError and DataError, each with its place.
+        """
+        data = load(config)
+        config, notes = resolve(config, data)
+        train = data.splits["train"]
+        inputs = Preprocessor(config.preprocess.numeric.scale).fit(train.X)
+        target = None
+        if data.task.kind == "regression" and config.loss.name != "poisson":
+            target = Preprocessor("standard").fit(train.y)
+        batch = recipe.auto_batch_size(config.train.batch_size, train.rows)
+        check_memory(config, data, inputs.inputs, batch)
+        model = Model.build(config, data.task, inputs, target, batch, training=True)
+        if config.model.output_bias == "prior":
+            width = model.network.architecture.outputs
+            bias = recipe.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
+            model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
+        model.network.initialize(config.seed)
+        splits = {name: model.split(dataset) for name, dataset in data.splits.items()}
+        trainer = make_trainer(model, splits)
+        return cls(model, data, splits, trainer, (*data.notes, *notes))
+
+    def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
+        """Every split, measured with the parameters as they are."""
+        evaluator = self.model.evaluator(self._rows())
+        chosen = self.model.metric_names(full=True) if names is None else names
+        return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+
+    def _rows(self) -> int:
+        return min(self.config.train.eval_batch_size, max(dataset.rows for dataset in self.data.splits.values()))
+
+    def checkpoint(self, metrics: Mapping[str, float], offset: Mapping[str, int]) -> Checkpoint:
+        """The whole state of the run, copied, as named arrays and a document.
+
+        Weights for use carry PyTorch's names; under an average of weights those are the averaged ones, and the ones
+        being trained are `optimizer.theta`.
+        """
+        trainer, network = self.trainer, self.model.network
+        parameters, to_host = network.parameters, network.backend.to_host
+        used = parameters.theta if trainer.average is None else trainer.average
+        arrays = {**parameters.views(used), **network.statistics.values}
+        arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state.items()}
+        if trainer.average is not None:
+            arrays["optimizer.theta"] = parameters.theta
+        return Checkpoint(
+            {name: np.array(to_host(array)) for name, array in arrays.items()},
+            {
+                "config": self.config.model_dump(mode="json"),
+                "task": self.model.task.to_state(),
+                "inputs": self.model.inputs.to_state(),
+                "target": None if self.model.target is None else self.model.target.to_state(),
+                "metrics": dict(metrics),
+                "progress": trainer.progress.to_json(),
+                "optimizer_steps": trainer.optimizer.t,
+                "log": dict(offset),
+                "data": self.data.sha256,
+                "environment": environment(),
+                "gradient": self.stamp,
+            },
+        )
+
+    def restore(self, checkpoint: Checkpoint, path: str) -> None:
+        """Go back to the state of a checkpoint; validates everything before it changes anything."""
+        trainer, network = self.trainer, self.model.network
+        parameters, backend = network.parameters, network.backend
+        document, tensors = checkpoint.document, checkpoint.tensors
+        live = {**parameters.views(parameters.theta), **network.statistics.values}
+        live |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state.items()}
+        if trainer.average is not None:
+            live["optimizer.theta"] = parameters.theta
+        check_tensors(live, tensors, path)
+        names = {field.name for field in fields(Progress)}
+        try:
+            progress = Progress(**{key: value for key, value in document["progress"].items() if key in names})
+            steps = int(document["optimizer_steps"])
+        except (KeyError, TypeError, ValueError):
+            raise damaged(path, "it does not say where the run stands") from None
+        for name, array in live.items():
+            array[...] = backend.asarray(tensors[name])
+        if trainer.average is not None:
+            for name, array in parameters.views(trainer.average).items():
+                array[...] = backend.asarray(tensors[name])
+            parameters.theta[...] = backend.asarray(tensors["optimizer.theta"])
+        trainer.progress, trainer.optimizer.t = progress, steps
+        self.stamp = document.get("gradient")
+
+
+def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
+    """The trainer of a model on its training split, measuring on its validation split."""
+    config, network, train = model.config, model.network, splits["train"]
+    batches = Batches(
+        network.backend,
+        train.X,
+        train.Y,
+        train.w,
+        size=network.rows,
+        seed=config.seed,
+        shuffle=config.train.shuffle,
+        drop_last=config.train.drop_last,
+    )
+    optimizer = recipe.make_optimizer(config, network, network.backend)
+    steps_per_epoch = -(-batches.count // config.optimizer.accumulate)
+    monitor = config.checkpoint.monitor
+    regular = config.regularization
+    augment = None
+    if regular.input_noise or regular.mixup:
+        augment = Augment(network.backend, regular.input_noise, regular.mixup, network.architecture.outputs)
+    names = model.metric_names()
+    if "val" in splits:
+        monitored = [name.split("_", 1)[1] for name in _monitored(config)]
+        names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
+        evaluator = model.evaluator(min(config.train.eval_batch_size, len(splits["val"].X)))
+    trainer = Trainer(
+        objective=model.objective,
+        optimizer=optimizer,
+        schedule=recipe.make_schedule(config, steps_per_epoch),
+        batches=batches,
+        limits=recipe.make_limits(config),
+        seed=config.seed,
+        evaluate=dict,
+        best=recipe.make_watch(monitor, config.checkpoint.mode) if config.checkpoint.best else None,
+        stopping=recipe.make_stopping(config),
+        plateau=recipe.make_plateau(config, monitor),
+        augment=augment,
+    )
+    if "val" in splits:
+        trainer.evaluate = lambda: _validate(trainer, evaluator, splits["val"], names)
+    return trainer
+
+
+def _monitored(config: Config) -> list[str]:
+    """The validation metrics that decide something."""
+    stopping = config.train.early_stopping
+    named = [config.checkpoint.monitor, *([stopping.monitor] if stopping else [])]
+    return [name for name in named if name.startswith("val_")]
+
+
+def _validate(trainer: Trainer, evaluator: Evaluator, split: Split, names: list[str]) -> dict[str, float]:
+    """Metrics of the validation split, with the averaged weights in place where there are any."""
+    theta = trainer.objective.network.parameters.theta
+    if trainer.average is not None:
+        trained = theta.copy()
+        theta[:] = trainer.average
+    metrics = evaluator.evaluate(split, names).metrics
+    if trainer.average is not None:
+        theta[:] = trained
+    return {f"val_{name}": value for name, value in metrics.items()}

@@ -1,0 +1,142 @@
+"""A model: a network with what its inputs are made of and what its outputs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core import recipe
+from mlp_core.backend import Backend, numpy_backend
+from mlp_core.checkpoint import Checkpoint, damaged
+from mlp_core.config import Config, from_mapping
+from mlp_core.dataset import Dataset
+from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
+from mlp_core.evaluator import Evaluator, Split
+from mlp_core.metrics import BRIEF, table
+from mlp_core.network import Network
+from mlp_core.objective import Objective
+from mlp_core.preprocess import Preprocessor
+from mlp_core.task import Task
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is needed to use a network on data: how inputs are made, what the outputs mean, the network itself."""
+
+    config: Config
+    task: Task
+    inputs: Preprocessor
+    target: Preprocessor | None
+    objective: Objective
+
+    @classmethod
+    def build(
+        cls,
+        config: Config,
+        task: Task,
+        inputs: Preprocessor,
+        target: Preprocessor | None,
+        rows: int,
+        bias: tuple[float, ...] | None = None,
+        training: bool = False,
+    ) -> Model:
+        """The model of a resolved config, its parameters still zero; memory for `rows` rows at once."""
+        loss = recipe.make_loss(config)
+        architecture = recipe.make_architecture(config, inputs.inputs, recipe.outputs(loss, task), bias)
+        network = Network(architecture, make_backend(config), config.dtype, rows, training)
+        return cls(config, task, inputs, target, Objective(network, loss, recipe.make_penalty(config)))
+
+    @property
+    def network(self) -> Network:
+        return self.objective.network
+
+    def targets(self, y: Any) -> Any:
+        """Targets as the loss takes them: class indices int64, else numbers [n, k] in the model's dtype."""
+        if self.task.classifies and self.objective.loss.name in ("cross_entropy", "focal"):
+            return y
+        if self.target is not None:
+            return self.target.transform(y, dtype=self.config.dtype)
+        return y.reshape(len(y), -1).astype(self.config.dtype)
+
+    def weights(self, dataset: Dataset) -> Any:
+        """Row weights: those of the data times those of the classes; None where all are 1."""
+        choice, w = self.config.loss.class_weight, dataset.weight
+        if isinstance(choice, dict):
+            per_class = np.array([choice[name] for name in self.task.classes])
+            w = per_class[dataset.y] if w is None else w * per_class[dataset.y]
+        return None if w is None else w.astype(self.config.dtype)
+
+    def split(self, dataset: Dataset) -> Split:
+        """A data set ready for the network."""
+        backend, w = self.network.backend, self.weights(dataset)
+        return Split(
+            X=backend.asarray(self.inputs.transform(dataset.X, dtype=self.config.dtype)),
+            Y=backend.asarray(self.targets(dataset.y)),
+            w=None if w is None else backend.asarray(w),
+            y=dataset.y,
+        )
+
+    def evaluator(self, rows: int) -> Evaluator:
+        """An evaluator over this model's parameters, `rows` rows at a time."""
+        objective = Objective(self.network.replica(rows), self.objective.loss, self.objective.penalty)
+        return Evaluator(objective, self.task.kind, self.target)
+
+    def metric_names(self, full: bool = False) -> list[str]:
+        """What is measured: the config's list; for `auto` a few while training, all there is in a `full` report."""
+        chosen = self.config.metrics
+        if chosen != "auto":
+            return [name for name in chosen if name != "loss"]
+        return list(table(self.task.kind)) if full else BRIEF[self.task.kind]
+
+
+def check_tensors(live: Mapping[str, Any], stored: Mapping[str, Any], path: str) -> None:
+    """Raise CheckpointError unless `stored` has exactly the tensors, shapes and dtypes of `live`."""
+    for name, array in live.items():
+        if name not in stored:
+            raise damaged(path, f"tensor {name} is missing")
+        if stored[name].shape != array.shape or stored[name].dtype != array.dtype:
+            got = f"{stored[name].dtype}{list(stored[name].shape)}"
+            raise damaged(path, f"tensor {name} is {got}, expected {array.dtype}{list(array.shape)}")
+    for name in stored:
+        if name not in live:
+            raise damaged(path, f"tensor {name} belongs to no part of this network")
+
+
+def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
+    """The model of a checkpoint, ready to be used on at most `rows` rows at once; raises CheckpointError."""
+    document = checkpoint.document
+    try:
+        config = from_mapping(dict(document["config"]))
+        task = Task.from_state(document["task"])
+        inputs = Preprocessor.from_state(document["inputs"])
+        target = None if document["target"] is None else Preprocessor.from_state(document["target"])
+        model = Model.build(config, task, inputs, target, rows)
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, MlpbpError) as error:
+        raise damaged(path, f"its description cannot be used ({error})") from None
+    network = model.network
+    live = {**network.parameters.values, **network.statistics.values}
+    stored = {name: array for name, array in checkpoint.tensors.items() if not name.startswith("optimizer.")}
+    check_tensors(live, stored, path)
+    for name, array in live.items():
+        array[...] = network.backend.asarray(stored[name])
+    return model
+
+
+def make_backend(config: Config) -> Backend:
+    """The backend of the config's device."""
+    if config.device.startswith("cuda"):
+        raise ConfigError(
+            config.problem(
+                "device",
+                "this version computes on the CPU only",
+                code="no_cuda",
+                got=config.device,
+                hint="write device: cpu",
+            )
+        )
+    return numpy_backend()

@@ -1,0 +1,129 @@
+"""Deciding what a config leaves open: every `auto`, from the data and the machine."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from mlp_core import recipe
+from mlp_core.config import Config
+from mlp_core.dataset import Data
+from mlp_core.environment import available_cpus, free_memory
+from mlp_core.errors import ConfigError
+from mlp_core.metrics import known, table
+from mlp_core.network import Architecture
+from mlp_core.optimizers import OPTIMIZERS
+
+
+def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
+    """The config with every `auto` decided and data files as absolute paths, and one line for each decision."""
+    task, values, notes = data.task, {}, []
+
+    def decide(key: str, value: Any, note: str | None = None) -> None:
+        values[key] = value
+        if note:
+            notes.append(note)
+
+    decide("data.task", task.kind)
+    loss = config.loss.name
+    if loss == "auto":
+        loss = recipe.AUTO_LOSS[task.kind]
+        decide("loss.name", loss, f"loss: {loss}")
+    elif loss not in recipe.FITTING_LOSSES[task.kind]:
+        fitting = ", ".join(recipe.FITTING_LOSSES[task.kind])
+        problem = config.problem(
+            "loss.name", f"does not fit a {task.kind} task", code="wrong_loss", got=loss, hint=f"use one of {fitting}"
+        )
+        raise ConfigError(problem)
+    if config.optimizer.lr == "auto":
+        lr = recipe.auto_lr(config.optimizer.name)
+        decide("optimizer.lr", lr, f"learning rate: {lr:g} ({config.optimizer.name})")
+    batch = recipe.auto_batch_size(config.train.batch_size, data.splits["train"].rows)
+    if config.train.batch_size == "auto":
+        decide("train.batch_size", batch, f"batch size: {batch}")
+    if config.model.init == "auto":
+        init = recipe.auto_init(config.model.activation)
+        if all(recipe.auto_init(layer.activation) == init for layer in config.model.layers()):
+            decide("model.init", init, f"initial weights: {init}")
+    if config.device == "auto":
+        decide("device", "cpu")
+    if config.threads == "auto":
+        decide("threads", available_cpus())
+    if config.loss.class_weight != "none":
+        decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
+    if "val" not in data.splits:
+        if config.train.early_stopping:
+            decide("train.early_stopping", False, "early stopping: off, there are no validation rows")
+        if config.checkpoint.monitor.startswith("val_"):
+            decide("checkpoint.monitor", "train_loss")
+    _check_metrics(config, data)
+    return config.with_absolute_paths().replace(**values), tuple(notes)
+
+
+def _class_weights(config: Config, data: Data) -> dict[str, float]:
+    """A weight for every class: `balanced` gives n / (classes * rows of the class), as scikit-learn does."""
+    task, choice = data.task, config.loss.class_weight
+    if not task.classifies:
+        raise ConfigError(
+            config.problem(
+                "loss.class_weight", f"a {task.kind} task has no classes", code="no_classes", hint="remove it"
+            )
+        )
+    if isinstance(choice, str):
+        counts = np.bincount(data.splits["train"].y, minlength=len(task.classes))
+        balanced = data.splits["train"].rows / (len(counts) * np.maximum(counts, 1))
+        return {name: float(value) for name, value in zip(task.classes, balanced, strict=True)}
+    for name in choice:
+        if name not in task.classes:
+            raise ConfigError(
+                config.problem(
+                    "loss.class_weight",
+                    "no such class",
+                    code="unknown_class",
+                    got=name,
+                    hint="the classes are " + ", ".join(task.classes[:8]),
+                )
+            )
+    return {name: float(choice.get(name, 1.0)) for name in task.classes}
+
+
+def _check_metrics(config: Config, data: Data) -> None:
+    chosen = [] if config.metrics == "auto" else [("metrics", name) for name in config.metrics]
+    stopping = config.train.early_stopping
+    chosen += [("checkpoint.monitor", config.checkpoint.monitor.split("_", 1)[1])]
+    chosen += [("train.early_stopping.monitor", stopping.monitor.split("_", 1)[1])] if stopping else []
+    for key, name in chosen:
+        if not known(data.task.kind, name):
+            fitting = ", ".join(table(data.task.kind))
+            raise ConfigError(
+                config.problem(
+                    key,
+                    f"does not fit a {data.task.kind} task",
+                    code="wrong_metric",
+                    got=name,
+                    hint=f"use loss or one of {fitting}",
+                )
+            )
+
+
+def check_memory(config: Config, data: Data, inputs: int, batch: int) -> None:
+    """Refuse a network that cannot fit before memory is taken for it; raises ConfigError naming the key to change."""
+    architecture: Architecture = recipe.make_architecture(config, inputs, max(1, len(data.task.classes)))
+    itemsize = np.dtype(config.dtype).itemsize
+    widths = [inputs, *(block.units for block in architecture.hidden), architecture.outputs]
+    slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
+    rows = max(batch, 0) * 3 + config.train.eval_batch_size
+    parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
+    needed = itemsize * (parameters * slots + rows * sum(widths) + inputs * sum(s.rows for s in data.splits.values()))
+    free = free_memory()
+    if free is not None and needed > free:
+        raise ConfigError(
+            config.problem(
+                "model.hidden",
+                f"this network needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+                code="too_large",
+                hint="use fewer units, or a smaller train.batch_size",
+            )
+        )
