@@ -1,0 +1,283 @@
+"""The gradient check: the backward pass of the user's own model against an exact numerical derivative."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlp_core.gradcheck.compare import Comparison, compare
+from mlp_core.gradcheck.coverage import Coverage, choose, cover
+from mlp_core.gradcheck.hints import hint
+from mlp_core.gradcheck.kinks import pieces
+from mlp_core.gradcheck.opinion import Opinion, second_opinion
+from mlp_core.gradcheck.precision import training_precision, unit_gradient
+from mlp_core.gradcheck.preconditions import fingerprint, preconditions
+from mlp_core.gradcheck.probes import PROBES, move
+from mlp_core.gradcheck.reference import ComplexStep, copy_state, twin
+from mlp_core.gradcheck.report import FAIL, PASS, Precondition, Report, TensorResult, conclude
+from mlp_core.layers import Dropout, Pass
+from mlp_core.objective import Objective, Penalty
+from mlp_core.random import generator
+
+TOLERANCE = 1e-8
+FAST_ROWS = 8
+KINK_MOVES = 5
+Progress = Callable[[int, int], None]
+"""Called with the number of evaluations done and to be done."""
+
+
+def check(
+    objective: Objective,
+    X: np.ndarray,
+    Y: np.ndarray,
+    w: np.ndarray | None,
+    *,
+    mode: Pass,
+    tolerance: float = TOLERANCE,
+    method: str = "auto",
+    probes: Sequence[str] = PROBES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Compare every derivative of an objective with the complex step, and say whether its gradients are right.
+
+    X [b, n] inputs, Y targets, w [b] row weights or None, all on the host; `mode` as training uses it (dropout masks
+    frozen at its seed and step). The objective's network may have any dtype and backend; the proof is made on replicas
+    in float64 and complex128, then the gradient with the network's own dtype and kernels is compared with the proved
+    one. The weights of the objective are left as they were.
+
+    `method`: full (every entry), sweep (each row and each column along a random direction), fast (4 Gaussian
+    directions per tensor), auto (full up to 20,000 parameters). A tensor passes where max|a - n| <= tolerance *
+    max(max|a|, max|n|, 1e-4 * largest entry of the whole gradient).
+    """
+    return _Check(
+        objective, X, Y, w, replace(mode, record=False), tolerance, method, tuple(probes), seed, progress
+    ).run()
+
+
+def fast_check(
+    objective: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass, seed: int = 0
+) -> Report:
+    """The check before the first training step: milliseconds, at the given weights, on at most 8 rows."""
+    rows = np.arange(len(X)) if w is None else np.flatnonzero(np.asarray(w) > 0)
+    rows = rows[:FAST_ROWS]
+    weights = None if w is None else np.asarray(w)[rows]
+    return check(objective, X[rows], Y[rows], weights, mode=mode, method="fast", probes=("init",), seed=seed)
+
+
+@dataclass
+class _Part:
+    """One tensor under check: what it is called, how it is covered, and its worst comparison so far."""
+
+    name: str
+    shape: tuple[int, ...]
+    coverage: Coverage
+    worst: Comparison | None = None
+    index: tuple[int, ...] | None = None
+    probe: str = "init"
+    hint: str | None = None
+
+
+class _Check:
+    """One run of `check`, with everything it is about."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        X: np.ndarray,
+        Y: np.ndarray,
+        w: np.ndarray | None,
+        mode: Pass,
+        tolerance: float,
+        method: str,
+        probes: tuple[str, ...],
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self.objective, self.mode, self.tolerance, self.seed = objective, mode, tolerance, seed
+        self.X, self.w = np.array(X, np.float64), None if w is None else np.array(w, np.float64)
+        self.Y = np.array(Y, np.float64) if Y.dtype.kind == "f" else np.array(Y)
+        self.probes, self.progress, self.done = probes, progress, 0
+        self.proof = twin(objective, len(X), np.float64)
+        parameters = self.proof.network.parameters
+        self.method = choose(method, parameters.size, self.X.size)
+        rng = generator(seed, "gradcheck", 0)
+        flat = np.arange(parameters.size)
+        self.parts = [
+            _Part(spec.name, spec.shape, self._cover(spec.shape, flat[parameters.slices[spec.name]], rng))
+            for spec in parameters.specs
+        ]
+        self.input = _Part("input", self.X.shape, self._cover(self.X.shape, np.arange(self.X.size), rng))
+        self.rows: dict[str, Precondition] = {}
+        self.opinion = Opinion()
+
+    def _cover(self, shape: tuple[int, ...], flat: np.ndarray, rng: np.random.Generator) -> Coverage:
+        return cover(self.method, shape, flat.reshape(shape), rng)
+
+    def run(self) -> Report:
+        start = time.perf_counter()
+        user = self.objective.network
+        before = fingerprint(*(user.backend.to_host(p.theta) for p in (user.parameters, user.statistics)))
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            for number, probe in enumerate(self.probes):
+                self._at(probe, number)
+        after = fingerprint(*(user.backend.to_host(p.theta) for p in (user.parameters, user.statistics)))
+        if self.method != "fast":
+            self._record(self.opinion.row())
+        self._record(Precondition("weights unchanged", PASS if before == after else FAIL, "by the whole check"))
+        return self._report(time.perf_counter() - start)
+
+    def _record(self, row: Precondition, probe: str = "") -> None:
+        """Keep the worst of the rows of one name."""
+        present = self.rows.get(row.name)
+        if present is None or (row.verdict == FAIL and present.verdict != FAIL):
+            at = f" (at {probe})" if probe and row.verdict == FAIL else ""
+            self.rows[row.name] = replace(row, detail=row.detail + at)
+
+    def _at(self, probe: str, number: int) -> None:
+        """Everything there is to compare at one probe point."""
+        proof, data = self.proof, (self.X, self.Y, self.w, self.mode)
+        copy_state(self.objective.network, proof.network)
+        move(probe, proof, self.X, self.Y, self.w, self.mode, self.seed)
+        dtype = self.objective.network.dtype
+        for kept in (proof.network.parameters.theta, proof.network.statistics.theta):
+            kept[:] = kept.astype(dtype)  # a point that training can stand on
+        self._leave_kinks(probe)
+        point = fingerprint(proof.network.parameters.theta, proof.network.statistics.theta)
+        step = ComplexStep(proof, *data)
+        for row in preconditions(proof, step, *data):
+            self._record(row, probe)
+        self._compare(step, probe)
+        if self.method != "fast":
+            rng = generator(self.seed, "gradcheck", 2, number)
+            unit = float(np.abs(unit_gradient(proof, self.X, self.w, self.mode)).max())
+            self.opinion = self.opinion.plus(second_opinion(proof, *data, rng, 1e-2 * unit))
+        if probe != "wild":  # where units saturate, float32 has no digits left to compare
+            self._record(training_precision(self.objective, proof, *data), probe)
+        unmoved = fingerprint(proof.network.parameters.theta, proof.network.statistics.theta) == point
+        self._record(Precondition("state untouched", PASS if unmoved else FAIL, "weights and statistics"), probe)
+
+    def _leave_kinks(self, probe: str) -> None:
+        """Move a little where rounding decides on which side of a kink a unit stands, in real and complex numbers."""
+        proof, network = self.proof, self.proof.network
+        for attempt in range(KINK_MOVES):
+            step = ComplexStep(proof, self.X, self.Y, self.w, self.mode)
+            real = pieces(network, proof.loss, proof.penalty, network.forward(self.X, self.mode), self.Y)
+            Z = step.network.forward(step.X, self.mode)
+            if np.array_equal(real, pieces(step.network, proof.loss, proof.penalty, Z, self.Y)):
+                return
+            rng = generator(self.seed, "gradcheck", 4, attempt)
+            network.parameters.theta += 1e-3 * rng.standard_normal(network.parameters.size)
+            self._record(
+                Precondition("off the kinks", PASS, f"weights moved by 1e-3 at {probe}: a unit was on its kink")
+            )
+
+    def _compare(self, step: ComplexStep, probe: str) -> None:
+        """Analytic against numeric: each tensor whole, then data loss, penalties and logits on their own."""
+        proof, parameters = self.proof, self.proof.network.parameters
+        _, dX = proof.value_and_gradient(self.X, self.Y, self.w, self.mode, input_gradient=True)
+        assert dX is not None
+        whole, dX = parameters.grad.copy(), dX.copy()
+        unit = float(np.abs(unit_gradient(proof, self.X, self.w, self.mode)).max())
+        # Below a thousandth of what an error of 1 in the logits gives, softmax(Z) - Y is rounding.
+        largest = max(float(np.abs(whole).max()), 1e-3 * unit)
+        Objective(proof.network, proof.loss).value_and_gradient(self.X, self.Y, self.w, self.mode)
+        alone = parameters.grad.copy()
+        parameters.grad[:] = 0
+        proof.penalty.add_gradient(proof.network)
+        penalty = parameters.grad.copy()
+        apart = {"data loss alone": 0.0, "penalties alone": 0.0}
+        for part in self.parts:
+            numeric, numeric_penalty = step.parameters(self._counted(part))
+            place = parameters.slices[part.name]
+            self._tensor(part, whole[place].reshape(part.shape), numeric + numeric_penalty, largest, probe)
+            for name, a, n in (("data loss alone", alone, numeric), ("penalties alone", penalty, numeric_penalty)):
+                projected = part.coverage.project(a[place].reshape(part.shape))
+                apart[name] = max(apart[name], compare(projected, n, largest).error)
+        self._tensor(self.input, dX, step.inputs(self._counted(self.input)), largest, probe)
+        if proof.penalty == Penalty():
+            apart.pop("penalties alone")
+        apart["loss gradient at the logits"] = self._logits(step)
+        for name, error in apart.items():
+            self._record(Precondition(name, PASS if error <= self.tolerance else FAIL, f"worst {error:.1e}"), probe)
+
+    def _counted(self, part: _Part) -> Iterator[Any]:
+        total = len(self.probes) * sum(len(p.coverage.directions) for p in (*self.parts, self.input))
+        for direction in part.coverage.directions:
+            yield direction
+            self.done += 1
+            if self.progress and (self.done % 64 == 0 or self.done == total):
+                self.progress(self.done, total)
+
+    def _tensor(self, part: _Part, analytic: np.ndarray, numeric: np.ndarray, largest: float, probe: str) -> None:
+        projected = part.coverage.project(analytic)
+        found = compare(projected, numeric, largest)
+        if part.worst is None or found.error > part.worst.error:
+            part.worst, part.probe = found, probe
+            part.index = part.coverage.locate(np.nan_to_num(np.abs(projected - numeric), nan=np.inf))
+            if not found.within(self.tolerance):
+                part.hint = hint(analytic, numeric, part.coverage, self._facts())
+
+    def _logits(self, step: ComplexStep) -> float:
+        """Relative error of the loss's own gradient at the logits."""
+        proof, network = self.proof, self.proof.network
+        Z = network.forward(self.X, self.mode).copy()
+        Delta = np.empty_like(Z)
+        total = float(step.total)
+        proof._loss_and_gradient(proof.loss, Z, self.Y, self.w, total, Delta)
+        return compare(Delta, step.logits(Z), float(step.weights.max()) / total).error
+
+    def _facts(self) -> dict[str, float]:
+        """Numbers of this model that a wrong factor may be."""
+        b, c = len(self.X), self.objective.network.architecture.outputs
+        facts = {"1/b": 1 / b, "b": float(b), "2": 2.0, "1/2": 0.5, "1/c": 1 / c, "c": float(c)}
+        if b > 1:
+            facts |= {"(b-1)/b": (b - 1) / b, "b/(b-1)": b / (b - 1)}
+        for p in {layer.p for layer in self.proof.network._flat_layers() if isinstance(layer, Dropout)}:
+            facts |= {"1-p": 1 - p, "1/(1-p)": 1 / (1 - p)}
+        return facts
+
+    def _report(self, seconds: float) -> Report:
+        tensors = tuple(self._result(part) for part in (*self.parts, self.input))
+        expected = self.proof.network.parameters.size + self.X.size
+        if self.method == "fast":
+            expected = sum(len(part.coverage.directions) for part in (*self.parts, self.input))
+        rows = tuple(self.rows.values())
+        worst = max(tensors, key=lambda tensor: tensor.error)
+        pattern = next(
+            (f"{p.name}: {p.hint}" for p in (*self.parts, self.input) if p.name == worst.name and p.hint), None
+        )
+        return Report(
+            checked=sum(tensor.checked for tensor in tensors),
+            parameters=self.proof.network.parameters.size,
+            worst=worst.error,
+            tolerance=self.tolerance,
+            tensors=tensors,
+            preconditions=rows,
+            passed=conclude(tensors, rows, expected),
+            seconds=seconds,
+            method=self.method,
+            probes=self.probes,
+            hint=pattern,
+        )
+
+    def _result(self, part: _Part) -> TensorResult:
+        assert part.worst is not None
+        good = part.worst.within(self.tolerance)
+        return TensorResult(
+            name=part.name,
+            shape=part.shape,
+            checked=part.coverage.checked,
+            error=part.worst.error,
+            index=part.index,
+            analytic=part.worst.analytic,
+            numeric=part.worst.numeric,
+            verdict=PASS if good else FAIL,
+            probe=part.probe,
+        )

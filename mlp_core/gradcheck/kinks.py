@@ -1,0 +1,49 @@
+"""Which smooth piece every piecewise unit stands on, so that finite differences never step across a kink unseen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlp_core.backend import Array
+from mlp_core.layers import Activate, Dense, Layer, PRelu, Residual
+from mlp_core.losses import Huber, Loss, Mae, Quantile
+from mlp_core.network import Network
+from mlp_core.objective import Penalty
+
+
+def flat_layers(network: Network) -> list[Layer]:
+    """The layers in order, with those inside residual connections."""
+    return [one for layer in network.layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
+
+
+def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """The sign of every distance to a kink, as one vector of -1, 0, 1, after a forward pass that gave the logits Z."""
+    parts = [_layer(layer) for layer in flat_layers(network)]
+    parts.append(_loss(loss, Z, Y))
+    if penalty.l1:
+        theta = network.parameters.theta.real
+        parts.append(np.sign(theta if penalty.bias else theta[network.parameters.weights]))
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def _layer(layer: Layer) -> Array:
+    if isinstance(layer, PRelu):
+        return np.sign(layer.Z.real)
+    if isinstance(layer, Dense | Activate) and layer.f is not None and layer.f.kinks:
+        f, overwritten = layer.f, layer.Z is layer.A
+        if not overwritten:
+            return np.concatenate([np.sign(layer.Z.real - kink) for kink in f.kinks])
+        at = f.forward(np, np.array(f.kinks))  # Z holds f(Z), and f is monotone
+        return np.concatenate([np.sign(layer.A.real - value) for value in at])
+    return np.empty(0)
+
+
+def _loss(loss: Loss, Z: Array, Y: Array) -> Array:
+    Z = Z.real
+    if isinstance(loss, Mae):
+        return np.sign(Z - Y)
+    if isinstance(loss, Quantile):
+        return np.sign(Z - np.repeat(Y, len(loss.quantiles), axis=1))
+    if isinstance(loss, Huber):
+        return np.sign(np.abs(Z - Y) - loss.delta)
+    return np.empty(0)

@@ -1,0 +1,155 @@
+"""The second opinion: central differences with Richardson extrapolation, on sampled entries, in plain real numbers.
+
+It shares nothing with the complex step but the forward pass, so it would notice a forward that loses the imaginary
+part. Each estimate comes with its own error (Ridders, Advances in Engineering Software 4, 1982).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlp_core.gradcheck.kinks import pieces
+from mlp_core.gradcheck.report import FAIL, PASS, Precondition
+from mlp_core.layers import Pass
+from mlp_core.objective import Objective
+
+SAMPLES = 32
+HALVINGS = 24
+LEVELS = 6
+AGREE = 1e-6
+VAGUE = 1e-4
+MOST_SKIPPED = 0.05
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """How many entries were compared and how many skipped at a kink, and the worst relative disagreement."""
+
+    compared: int = 0
+    skipped: int = 0
+    worst: float = 0.0
+    where: str = ""
+
+    def plus(self, other: Opinion) -> Opinion:
+        worse = max(self, other, key=lambda opinion: opinion.worst)
+        return replace(worse, compared=self.compared + other.compared, skipped=self.skipped + other.skipped)
+
+    def row(self) -> Precondition:
+        """The row of the report; more than 5 % skipped is a failure, and so is nothing compared."""
+        total = self.compared + self.skipped
+        good = self.compared > 0 and self.worst <= AGREE and self.skipped <= MOST_SKIPPED * total
+        detail = f"{self.compared} entries, worst {self.worst:.1e}{self.where}, {self.skipped} skipped"
+        return Precondition("Richardson differences agree", PASS if good else FAIL, detail)
+
+
+def second_opinion(
+    proof: Objective,
+    X: np.ndarray,
+    Y: np.ndarray,
+    w: np.ndarray | None,
+    mode: Pass,
+    rng: np.random.Generator,
+    unit: float,
+) -> Opinion:
+    """Compare up to 32 entries of every tensor with Richardson-extrapolated differences.
+
+    Where a unit may stand exactly on a kink, a difference has no meaning; the weights and inputs are then moved a
+    little first. `unit` is the largest gradient entry of the model. Leaves the weights of `proof` as they were.
+    """
+    network = proof.network
+    theta, before, X = network.parameters.theta, network.parameters.theta.copy(), X.copy()
+    Z = network.forward(X, mode)
+    if (pieces(network, proof.loss, proof.penalty, Z, Y) == 0).any():
+        theta += 1e-3 * rng.standard_normal(theta.shape)
+        X += 1e-3 * rng.standard_normal(X.shape)
+    _, dX = proof.value_and_gradient(X, Y, w, mode, input_gradient=True)
+    assert dX is not None
+    tensors = [(name, theta[part], network.parameters.grad[part]) for name, part in network.parameters.slices.items()]
+    tensors = [(name, value, gradient.copy()) for name, value, gradient in tensors]
+    tensors.append(("input", X.reshape(-1), dX.ravel().copy()))
+
+    def evaluate() -> tuple[float, np.ndarray]:
+        value = float(proof.value(X, Y, w, mode))
+        return value, pieces(network, proof.loss, proof.penalty, _logits(proof, X), Y)
+
+    opinion = Opinion()
+    for name, values, gradient in tensors:
+        picked = rng.permutation(len(values))[:SAMPLES]
+        opinion = opinion.plus(_tensor(name, values, gradient, picked, evaluate, unit))
+    theta[:] = before
+    return opinion
+
+
+def _logits(proof: Objective, X: np.ndarray) -> np.ndarray:
+    """The logits of the forward pass just made: the output of the last layer, which belongs to the network."""
+    last = proof.network.layers[-1]
+    Z: np.ndarray = last.Z  # type: ignore[attr-defined]
+    return Z
+
+
+def _tensor(
+    name: str,
+    values: np.ndarray,
+    gradient: np.ndarray,
+    picked: np.ndarray,
+    evaluate: Callable[[], tuple[float, np.ndarray]],
+    unit: float,
+) -> Opinion:
+    scale = max(float(np.abs(gradient).max()), 1e-4 * unit) or 1.0
+    opinion = Opinion()
+    for k in picked:
+        estimate = _derivative(values, int(k), evaluate, 1e-2 * AGREE * scale)
+        if estimate is None:
+            opinion = opinion.plus(Opinion(skipped=1))
+            continue
+        numeric, uncertainty = estimate
+        error = max(0.0, abs(gradient[k] - numeric) - 4 * uncertainty) / scale
+        if uncertainty > VAGUE * scale and error <= AGREE:  # says too little to count as agreement
+            opinion = opinion.plus(Opinion(skipped=1))
+        else:
+            opinion = opinion.plus(Opinion(1, 0, float(error), f" at {name}[{k}]"))
+    return opinion
+
+
+def _derivative(
+    values: np.ndarray, k: int, evaluate: Callable[[], tuple[float, np.ndarray]], enough: float
+) -> tuple[float, float] | None:
+    """The derivative along entry k and its uncertainty by Ridders' table; None where a kink is too near."""
+    centre = float(values[k])
+
+    def at(x: float) -> tuple[float, np.ndarray]:
+        values[k] = x
+        result = evaluate()
+        values[k] = centre
+        return result
+
+    here = at(centre)[1]
+    h = 1e-2 * max(1.0, abs(centre))
+    for _ in range(HALVINGS):
+        up, down = at(centre + h), at(centre - h)
+        if np.array_equal(up[1], here) and np.array_equal(down[1], here):
+            return _ridders(lambda step: (at(centre + step)[0] - at(centre - step)[0]) / (2 * step), h, enough)
+        h /= 2
+    return None
+
+
+def _ridders(difference: Callable[[float], float], h: float, enough: float) -> tuple[float, float]:
+    """Extrapolate central differences of steps h, h/2, h/4 ... to step 0, until rounding wins or it is enough."""
+    table = [[difference(h)]]
+    best, uncertainty = table[0][0], np.inf
+    for level in range(1, LEVELS):
+        h /= 2
+        row = [difference(h)]
+        for order in range(level):
+            factor = 4.0 ** (order + 1)
+            row.append(row[order] + (row[order] - table[-1][order]) / (factor - 1))
+            error = max(abs(row[-1] - row[order]), abs(row[-1] - table[-1][order]))
+            if error < uncertainty:
+                best, uncertainty = row[-1], error
+        if abs(row[-1] - table[-1][-1]) >= 2 * uncertainty or uncertainty < enough:
+            break
+        table.append(row)
+    return best, uncertainty

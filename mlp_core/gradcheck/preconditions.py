@@ -1,0 +1,116 @@
+"""What must hold for a comparison of gradients to mean anything."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlp_core.gradcheck.reference import ComplexStep, twin
+from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition
+from mlp_core.layers import Pass
+from mlp_core.objective import Objective
+
+ULPS = 4 * np.finfo(np.float64).eps
+PARTS = 1e-12
+
+
+def fingerprint(*arrays: Any) -> str:
+    """A digest of arrays, to show that a check changed none of them."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def preconditions(
+    proof: Objective, step: ComplexStep, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass
+) -> Iterator[Precondition]:
+    """Each condition as a row; leaves the weights as they are, and the gradient of `proof` undefined."""
+    value = float(proof.value(X, Y, w, mode))
+    yield _row("finite loss", bool(np.isfinite(value)), f"loss {value:.6g}")
+    yield _repeatable(proof, X, Y, w, mode)
+    yield _zero_error(proof, X, Y, w, mode)
+    yield _one_loss(proof, step, X, Y, w, mode, value)
+    yield _micro_batches(proof, X, Y, w, mode)
+
+
+def _row(name: str, good: bool, detail: str) -> Precondition:
+    return Precondition(name, PASS if good else FAIL, detail)
+
+
+def _repeatable(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass) -> Precondition:
+    """Two forwards and two backwards, the second onto a gradient of NaN, give the same bits."""
+    network = proof.network
+    results = []
+    for stale in (0.0, np.nan):
+        network.parameters.grad[:] = stale
+        value, dX = proof.value_and_gradient(X, Y, w, mode, input_gradient=True)
+        results.append((fingerprint(value, dX), fingerprint(network.parameters.grad)))
+    same = results[0] == results[1]
+    if same:  # and once more from the same forward, so a backward that spoils what the forward kept is seen
+        assert network.Delta is not None
+        kept = []
+        Z = network.forward(X, mode)
+        Delta = np.random.Generator(np.random.Philox(0)).standard_normal(Z.shape)
+        for _ in range(2):
+            dX = network.backward(Delta.copy(), input_gradient=True)
+            kept.append(fingerprint(dX, network.parameters.grad))
+        same = kept[0] == kept[1]
+    return _row("repeatable", same, "two forwards and two backwards, bit-equal" if same else "a second pass differs")
+
+
+def _zero_error(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass) -> Precondition:
+    """The backward pass is linear in the error, so nothing in must give nothing out."""
+    network = proof.network
+    Z = network.forward(X, mode)
+    network.parameters.grad[:] = 1.0
+    dX = network.backward(np.zeros_like(Z), input_gradient=True)
+    rest = float(np.abs(network.parameters.grad).max(initial=0)) + float(np.abs(np.asarray(dX)).max())
+    return _row("zero error gives zero gradients", rest == 0, f"largest {rest:.1e}")
+
+
+def _one_loss(
+    proof: Objective, step: ComplexStep, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass, value: float
+) -> Precondition:
+    """The loss that is reported, the one beside the gradient, and the complex one are the same number."""
+    beside = float(proof.value_and_gradient(X, Y, w, mode)[0])
+    complex_value = step.value().real
+    Z = proof.network.forward(X, mode)
+    rows = proof.loss.forward(np, Z, Y)[0]
+    weights = np.ones(len(X)) if w is None else np.asarray(w, np.float64)
+    mean = float((weights * rows).sum() / weights.sum() + proof.penalty.value(proof.network))
+    # Sums in another order differ by units in the last place of their largest term, grown through the layers.
+    terms = max(1.0, abs(value), float(np.abs(Z).max()), float(np.abs(rows).max()))
+    difference = max(abs(value - other) for other in (beside, mean, complex_value))
+    ulps = difference / (terms * np.finfo(np.float64).eps)
+    depth = len(proof.network.layers)
+    good = bool(difference <= ULPS * terms * depth)
+    return _row("one loss", good, f"reported, differentiated, complex: {ulps:.1f} ulp apart")
+
+
+def _micro_batches(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass) -> Precondition:
+    """Parts of unequal size, summed, give the gradient of the whole; without dropout and with fixed statistics."""
+    name = "micro-batches equal the batch"
+    if len(X) < 2:
+        return Precondition(name, SKIP, "one row only")
+    still = replace(mode, training=False)
+    parts = twin(proof, len(X), np.float64)
+    whole_value, _ = proof.value_and_gradient(X, Y, w, still)
+    whole = proof.network.parameters.grad.copy()
+    total = float(len(X) if w is None else w.sum())
+    gradient, value = np.zeros_like(whole), 0.0
+    size = max(1, len(X) * 2 // 3)
+    for rows in (slice(0, size), slice(size, len(X))):
+        part_w = None if w is None else w[rows]
+        first = rows.start == 0
+        loss, _ = parts.value_and_gradient(X[rows], Y[rows], part_w, still, total=total, penalties=first)
+        value += float(loss)
+        gradient += parts.network.parameters.grad
+    scale = float(np.abs(whole).max()) or 1.0
+    error = float(np.abs(gradient - whole).max()) / scale
+    error = max(error, abs(value - float(whole_value)) / max(1.0, abs(value)))
+    return _row(name, error <= PARTS, f"{size} + {len(X) - size} rows: {error:.1e} apart")
