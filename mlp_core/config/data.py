@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Tag
 
 from mlp_core.config.scalars import INT_MAX, Bool, Int, ShareOrCount
-from mlp_core.config.section import BY_SHAPE, LIST, MAPPING, SCALAR, Complaint, Maybe, Section, key
+from mlp_core.config.section import LIST, MAPPING, OR_LIST, OR_MAPPING, SCALAR, Complaint, Maybe, Section, key
 from mlp_core.config.text import Column, Encoding, Text, Word
 
 EMBEDDED = ("digits", "diabetes")
@@ -30,10 +30,10 @@ class ArrayFiles(Section):
 OneFile = Annotated[
     str | None, Text(null=True, what="a file or {x: FILE, y: FILE}", example="data/train.csv"), Tag(SCALAR)
 ]
-Files = Annotated[OneFile | Annotated[ArrayFiles, Tag(MAPPING)], BY_SHAPE]
+Files = Annotated[OneFile | Annotated[ArrayFiles, Tag(MAPPING)], OR_MAPPING]
 ColumnName = Annotated[int | str, Column(example="0")]
 OneColumn = Annotated[int | str | None, Column(null=True, example="label"), Tag(SCALAR)]
-Columns = Annotated[OneColumn | Annotated[tuple[ColumnName, ...], Tag(LIST)], BY_SHAPE]
+Columns = Annotated[OneColumn | Annotated[tuple[ColumnName, ...], Tag(LIST)], OR_LIST]
 
 
 class Csv(Section):

@@ -13,13 +13,13 @@ _LONGEST = 64
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 
 
-def nearest(text: str, words: Iterable[str]) -> str | None:
+def nearest(text: str, words: Iterable[str], cutoff: float | None = None) -> str | None:
     """The word most like the text, ignoring case; None if none is near."""
     if len(text) > _LONGEST:
         return None
     lower = {word.lower(): word for word in words}
     # A single wrong letter in a word of two, such as `lr`, leaves a similarity of one half.
-    found = difflib.get_close_matches(text.lower(), lower, n=1, cutoff=0.5 if len(text) < 4 else 0.6)
+    found = difflib.get_close_matches(text.lower(), lower, n=1, cutoff=cutoff or (0.5 if len(text) < 4 else 0.6))
     return lower[found[0]] if found else None
 
 

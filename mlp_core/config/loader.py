@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from mlp_core.config import overrides as command_line
 from mlp_core.config.dump import dump_yaml
 from mlp_core.config.files import read
-from mlp_core.config.problems import MOST, in_order, located, sections_in
+from mlp_core.config.problems import in_order, located, sections_in
 from mlp_core.config.schema import Config
 from mlp_core.config.tree import Node, Place, Scalar, from_native
-from mlp_core.config.yaml_tree import MAX_BYTES, parse
+from mlp_core.config.yaml_tree import MAX_BYTES, MOST, parse
 from mlp_core.errors import ConfigError, Problem
 
 MAX_FILES = 32

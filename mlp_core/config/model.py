@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Tag
 
 from mlp_core.config.scalars import Bool, Float, Int
-from mlp_core.config.section import BY_SHAPE, MAPPING, SCALAR, Complaint, Section, key
+from mlp_core.config.section import MAPPING, OR_MAPPING, SCALAR, Complaint, Section, key
 from mlp_core.config.text import Word
 
 ACTIVATIONS = (
@@ -62,14 +62,14 @@ class Init(Section):
 
 
 _WithParameters = Annotated[Activation, Tag(MAPPING)]
-ActivationChoice = Annotated[Annotated[str, Word(words=ACTIVATIONS), Tag(SCALAR)] | _WithParameters, BY_SHAPE]
+ActivationChoice = Annotated[Annotated[str, Word(words=ACTIVATIONS), Tag(SCALAR)] | _WithParameters, OR_MAPPING]
 LayerActivation = Annotated[
-    Annotated[str | None, Word(words=ACTIVATIONS, null=True), Tag(SCALAR)] | _WithParameters, BY_SHAPE
+    Annotated[str | None, Word(words=ACTIVATIONS, null=True), Tag(SCALAR)] | _WithParameters, OR_MAPPING
 ]
 _InitMapping = Annotated[Init, Tag(MAPPING)]
-InitChoice = Annotated[Annotated[str, Word(words=("auto", *INITS)), Tag(SCALAR)] | _InitMapping, BY_SHAPE]
+InitChoice = Annotated[Annotated[str, Word(words=("auto", *INITS)), Tag(SCALAR)] | _InitMapping, OR_MAPPING]
 LayerInit = Annotated[
-    Annotated[str | None, Word(words=("auto", *INITS), null=True), Tag(SCALAR)] | _InitMapping, BY_SHAPE
+    Annotated[str | None, Word(words=("auto", *INITS), null=True), Tag(SCALAR)] | _InitMapping, OR_MAPPING
 ]
 
 
@@ -85,7 +85,7 @@ class Layer(Section):
     residual: Annotated[bool | None, Bool(null=True)] = key(None, "as model.residual")
 
 
-HiddenLayer = Annotated[Annotated[int, _UNITS, Tag(SCALAR)] | Annotated[Layer, Tag(MAPPING)], BY_SHAPE]
+HiddenLayer = Annotated[Annotated[int, _UNITS, Tag(SCALAR)] | Annotated[Layer, Tag(MAPPING)], OR_MAPPING]
 
 
 class Model(Section):
@@ -129,9 +129,9 @@ class Loss(Section):
     """What is minimised, averaged over rows."""
 
     name: Annotated[str, Word(words=("auto", *LOSSES))] = key("auto", "which loss; auto: by task")
-    class_weight: Annotated[Annotated[str, Word(words=("none", "balanced")), Tag(SCALAR)] | ClassWeights, BY_SHAPE] = (
-        key("none", "weight of each class: balanced makes rare classes count more, or {label: weight}")
-    )
+    class_weight: Annotated[
+        Annotated[str, Word(words=("none", "balanced")), Tag(SCALAR)] | ClassWeights, OR_MAPPING
+    ] = key("none", "weight of each class: balanced makes rare classes count more, or {label: weight}")
     label_smoothing: Annotated[float, _RATE] = key(0.0, "share of the target spread evenly over all classes")
     delta: Annotated[float, Float(gt=0, example="1.0")] = key(1.0, "where huber turns from square to linear")
     gamma: Annotated[float, Float(ge=0, example="2.0")] = key(2.0, "how much focal plays down easy rows")

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ValidationError
 from mlp_core.config.hints import nearest
 from mlp_core.config.section import LIST, MAPPING, SCALAR, Complaint
 from mlp_core.config.tree import Node, Place, Scalar
+from mlp_core.config.yaml_tree import MOST
 from mlp_core.errors import Problem, clean
 
-# More than this many are neither read nor worth the time; the command line prints far fewer.
-MOST = 200
 # Names that other tools use for a key of ours.
 SYNONYMS = {
     "batch": "train.batch_size",
@@ -100,7 +99,7 @@ def _problem(root: Node, path: tuple[str, ...], detail: Any, model: type[BaseMod
     node, present = find(root, path)
     got = str(node) if present else None
     if kind == "refused":
-        hint = context["hint"] or _example(path, context["example"])
+        hint = (context["hint"] and context["hint"]()) or _example(path, context["example"])
         return located(root, path, context["code"], context["message"], hint, context["got"])
     if kind == "extra_forbidden":
         return _unknown(node.key_place, path, model)
@@ -127,12 +126,14 @@ def _example(path: tuple[str, ...], example: str | None) -> str | None:
 
 def _unknown(place: Place, path: tuple[str, ...], model: type[BaseModel]) -> Problem:
     name, known = path[-1], keys_at(path, model)
-    near = nearest(name, known)
     homes = [SYNONYMS[name.lower()]] if name.lower() in SYNONYMS else list(_homes(name, model))
-    if near and (not homes or near.lower() == name.lower()):
-        hint = f'did you mean "{near}"?'
-    elif 0 < len(homes) <= 3:
-        hint = "write it as " + " or ".join(homes)
+    # A key that exists elsewhere is rather misplaced than misspelt.
+    near = nearest(name, known, cutoff=0.8 if homes else None)
+    elsewhere = " or ".join(homes) if len(homes) <= 3 else ""
+    if near:
+        hint: str | None = f'did you mean "{near}"' + (f", or {elsewhere}?" if elsewhere else "?")
+    elif elsewhere:
+        hint = f"write it as {elsewhere}"
     else:
         hint = _keys(known) or "remove it"
     shown = ".".join(path)

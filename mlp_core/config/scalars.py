@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,12 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 
 
+# Found only when it is shown: thousands of wrong values must not take seconds.
+Hint = Callable[[], str | None]
+
+
 def refusal(
-    message: str, got: object, *, code: str = "wrong_type", hint: str | None = None, example: str | None = None
+    message: str, got: object, *, code: str, hint: Hint | None = None, example: str | None = None
 ) -> PydanticCustomError:
     """The error a validator raises; `example` is shown behind the key when there is no better hint."""
     context = {"code": code, "message": message, "got": str(got), "hint": hint, "example": example}
@@ -63,12 +68,15 @@ class Kind:
             raise self.refuse("nothing", code="empty")
         return scalar.text if scalar.text in self.words else self.read(scalar)
 
-    def refuse(self, got: object, *, hint: str | None = None, code: str = "wrong_type") -> PydanticCustomError:
+    def refuse(self, got: object, *, hint: Hint | None = None, code: str = "wrong_type") -> PydanticCustomError:
         """The error for a value that is not of this kind."""
-        if hint is None and isinstance(got, Scalar):
-            near = nearest(got.text, self.words)
-            hint = f'did you mean "{near}"?' if near else None
-        return refusal(f"expected {self.expected}", got, code=code, hint=hint, example=self.example)
+
+        def meant() -> str | None:
+            found = hint() if hint else None
+            near = nearest(got.text, self.words) if isinstance(got, Scalar) and not found else None
+            return f'did you mean "{near}"?' if near else found
+
+        return refusal(f"expected {self.expected}", got, code=code, hint=meant, example=self.example)
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self)
@@ -129,9 +137,9 @@ class Int(_Ranged):
     def read(self, scalar: Scalar) -> int:
         text = scalar.text
         if not scalar.plain or not _INTEGER.fullmatch(text):
-            raise self.refuse(scalar, hint=mend(scalar, whole=True, null=self.null))
+            raise self.refuse(scalar, hint=lambda: mend(scalar, whole=True, null=self.null))
         if len(text) > 20 or abs(int(text)) > INT_MAX:
-            raise self.refuse(scalar, hint=f"write at most {INT_MAX}", code="out_of_range")
+            raise self.refuse(scalar, hint=lambda: f"write at most {INT_MAX}", code="out_of_range")
         if not self.admits(int(text)):
             raise self.refuse(scalar, code="out_of_range")
         return int(text)
@@ -151,7 +159,7 @@ class Float(_Ranged):
     def read(self, scalar: Scalar) -> float:
         number = _finite(scalar)
         if number is None:
-            raise self.refuse(scalar, hint=mend(scalar, whole=False, null=self.null))
+            raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
         if not self.admits(number):
             raise self.refuse(scalar, code="out_of_range")
         return number
@@ -173,7 +181,7 @@ class ShareOrCount(Kind):
             return rows
         share = _finite(scalar)
         if share is None:
-            raise self.refuse(scalar, hint=mend(scalar, whole=False, null=self.null))
+            raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
         if not 0 <= share < 1:
             raise self.refuse(scalar, code="out_of_range")
         return share
@@ -199,7 +207,7 @@ class Bool(Kind):
         meant = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}
         word = meant.get(scalar.text.lower()) if self.only is None else None
         quoted = "" if scalar.plain else ", without quotes"
-        raise self.refuse(scalar, hint=f"write {word}{quoted}" if word else None)
+        raise self.refuse(scalar, hint=lambda: f"write {word}{quoted}" if word else None)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"} if self.only is None else {"const": self.only}

@@ -15,7 +15,7 @@ from mlp_core.config.model import Loss, Model, Regularization
 from mlp_core.config.problems import find, located, problems_of
 from mlp_core.config.running import Checkpoint, Gradcheck, Logging, Output
 from mlp_core.config.scalars import INT_MAX, Int
-from mlp_core.config.section import BY_SHAPE, LIST, SCALAR, Complaint, Section, key
+from mlp_core.config.section import LIST, OR_LIST, SCALAR, Complaint, Section, key
 from mlp_core.config.text import Text, Word
 from mlp_core.config.training import METRICS, TOP_K, Optimizer, Schedule, Train
 from mlp_core.config.tree import Node, from_native
@@ -27,12 +27,12 @@ _BASE = Text(what="a config file", example="base.yaml")
 Extends = Annotated[
     Annotated[str | None, Text(null=True, what="a config file", example="base.yaml"), Tag(SCALAR)]
     | Annotated[tuple[Annotated[str, _BASE], ...], Tag(LIST)],
-    BY_SHAPE,
+    OR_LIST,
 ]
 Metric = Annotated[str, Word(words=METRICS, pattern=TOP_K)]
 Metrics = Annotated[
     Annotated[Literal["auto"], Word(words=("auto",)), Tag(SCALAR)] | Annotated[tuple[Metric, ...], Tag(LIST)],
-    BY_SHAPE,
+    OR_LIST,
 ]
 
 

@@ -54,13 +54,15 @@ def _none(value: object) -> object:
     return None if isinstance(value, Scalar) and value.is_null else value
 
 
-def _shape(value: object) -> str:
-    """The alternative that a value is meant as."""
-    if isinstance(value, dict | BaseModel):
-        return MAPPING
+def _is_mapping(value: object) -> str:
+    return MAPPING if isinstance(value, dict | BaseModel) else SCALAR
+
+
+def _is_list(value: object) -> str:
     return LIST if isinstance(value, list | tuple) else SCALAR
 
 
 # A list or mapping that may be left empty; a scalar kind says so itself.
 Maybe = Annotated[T | None, BeforeValidator(_none)]
-BY_SHAPE = Discriminator(_shape)
+# Which alternative of a key a value is meant as; what fits neither is for the scalar to refuse.
+OR_MAPPING, OR_LIST = Discriminator(_is_mapping), Discriminator(_is_list)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from mlp_core.config.hints import nearest
-from mlp_core.config.scalars import Int, Kind, refusal
+from mlp_core.config.scalars import Hint, Int, Kind, refusal
 from mlp_core.config.tree import Scalar
 
 _INDEX = re.compile(r"[-+]?[0-9]+", re.ASCII)
@@ -57,11 +57,13 @@ class Word(Kind):
             return scalar.text
         raise self.refuse(scalar, code="unknown_value")
 
-    def refuse(self, got: object, *, hint: str | None = None, code: str = "wrong_type") -> PydanticCustomError:
-        near = nearest(got.text, self.words) if isinstance(got, Scalar) else None
-        hint = f'did you mean "{near}"?' if near else "choose from " + ", ".join(self.words)
+    def refuse(self, got: object, *, hint: Hint | None = None, code: str = "wrong_type") -> PydanticCustomError:
+        def meant() -> str:
+            near = nearest(got.text, self.words) if isinstance(got, Scalar) else None
+            return f'did you mean "{near}"?' if near else "choose from " + ", ".join(self.words)
+
         message = "unknown value" if code == "unknown_value" else "expected a name"
-        return refusal(message, got, code=code, hint=hint)
+        return refusal(message, got, code=code, hint=meant)
 
     def schema(self) -> dict[str, Any]:
         return {"enum": list(self.words)} if self.pattern is None else {"type": "string"}
@@ -100,7 +102,7 @@ class Duration(Kind):
 
     def read(self, scalar: Scalar) -> str:
         if not seconds(scalar.text):
-            raise self.refuse(scalar, hint=self._mended(scalar.text))
+            raise self.refuse(scalar, hint=lambda: self._mended(scalar.text))
         return scalar.text
 
     @staticmethod
@@ -131,8 +133,12 @@ class Encoding(Kind):
                 pass
             else:
                 return scalar.text
-        near = nearest(scalar.text, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis"))
-        raise self.refuse(scalar, hint=f'did you mean "{near}"?' if near else "for example utf-8 or latin-1")
+        raise self.refuse(scalar, hint=lambda: self._meant(scalar.text))
+
+    @staticmethod
+    def _meant(text: str) -> str:
+        near = nearest(text, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis"))
+        return f'did you mean "{near}"?' if near else "for example utf-8 or latin-1"
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}

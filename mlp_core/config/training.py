@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Tag
 
 from mlp_core.config.scalars import Bool, Float, Int
-from mlp_core.config.section import BY_SHAPE, MAPPING, SCALAR, Complaint, Section, key
+from mlp_core.config.section import MAPPING, OR_MAPPING, SCALAR, Complaint, Section, key
 from mlp_core.config.text import Duration, Text, Word, seconds
 
 OPTIMIZERS = (
@@ -109,7 +109,7 @@ class EarlyStopping(Section):
 
 
 _Never = Annotated[Literal[False], Bool(only=False), Tag(SCALAR)]
-Stopping = Annotated[_Never | Annotated[EarlyStopping, Tag(MAPPING)], BY_SHAPE]
+Stopping = Annotated[_Never | Annotated[EarlyStopping, Tag(MAPPING)], OR_MAPPING]
 
 
 class Train(Section):

@@ -197,15 +197,18 @@ REFUSED = [
     (D + "epochs: 1", "config.yaml:2:1: epochs: unknown key; write it as train.epochs"),
     (
         D + "loss: {mode: 1}",
-        "config.yaml:2:8: loss.mode: unknown key; write it as train.early_stopping.mode or checkpoint.mode or gradcheck.mode",
+        "config.yaml:2:8: loss.mode: unknown key;"
+        " write it as train.early_stopping.mode or checkpoint.mode or gradcheck.mode",
     ),
     (
         D + "train: {max_time: 1:30}",
-        'config.yaml:2:19: train.max_time: expected a time span such as 2h30m, 45m or 90s (got "1:30"); write 1h30m or 1m30s',
+        'config.yaml:2:19: train.max_time: expected a time span such as 2h30m, 45m or 90s (got "1:30");'
+        " write 1h30m or 1m30s",
     ),
     (
         D + "train: {max_time: 90}",
-        "config.yaml:2:19: train.max_time: expected a time span such as 2h30m, 45m or 90s (got 90); write 90s or 90m, with a unit",
+        "config.yaml:2:19: train.max_time: expected a time span such as 2h30m, 45m or 90s (got 90);"
+        " write 90s or 90m, with a unit",
     ),
     (
         D + "schedule: {milestones: [20, 10]}",
@@ -227,7 +230,8 @@ REFUSED = [
     ),
     (
         "data:\n  split: {val: 0.6, test: 0.4}\n  name: digits",
-        "config.yaml:2:16: data.split.val: with data.split.test leaves no training rows (got 0.6); choose shares with a sum below 1",
+        "config.yaml:2:16: data.split.val: with data.split.test leaves no training rows (got 0.6);"
+        " choose shares with a sum below 1",
     ),
     ("", "config.yaml: the config is empty; for example data: {name: digits}"),
     ("# nothing\n", "config.yaml: the config is empty; for example data: {name: digits}"),
