@@ -31,7 +31,7 @@ class Arrays:
     labels: bool = False
     words: dict[int, list[str]] = field(default_factory=dict)
     odd: dict[int, dict[int, str]] = field(default_factory=dict)
-    header: bool = False
+    header: int = 0
     notes: tuple[str, ...] = ()
 
     @property

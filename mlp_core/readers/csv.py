@@ -61,21 +61,23 @@ def _read(
 ) -> Table:
     with open_text(path, options.encoding, WANTED) as (watched, stream):
         lines = _uncommented(stream, options.comment)
-        sample = list(islice(lines, SAMPLE))
+        blank, start = _skip_blank(lines)
+        sample = [*start, *islice(lines, SAMPLE)]
         dialect, first = detect(sample, options, delimiter, names)
         if not first:
             raise refusal(path, "no_rows", "no rows in this file")
         if len(first) > MAX_COLUMNS:
             raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
         lines = chain(sample, lines)
-        line, titles = _header(path, lines, dialect, first)
+        header, titles = _header(path, lines, dialect, first, blank)
+        line = max(header, blank) + 1
         builder = _Builder(path, options, watched, titles, text, final)
         while chunk := list(islice(lines, CHUNK)):
             if builder.add_numbers(chunk, dialect, line):
                 line += len(chunk)
             else:
                 line += builder.add_cells(chunk, lines, dialect, line)
-        return builder.table(dialect)
+        return builder.table(dialect, header)
 
 
 def _uncommented(lines: Iterator[str], comment: str | None) -> Iterator[str]:
@@ -85,11 +87,21 @@ def _uncommented(lines: Iterator[str], comment: str | None) -> Iterator[str]:
     return ("\n" if line.startswith(comment) else line for line in lines)
 
 
-def _header(path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str]) -> tuple[int, tuple[str, ...]]:
-    """The number of the first line after the header, and the column names."""
+def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:
+    """The count of blank lines at the start, and the line after them, if any."""
+    for count, line in enumerate(lines):
+        if line.strip(" \r\n"):
+            return count, [line]
+    return 0, []
+
+
+def _header(
+    path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str], blank: int
+) -> tuple[int, tuple[str, ...]]:
+    """The last line of the header (0 when there is none), and the column names."""
     if not dialect.header:
-        return 1, tuple(f"c{column}" for column in range(len(first)))
-    line = next(count for row, count in records(lines, dialect) if any(cell.strip() for cell in row))
+        return 0, tuple(f"c{column}" for column in range(len(first)))
+    line = blank + next(count for row, count in records(lines, dialect) if any(cell.strip() for cell in row))
     names: dict[str, None] = {}
     for column, cell in enumerate(first):
         name = cell.strip() or f"c{column}"
@@ -97,7 +109,7 @@ def _header(path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[
             message, hint = f'column name "{name}" given twice', "rename one, or set data.csv.header: false"
             raise refusal(path, "duplicate_column", message, hint=hint, line=line, column=column + 1)
         names[name] = None
-    return line + 1, tuple(names)
+    return line, tuple(names)
 
 
 class _Builder:
@@ -148,7 +160,7 @@ class _Builder:
         taken = 0
         try:
             for row, count in records(chain(chunk, lines), dialect):
-                if row and (len(self.names) == 1 or any(row)):
+                if row and (len(row) > 1 or row[0] or len(self.names) == 1):
                     if len(row) != len(self.names):
                         raise self._ragged(row, line + taken, dialect)
                     self.lines.add(self.rows + len(rows), line + taken)
@@ -170,7 +182,7 @@ class _Builder:
             self.rows += len(rows)
         return taken
 
-    def table(self, dialect: Dialect) -> Table:
+    def table(self, dialect: Dialect, header: int) -> Table:
         """The finished table."""
         if self.rows == 0:
             raise refusal(self.path, "no_rows", "no rows below the header")
@@ -179,9 +191,7 @@ class _Builder:
         shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
         note = f"table: {self.rows:,} rows of {len(self.names)} columns, delimiter {shown}"
         note += ", names from the first line" if dialect.header else ", no header line"
-        return Table(
-            self.names, self.values, words, self.odd, (Piece(self.path, 0, self.lines),), dialect.header, (note,)
-        )
+        return Table(self.names, self.values, words, self.odd, (Piece(self.path, 0, self.lines),), header, (note,))
 
     def _reserve(self, count: int) -> None:
         """Room for more rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""

@@ -24,7 +24,9 @@ from mlp_core.readers.memory import check_memory
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 _DTYPE = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)")
-_ENTRY = re.compile(r"\s*'(descr|fortran_order|shape)'\s*:\s*('[^']*'|True|False|\([0-9,\s]*\))\s*(?:,|(?=\}))")
+_SIZE = "(?:0|[1-9][0-9]*) *"
+_TUPLE = rf"\( *(?:(?:{_SIZE}, *)+(?:{_SIZE})?)?\)"  # (), (3,), (3, 4)
+_ENTRY = re.compile(rf" *'(descr|fortran_order|shape)' *: *('[^']*'|True|False|{_TUPLE}) *(?:,|(?=\}}))")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError)
 
 
@@ -86,7 +88,7 @@ def _array(stream: BinaryIO, bound: int, path: Path, what: str = "") -> npt.NDAr
 def _header(stream: BinaryIO, path: Path, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """Shape, dtype, whether in Fortran order, and the length of the header."""
     start = stream.read(8)
-    if len(start) < 8 or start[:6] != MAGIC or start[6] not in (1, 2, 3):
+    if len(start) < 8 or start[:6] != MAGIC or start[6] not in (1, 2, 3) or start[7] != 0:
         raise refusal(path, "not_npy", f"{what}not a .npy file", hint="write it with numpy.save")
     width = 2 if start[6] == 1 else 4
     length = int.from_bytes(stream.read(width), "little")
@@ -108,7 +110,7 @@ def _header(stream: BinaryIO, path: Path, what: str) -> tuple[tuple[int, ...], n
 
 def _fields(header: str) -> dict[str, str] | None:
     """The three entries of a header such as `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`."""
-    header = header.strip()
+    header = header.strip(" \n")
     fields: dict[str, str] = {}
     at = 1
     while match := _ENTRY.match(header, at):
@@ -117,4 +119,4 @@ def _fields(header: str) -> dict[str, str] | None:
         fields[match[1]], at = match[2], match.end()
     kinds = {"descr": "'", "fortran_order": "TF", "shape": "("}
     complete = fields.keys() == kinds.keys() and all(fields[name][0] in kinds[name] for name in kinds)
-    return fields if complete and header[0] == "{" and header[at:].strip() == "}" else None
+    return fields if complete and header[0] == "{" and header[at:].strip(" ") == "}" else None

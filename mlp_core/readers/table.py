@@ -51,7 +51,7 @@ class Table:
     values: float64 [rows, columns]; a missing cell is NaN; in a text column the cell holds the index of its word.
     words: the vocabulary of every text column, in order of first appearance.
     odd: for a column of numbers, the first few cells that are not numbers (their value is NaN): {column: {row: text}}.
-    header: whether the names come from the file; else they are c0, c1, ...
+    header: the line of the column names; 0 when there is none and the names are c0, c1, ...
     """
 
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class Table:
     words: dict[int, list[str]]
     odd: dict[int, dict[int, str]]
     pieces: tuple[Piece, ...]
-    header: bool
+    header: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -73,7 +73,7 @@ class Table:
     def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
         """A problem placed at the file, line and column of a cell, at a row, or (row None) at the header."""
         piece = self.pieces[0] if row is None else self.pieces[bisect_right(self._firsts, row) - 1]
-        line = (1 if self.header else None) if row is None else piece.lines[row - piece.first]
+        line = (self.header or None) if row is None else piece.lines[row - piece.first]
         return Problem(
             code,
             message,

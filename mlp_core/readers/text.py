@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 from mlp_core.errors import DataError
 from mlp_core.readers.files import check_file, is_gzip, open_binary, reading, refusal
 
-BOMB_SIZE = 64 << 20  # text below this size is never taken for a bomb
+BOMB_SIZE = 8 << 20  # text below this size is never taken for a bomb
 BOMB_RATIO = 250  # real tables shrink 3 to 50 times
 BUFFER = 1 << 18
 
