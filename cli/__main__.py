@@ -1,0 +1,6 @@
+"""`python -m mlpbp`."""
+
+from .main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Where output goes: the result to stdout, progress and remarks to stderr, JSON instead of both if asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from mlp_core.errors import clean
+
+from .options import settings
+
+
+class Console:
+    """One command's output. `live` tells whether stderr is a terminal that may be redrawn."""
+
+    def __init__(self, command: str, progress: str = "auto") -> None:
+        self.command = command
+        self.json, self.quiet = settings.json, settings.quiet or progress == "off"
+        self.live = sys.stderr.isatty() and not (self.quiet or settings.no_progress or progress == "plain")
+        if progress == "rich" and not self.quiet:
+            self.live = True
+
+    def note(self, text: str) -> None:
+        """A remark for people, on stderr."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Something that should be known, on stderr, even when quiet."""
+        print(f"mlpbp: note: {clean(text, 400)}", file=sys.stderr, flush=True)
+
+    def show(self, renderable: Any) -> None:
+        """Part of the result: a table or a text, on stdout, unless JSON was asked for."""
+        if self.json:
+            return
+        if isinstance(renderable, str):
+            print(renderable)
+            return
+        from rich.console import Console as RichConsole
+
+        width = None if sys.stdout.isatty() else 80
+        RichConsole(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False).print(renderable)
+
+    def result(self, fields: dict[str, Any], exit_code: int = 0) -> int:
+        """The one JSON document of a command, if asked for; returns the exit code."""
+        if self.json:
+            head = {"schema": 1, "command": self.command, "ok": exit_code == 0, "exit_code": exit_code}
+            print(json.dumps({**head, **fields}, allow_nan=False))
+        return exit_code

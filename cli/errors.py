@@ -1,0 +1,83 @@
+"""From an exception to one line on stderr and the documented exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlp_core.errors import MlpbpError, Problem
+
+from .options import settings
+
+AT_MOST = 20
+INTERNAL = 3
+
+
+def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
+    """Run a command; report what goes wrong. Returns the exit code."""
+    try:
+        code = command()
+        return code if isinstance(code, int) else 0
+    except MlpbpError as error:
+        _traceback()
+        return report(error.problems, error.exit_code, arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            _traceback()
+            return report([_usage(error, usage())], int(getattr(error, "exit_code", 2)), arguments)
+        return report([_internal(error)], INTERNAL, arguments)
+
+
+def report(problems: Sequence[Problem], exit_code: int, arguments: Sequence[str]) -> int:
+    """Print problems, one line each, or all in one JSON document; returns the exit code."""
+    if settings.json or "--json" in arguments:
+        command = next((word for word in arguments if not word.startswith("-")), "")
+        fields = ("code", "key", "file", "line", "column", "message", "hint")
+        errors = [{name: getattr(problem, name) for name in fields} for problem in problems]
+        document = {"schema": 1, "command": command, "ok": False, "exit_code": exit_code, "errors": errors}
+        print(json.dumps(document))
+    for line in lines(problems):
+        print(line, file=sys.stderr)
+    return exit_code
+
+
+def lines(problems: Sequence[Problem]) -> Iterable[str]:
+    """`mlpbp: error: WHERE: WHAT (got VALUE); HOW TO MEND`, at most 20 of them."""
+    yield from (f"mlpbp: error: {problem}" for problem in problems[:AT_MOST])
+    if len(problems) > AT_MOST:
+        yield f"mlpbp: error: and {len(problems) - AT_MOST} more"
+
+
+def _usage(error: Exception, message: str) -> Problem:
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "mlpbp")
+    text = " ".join(message.split()).rstrip(".")
+    return Problem("usage", text[:1].lower() + text[1:], f"see {command} --help")
+
+
+def _internal(error: Exception) -> Problem:
+    """An error of ours: keep the details in a file that can be sent to us."""
+    _traceback()
+    path = Path(f"mlpbp-crash-{time.strftime('%Y%m%d-%H%M%S')}.txt")
+    what = f"internal error, this is a fault of mlpbp: {type(error).__name__}: {error}"
+    try:
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return Problem("internal", what, "please report it with the output of --debug")
+    return Problem("internal", what, f"please report it with the file {path}")
+
+
+def _traceback() -> None:
+    if settings.debug:
+        traceback.print_exc()

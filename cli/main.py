@@ -1,0 +1,61 @@
+"""The table of contents of the command line: every command is a plain function in a file of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from . import evaluate, gradcheck, train
+from .errors import run_safely
+from .options import GLOBAL_FLAGS, settings
+
+app = typer.Typer(
+    name="mlpbp",
+    help="Train multilayer perceptrons from one YAML file, with every gradient derived by hand and proved.",
+    epilog="Start here: mlpbp train configs/digits.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("train", help=train.HELP)(train.train)
+app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
+app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mlp_core import __version__
+
+        typer.echo(f"mlpbp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the result only, no progress.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="One plain line per epoch.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that go with every command, before or after its name."""
+    settings.json, settings.quiet, settings.no_progress, settings.debug = json, quiet, no_progress, debug
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Global flags moved to the front, so that they may stand anywhere before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [word for word in arguments[:end] if word in GLOBAL_FLAGS]
+    return flags + [word for word in arguments[:end] if word not in GLOBAL_FLAGS] + arguments[end:]
+
+
+def main() -> None:
+    """Run the command line and leave with the documented exit code."""
+    arguments = hoist(sys.argv[1:])
+    sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))

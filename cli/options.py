@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "--no-progress", "--debug"})
+
+
+@dataclass
+class Settings:
+    """What the flags before the command say; read by `Console` and by the error handler, set once by `main`."""
+
+    json: bool = False
+    quiet: bool = False
+    no_progress: bool = False
+    debug: bool = False
+
+
+settings = Settings()
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Config values: key.path=value, key+=value to append, ~key to remove."
+    ),
+]
+Device = Annotated[str | None, typer.Option("-d", "--device", help="Short for device=...: auto, cpu, cuda, cuda:1.")]
+ConfigOrModel = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG or MODEL]", help="A config file, a checkpoint, or a run directory.")
+]
+EXAMPLES = "configs"
+
+
+def find_config(path: Path) -> Path:
+    """The config file meant: the path itself, or the installed example of that name if there is no such file here."""
+    if path.exists() or (path.parts[:1] != (EXAMPLES,) and path.suffix):
+        return path
+    from importlib.resources import files
+
+    name = path.name if path.suffix else f"{path.name}.yaml"
+    installed = Path(str(files("mlpbp.configs") / name))
+    return installed if installed.is_file() else path

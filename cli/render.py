@@ -1,0 +1,140 @@
+"""Tables and progress bars for people, 80 columns wide at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mlp_core.errors import clean
+from mlp_core.events import EpochDone, StepDone
+
+PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "hamming")
+CLASSES_SHOWN = 12
+
+
+def number(value: float) -> str:
+    """A metric in about five characters that mean something."""
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
+        return f"{value:.2e}"
+    return f"{value:.4f}"
+
+
+def metric(name: str, value: float) -> str:
+    """A metric as people say it: shares in percent."""
+    share = name.split("_", 1)[1] if name.startswith(("val_", "train_", "test_")) else name
+    return f"{100 * value:.2f} %" if share in PERCENT or share.startswith("top_k") else number(value)
+
+
+def plain_epoch(event: EpochDone, epochs: int) -> str:
+    """One line for one epoch."""
+    values = "  ".join(f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr")
+    best = "  *" if event.improved else ""
+    return f"epoch {event.epoch}/{epochs}  {values}  lr {event.metrics['lr']:.2e}  {event.seconds:.2f} s{best}"
+
+
+class EpochTable:
+    """A live table of the last epochs over a progress bar of the run; the best epoch so far is marked."""
+
+    def __init__(self, epochs: int, steps_per_epoch: int, lines: int = 10) -> None:
+        self.epochs, self.lines = epochs, lines
+        self.rows: list[EpochDone] = []
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} steps  loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+        )
+        self.task = self.bar.add_task("", total=epochs * steps_per_epoch, epoch=1, loss="-")
+        self.live = Live(console=Console(stderr=True), get_renderable=self._draw, refresh_per_second=8)
+
+    def __enter__(self) -> EpochTable:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.update(self.task, visible=False)
+        self.live.stop()
+
+    def step(self, event: StepDone) -> None:
+        self.bar.update(self.task, completed=event.step, epoch=event.epoch, loss=number(event.loss))
+
+    def epoch(self, event: EpochDone) -> None:
+        self.rows.append(event)
+
+    def _draw(self) -> Group:
+        if not self.rows:
+            return Group(self.bar)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        names = [name for name in self.rows[0].metrics if name != "lr"][:5]
+        for name in ("epoch", *names, "lr", "time"):
+            table.add_column(name.replace("_", " "), justify="right")
+        table.add_column("")
+        for event in self.rows[-self.lines :]:
+            cells = [metric(name, event.metrics[name]) if name in event.metrics else "" for name in names]
+            mark = "best" if event.improved else ""
+            table.add_row(str(event.epoch), *cells, f"{event.metrics['lr']:.1e}", f"{event.seconds:.2f} s", mark)
+        return Group(table, self.bar)
+
+
+def metrics_table(metrics: Mapping[str, Mapping[str, float]], title: str | None = None) -> Table:
+    """Splits as columns, metrics as rows."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table.add_column("metric")
+    for split in metrics:
+        table.add_column(split, justify="right")
+    for name in next(iter(metrics.values())):
+        table.add_row(name.replace("_", " "), *(metric(name, values[name]) for values in metrics.values()))
+    return table
+
+
+def confusion_table(cells: Any, classes: Sequence[str]) -> Table | Text:
+    """True classes as rows, predicted ones as columns; the diagonal is what is right."""
+    if len(classes) > CLASSES_SHOWN:
+        return Text(f"(a confusion matrix of {len(classes)} classes is too wide to show)")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="rows: true class, columns: predicted", title_justify="left")
+    table.add_column("")
+    for name in classes:
+        table.add_column(clean(name, 9), justify="right")
+    for i, name in enumerate(classes):
+        row = [f"{value:g}" if value else "·" for value in cells[i]]
+        table.add_row(clean(name, 12), *row)
+    return table
+
+
+def gradcheck_table(tensors: Sequence[Any]) -> Table:
+    """One row per tensor: how much was compared, and the worst disagreement."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, side in (
+        ("tensor", "left"),
+        ("shape", "right"),
+        ("checked", "right"),
+        ("worst error", "right"),
+        ("at", "right"),
+        ("analytic", "right"),
+        ("numeric", "right"),
+        ("", "left"),
+    ):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    for t in tensors:
+        at = "" if t.index is None else ",".join(str(i) for i in t.index)
+        shape = "×".join(str(size) for size in t.shape)
+        style = "" if t.verdict == "pass" else "bold red"
+        table.add_row(
+            clean(t.name, 20),
+            shape,
+            f"{t.checked:,}",
+            f"{t.error:.1e}",
+            at,
+            f"{t.analytic:.3e}",
+            f"{t.numeric:.3e}",
+            t.verdict,
+            style=style,
+        )
+    return table

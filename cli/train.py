@@ -1,0 +1,190 @@
+"""`mlpbp train`: from a config to a trained model in a run directory, or on with a run that was left."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlp_core.errors import Problem, UsageError
+
+from .console import Console
+from .options import Device, Overrides, find_config, settings
+from .signals import StopRequest
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+    from mlp_core.run import Run, Summary
+
+HELP = "Train a network from a config, or go on with a run that was stopped."
+
+
+def train(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="The config file.")] = None,
+    overrides: Overrides = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The run directory: new or empty. [default: runs/NAME-NNN]")
+    ] = None,
+    device: Device = None,
+    epochs: Annotated[int | None, typer.Option("-e", "--epochs", help="Short for train.epochs=...")] = None,
+    batch_size: Annotated[str | None, typer.Option("-b", "--batch-size", help="Short for train.batch_size=...")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read config and data, show the plan, train nothing.")
+    ] = False,
+) -> int:
+    changes = list(overrides or [])
+    if resume is not None and config is not None:
+        changes.insert(0, str(config))  # what follows --resume RUN are overrides
+    short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
+    changes += [f"{key}={value}" for key, value in short.items() if value is not None]
+    if resume is not None:
+        return _resume(resume, changes, output)
+    if config is None:
+        raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
+    from mlp_core.config import load
+
+    path = find_config(config)
+    loaded = load(path, changes)
+    console = Console("train", loaded.logging.progress)
+    if path != config:
+        console.note(f"{config}: not in this folder, using the installed example")
+    set_threads(loaded)
+    from mlp_core.run import Run
+
+    if dry_run:
+        return _plan(loaded, console)
+    run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:])
+    return _execute(run, console)
+
+
+def set_threads(config: Config) -> None:
+    """Give the linear algebra its threads before any work."""
+    from threadpoolctl import threadpool_limits
+
+    from mlp_core.environment import available_cpus
+
+    threadpool_limits(available_cpus() if config.threads == "auto" else int(config.threads))
+
+
+def _resume(path: Path, changes: list[str], output: Path | None) -> int:
+    if output is not None:
+        raise UsageError(Problem("usage", "a resumed run stays in its directory", "leave out --output"))
+    from mlp_core.config import load
+
+    resolved = path / "config.resolved.yaml"
+    if not resolved.is_file():
+        problem = Problem("no_run", "there is no run here", "give the directory of a run", file=str(path))
+        raise UsageError(problem)
+    config = load(resolved, changes)
+    console = Console("train", config.logging.progress)
+    set_threads(config)
+    from mlp_core.run import Run
+
+    return _execute(Run.resume(path, changes, sys.argv[1:]), console)
+
+
+def _plan(config: Config, console: Console) -> int:
+    """Everything but the training: what would be done, and with what."""
+    from mlp_core.config import dump_yaml
+    from mlp_core.experiment import Experiment
+
+    experiment = Experiment.build(config)
+    _describe(experiment, console)
+    console.show(dump_yaml(experiment.config).rstrip())
+    parameters = experiment.model.network.parameters.size
+    rows = {name: data.rows for name, data in experiment.data.splits.items()}
+    resolved = experiment.config.model_dump(mode="json")
+    return console.result({"dry_run": True, "parameters": parameters, "rows": rows, "config": resolved})
+
+
+def _describe(experiment: Any, console: Console) -> None:
+    """What was inferred, one line each."""
+    for note in experiment.notes:
+        console.note(note)
+    network = experiment.model.network
+    widths = [
+        network.architecture.inputs,
+        *(b.units for b in network.architecture.hidden),
+        network.architecture.outputs,
+    ]
+    console.note(f"network: {'-'.join(map(str, widths))}, {network.parameters.size:,} parameters, {network.dtype}")
+
+
+def _execute(run: Run, console: Console) -> int:
+    from mlp_core.events import Finished
+
+    if run.resumed:
+        progress = run.experiment.trainer.progress
+        console.note(f"resuming {run.directory.path} after step {progress.step:,} (epoch {progress.epoch} complete)")
+    else:
+        _describe(run.experiment, console)
+    stopped = False
+    with StopRequest() as stop:
+        for event in _shown(run, console, stop):
+            stopped = isinstance(event, Finished) and event.reason == "stopped"
+        if stopped:
+            step, where = run.experiment.trainer.progress.step, shlex.quote(str(run.directory.path))
+            run.interrupted(stop.exit_code)
+            command = f"mlpbp train --resume {where}"
+            print(f"mlpbp: interrupted at step {step:,}, saved; continue with: {command}", file=sys.stderr)
+            return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
+    summary = run.summary
+    assert summary is not None
+    _summarize(summary, console)
+    return console.result(summary.to_json())
+
+
+def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
+    """The events of a run, drawn as they pass."""
+    from mlp_core.events import EpochDone, Noticed, StepDone
+
+    trainer = run.experiment.trainer
+    events = run.execute(stop)
+    if console.live:
+        from .render import EpochTable
+
+        with EpochTable(trainer.limits.epochs, trainer.steps_per_epoch) as table:
+            for event in events:
+                if isinstance(event, StepDone):
+                    table.step(event)
+                elif isinstance(event, EpochDone):
+                    table.epoch(event)
+                elif isinstance(event, Noticed):
+                    console.warn(event.message)
+                yield event
+        return
+    for event in events:
+        if isinstance(event, EpochDone) and not console.quiet:
+            from .render import plain_epoch
+
+            console.note(plain_epoch(event, trainer.limits.epochs))
+        elif isinstance(event, Noticed):
+            console.warn(event.message)
+        yield event
+
+
+REASONS = {
+    "epochs": "all epochs done",
+    "max_steps": "train.max_steps reached",
+    "max_time": "train.max_time reached",
+    "early_stopping": "stopped early, no progress any more",
+}
+
+
+def _summarize(summary: Summary, console: Console) -> None:
+    """The end of a run for people: what it came to, where it is, what to type next."""
+    if settings.json:
+        return
+    from .render import metrics_table
+
+    console.note(
+        f"{REASONS[summary.reason]}: {summary.epochs} epochs, {summary.steps:,} steps in {summary.seconds:.1f} s; "
+        f"best epoch {summary.best_epoch}"
+    )
+    console.show(metrics_table(summary.metrics))
+    where = shlex.quote(str(summary.run))
+    console.show(f"run   {summary.run}\nnext  mlpbp eval {where}")
