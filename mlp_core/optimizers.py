@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from mlp_core.backend import BLOCK, Array, Backend, blocks
+from mlp_core.matrix_rules import LEAST_CURVATURE, muon, two_loop
 from mlp_core.parameters import Parameters
 
 
@@ -363,6 +364,93 @@ class Lion(Optimizer):
     default_lr = 1e-4
 
 
+class Muon(Optimizer):
+    """muon for the weight matrices of the hidden layers, each orthogonalised as a whole; adamw for everything else.
+
+    The output layer's weights, biases, norms and slopes are the rest. `m` is the momentum of both rules, `v` adamw's.
+    """
+
+    rule: ClassVar[Any] = adam
+    slots: ClassVar[tuple[str, ...]] = ("m", "v")
+    constants = ("beta1", "beta2", "eps")
+    momentum: ClassVar[float] = 0.95
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        backend: Backend,
+        segments: Sequence[Segment] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(parameters, backend, segments, **settings)
+        hidden = [spec for spec in parameters.specs if spec.is_weight][:-1]
+        self._matrices: list[tuple[Segment, tuple[int, ...]]] = []
+        self._rest: list[Segment] = []
+        for segment in self.segments:
+            start, stop = segment.part.start, segment.part.stop
+            for spec in hidden:
+                part = parameters.slices[spec.name]
+                if start <= part.start and part.stop <= stop:
+                    self._matrices.append((replace(segment, part=part), spec.shape))
+                    if start < part.start:
+                        self._rest.append(replace(segment, part=slice(start, part.start)))
+                    start = part.stop
+            if start < stop:
+                self._rest.append(replace(segment, part=slice(start, stop)))
+
+    def step(self, theta: Array, grad: Array, lr: float) -> None:
+        self.t += 1
+        m, v = self.state["m"], self.state["v"]
+        for segment, shape in self._matrices:
+            W, dW, M = (vector[segment.part].reshape(shape) for vector in (theta, grad, m))
+            muon(self.backend.xp, W, dW, M, lr * segment.lr_scale, segment.weight_decay, self.momentum)
+        for segment in self._rest:
+            vectors = (vector[segment.part] for vector in (theta, grad, m, v))
+            self._rule(*vectors, lr * segment.lr_scale, segment.weight_decay, **self.settings, t=self.t)
+
+
+class Lbfgs(Optimizer):
+    """theta += lr d, d = -H g by the two-loop recursion over the last ten steps (Liu and Nocedal 1989).
+
+    For gradients of the whole training set. The first step is lr min(1, 1 / |g|_1) long; there is no line search, as
+    in PyTorch's default. `s0`, `y0`, ... are the pairs of steps and gradient changes, oldest first and zero where there
+    is none yet; `step` is the last step, `previous` the gradient before it.
+    """
+
+    history: ClassVar[int] = 10
+    slots = (*(f"s{i}" for i in range(10)), *(f"y{i}" for i in range(10)), "step", "previous")
+    default_lr = 1.0
+    rule: ClassVar[Any] = two_loop
+
+    def step(self, theta: Array, grad: Array, lr: float) -> None:
+        self.t += 1
+        xp, state = self.backend.xp, self.state
+        g = xp.zeros_like(grad)
+        for segment in self.segments:  # frozen parts have no gradient
+            g[segment.part] = grad[segment.part]
+        if self.t > 1:
+            self._remember(g - state["previous"])
+        pairs = [(state[f"s{i}"], state[f"y{i}"]) for i in range(self.history)]
+        pairs = [(s, y) for s, y in pairs if xp.dot(s, y) > 0]
+        d = self._rule(g, [s for s, _ in pairs], [y for _, y in pairs])
+        rate = lr if self.t > 1 else lr * min(1.0, 1 / max(float(xp.abs(g).sum()), 1e-30))
+        state["previous"][...] = g
+        for segment in self.segments:
+            part, own = segment.part, rate * segment.lr_scale
+            state["step"][part] = own * d[part] - (own * segment.weight_decay) * theta[part]
+            theta[part] += state["step"][part]
+
+    def _remember(self, y: Array) -> None:
+        """Append the last step and the change of the gradient along it, unless they show no curvature."""
+        xp, state = self.backend.xp, self.state
+        if not float(xp.dot(y, state["step"])) > LEAST_CURVATURE:
+            return
+        for name, newest in (("s", state["step"]), ("y", y)):
+            for i in range(self.history - 1):
+                state[f"{name}{i}"][...] = state[f"{name}{i + 1}"]
+            state[f"{name}{self.history - 1}"][...] = newest
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": Sgd,
     "momentum": Momentum,
@@ -376,4 +464,6 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "radam": RAdam,
     "amsgrad": AmsGrad,
     "lion": Lion,
+    "muon": Muon,
+    "lbfgs": Lbfgs,
 }
