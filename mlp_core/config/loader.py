@@ -48,9 +48,15 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def from_mapping(mapping: Mapping[str, Any]) -> Config:
-    """The config in plain JSON values, as `Config.model_dump(mode="json")` gives them; raises ConfigError."""
-    return _built(_a_mapping(from_native(mapping)), ())
+def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The config in plain JSON values, as `Config.model_dump(mode="json")` gives them, with overrides on top.
+
+    Raises ConfigError.
+    """
+    root = _a_mapping(from_native(mapping))
+    for override in overrides:
+        command_line.apply(root, override, _defaults())
+    return _built(root, ())
 
 
 def _built(root: Node, folders: tuple[Path, ...]) -> Config:

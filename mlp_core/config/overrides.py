@@ -55,8 +55,10 @@ def _value(text: str, key: str) -> Node:
         problems, node = list(error.problems), None
     if problems or node is None:
         first = problems[0]
-        hint = first.hint or f"quote the value: '{key}=\"...\"'"
-        raise _refuse(first.code, first.message, key, f'"{text}"', hint)
+        quotable = first.code == "not_yaml" and not set("\"'\\") & set(text)
+        hint = f"quote it, for the shell too: '{key}=\"{text}\"'" if quotable else first.hint
+        where = f"{key}.{first.key}" if first.key else key
+        raise _refuse(first.code, first.message, where, f'"{text}"', hint)
     return _on_command_line(node)
 
 

@@ -85,7 +85,7 @@ class Node:
     def __str__(self) -> str:
         """The value for a message; of a list or mapping only the kind."""
         if isinstance(self.value, Scalar):
-            return str(self.value)
+            return str(self.value) if self.value != Scalar("") else "nothing"
         return "a mapping" if isinstance(self.value, dict) else "a list"
 
 

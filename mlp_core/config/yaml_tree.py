@@ -35,6 +35,7 @@ _MISTAKES = (
     ("could not find expected ':'", "a key without a colon", "write key: value, with a space after the colon"),
     ("expected ',' or", "a comma or a closing bracket is missing", "write [a, b] or {a: 1, b: 2}"),
     ("cannot start any token", "a value cannot start with {!r}", "put it in quotes"),
+    ("node content", "a value cannot start with {!r}", "put it in quotes"),
     ("end of stream", "quotes are opened and never closed", "close them"),
     ("unknown escape", "unknown escape in double quotes", "use single quotes, or two backslashes for one"),
 )
