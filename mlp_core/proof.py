@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.checkpoint import load as load_checkpoint
-from mlp_core.config import Config
+from mlp_core.config import Config, from_mapping
 from mlp_core.config import load as load_config
 from mlp_core.errors import DataError
 from mlp_core.evaluation import open_model
@@ -44,7 +44,7 @@ def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None)
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
     model, file = open_model(path)
-    config = model.config.override(overrides)
+    config = from_mapping(model.config.model_dump(mode="json"), overrides)
     try:
         experiment = Experiment.build(config)
     except DataError as error:
