@@ -40,25 +40,21 @@ def select(config: Config, source: Source) -> tuple[list[int], list[int], tuple[
 
 
 def by_name(config: Config, source: Source, task: Task) -> tuple[list[int], list[int]]:
-    """The columns of a further source that a trained task needs: by name, or by position where names are not given.
+    """The columns of a further source that a trained task needs: by name, or all columns of
+    arrays that have as many; a table without header may be like an embedded set.
 
     Raises DataError naming every missing column.
     """
     names = source.names
+    if not source.header and config.data.name is not None and len(SETS[config.data.name].names) == len(names):
+        names = SETS[config.data.name].names
     missing = [name for name in (*task.features, *task.targets) if name not in names]
+    if missing and isinstance(source, Arrays):
+        return _same_shape(source, task)
     if missing and not source.header:
-        if isinstance(source, Arrays):
-            features, targets = list(range(source.X.shape[1])), list(source.targets)
-        elif config.data.name is not None and len(names) == len(task.features) + len(task.targets):
-            features, targets, _ = select(config, source)
-        else:
-            features, targets = [], []
-        if len(features) != len(task.features) or len(targets) != len(task.targets):
-            message = f"{len(names)} columns without names" if not features else f"{len(features)} inputs"
-            message += f"; trained on {len(task.features)} inputs and {len(task.targets)} targets"
-            hint = "give a file with the same columns" if features else "add a header line with the column names"
-            raise DataError(source.problem("columns_differ", message, None, None, hint))
-        return features, targets
+        message = f"{len(names)} columns without names; trained on {len(task.features)} named inputs"
+        hint = "add a header line with the column names"
+        raise DataError(source.problem("columns_differ", message, None, None, hint))
     if missing:
         raise DataError(
             [
@@ -68,6 +64,16 @@ def by_name(config: Config, source: Source, task: Task) -> tuple[list[int], list
         )
     place = {name: column for column, name in enumerate(names)}
     return [place[name] for name in task.features], [place[name] for name in task.targets]
+
+
+def _same_shape(source: Arrays, task: Task) -> tuple[list[int], list[int]]:
+    """The columns of arrays for a task that was trained on a table: all of them, in order."""
+    inputs, targets = source.X.shape[1], len(source.targets)
+    if (inputs, targets) != (len(task.features), len(task.targets)):
+        message = f"{inputs} inputs and {targets} targets"
+        hint = f"trained on {len(task.features)} inputs and {len(task.targets)} targets"
+        raise DataError(source.problem("columns_differ", message, None, None, hint))
+    return list(range(inputs)), list(source.targets)
 
 
 def _targets(config: Config, source: Source) -> list[int]:

@@ -1,0 +1,113 @@
+"""Scaling: equal to scikit-learn's scalers, undone exactly, stored without loss."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlp_core.errors import CheckpointError, DataError
+from mlp_core.preprocess import CELLS, METHODS, Preprocessor, TargetScaler
+
+RNG = np.random.default_rng(0)
+TABLES: dict[str, np.ndarray[Any, Any]] = {
+    "normal": RNG.normal(size=(200, 5)),
+    "large mean": RNG.normal(size=(200, 5)) + 1e6,
+    "mixed scales": RNG.normal(size=(200, 5)) * 10.0 ** np.arange(-6, 4, 2),
+    "constant column": np.where(np.arange(5) == 2, 0.1, RNG.normal(size=(200, 5))),
+    "constant up to rounding": 1e8 * (1 + 1e-16 * RNG.normal(size=(200, 5))),
+    "images": RNG.integers(0, 256, (200, 5), np.uint8),
+    "one row": RNG.normal(size=(1, 5)),
+    "float32": RNG.normal(size=(200, 5)).astype(np.float32),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax"])
+@pytest.mark.parametrize("name", TABLES)
+def test_scaling_equals_scikit_learn(method: str, name: str) -> None:
+    sklearn = pytest.importorskip("sklearn.preprocessing", reason="needs scikit-learn as the reference")
+    X = TABLES[name].astype(np.float64)
+    peer = {"standard": sklearn.StandardScaler, "minmax": sklearn.MinMaxScaler}[method]().fit(X)
+    scaled = Preprocessor(method).fit(TABLES[name]).transform(TABLES[name])
+    np.testing.assert_allclose(scaled, peer.transform(X), rtol=1e-12, atol=2e-9 if name == "large mean" else 1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", TABLES)
+def test_shift_and_scale_are_the_whole_transform(method: str, name: str) -> None:
+    X = TABLES[name]
+    fitted = Preprocessor(method).fit(X)
+    assert (fitted.columns, fitted.inputs, fitted.shift.dtype, fitted.scale.dtype) == (5, 5, np.float64, np.float64)
+    np.testing.assert_array_equal(fitted.transform(X), (X - fitted.shift) * fitted.scale)
+    np.testing.assert_allclose(fitted.inverse(fitted.transform(X)), X, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_transform_writes_where_it_is_told(dtype: Any) -> None:
+    X = TABLES["images"]
+    fitted = Preprocessor("minmax").fit(X)
+    out = np.full((200, 5), np.nan, dtype)
+    assert fitted.transform(X, out=out) is out
+    np.testing.assert_array_equal(out, ((X - fitted.shift) * fitted.scale).astype(dtype))
+    np.testing.assert_array_equal(out, fitted.transform(X, dtype=dtype))
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = TABLES["mixed scales"]
+    whole = Preprocessor().fit(X)
+    assert X.size < CELLS
+    monkeypatch.setattr("mlp_core.preprocess.CELLS", 35)
+    parts = Preprocessor().fit(X)
+    np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-14)
+    np.testing.assert_allclose(parts.shift, whole.shift, rtol=1e-14, atol=1e-16)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", [Preprocessor, TargetScaler])
+def test_the_state_survives_json_exactly(method: str, kind: Any) -> None:
+    fitted = kind(method).fit(TABLES["mixed scales"] / 3)
+    again = kind.from_state(json.loads(json.dumps(fitted.to_state(), allow_nan=False)))
+    assert again.method == method
+    np.testing.assert_array_equal(again.shift, fitted.shift)
+    np.testing.assert_array_equal(again.scale, fitted.scale)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"method": "robust", "shift": [0.0], "scale": [1.0]},
+        {"method": [], "shift": [0.0], "scale": [1.0]},
+        {"method": "none", "shift": [0.0], "scale": [1.0, 1.0]},
+        {"method": "none", "shift": [0.0], "scale": [0.0]},
+        {"method": "none", "shift": [float("nan")], "scale": [1.0]},
+        {"method": "none", "shift": ["0"], "scale": [1.0]},
+        {"method": "none", "shift": [True], "scale": [1.0]},
+        {"method": "none", "shift": [10**400], "scale": [1.0]},
+        {"method": "none", "shift": 0.0, "scale": 1.0},
+    ],
+)
+def test_a_state_that_is_none_is_refused(state: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError):
+        Preprocessor.from_state(state)
+
+
+@pytest.mark.parametrize("method", ["standard", "minmax"])
+def test_a_spread_beyond_float64_is_refused(method: str) -> None:
+    with pytest.raises(DataError, match=r"column 1 \(from 0\) spans -1e\+308 to 1e\+308"):
+        Preprocessor(method).fit(np.array([[0.0, -1e308], [1.0, 1e308]]))
+
+
+def test_a_value_beyond_float32_is_refused() -> None:
+    X = np.array([[1.0], [1e39]])
+    with pytest.raises(DataError, match="does not fit float32"):
+        Preprocessor("none").fit(X).transform(X, dtype=np.float32)
+
+
+@pytest.mark.parametrize("step", [5e-324, 1e-310, 1e-300])
+def test_a_tiny_spread_gives_finite_numbers(step: float) -> None:
+    X = np.array([[0.0], [step], [2 * step]])
+    for method in METHODS:
+        assert np.isfinite(Preprocessor(method).fit(X).transform(X)).all()
