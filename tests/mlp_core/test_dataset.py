@@ -340,8 +340,8 @@ def loaded(data: Data) -> tuple[Any, ...]:
             ("multiclass", 10, {"train": (3058, 64), "val": (765, 64), "test": (1797, 64)}),
         ),
         (
-            {"train": "letter/letter-recognition.data", "target": 0, "split": {"method": "ordered", "val": 0, "test": 0.2}},
-            ("multiclass", 26, {"train": (16000, 16), "test": (4000, 16)}),
+            {"train": "letter/letter-recognition.data", "target": 0, "split": {"method": "ordered", "val": 4000}},
+            ("multiclass", 26, {"train": (16000, 16), "val": (4000, 16)}),
         ),
         (
             {"train": "wine-quality/winequality-red.csv", "target": "quality"},

@@ -28,6 +28,8 @@ TABLES: dict[str, np.ndarray[Any, Any]] = {
 @pytest.mark.parametrize("name", TABLES)
 def test_scaling_equals_scikit_learn(method: str, name: str) -> None:
     sklearn = pytest.importorskip("sklearn.preprocessing", reason="needs scikit-learn as the reference")
+    if (method, name) == ("minmax", "constant up to rounding"):
+        pytest.skip("scikit-learn scales before it shifts, which loses all digits here")
     X = TABLES[name].astype(np.float64)
     peer = {"standard": sklearn.StandardScaler, "minmax": sklearn.MinMaxScaler}[method]().fit(X)
     scaled = Preprocessor(method).fit(TABLES[name]).transform(TABLES[name])
