@@ -31,32 +31,34 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     reading = _Reading()
     root = reading.tree(path, ())
     problems = reading.problems
-    defaults = _defaults()
-    for override in overrides:
-        try:
-            command_line.apply(root, override, defaults)
-        except ConfigError as error:
-            problems += error.problems
     if isinstance(root.value, dict) and "name" not in root.value:
         root.value["name"] = Node(Scalar(_name(path), plain=False), Place(str(path)))
-    try:
-        config = _built(root, tuple(reading.folders))
-    except ConfigError as error:
-        problems += error.problems
-    if problems:
-        raise ConfigError(in_order(problems)[:MOST])
-    return config
+    return _overridden(root, overrides, tuple(reading.folders), problems)
 
 
 def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """The config in plain JSON values, as `Config.model_dump(mode="json")` gives them, with overrides on top.
 
-    Raises ConfigError.
+    Raises ConfigError with every problem found.
     """
-    root = _a_mapping(from_native(mapping))
+    return _overridden(_a_mapping(from_native(mapping)), overrides, (), [])
+
+
+def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...], problems: list[Problem]) -> Config:
+    """The config of a tree with overrides; raises ConfigError with the problems there are and those found here."""
+    defaults = _defaults() if overrides else {}
     for override in overrides:
-        command_line.apply(root, override, _defaults())
-    return _built(root, ())
+        try:
+            command_line.apply(root, override, defaults)
+        except ConfigError as error:
+            problems += error.problems
+    try:
+        config = _built(root, folders)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(in_order(problems)[:MOST])
+    return config
 
 
 def _built(root: Node, folders: tuple[Path, ...]) -> Config:
@@ -150,7 +152,7 @@ def _at(node: Node | None, code: str, message: str, hint: str) -> ConfigError:
 
 def _name(path: Path) -> str:
     """A run's name from the name of its config file."""
-    name = re.sub(r"[^\w .+-]+", "-", path.stem, flags=re.ASCII).lstrip(" .+-")[:60].rstrip(" .")
+    name = re.sub(r"[^\w .+-]+", "-", path.stem).lstrip(" .+-")[:60].rstrip(" .")
     return name or "run"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,10 +42,11 @@ class Scalar:
             return cls("null")
         if isinstance(value, bool):
             return cls(str(value).lower())
-        if isinstance(value, int):
-            return cls(str(value) if value.bit_length() <= 64 else hex(value)[:40])
-        if isinstance(value, float):
-            return cls(repr(value))
+        # Numbers of other libraries count too; their own repr may not be a number.
+        if isinstance(value, numbers.Integral):
+            return cls(str(int(value)) if int(value).bit_length() <= 64 else hex(value)[:40])
+        if isinstance(value, numbers.Real):
+            return cls(repr(float(value)))
         return cls(value, plain=False) if isinstance(value, str) else None
 
     @property

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from config_strategies import MAPPINGS
 from hypothesis import HealthCheck, given, settings
-from strategies import MAPPINGS
 
 from mlp_core.config import Config, changed_keys, dump_yaml, from_mapping, load
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from config_strategies import MAPPINGS
+from hypothesis import HealthCheck, given, settings
 
 import mlp_core.config
 from mlp_core.config import from_mapping, json_schema
@@ -58,6 +60,13 @@ def test_editors_accept_what_the_program_accepts(config, validator):
 @pytest.mark.parametrize("config", REFUSED, ids=str)
 def test_editors_refuse_what_the_program_refuses(config, validator):
     assert not validator.is_valid(config)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mapping=MAPPINGS)
+def test_editors_accept_every_valid_config(mapping, validator):
+    validator.validate(mapping)
+    validator.validate(from_mapping(mapping).model_dump(mode="json"))
 
 
 def test_the_config_is_read_without_numpy():

@@ -44,6 +44,25 @@ def test_replaced_values_keep_their_places(read):
     assert changed_keys(config, resolved) == {"optimizer.lr": ("auto", 0.001), "train.batch_size": ("auto", 32)}
 
 
+def test_numbers_of_numpy_are_numbers(read):
+    np = pytest.importorskip("numpy")
+    config = read(D).replace(
+        **{"optimizer.lr": np.float64(1e-3), "seed": np.int64(3), "model.dropout": np.float32(0.5)}
+    )
+    assert (config.optimizer.lr, config.seed, config.model.dropout) == (0.001, 3, 0.5)
+    assert type(config.optimizer.lr) is float
+    assert type(config.seed) is int
+
+
+def test_overrides_change_a_mapping_and_all_problems_are_told():
+    mapping = {"data": {"name": "digits"}}
+    assert from_mapping(mapping, ["seed=3", "model.hidden+=8"]).model.hidden == (64, 64, 8)
+    assert mapping == {"data": {"name": "digits"}}
+    with pytest.raises(ConfigError) as caught:
+        from_mapping({"sed": 1}, ["oops", "train.epochs=0"])
+    assert [problem.key for problem in caught.value.problems] == ["data", "sed", None, "train.epochs"]
+
+
 def test_a_replaced_value_is_validated(read):
     with pytest.raises(ConfigError, match=r"config.yaml:3:7: optimizer.lr: expected a number > 0 \(got -1\)"):
         read(D + "optimizer:\n  lr: auto\n").replace(**{"optimizer.lr": -1})
