@@ -109,7 +109,7 @@ class LeakyRelu(Activation):
         return xp.where(z.real > 0, z, self.alpha * z)
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
-        return (a > 0) * (1 - self.alpha) + self.alpha
+        return xp.where(a > 0, a.dtype.type(1), a.dtype.type(self.alpha))
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ class HardSigmoid(Activation):
         return xp.where(z.real >= 3, 1, xp.where(z.real <= -3, 0, z / 6 + 0.5))
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
-        return ((z > -3) & (z < 3)) * (1 / 6)
+        return xp.where((z > -3) & (z < 3), z.dtype.type(1 / 6), z.dtype.type(0))
 
 
 class HardSwish(Activation):

@@ -10,16 +10,18 @@ from typing import Any
 
 from mlp_core.backend import Array
 
-# Rational approximations of W. J. Cody, "Rational Chebyshev approximations for the error function",
-# Mathematics of Computation 23 (1969), for |x| <= 0.46875, up to 4, and above; highest power first.
+# Rational approximations, highest power first: near zero that of Sun's FDLIBM (1993), where x is added last, so that
+# only its rounding counts; above 0.84375 and 4 those of W. J. Cody, "Rational Chebyshev approximations for the error
+# function", Mathematics of Computation 23 (1969), of the complement.
 _P1 = (
-    1.85777706184603153e-1,
-    3.16112374387056560,
-    1.13864154151050156e2,
-    3.77485237685302021e2,
-    3.20937758913846947e3,
+    *(-2.37630166566501626084e-05, -5.77027029648944159157e-03, -2.84817495755985104766e-02),
+    *(-3.25042107247001499370e-01, 1.28379167095512558561e-01),
 )
-_Q1 = (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3)
+_Q1 = (
+    *(-3.96022827877536812320e-06, 1.32494738004321644526e-04, 5.08130628187576562776e-03),
+    *(6.50222499887672944485e-02, 3.97917223959155352819e-01, 1.0),
+)
+_NEAR = 0.84375
 _P2 = (
     *(2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1),
     *(2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3),
@@ -49,7 +51,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 
 
 def erf(xp: Any, x: Array) -> Array:
-    """The error function, elementwise: (2 / sqrt(pi)) * integral of exp(-t^2) from 0 to x (Cody 1969).
+    """The error function, elementwise: (2 / sqrt(pi)) * integral of exp(-t^2) from 0 to x (FDLIBM, Cody 1969).
 
     Within 2 units in the last place in float64; shape and dtype as `x`.
     """
@@ -57,13 +59,14 @@ def erf(xp: Any, x: Array) -> Array:
         return erf(xp, x.real) + 1j * x.imag * (2 / _SQRT_PI) * xp.exp(-x.real * x.real)
     size = xp.minimum(xp.abs(x), 6.0)
     square = size * size
-    near = size * _polynomial(_P1, xp.minimum(square, 0.22)) / _polynomial(_Q1, xp.minimum(square, 0.22))
+    small = xp.minimum(square, _NEAR * _NEAR)
+    near = size + size * (_polynomial(_P1, small) / _polynomial(_Q1, small))
     decay = xp.exp(-square)
     middle = 1 - decay * _polynomial(_P2, size) / _polynomial(_Q2, size)
     inverse = 1 / xp.maximum(square, 1.0)
     tail = inverse * _polynomial(_P3, inverse) / _polynomial(_Q3, inverse)
     far = 1 - decay * (1 / _SQRT_PI - tail) / xp.maximum(size, 1.0)
-    value = xp.where(size <= 0.46875, near, xp.where(size <= 4.0, middle, far))
+    value = xp.where(size < _NEAR, near, xp.where(size <= 4.0, middle, far))
     return xp.copysign(value, x).astype(x.dtype, copy=False)
 
 
