@@ -25,6 +25,13 @@ LOSSES = (
     *("cross_entropy", "bce", "focal", "mse", "mae", "huber", "log_cosh", "quantile", "poisson"),
     "gaussian_nll",
 )
+# Names in other libraries for what has another name here.
+_ACTIVATION_SYNONYMS = (("swish", "silu"), ("linear", "identity"), ("none", "identity"), ("logistic", "sigmoid"))
+_LOSS_SYNONYMS = (("l1", "mae"), ("l2", "mse"), ("rmse", "mse"), ("softmax", "cross_entropy"), ("logistic", "bce"))
+_INIT_SYNONYMS = (
+    *(("xavier_normal", "glorot_normal"), ("xavier_uniform", "glorot_uniform")),
+    *(("kaiming_normal", "he_normal"), ("kaiming_uniform", "he_uniform")),
+)
 _UNITS = Int(ge=1, example="64")
 _RATE = Float(ge=0, lt=1, example="0.2")
 _RATE_OR_NULL = Float(ge=0, lt=1, null=True, example="0.2")
@@ -33,7 +40,7 @@ _RATE_OR_NULL = Float(ge=0, lt=1, null=True, example="0.2")
 class Activation(Section):
     """An activation with its parameter."""
 
-    name: Annotated[str, Word(words=ACTIVATIONS)] = key(..., "which function")
+    name: Annotated[str, Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS)] = key(..., "which function")
     alpha: Annotated[float | None, Float(ge=0, null=True, example="0.01")] = key(
         None, "slope below zero of leaky_relu (0.01) and prelu (0.25, learned), limit of elu (1.0); null: that default"
     )
@@ -46,7 +53,7 @@ class Activation(Section):
 class Init(Section):
     """An initializer with its parameter."""
 
-    name: Annotated[str, Word(words=("auto", *INITS))] = key(..., "which distribution")
+    name: Annotated[str, Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS)] = key(..., "which distribution")
     std: Annotated[float | None, Float(gt=0, null=True, example="0.01")] = key(
         None, "standard deviation of normal; null: 0.01"
     )
@@ -62,14 +69,21 @@ class Init(Section):
 
 
 _WithParameters = Annotated[Activation, Tag(MAPPING)]
-ActivationChoice = Annotated[Annotated[str, Word(words=ACTIVATIONS), Tag(SCALAR)] | _WithParameters, OR_MAPPING]
+ActivationChoice = Annotated[
+    Annotated[str, Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS), Tag(SCALAR)] | _WithParameters, OR_MAPPING
+]
 LayerActivation = Annotated[
-    Annotated[str | None, Word(words=ACTIVATIONS, null=True), Tag(SCALAR)] | _WithParameters, OR_MAPPING
+    Annotated[str | None, Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS, null=True), Tag(SCALAR)]
+    | _WithParameters,
+    OR_MAPPING,
 ]
 _InitMapping = Annotated[Init, Tag(MAPPING)]
-InitChoice = Annotated[Annotated[str, Word(words=("auto", *INITS)), Tag(SCALAR)] | _InitMapping, OR_MAPPING]
+InitChoice = Annotated[
+    Annotated[str, Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS), Tag(SCALAR)] | _InitMapping, OR_MAPPING
+]
 LayerInit = Annotated[
-    Annotated[str | None, Word(words=("auto", *INITS), null=True), Tag(SCALAR)] | _InitMapping, OR_MAPPING
+    Annotated[str | None, Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS, null=True), Tag(SCALAR)] | _InitMapping,
+    OR_MAPPING,
 ]
 
 
@@ -128,9 +142,13 @@ ClassWeights = Annotated[dict[str, Annotated[float, Float(ge=0, example="2.0")]]
 class Loss(Section):
     """What is minimised, averaged over rows."""
 
-    name: Annotated[str, Word(words=("auto", *LOSSES))] = key("auto", "which loss; auto: by task")
+    name: Annotated[str, Word(words=("auto", *LOSSES), synonyms=_LOSS_SYNONYMS)] = key(
+        "auto", "which loss; auto: by task"
+    )
     class_weight: Annotated[
-        Annotated[str, Word(words=("none", "balanced")), Tag(SCALAR)] | ClassWeights, OR_MAPPING
+        Annotated[str, Word(words=("none", "balanced"), example="a mapping such as {label: 2.0}"), Tag(SCALAR)]
+        | ClassWeights,
+        OR_MAPPING,
     ] = key("none", "weight of each class: balanced makes rare classes count more, or {label: weight}")
     label_smoothing: Annotated[float, _RATE] = key(0.0, "share of the target spread evenly over all classes")
     delta: Annotated[float, Float(gt=0, example="1.0")] = key(1.0, "where huber turns from square to linear")

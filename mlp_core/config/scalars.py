@@ -198,7 +198,7 @@ class Bool(Kind):
 
     @property
     def expected(self) -> str:
-        return "true or false" if self.only is None else str(self.only).lower()
+        return "true or false" if self.only is None else f"{str(self.only).lower()} or a mapping"
 
     def read(self, scalar: Scalar) -> bool:
         allowed = {"true": True, "false": False}

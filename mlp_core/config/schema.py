@@ -31,7 +31,8 @@ Extends = Annotated[
 ]
 Metric = Annotated[str, Word(words=METRICS, pattern=TOP_K)]
 Metrics = Annotated[
-    Annotated[Literal["auto"], Word(words=("auto",)), Tag(SCALAR)] | Annotated[tuple[Metric, ...], Tag(LIST)],
+    Annotated[Literal["auto"], Word(words=("auto",), example="a list such as [loss, accuracy]"), Tag(SCALAR)]
+    | Annotated[tuple[Metric, ...], Tag(LIST)],
     OR_LIST,
 ]
 
@@ -52,9 +53,9 @@ class Config(Section):
         key("run", "name of the run; without it the name of the config file")
     )
     seed: Annotated[int, Int(ge=0, le=INT_MAX, example="0")] = key(0, "the one seed all randomness comes from")
-    device: Annotated[str, Word(words=("auto", "cpu", "cuda"), pattern=r"cuda:(0|[1-9][0-9]?)")] = key(
-        "auto", "where to compute: cpu, cuda, cuda:1; auto: a GPU if it is usable and the job is large enough"
-    )
+    device: Annotated[
+        str, Word(words=("auto", "cpu", "cuda"), pattern=r"cuda:(0|[1-9][0-9]?)", synonyms=(("gpu", "cuda"),))
+    ] = key("auto", "where to compute: cpu, cuda, cuda:1; auto: a GPU if it is usable and the job is large enough")
     dtype: Annotated[str, Word(words=("float32", "float64"))] = key("float32", "precision of the numbers")
     threads: Annotated[int | Literal["auto"], Int(ge=1, words=("auto",), example="4")] = key(
         "auto", "threads of the linear algebra; auto: as the machine has it"

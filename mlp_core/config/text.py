@@ -44,9 +44,13 @@ class Text(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Word(Kind):
-    """One of `words`, or a name that `pattern` matches."""
+    """One of `words`, or a name that `pattern` matches; `synonyms` are pairs of another name and ours.
+
+    The example says what may stand there instead of a name: "a list such as [loss, accuracy]".
+    """
 
     pattern: str | None = None
+    synonyms: tuple[tuple[str, str], ...] = ()
 
     @property
     def expected(self) -> str:
@@ -59,8 +63,10 @@ class Word(Kind):
 
     def refuse(self, got: object, *, hint: Hint | None = None, code: str = "wrong_type") -> PydanticCustomError:
         def meant() -> str:
-            near = nearest(got.text, self.words) if isinstance(got, Scalar) else None
-            return f'did you mean "{near}"?' if near else "choose from " + ", ".join(self.words)
+            text = got.text if isinstance(got, Scalar) else ""
+            near = dict(self.synonyms).get(text.lower()) or nearest(text, self.words)
+            choices = ", ".join(self.words) + (f", or {self.example}" if self.example else "")
+            return f'did you mean "{near}"?' if near else f"choose from {choices}"
 
         message = "unknown value" if code == "unknown_value" else "expected a name"
         return refusal(message, got, code=code, hint=meant)

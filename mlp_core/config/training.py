@@ -108,7 +108,7 @@ class EarlyStopping(Section):
     min_epochs: Annotated[int, Int(ge=0, example="10")] = key(0, "never stop before this many epochs")
 
 
-_Never = Annotated[Literal[False], Bool(only=False), Tag(SCALAR)]
+_Never = Annotated[Literal[False], Bool(only=False, example="{patience: 20}"), Tag(SCALAR)]
 Stopping = Annotated[_Never | Annotated[EarlyStopping, Tag(MAPPING)], OR_MAPPING]
 
 

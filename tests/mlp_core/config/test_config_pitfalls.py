@@ -218,6 +218,17 @@ REFUSED = [
         D + "optimizer: {betas: [0.9]}",
         "config.yaml:2:20: optimizer.betas: expected two numbers in [0, 1); for example betas: [0.9, 0.999]",
     ),
+    (D + "device: gpu", 'config.yaml:2:9: device: unknown value (got "gpu"); did you mean "cuda"?'),
+    (
+        D + "metrics: accuracy",
+        'config.yaml:2:10: metrics: unknown value (got "accuracy"); '
+        "choose from auto, or a list such as [loss, accuracy]",
+    ),
+    (
+        D + "train: {early_stopping: true}",
+        "config.yaml:2:25: train.early_stopping: expected false or a mapping (got true); "
+        "for example early_stopping: {patience: 20}",
+    ),
     # what stands where
     ("seed: 1", "config.yaml:1:1: data: required; for example data: {name: digits}"),
     (
