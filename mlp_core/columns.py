@@ -48,7 +48,8 @@ def by_name(config: Config, source: Source, task: Task) -> tuple[list[int], list
     names = source.names
     if not source.header and config.data.name is not None and len(SETS[config.data.name].names) == len(names):
         names = SETS[config.data.name].names
-    missing = [name for name in (*task.features, *task.targets) if name not in names]
+    known = set(names)
+    missing = [name for name in (*task.features, *task.targets) if name not in known]
     if missing and isinstance(source, Arrays):
         return _same_shape(source, task)
     if missing and not source.header:
@@ -101,7 +102,11 @@ def _is_blank(source: Source, column: int) -> bool:
     """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
     if isinstance(source, Arrays) or source.names[column] != f"c{column}" or column in source.words:
         return False
-    return column not in source.odd and bool(np.isnan(source.values[:, column]).all())
+    return (
+        np.isnan(source.values[0, column])
+        and column not in source.odd
+        and bool(np.isnan(source.values[:, column]).all())
+    )
 
 
 def _column(config: Config, source: Source, key: str, column: int | str) -> int:

@@ -64,6 +64,9 @@ def _read(
         blank, start = _skip_blank(lines)
         sample = [*start, *islice(lines, SAMPLE)]
         dialect, first = detect(sample, options, delimiter, names)
+        if not first and start:
+            hint = "mend the quotes, or set data.csv.quote"
+            raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
         if not first:
             raise refusal(path, "no_rows", "no rows in this file")
         if len(first) > MAX_COLUMNS:

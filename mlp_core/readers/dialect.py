@@ -77,7 +77,7 @@ def detect(
         candidates = [given]
     best, best_rows, best_share = candidates[0], _sample(lines, Dialect(candidates[0], options.quote, False)), -1.0
     if len(candidates) > 1:
-        best = ","
+        best = "," if "," in candidates else ";"
         for candidate in candidates:
             rows = _sample(lines, Dialect(candidate, options.quote, False))
             width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
@@ -93,14 +93,14 @@ def detect(
 def has_header(rows: Sequence[Sequence[str]], options: CsvOptions, names: Sequence[str] = ()) -> bool:
     """Whether the first row names the columns.
 
-    Yes when it holds one of the `names` looked for (the target, the trained columns). No when one of its cells is a
+    Yes when it holds at least half of the `names` looked for (the target, the trained columns). No when one of its cells is a
     number or missing. Otherwise yes when some column holds numbers below, or when its words differ from each
     other and from everything below.
     """
     if not rows:
         return False
     first = [cell.strip() for cell in rows[0]]
-    if any(name in first for name in names):
+    if names and 2 * sum(name in first for name in names) >= len(names):
         return True
     if any(number(cell, options.decimal) is not None or (cell and cell in options.na) for cell in first):
         return False

@@ -78,11 +78,11 @@ def open_text(path: Path, encoding: str, wanted: str) -> Iterator[tuple[TextByte
             raise refusal(path, "unknown_encoding", f'no encoding "{encoding}"', hint=hint) from None
         try:
             yield watched, text
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise _undecodable(path, watched, codec, error) from None
 
 
-def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeDecodeError) -> DataError:
+def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeError) -> DataError:
     """The error for a byte that the encoding does not know, its line found by reading once more."""
     line = None
     if not watched.zeros:
@@ -90,10 +90,12 @@ def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeDe
             for number, raw in enumerate(iter(lambda: file.readline(TextBytes.LINE_LIMIT), b""), 1):
                 try:
                     raw.decode(encoding)
-                except UnicodeDecodeError:
+                except UnicodeError:
                     line = number
                     break
-    byte = error.object[error.start : error.start + 1].hex()
-    message = f"not {'utf-8' if encoding == 'utf-8-sig' else encoding} text (byte 0x{byte})"
+    why = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        why = f"byte 0x{error.object[error.start : error.start + 1].hex()}"
+    message = f"not {'utf-8' if encoding == 'utf-8-sig' else encoding} text ({why})"
     hint = "set data.csv.encoding, for example latin-1 or utf-16"
     return refusal(path, "not_text", message, hint=hint, line=line)

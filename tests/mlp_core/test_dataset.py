@@ -12,8 +12,10 @@ import pytest
 
 from mlp_core.config import Config, from_mapping
 from mlp_core.config import load as load_config
+from mlp_core.config.data import EMBEDDED
 from mlp_core.dataset import Data, load, load_split
 from mlp_core.errors import DataError, Problem
+from mlp_core.readers.embedded import SETS
 from mlp_core.task import Task
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
@@ -58,6 +60,10 @@ def test_the_embedded_sets_equal_their_source() -> None:
         whole = load(config(name=name, split={"val": 0})).splits["train"]
         np.testing.assert_array_equal(whole.X, peer.data)
         np.testing.assert_array_equal(whole.y.reshape(-1), peer.target)
+
+
+def test_every_name_in_the_config_is_an_embedded_set() -> None:
+    assert set(EMBEDDED) == set(SETS)
 
 
 def test_diabetes_is_regression() -> None:

@@ -168,6 +168,7 @@ BROKEN = {
     "ragged, late": (b"1,2\n" * 9000 + b"3\n" + b"1,2\n" * 9, "ragged_row", 9001, 2),
     "open quote": (b'a,b\n1,"2\n3,4\n', "broken_quotes", 2, None),
     "text after quote": (b'a,b\n1,2\n"3"x,4\n', "broken_quotes", 3, None),
+    "open quote in the first line": (b'"a,b\n1,2\n', "broken_quotes", 1, None),
     "zero byte": (b"a,b\n1,2\n3,\x004\n", "zero_byte", 3, None),
     "not utf-8": (b"a,b\n1,2\ncaf\xe9,4\n", "not_text", 3, None),
     "not utf-8, late": (b"1,2\n" * 200_000 + b"\xe9,2\n", "not_text", 200_001, None),
@@ -258,3 +259,20 @@ def test_a_table_may_start_late(tmp_path: Path) -> None:
     table = read_csv(path, CsvOptions(comment="%"))
     assert table.names == ("a", "b")
     assert (table.header, table.problem("", "", 1).line) == (502, 504)
+
+
+def test_utf_16_without_its_mark_is_refused(tmp_path: Path) -> None:
+    problem = refused(b"a,b\n1,2\n", tmp_path / "t.csv", CsvOptions(encoding="utf-16"))
+    assert problem.code == "not_text"
+
+
+def test_one_column_with_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a\n1,5\n2,5\n")
+    assert read_csv(path, CsvOptions(decimal=",")).values.tolist() == [[1.5], [2.5]]
+
+
+def test_numbers_among_the_sought_names_do_not_make_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("0,9,9,9\n1,8,8,8\n")
+    assert read_csv(path, names=["0", "1", "2", "3"]).rows == 2
