@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mlp_core.backend import Array
 from mlp_core.batches import Augment, Batches
 from mlp_core.errors import Diverged, Problem
@@ -153,8 +155,9 @@ class Trainer:
             return "max_steps"
         return "epochs" if p.epoch >= limits.epochs else None
 
+    @np.errstate(all="ignore")
     def _step(self) -> StepDone:
-        """One optimizer step over `accumulate` batches."""
+        """One optimizer step over `accumulate` batches; numbers that overflow are found in the loss."""
         p, network = self.progress, self.objective.network
         loss, weight = self._gradient()
         lr = self.schedule.rate(p.step) * p.plateau_factor
@@ -234,6 +237,7 @@ class Trainer:
             part = slice(start, start + step)
             self.average[part] += (1 - decay) * (theta[part] - self.average[part])
 
+    @np.errstate(all="ignore")
     def _epoch(self, steps: int, seconds: float) -> EpochDone:
         """Close an epoch: measure, compare with the best, count towards early stopping and plateaus."""
         p = self.progress
