@@ -102,11 +102,9 @@ def _is_blank(source: Source, column: int) -> bool:
     """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
     if isinstance(source, Arrays) or source.names[column] != f"c{column}" or column in source.words:
         return False
-    return (
-        np.isnan(source.values[0, column])
-        and column not in source.odd
-        and bool(np.isnan(source.values[:, column]).all())
-    )
+    if column in source.odd or not np.isnan(source.values[0, column]):
+        return False
+    return bool(np.isnan(source.values[:, column]).all())
 
 
 def _column(config: Config, source: Source, key: str, column: int | str) -> int:

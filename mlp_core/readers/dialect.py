@@ -93,9 +93,9 @@ def detect(
 def has_header(rows: Sequence[Sequence[str]], options: CsvOptions, names: Sequence[str] = ()) -> bool:
     """Whether the first row names the columns.
 
-    Yes when it holds at least half of the `names` looked for (the target, the trained columns). No when one of its cells is a
-    number or missing. Otherwise yes when some column holds numbers below, or when its words differ from each
-    other and from everything below.
+    Yes when it holds at least half of the `names` looked for (the target, the trained columns). No when one of its
+    cells is a number or missing. Otherwise yes when some column holds numbers below, or when its words differ from
+    each other and from everything below.
     """
     if not rows:
         return False
