@@ -11,7 +11,6 @@ import typer
 from mlp_core.errors import Failed, Problem, UsageError
 
 from .console import Console
-from .train import set_threads
 
 if TYPE_CHECKING:
     from mlp_core.evaluator import Evaluation
@@ -35,10 +34,11 @@ def evaluate(
 ) -> int:
     requirements = [_parse(text) for text in require or []]
     console = Console("eval")
+    from mlp_core.environment import set_threads
     from mlp_core.evaluation import evaluate_model, open_model
 
     loaded, path = open_model(model)
-    set_threads(loaded.config)
+    set_threads(loaded.config.threads)
     results, y = evaluate_model(loaded, split, data, labels)
     chosen = "test" if "test" in results else "val" if "val" in results else next(iter(results))
     _show(console, results, y[chosen], chosen, loaded.task)

@@ -52,22 +52,12 @@ def train(
     console = Console("train", loaded.logging.progress)
     if path != config:
         console.note(f"{config}: not in this folder, using the installed example")
-    set_threads(loaded)
     from mlp_core.run import Run
 
     if dry_run:
         return _plan(loaded, console)
     run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:])
     return _execute(run, console)
-
-
-def set_threads(config: Config) -> None:
-    """Give the linear algebra its threads before any work."""
-    from threadpoolctl import threadpool_limits
-
-    from mlp_core.environment import available_cpus
-
-    threadpool_limits(available_cpus() if config.threads == "auto" else int(config.threads))
 
 
 def _resume(path: Path, changes: list[str], output: Path | None) -> int:
@@ -81,7 +71,6 @@ def _resume(path: Path, changes: list[str], output: Path | None) -> int:
         raise UsageError(problem)
     config = load(resolved, changes)
     console = Console("train", config.logging.progress)
-    set_threads(config)
     from mlp_core.run import Run
 
     return _execute(Run.resume(path, changes, sys.argv[1:]), console)

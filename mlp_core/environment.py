@@ -16,6 +16,14 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def set_threads(threads: int | str) -> None:
+    """Give the linear algebra this many threads; `auto` leaves it as it is."""
+    from threadpoolctl import threadpool_limits
+
+    if threads != "auto":
+        threadpool_limits(int(threads), user_api="blas")
+
+
 def free_memory() -> int | None:
     """Bytes that can be taken now, None where the system does not tell."""
     try:

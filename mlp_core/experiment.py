@@ -12,7 +12,7 @@ from mlp_core.batches import Augment, Batches
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config
 from mlp_core.dataset import Data, load
-from mlp_core.environment import environment
+from mlp_core.environment import environment, set_threads
 from mlp_core.evaluator import Evaluation, Evaluator, Split
 from mlp_core.model import Model, check_tensors
 from mlp_core.preprocess import Preprocessor
@@ -43,6 +43,7 @@ class Experiment:
         """
         data = load(config)
         config, notes = resolve(config, data)
+        set_threads(config.threads)
         train = data.splits["train"]
         inputs = Preprocessor(config.preprocess.numeric.scale).fit(train.X)
         target = None

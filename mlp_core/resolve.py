@@ -50,7 +50,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if config.device == "auto":
         decide("device", "cpu")
     if config.threads == "auto":
-        decide("threads", available_cpus())
+        threads = auto_threads(config, data, batch)
+        decide("threads", threads, f"threads: {threads}")
     if config.loss.class_weight != "none":
         decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
     if "val" not in data.splits:
@@ -60,6 +61,19 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
             decide("checkpoint.monitor", "train_loss")
     _check_metrics(config, data)
     return config.with_absolute_paths().replace(**values), tuple(notes)
+
+
+THREADED_FLOPS = 1e8
+"""Floating-point operations of a product from which several threads are worth it: below about a millisecond of work
+they gain little, and wait for each other's time slices as soon as another process wants a processor."""
+
+
+def auto_threads(config: Config, data: Data, batch: int) -> int:
+    """Threads for the linear algebra: one for small products, else one for every processor. Not a function of the
+    machine's load, because the last bits of a product depend on the number of threads."""
+    widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
+    largest = max(2 * batch * n * m for n, m in itertools.pairwise(widths))
+    return available_cpus() if largest >= THREADED_FLOPS else 1
 
 
 def _class_weights(config: Config, data: Data) -> dict[str, float]:
