@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlp_core.backend import BLOCK, Array, blocks
-from mlp_core.special import log1p
+from mlp_core.special import log1p, tanh
 
 
 def _softmax(xp: Any, Z: Array) -> tuple[Array, Array]:
@@ -47,10 +47,11 @@ def _absolute(xp: Any, d: Array) -> Array:
 
 @dataclass(frozen=True)
 class Loss:
-    """A per-row loss on logits. `targets` is the number of target columns per row."""
+    """A per-row loss on logits. `per_output` losses ask every output for itself whether its class is the one."""
 
     name: ClassVar[str] = ""
     classifies: ClassVar[bool] = False
+    per_output: ClassVar[bool] = False
 
     def outputs(self, targets: int) -> int:
         """How many logits the network must emit for `targets` target columns."""
@@ -109,21 +110,47 @@ class CrossEntropy(Loss):
 class Bce(Loss):
     """Binary cross-entropy, mean over the outputs: softplus(-z) for y = 1, softplus(z) for y = 0.
 
+    Y holds one column per output [b, c], or class indices [b], which each output then tells from the rest.
     loss = pos_weight y softplus(-z) + (1 - y) softplus(z); gradient (1 - y) p - pos_weight y (1 - p), over c outputs.
     """
 
     pos_weight: float = 1.0
     name = "bce"
     classifies = True
+    per_output = True
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
-        Y = _column(Y)
+        Y = _one_hot(xp, Z, Y)
         loss = self.pos_weight * Y * _softplus(xp, -Z) + (1 - Y) * _softplus(xp, Z)
         return loss.mean(axis=1), Z
 
     def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
-        Y, Z = _column(Y), cache
+        Y, Z = _one_hot(xp, cache, Y), cache
         return ((1 - Y) * _sigmoid(xp, Z) - self.pos_weight * Y * _sigmoid(xp, -Z)) / Z.shape[1]
+
+    def predict(self, xp: Any, Z: Array) -> Array:
+        return _sigmoid(xp, Z)
+
+
+class Quadratic(Loss):
+    """1/2 sum_k (p_k - y_k)^2 with p = sigmoid(Z), for classes: the quadratic cost of Nielsen, "Neural networks and
+    deep learning" (2015), chapter 1. Gradient (p - y) p (1 - p), which vanishes where a unit is saturated and wrong.
+
+    Y holds class indices [b], or one column per output [b, c].
+    """
+
+    name = "quadratic"
+    classifies = True
+    per_output = True
+
+    def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
+        P = 0.5 * (1 + tanh(xp, 0.5 * Z))
+        d = P - _one_hot(xp, Z, Y)
+        return 0.5 * (d * d).sum(axis=1), (P, d)
+
+    def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
+        P, d = cache
+        return d * P * (1 - P)
 
     def predict(self, xp: Any, Z: Array) -> Array:
         return _sigmoid(xp, Z)
@@ -308,13 +335,18 @@ class GaussianNll(Loss):
 
 
 LOSSES: dict[str, type[Loss]] = {
-    kind.name: kind for kind in (CrossEntropy, Bce, Focal, Mse, Mae, Huber, LogCosh, Quantile, Poisson, GaussianNll)
+    kind.name: kind
+    for kind in (CrossEntropy, Bce, Quadratic, Focal, Mse, Mae, Huber, LogCosh, Quantile, Poisson, GaussianNll)
 }
 
 
-def _column(Y: Array) -> Array:
-    """Targets as [b, outputs]: class indices of a binary task become one column."""
-    return Y[:, None] if Y.ndim == 1 else Y
+def _one_hot(xp: Any, Z: Array, Y: Array) -> Array:
+    """Targets [b, c] for logits Z [b, c]: class indices become rows with a single 1, or one column where c is 1."""
+    if Y.ndim > 1:
+        return Y
+    if Z.shape[1] == 1:
+        return Y[:, None].astype(Z.real.dtype)
+    return (Y[:, None] == xp.arange(Z.shape[1])).astype(Z.real.dtype)
 
 
 def loss_and_gradient(

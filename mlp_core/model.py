@@ -55,7 +55,7 @@ class Model:
 
     def targets(self, y: Any) -> Any:
         """Targets as the loss takes them: class indices int64, else numbers [n, k] in the model's dtype."""
-        if self.task.classifies and self.objective.loss.name in ("cross_entropy", "focal"):
+        if self.task.classifies and self.network.architecture.outputs > 1:
             return y
         if self.target is not None:
             return self.target.transform(y, dtype=self.config.dtype)

@@ -47,6 +47,7 @@ class Architecture:
     hidden: tuple[Block, ...] = ()
     input_dropout: float = 0.0
     output_init: str = "glorot_uniform"
+    output_scale: float | None = None
     output_bias: tuple[float, ...] | None = None
 
     def layers(self) -> list[Layer]:
@@ -135,7 +136,7 @@ class Network:
         blocks = [*self.architecture.hidden, None]
         for block, dense in zip(blocks, self._dense_layers(), strict=True):
             name = block.init if block else self.architecture.output_init
-            scale = block.init_scale if block else None
+            scale = block.init_scale if block else self.architecture.output_scale
             rng = generator(seed, "init", dense.index)
             host = initial_weights(name, (dense.units, dense.inputs), rng, scale=scale)
             dense.W[...] = self.backend.asarray(host.astype(self.dtype))

@@ -16,6 +16,7 @@ from mlp_core.config import Config
 from mlp_core.errors import ConfigError
 from mlp_core.layers import PRelu
 from mlp_core.losses import LOSSES, Loss
+from mlp_core.metrics import smaller_is_better
 from mlp_core.network import Architecture, Block, Network
 from mlp_core.objective import Penalty
 from mlp_core.optimizers import OPTIMIZERS, Optimizer, Segment
@@ -25,9 +26,9 @@ from mlp_core.trainer import Limits, Plateau, Stopping, Watch
 
 AUTO_LOSS = {"binary": "bce", "multiclass": "cross_entropy", "multilabel": "bce", "regression": "mse"}
 FITTING_LOSSES = {
-    "binary": ("bce", "cross_entropy", "focal"),
-    "multiclass": ("cross_entropy", "focal"),
-    "multilabel": ("bce",),
+    "binary": ("bce", "cross_entropy", "focal", "quadratic"),
+    "multiclass": ("cross_entropy", "focal", "bce", "quadratic"),
+    "multilabel": ("bce", "quadratic"),
     "regression": ("mse", "mae", "huber", "log_cosh", "quantile", "poisson", "gaussian_nll"),
 }
 _INIT = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
@@ -78,7 +79,7 @@ def make_architecture(config: Config, inputs: int, width: int, bias: Sequence[fl
     model = config.model
     blocks = []
     for layer in model.layers():
-        name, scale = _init(layer)
+        name, scale = _init(layer.init, layer.activation)
         blocks.append(
             Block(
                 units=layer.units,
@@ -95,15 +96,22 @@ def make_architecture(config: Config, inputs: int, width: int, bias: Sequence[fl
                 residual=bool(layer.residual),
             )
         )
+    output_init, output_scale = _init(model.output_init, "identity")
     return Architecture(
-        inputs, width, tuple(blocks), model.input_dropout, output_bias=None if bias is None else tuple(bias)
+        inputs,
+        width,
+        tuple(blocks),
+        model.input_dropout,
+        output_init,
+        output_scale,
+        None if bias is None else tuple(bias),
     )
 
 
-def _init(layer: Any) -> tuple[str, float | None]:
-    choice = layer.init
+def _init(choice: Any, activation: Any) -> tuple[str, float | None]:
+    """Name and parameter of an initializer."""
     if isinstance(choice, str):
-        return (auto_init(layer.activation) if choice == "auto" else choice), None
+        return (auto_init(activation) if choice == "auto" else choice), None
     scale = choice.std if choice.std is not None else choice.scale
     return choice.name, scale
 
@@ -114,9 +122,11 @@ def prior_bias(loss: Loss, y: Any, width: int, w: Any = None) -> tuple[float, ..
     Classes: log frequency, or log-odds for single outputs, with half a row added to every class; regression: the value
     that is best for the loss if it may not depend on the inputs. y as the loss gets it, w row weights.
     """
-    if loss.classifies and y.ndim == 1 and width > 1:
+    if loss.classifies and not loss.per_output and y.ndim == 1 and width > 1:
         counts = np.bincount(y, weights=w, minlength=width) + 0.5
         return tuple(float(v) for v in np.log(counts / counts.sum()))
+    if loss.classifies and y.ndim == 1 and width > 1:
+        y = np.eye(width)[y]
     Y = np.asarray(y, np.float64).reshape(len(y), -1)
     if loss.classifies:
         positive = (Y.sum(axis=0) if w is None else w @ Y) + 0.5
@@ -234,9 +244,7 @@ def make_limits(config: Config) -> Limits:
 
 def make_watch(metric: str, mode: str, min_delta: float = 0.0) -> Watch:
     """Watch a logged metric such as val_accuracy; `mode` auto knows which way is better."""
-    from mlp_core.metrics import SMALLER_IS_BETTER
-
-    smaller = metric.split("_", 1)[1] in SMALLER_IS_BETTER if mode == "auto" else mode == "min"
+    smaller = smaller_is_better(metric.split("_", 1)[1]) if mode == "auto" else mode == "min"
     return Watch(metric, smaller, min_delta)
 
 

@@ -12,7 +12,7 @@ from mlp_core.config import Config
 from mlp_core.dataset import Data
 from mlp_core.environment import available_cpus, free_memory
 from mlp_core.errors import ConfigError
-from mlp_core.metrics import known, table
+from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
 
@@ -37,12 +37,18 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
             "loss.name", f"does not fit a {task.kind} task", code="wrong_loss", got=loss, hint=f"use one of {fitting}"
         )
         raise ConfigError(problem)
+    if loss == "focal" and config.regularization.mixup:
+        message = "focal needs one class per row, mixup makes two of them"
+        raise ConfigError(config.problem("regularization.mixup", message, code="wrong_loss", hint="remove one of them"))
     if config.optimizer.lr == "auto":
         lr = recipe.auto_lr(config.optimizer.name)
         decide("optimizer.lr", lr, f"learning rate: {lr:g} ({config.optimizer.name})")
     batch = recipe.auto_batch_size(config.train.batch_size, data.splits["train"].rows)
     if config.train.batch_size == "auto":
         decide("train.batch_size", batch, f"batch size: {batch}")
+    if config.model.output_init == "auto":
+        given = config.model.init
+        decide("model.output_init", "glorot_uniform" if given == "auto" else _plain(given))
     if config.model.init == "auto":
         init = recipe.auto_init(config.model.activation)
         if all(recipe.auto_init(layer.activation) == init for layer in config.model.layers()):
@@ -61,6 +67,11 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
             decide("checkpoint.monitor", "train_loss")
     _check_metrics(config, data)
     return config.with_absolute_paths().replace(**values), tuple(notes)
+
+
+def _plain(value: Any) -> Any:
+    """A config value as plain JSON."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
 THREADED_FLOPS = 1e8
@@ -110,14 +121,13 @@ def _check_metrics(config: Config, data: Data) -> None:
     chosen += [("train.early_stopping.monitor", stopping.monitor.split("_", 1)[1])] if stopping else []
     for key, name in chosen:
         if not known(data.task.kind, name):
-            fitting = ", ".join(table(data.task.kind))
             raise ConfigError(
                 config.problem(
                     key,
                     f"does not fit a {data.task.kind} task",
                     code="wrong_metric",
                     got=name,
-                    hint=f"use loss or one of {fitting}",
+                    hint="use loss, " + ", ".join(fitting(data.task.kind)),
                 )
             )
 

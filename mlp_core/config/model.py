@@ -22,7 +22,7 @@ INITS = (
 )
 NORMS = ("none", "batch", "layer", "rms")
 LOSSES = (
-    *("cross_entropy", "bce", "focal", "mse", "mae", "huber", "log_cosh", "quantile", "poisson"),
+    *("cross_entropy", "bce", "quadratic", "focal", "mse", "mae", "huber", "log_cosh", "quantile", "poisson"),
     "gaussian_nll",
 )
 # Names in other libraries for what has another name here.
@@ -122,6 +122,9 @@ class Model(Section):
     residual: Annotated[bool, Bool()] = key(False, "add a layer's input to its output where the widths match")
     bias: Annotated[bool, Bool()] = key(True, "layers have biases")
     init: InitChoice = key("auto", "how weights start, or {name, std, scale}; auto: by activation")
+    output_init: InitChoice = key(
+        "auto", "how the weights of the output layer start; auto: as model.init if that is given, else glorot_uniform"
+    )
     output_bias: Annotated[str, Word(words=("prior", "zeros"))] = key(
         "prior", "output biases start at the class log-odds or the target mean, or at zero"
     )
