@@ -26,6 +26,9 @@ def hint(analytic: np.ndarray, numeric: np.ndarray, coverage: Coverage, facts: d
     ratio = _constant_ratio(projected, numeric)
     if ratio is not None:
         return _named(ratio, facts)
+    error = float(np.abs(projected - numeric).max() / np.abs(numeric).max())
+    if error < 1e-5:
+        return f"differences of at most {error:.1e}: a loss of precision, or a small term"
     if coverage.entrywise:
         return _layout(analytic, numeric.reshape(analytic.shape), facts)
     return f"{_count(projected, numeric)} of {numeric.size} directions differ, scattered"
@@ -38,10 +41,11 @@ def _constant_ratio(a: np.ndarray, n: np.ndarray) -> float | None:
         return None
     ratios = a[solid] / n[solid]
     middle = float(np.median(ratios))
-    constant = np.abs(ratios - middle).max() <= _SPREAD * abs(middle)
-    return (
-        middle if constant and np.abs(a[~solid] - middle * n[~solid]).max(initial=0) <= 1e-3 * np.abs(n).max() else None
-    )
+    spread = float(np.abs(ratios - middle).max())
+    if spread > _SPREAD * abs(middle) or spread > 1e-3 * abs(middle - 1):
+        return None
+    rest = np.abs(a[~solid] - middle * n[~solid]).max(initial=0)
+    return middle if rest <= 1e-3 * np.abs(n).max() else None
 
 
 def _named(ratio: float, facts: dict[str, float]) -> str:

@@ -34,6 +34,8 @@ def preconditions(
     yield _row("finite loss", bool(np.isfinite(value)), f"loss {value:.6g}")
     yield _repeatable(proof, X, Y, w, mode)
     yield _zero_error(proof, X, Y, w, mode)
+    if proof.loss.classifies:
+        yield _extremes(proof, Y)
     yield _one_loss(proof, step, X, Y, w, mode, value)
     yield _micro_batches(proof, X, Y, w, mode)
 
@@ -71,6 +73,17 @@ def _zero_error(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | 
     dX = network.backward(np.zeros_like(Z), input_gradient=True)
     rest = float(np.abs(network.parameters.grad).max(initial=0)) + float(np.abs(np.asarray(dX)).max())
     return _row("zero error gives zero gradients", rest == 0, f"largest {rest:.1e}")
+
+
+def _extremes(proof: Objective, Y: np.ndarray) -> Precondition:
+    """Logits of 1,000 of either sign give a finite loss and gradient: the logarithm is taken with the softmax."""
+    outputs = proof.network.architecture.outputs
+    Z = 1000.0 * np.where(np.indices((len(Y), outputs)).sum(axis=0) % 2, 1.0, -1.0)
+    finite = True
+    for logits in (Z, -Z):
+        rows, cache = proof.loss.forward(np, logits, Y)
+        finite &= bool(np.isfinite(rows).all() and np.isfinite(proof.loss.backward(np, Y, cache)).all())
+    return _row("finite at logits of 1,000", finite, "loss and gradient")
 
 
 def _one_loss(

@@ -1,0 +1,68 @@
+"""Planted bugs: derivatives of activations, and of those next to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mlp_core import activations as a
+from mlp_core.gradcheck.planted.bug import Bug, Wrong
+from mlp_core.layers import PRelu
+from mlp_core.special import erf
+
+
+def _slope(
+    name: str, kind: type[a.Activation], formula: Callable[[Any, Any, Any], Any], model: str | None = None
+) -> Bug:
+    """f' replaced by formula(f, z, a)."""
+
+    def make(original: Wrong) -> Wrong:
+        return lambda self, xp, z, y: formula(self, z, y)
+
+    return Bug("activations", name, kind, "slope", make, model or kind.name)
+
+
+def _sigmoid(z: Any) -> Any:
+    return a._sigmoid(np, z)
+
+
+def _prelu_at_zero(original: Wrong) -> Wrong:
+    """The derivative from the right at 0 where the forward pass takes the left."""
+
+    def wrong(self: PRelu, Delta: Any, input_gradient: bool = True) -> Any:
+        right = Delta * (self.Z == 0)
+        result = original(self, Delta, input_gradient)
+        return result + right * (1 - self.a)
+
+    return wrong
+
+
+ACTIVATION_BUGS = (
+    _slope("tanh: factor missing", a.Tanh, lambda f, z, y: np.ones_like(y)),
+    _slope("tanh: 1 - a", a.Tanh, lambda f, z, y: 1 - y),
+    _slope("tanh: 1 - z^2 of the overwritten z, squared", a.Tanh, lambda f, z, y: 1 - (y * y) ** 2),
+    _slope("sigmoid: a instead of a (1 - a)", a.Sigmoid, lambda f, z, y: y),
+    _slope("relu: >= for >", a.Relu, lambda f, z, y: y >= 0),
+    Bug("activations", "prelu: >= for > at the kink", PRelu, "backward", _prelu_at_zero, "prelu at zero"),
+    _slope("leaky_relu: slope 0 below", a.LeakyRelu, lambda f, z, y: (y > 0) * 1.0),
+    _slope("leaky_relu: another alpha", a.LeakyRelu, lambda f, z, y: np.where(y > 0, 1, 0.011)),
+    _slope("elu: without alpha", a.Elu, lambda f, z, y: np.where(y > 0, 1, y + 1)),
+    _slope("selu: without scale", a.Selu, lambda f, z, y: np.where(y > 0, 1.0, y + a._SELU_ALPHA)),
+    _slope("gelu: tanh forward, erf backward", a.GeluTanh, lambda f, z, y: a.Gelu().slope(np, z, y)),
+    _slope("gelu: erf forward, tanh backward", a.Gelu, lambda f, z, y: a.GeluTanh().slope(np, z, y)),
+    _slope("gelu: density term missing", a.Gelu, lambda f, z, y: 0.5 * (1 + erf(np, z * np.sqrt(0.5)))),
+    _slope("silu: second term missing", a.Silu, lambda f, z, y: _sigmoid(z)),
+    _slope(
+        "mish: sigmoid factor missing", a.Mish, lambda f, z, y: (t := np.tanh(np.logaddexp(0, z))) + z * (1 - t * t)
+    ),
+    _slope("softplus: exp(-a)", a.Softplus, lambda f, z, y: np.exp(-y)),
+    _slope("softsign: not squared", a.Softsign, lambda f, z, y: 1 - np.abs(y)),
+    _slope("hard_tanh: not cut", a.HardTanh, lambda f, z, y: np.ones_like(y)),
+    _slope("hard_sigmoid: 1/5", a.HardSigmoid, lambda f, z, y: ((z > -3) & (z < 3)) * 0.2),
+    _slope(
+        "hard_swish: (z + 3) / 6", a.HardSwish, lambda f, z, y: np.where(z >= 3, 1, np.where(z <= -3, 0, (z + 3) / 6))
+    ),
+    _slope("sin: sign of cos", a.Sin, lambda f, z, y: -np.cos(z)),
+)

@@ -1,0 +1,46 @@
+"""A bug: a function of the engine, replaced for a while by a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Wrong = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`owner.attribute` is replaced by `make(original)`; `model` names the specimen that must fail then.
+
+    `slip` is the number of the slip in the article that this is, where it is one.
+    """
+
+    family: str
+    name: str
+    owner: Any
+    attribute: str
+    make: Callable[[Wrong], Wrong]
+    model: str = "plain"
+    slip: int | None = None
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """The engine with this bug in it; as it was afterwards, whatever happens."""
+        with replaced(self.owner, self.attribute, self.make(getattr(self.owner, self.attribute))):
+            yield
+
+
+@contextmanager
+def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Set an attribute of a class or module for a while; one that was inherited is inherited again afterwards."""
+    own, before = attribute in vars(owner), getattr(owner, attribute)
+    setattr(owner, attribute, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, attribute, before)
+        else:
+            delattr(owner, attribute)

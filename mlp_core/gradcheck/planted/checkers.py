@@ -1,0 +1,107 @@
+"""Broken checkers: what a gradient check must not be. Each lets something through that the sound one reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlp_core.gradcheck import examination, reference
+from mlp_core.gradcheck.compare import Comparison, compare
+from mlp_core.gradcheck.coverage import Coverage
+from mlp_core.gradcheck.planted.bug import replaced
+from mlp_core.gradcheck.report import FAIL, PASS, TensorResult
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class Checker:
+    """A checker broken by replacing `owner.attribute`.
+
+    `lets` names the bug that it lets through, or is clean where it blames a sound model.
+    """
+
+    name: str
+    owner: Any
+    attribute: str
+    value: Any
+    lets: str
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """The gradient check with this fault in it."""
+        with replaced(self.owner, self.attribute, self.value):
+            yield
+
+
+def _quiet(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    return Comparison(0.0, (0,) * a.ndim, 0.0, 0.0)
+
+
+def _nan_is_small(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    """Finds the largest difference with `>`, which NaN never is."""
+    found = compare(np.nan_to_num(a), np.where(np.isnan(a), 0.0, n), largest)
+    return found if found.error > 0 else _quiet(a, n, largest)
+
+
+def _absolute(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    """PyTorch's rule: rtol 1e-3, atol 1e-5."""
+    return _quiet(a, n, largest) if np.allclose(a, n, rtol=1e-3, atol=1e-5) else compare(a, n, largest)
+
+
+def _mean(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    found = compare(a, n, largest)
+    return replace(found, error=float(np.abs(a - n).mean()) / max(float(np.abs(n).max()), 1e-4 * largest))
+
+
+def _sorted(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    return compare(np.sort(a, axis=None), np.sort(n, axis=None), largest)
+
+
+def _magnitudes(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    return compare(np.abs(a), np.abs(n), largest)
+
+
+def _nothing(method: str, shape: tuple[int, ...], base: np.ndarray, rng: np.random.Generator) -> Coverage:
+    return Coverage([], lambda g: np.zeros(1), lambda error: None, 0, entrywise=False)
+
+
+def _weights_only(original: Callable[..., TensorResult]) -> Callable[..., TensorResult]:
+    """Judges the weight matrices and forgets everything else."""
+
+    def wrong(self: Any, part: Any) -> TensorResult:
+        result = original(self, part)
+        return result if len(part.shape) == 2 else replace(result, verdict=PASS)
+
+    return wrong
+
+
+def _tensors_only(tensors: Any, preconditions: Any, expected: int) -> bool:
+    return all(tensor.verdict != FAIL for tensor in tensors)
+
+
+def _itself(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
+    return compare(a, a, largest)
+
+
+_WEIGHTS_ONLY = _weights_only(examination._Check._result)
+_MEAN_BIAS = "bias gradient is a mean"
+CHECKERS: tuple[Checker, ...] = (
+    Checker("returns early", examination, "compare", _quiet, _MEAN_BIAS),
+    Checker("compares an array with itself", examination, "compare", _itself, _MEAN_BIAS),
+    Checker("compares NaN with <", examination, "compare", _nan_is_small, "NaN in one entry"),
+    Checker("absolute tolerance", examination, "compare", _absolute, "weight gradient times 1 + 1e-4"),
+    Checker("mean error for the largest", examination, "compare", _mean, "one entry off by 5e-8"),
+    Checker("compares without order", examination, "compare", _sorted, "units reversed in the bias gradient"),
+    Checker("compares without sign", examination, "compare", _magnitudes, "sign of the softmax sum lost"),
+    Checker("covers nothing", examination, "cover", _nothing, CLEAN),
+    Checker("judges the weights only", examination._Check, "_result", _WEIGHTS_ONLY, _MEAN_BIAS),
+    Checker("says PASS beside a failure", examination, "conclude", lambda *found: True, _MEAN_BIAS),
+    Checker("ignores its preconditions", examination, "conclude", _tensors_only, "not in the reported loss"),
+    Checker("stays at the initial weights", examination, "move", lambda *where: None, "clipped softmax"),
+    Checker("step too large", reference, "STEP", 1e-2, CLEAN),
+)

@@ -1,0 +1,190 @@
+"""The check checked: bugs planted in the shipped backward pass must be reported, broken checkers must be noticed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core.activations import ACTIVATIONS, Activation, Elu, Relu, Tanh
+from mlp_core.gradcheck.examination import Progress, check
+from mlp_core.gradcheck.planted import BUGS, CHECKERS, Bug, Checker
+from mlp_core.gradcheck.planted.checkers import CLEAN
+from mlp_core.gradcheck.report import FAIL, Report
+from mlp_core.gradcheck.specimens import CLASSES, LossCase, Specimen, loss_cases, specimen
+from mlp_core.layers import Pass
+from mlp_core.losses import CrossEntropy
+from mlp_core.network import Architecture, Block
+from mlp_core.objective import Penalty
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one planted bug, one broken checker or one clean model.
+
+    `caught`: the bug was reported, the broken checker noticed, the clean model passed. `by` names what reported it.
+    """
+
+    name: str
+    family: str
+    caught: bool
+    by: str
+    hint: str | None = None
+    slip: int | None = None
+
+
+@dataclass(frozen=True)
+class SelfTestReport:
+    """The whole self-test; `passed` only if every bug and every broken checker was caught and no clean model failed."""
+
+    bugs: tuple[Outcome, ...]
+    checkers: tuple[Outcome, ...]
+    clean: tuple[Outcome, ...]
+    seconds: float
+
+    @property
+    def caught(self) -> int:
+        return sum(outcome.caught for outcome in self.bugs)
+
+    @property
+    def passed(self) -> bool:
+        everything = (*self.bugs, *self.checkers, *self.clean)
+        return bool(self.bugs and self.checkers and self.clean) and all(outcome.caught for outcome in everything)
+
+    def lines(self) -> list[str]:
+        """The verdict in three lines."""
+        clean, checkers = (sum(o.caught for o in outcomes) for outcomes in (self.clean, self.checkers))
+        return [
+            f"clean models passed: {clean}/{len(self.clean)}",
+            f"planted bugs caught: {self.caught}/{len(self.bugs)}",
+            f"broken checkers caught: {checkers}/{len(self.checkers)}",
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts, and the names of what survived."""
+        return {
+            "planted": len(self.bugs),
+            "caught": self.caught,
+            "survived": [outcome.name for outcome in self.bugs if not outcome.caught],
+            "checkers": len(self.checkers),
+            "checkers_caught": sum(outcome.caught for outcome in self.checkers),
+            "checkers_survived": [outcome.name for outcome in self.checkers if not outcome.caught],
+            "clean": len(self.clean),
+            "clean_failed": [outcome.name for outcome in self.clean if not outcome.caught],
+        }
+
+
+def self_test(*, seed: int = 0, progress: Progress | None = None) -> SelfTestReport:
+    """Check clean models, plant every bug in turn, break the checker in every way, and tell what was noticed."""
+    start = time.perf_counter()
+    names = list(dict.fromkeys(bug.model for bug in BUGS))
+    todo: list[Callable[[], Outcome]] = []
+    todo += [lambda name=name: _clean(name, seed) for name in names]  # type: ignore[misc]
+    todo += [lambda bug=bug: _plant(bug, seed) for bug in BUGS]  # type: ignore[misc]
+    todo += [lambda checker=checker: _break(checker, seed) for checker in CHECKERS]  # type: ignore[misc]
+    outcomes = []
+    for done, one in enumerate(todo, start=1):
+        outcomes.append(one())
+        if progress:
+            progress(done, len(todo))
+    models, bugs = len(names), len(names) + len(BUGS)
+    return SelfTestReport(
+        bugs=tuple(outcomes[models:bugs]),
+        checkers=tuple(outcomes[bugs:]),
+        clean=tuple(outcomes[:models]),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _check(name: str, seed: int) -> Report:
+    one = model(name, seed)
+    probes = ("init",) if name == "prelu at zero" else ("init", "burn", "wild")
+    return check(one.objective, one.X, one.Y, one.w, mode=one.mode, probes=probes, seed=seed, opinion=False)
+
+
+def _clean(name: str, seed: int) -> Outcome:
+    report = _check(name, seed)
+    return Outcome(name, CLEAN, report.passed, ", ".join(report.failures()), report.hint)
+
+
+def _plant(bug: Bug, seed: int) -> Outcome:
+    with bug.planted():
+        report = _check(bug.model, seed)
+    return Outcome(bug.name, bug.family, not report.passed, ", ".join(report.failures()), report.hint, bug.slip)
+
+
+def _break(checker: Checker, seed: int) -> Outcome:
+    """A broken checker is caught when it does not say of a bug (or a clean model) what the sound one says."""
+    sound = _verdict(checker, seed)
+    try:
+        with checker.broken():
+            broken = _verdict(checker, seed)
+    except Exception as error:  # a checker that breaks down has not passed anything
+        return Outcome(checker.name, "checker", True, f"{type(error).__name__}")
+    return Outcome(checker.name, "checker", broken != sound, checker.lets)
+
+
+def _verdict(checker: Checker, seed: int) -> tuple[bool, bool]:
+    """Whether the check passed, and whether it blamed a tensor."""
+    if checker.lets == CLEAN:
+        report = _check("plain", seed)
+    else:
+        bug = next(bug for bug in BUGS if bug.name == checker.lets)
+        with bug.planted():
+            report = _check(bug.model, seed)
+    return report.passed, any(tensor.verdict == FAIL for tensor in report.tensors)
+
+
+_LOSS_MODELS = {
+    "smoothing": "cross_entropy, smoothing",
+    "soft": "cross_entropy, soft targets",
+    "bce": "bce, pos_weight",
+    "huber": "huber, delta 0.5",
+    "quantile": "quantile, two",
+}
+_WIDTHS, _SQUARE = (6, 2), (CLASSES, CLASSES)
+
+
+def model(name: str, seed: int = 0) -> Specimen:
+    """The specimen of this name: what a planted bug is looked for in."""
+    cases = {case.name: case for case in loss_cases()}
+    plain = LossCase("cross_entropy", CrossEntropy())
+    if name in ACTIVATIONS:
+        f = Elu(0.7) if name == "elu" else ACTIVATIONS[name]()
+        return specimen(_network(f), plain, 5, seed=seed, spread=1.0)
+    if name in cases or name in _LOSS_MODELS:
+        return specimen(_network(Tanh()), cases[_LOSS_MODELS.get(name, name)], 5, seed=seed)
+    still = Pass(training=False)
+    special: dict[str, Callable[[], Specimen]] = {
+        "plain": lambda: specimen(_network(Tanh()), plain, 5, seed=seed),
+        "weighted": lambda: specimen(_network(Tanh()), plain, 5, seed=seed, weighted=True),
+        "float32": lambda: specimen(_network(Tanh()), plain, 5, seed=seed, dtype=np.float32),
+        "square": lambda: specimen(_network(Tanh(), _SQUARE, CLASSES), plain, CLASSES, seed=seed),
+        "residual": lambda: specimen(_network(Tanh(), _SQUARE, CLASSES, residual=True), plain, 5, seed=seed),
+        "dropout": lambda: specimen(_network(Tanh(), dropout=0.4), plain, 5, seed=seed),
+        "prelu": lambda: specimen(_network(None), plain, 5, seed=seed),
+        "prelu at zero": lambda: _with_a_zero_row(plain, seed),
+        "batch": lambda: specimen(_network(Relu(), norm="batch"), plain, 5, seed=seed),
+        "batch, evaluating": lambda: specimen(_network(Tanh(), norm="batch"), plain, 5, seed=seed, mode=still),
+        "layer": lambda: specimen(_network(Tanh(), norm="layer"), plain, 5, seed=seed),
+        "rms": lambda: specimen(_network(Tanh(), norm="rms"), plain, 5, seed=seed),
+        "penalties": lambda: specimen(_network(Tanh()), plain, 5, seed=seed, penalty=Penalty(0.1, 0.05)),
+    }
+    return special[name]()
+
+
+def _network(
+    f: Activation | None, widths: tuple[int, ...] = _WIDTHS, inputs: int = 3, dropout: float = 0.0, **more: Any
+) -> Architecture:
+    blocks = tuple(Block(units, f, dropout=dropout, **more) for units in widths)
+    return Architecture(inputs, CLASSES, blocks, input_dropout=dropout / 2)
+
+
+def _with_a_zero_row(case: LossCase, seed: int) -> Specimen:
+    """An all-zero row through layers without bias: every unit stands exactly on its kink."""
+    one = specimen(_network(None, bias=False), case, 5, seed=seed)
+    one.X[0] = 0
+    return one
