@@ -7,15 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import Tag
 
-from mlp_core.config.scalars import INT_MAX, Bool, Int, ShareOrCount
-from mlp_core.config.section import LIST, MAPPING, OR_LIST, OR_MAPPING, SCALAR, Complaint, Maybe, Section, key
+from mlp_core.config.scalars import INT_MAX, Bool, Float, Int, ShareOrCount
+from mlp_core.config.section import LIST, MAPPING, OR_ANY, OR_LIST, SCALAR, Complaint, Maybe, Section, key
 from mlp_core.config.text import Column, Encoding, Text, Word
 
 EMBEDDED = ("digits", "diabetes")
-FORMATS = ("auto", "csv", "tsv", "npz", "npy", "idx")
+FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet", "libsvm", "npz", "npy", "idx")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
-SPLITS = ("auto", "stratified", "random", "ordered")
-SCALINGS = ("standard", "minmax", "none")
+SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
+BY_COLUMN = ("group", "column", "hash")
+KINDS = ("numeric", "categorical", "boolean", "ignore")
+SCALINGS = ("standard", "minmax", "robust", "maxabs", "quantile", "none")
+IMPUTES = ("median", "mean", "zero", "error")
+ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
+UNKNOWNS = ("other", "zero", "error")
+MISSINGS = ("category", "mode", "error")
 _FILE = Text(what="a file", example="data/train.csv")
 _CHARACTER = "[^\r\n]"
 
@@ -28,9 +34,12 @@ class ArrayFiles(Section):
 
 
 OneFile = Annotated[
-    str | None, Text(null=True, what="a file or {x: FILE, y: FILE}", example="data/train.csv"), Tag(SCALAR)
+    str | None,
+    Text(null=True, what="a file, a list of files or {x: FILE, y: FILE}", example="data/train.csv"),
+    Tag(SCALAR),
 ]
-Files = Annotated[OneFile | Annotated[ArrayFiles, Tag(MAPPING)], OR_MAPPING]
+SeveralFiles = Annotated[tuple[Annotated[str, _FILE], ...], Tag(LIST)]
+Files = Annotated[OneFile | SeveralFiles | Annotated[ArrayFiles, Tag(MAPPING)], OR_ANY]
 ColumnName = Annotated[int | str, Column(example="0")]
 OneColumn = Annotated[int | str | None, Column(null=True, example="label"), Tag(SCALAR)]
 Columns = Annotated[OneColumn | Annotated[tuple[ColumnName, ...], Tag(LIST)], OR_LIST]
@@ -44,6 +53,9 @@ class Csv(Section):
     )
     header: Annotated[bool | Literal["auto"], Bool(words=("auto",))] = key(
         "auto", "whether the first line names the columns; auto: it does if it is not made of numbers"
+    )
+    names: tuple[Annotated[str, Text(example="age")], ...] = key(
+        (), "names of the columns, where the file does not give them"
     )
     encoding: Annotated[str, Encoding()] = key("utf-8", "encoding of the text")
     decimal: Annotated[str, Word(words=(".", ","))] = key(".", "decimal sign")
@@ -60,13 +72,20 @@ class Csv(Section):
             yield Complaint("decimal", "the same as data.csv.delimiter", "change one of them")
         if self.delimiter == self.quote:
             yield Complaint("quote", "the same as data.csv.delimiter", "change one of them")
+        if len(set(self.names)) != len(self.names):
+            yield Complaint("names", "a name stands twice", "name every column once", show=False)
 
 
 class Split(Section):
     """How validation and test rows are taken from the training file, where no files are given for them."""
 
     method: Annotated[str, Word(words=SPLITS)] = key(
-        "auto", "which rows: shuffled with equal class shares, shuffled, or the last ones; auto: stratified for classes"
+        "auto",
+        "which rows: shuffled with equal class shares, shuffled, the last ones, whole groups, as a column of the words "
+        "train, val and test says, or by the hash of a column; auto: stratified for classes",
+    )
+    column: Annotated[int | str | None, Column(null=True, example="patient")] = key(
+        None, "column of the groups, of the words, or to be hashed; it is no input"
     )
     val: Annotated[float | int, ShareOrCount(example="0.2")] = key(0.2, "validation rows, as a share or a number")
     test: Annotated[float | int, ShareOrCount(example="0.2")] = key(0.0, "test rows, as a share or a number")
@@ -77,12 +96,17 @@ class Split(Section):
     def rules(self) -> Iterator[Complaint]:
         if isinstance(self.val, float) and isinstance(self.test, float) and self.val + self.test >= 1:
             yield Complaint("val", "with data.split.test leaves no training rows", "choose shares with a sum below 1")
+        if self.method in BY_COLUMN and self.column is None:
+            yield Complaint("method", f"{self.method} needs data.split.column", "name the column")
+        if self.method not in BY_COLUMN and self.column is not None:
+            hint = "set data.split.method to " + ", ".join(BY_COLUMN)
+            yield Complaint("column", f"{self.method} looks at no column", hint)
 
 
 class Data(Section):
     """Where the data is and what is to be predicted."""
 
-    train: Files = key(None, "training file, or {x: FILE, y: FILE} for two files of arrays")
+    train: Files = key(None, "training file, a list or pattern of files, or {x: FILE, y: FILE} for two files of arrays")
     name: Annotated[str | None, Word(words=EMBEDDED, null=True)] = key(None, "an embedded data set, instead of train")
     val: Files = key(None, "validation file, written like train; null: rows are split off")
     test: Files = key(None, "test file, written like train; null: rows are split off if asked for")
@@ -97,7 +121,22 @@ class Data(Section):
     positive: Annotated[str | None, Text(null=True, example="yes")] = key(
         None, "label that counts as positive of two; null: the second"
     )
+    labels: dict[str, Annotated[str, Text(example="yes")]] = key(
+        {}, "labels that are written in another way, as {as written: as meant}"
+    )
+    features: Annotated[
+        Annotated[str, Word(words=("auto",), example="a list such as [age, pixel_*]"), Tag(SCALAR)]
+        | Annotated[tuple[ColumnName, ...], Tag(LIST)],
+        OR_LIST,
+    ] = key("auto", "columns that are inputs, by name, position or pattern; auto: all that have no other part")
     drop: tuple[ColumnName, ...] = key((), "columns to leave out, by name or position")
+    id: tuple[ColumnName, ...] = key((), "columns that name a row: no inputs, but carried to the predictions")
+    types: dict[str, Annotated[str, Word(words=KINDS)]] = key(
+        {}, "what columns hold, as {name: kind}, where it is inferred wrongly"
+    )
+    weight: Annotated[int | str | None, Column(null=True, example="weight")] = key(
+        None, "column with the weight of each row in the loss and the metrics"
+    )
     csv: Csv = key(Csv(), "how text tables are written")
     split: Split = key(Split(), "how validation and test rows are split off")
     limit: Annotated[int | None, Int(ge=1, null=True, example="1000")] = key(
@@ -120,15 +159,86 @@ class Data(Section):
             yield Complaint("positive", "not one of data.classes", "choose one of " + ", ".join(self.classes))
 
 
+_Impute = Float(words=IMPUTES, example="0.0")
+_ImputeOrNull = Float(words=IMPUTES, null=True, example="0.0")
+
+
 class Numeric(Section):
     """What is done to columns of numbers."""
 
     scale: Annotated[str, Word(words=SCALINGS)] = key(
-        "standard", "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, or not; fitted on training rows"
+        "standard",
+        "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, by median and quartiles, by the largest "
+        "size, by ranks to a normal distribution, or not; fitted on training rows",
     )
+    impute: Annotated[float | str, _Impute] = key("median", "what stands in for a missing number; error: refuse it")
+    indicator: Annotated[bool | Literal["auto"], Bool(words=("auto",))] = key(
+        "auto", "add an input that says where a number is missing; auto: for columns that miss any in training"
+    )
+    clip: Annotated[float | None, Float(gt=0, null=True, example="5.0")] = key(
+        None, "limit on scaled numbers, in standard deviations for standard; null: none"
+    )
+    log: tuple[Annotated[str, Text(example="price")], ...] = key((), "columns replaced by log(1 + x) before scaling")
+
+
+class Categorical(Section):
+    """What is done to columns of words."""
+
+    encode: Annotated[str, Word(words=ENCODINGS, synonyms=(("one_hot", "onehot"), ("label", "ordinal")))] = key(
+        "onehot", "one input per word, its place in the order of words, a hashed place, or a learned vector"
+    )
+    max_categories: Annotated[int, Int(ge=1, le=100_000, example="100")] = key(
+        100, "words kept, the most frequent first; the rest share one place called other; for hash: the places"
+    )
+    min_count: Annotated[int, Int(ge=1, example="2")] = key(2, "training rows a word needs to be kept")
+    unknown: Annotated[str, Word(words=UNKNOWNS)] = key(
+        "other", "a word never seen in training counts as other, as none, or is refused"
+    )
+    missing: Annotated[str, Word(words=MISSINGS)] = key(
+        "category", "a missing word is a category of its own, the most frequent one, or is refused"
+    )
+    embedding_dim: Annotated[int | str, Int(ge=1, le=10_000, words=("auto",), example="8")] = key(
+        "auto", "numbers in a learned vector; auto: min(50, 1.6 n^0.56) for n words"
+    )
+
+
+class ColumnPreprocess(Section):
+    """What is done to one column where that differs; null: as for all."""
+
+    scale: Annotated[str | None, Word(words=SCALINGS, null=True)] = key(None, "as preprocess.numeric.scale")
+    impute: Annotated[float | str | None, _ImputeOrNull] = key(None, "as preprocess.numeric.impute")
+    indicator: Annotated[bool | Literal["auto"] | None, Bool(words=("auto",), null=True)] = key(
+        None, "as preprocess.numeric.indicator"
+    )
+    clip: Annotated[float | None, Float(gt=0, null=True, example="5.0")] = key(None, "as preprocess.numeric.clip")
+    log: Annotated[bool | None, Bool(null=True)] = key(None, "whether it is replaced by log(1 + x)")
+    encode: Annotated[str | None, Word(words=ENCODINGS, null=True)] = key(None, "as preprocess.categorical.encode")
+    max_categories: Annotated[int | None, Int(ge=1, le=100_000, null=True, example="100")] = key(
+        None, "as preprocess.categorical.max_categories"
+    )
+    min_count: Annotated[int | None, Int(ge=1, null=True, example="2")] = key(
+        None, "as preprocess.categorical.min_count"
+    )
+    unknown: Annotated[str | None, Word(words=UNKNOWNS, null=True)] = key(None, "as preprocess.categorical.unknown")
+    missing: Annotated[str | None, Word(words=MISSINGS, null=True)] = key(None, "as preprocess.categorical.missing")
+    embedding_dim: Annotated[int | str | None, Int(ge=1, le=10_000, words=("auto",), null=True, example="8")] = key(
+        None, "as preprocess.categorical.embedding_dim"
+    )
+
+
+class Target(Section):
+    """What is done to the targets of a regression; undone in every prediction and metric."""
+
+    scale: Annotated[str, Word(words=("auto", "standard", "minmax", "none"))] = key(
+        "auto", "to mean 0 and deviation 1, to the range 0 to 1, or not; auto: standard, but not for the poisson loss"
+    )
+    transform: Annotated[str, Word(words=("none", "log1p"))] = key("none", "log(1 + y) before scaling, for prices")
 
 
 class Preprocess(Section):
     """What is done to the inputs before the network sees them, fitted on training rows only."""
 
     numeric: Numeric = key(Numeric(), "columns of numbers")
+    categorical: Categorical = key(Categorical(), "columns of words")
+    target: Target = key(Target(), "targets of a regression")
+    columns: dict[str, ColumnPreprocess] = key({}, "what differs for single columns, as {name: {key: value}}")

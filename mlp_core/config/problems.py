@@ -144,7 +144,7 @@ def _mapping(path: tuple[str, ...], node: Node, known: Sequence[str]) -> str | N
     """How to write a section where one word stands."""
     if "name" in known and path and isinstance(node.value, Scalar):
         return f"write {path[-1]}: {{name: {clean(node.value.text)}}}"
-    return _keys(known)
+    return _keys(known) or (f"write it as {path[-1]}: {{name: value}}" if path else None)
 
 
 def _keys(known: Sequence[str]) -> str | None:
@@ -153,11 +153,15 @@ def _keys(known: Sequence[str]) -> str | None:
 
 def keys_at(path: Sequence[str], model: type[BaseModel], *, inside: bool = False) -> list[str]:
     """The keys that may stand where the last key of a path stands, or inside it."""
-    models = [model]
+    models, named = [model], False
     for part in path if inside else path[:-1]:
+        if named:  # a name the user gave, such as a column's, stands between the key and its section
+            named = False
+            continue
         fields = [one.model_fields[part] for one in models if part in one.model_fields]
         if fields:
             models = [inner for field in fields for inner in sections_in(field.annotation)]
+            named = any(typing.get_origin(field.annotation) is dict for field in fields)
         elif not part.isdecimal():
             models = []
     return [name for one in models for name in one.model_fields]
@@ -175,5 +179,7 @@ def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterable[str]
     if name in model.model_fields:
         yield prefix + name
     for key, field in model.model_fields.items():
+        if typing.get_origin(field.annotation) is dict:  # only repeats what stands elsewhere, for single names
+            continue
         for section in sections_in(field.annotation):
             yield from _homes(name, section, f"{prefix}{key}.")

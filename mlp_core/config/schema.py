@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import has_magic, iglob
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +18,7 @@ from mlp_core.config.running import Checkpoint, Gradcheck, Logging, Output
 from mlp_core.config.scalars import INT_MAX, Int
 from mlp_core.config.section import LIST, OR_LIST, SCALAR, Complaint, Section, key
 from mlp_core.config.text import Text, Word
-from mlp_core.config.training import METRICS, TOP_K, Optimizer, Schedule, Train
+from mlp_core.config.training import METRICS, NUMBERED, SYNONYMS, Optimizer, Schedule, Train
 from mlp_core.config.tree import Node, from_native
 from mlp_core.errors import ConfigError, Problem
 
@@ -29,7 +30,7 @@ Extends = Annotated[
     | Annotated[tuple[Annotated[str, _BASE], ...], Tag(LIST)],
     OR_LIST,
 ]
-Metric = Annotated[str, Word(words=METRICS, pattern=TOP_K)]
+Metric = Annotated[str, Word(words=METRICS, pattern=NUMBERED, synonyms=SYNONYMS)]
 Metrics = Annotated[
     Annotated[Literal["auto"], Word(words=("auto",), example="a list such as [loss, accuracy]"), Tag(SCALAR)]
     | Annotated[tuple[Metric, ...], Tag(LIST)],
@@ -130,17 +131,24 @@ class Config(Section):
         if path.is_absolute():
             return path
         places = [folder / path for folder in (*self._source.folders, Path())]
-        return next((place for place in places if os.path.exists(place)), places[0])  # noqa: PTH110 - never raises
+        return next((place for place in places if _is_there(str(place))), places[0])
 
     def with_absolute_paths(self) -> Self:
         """The same config with data files that mean the same from any folder."""
         files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
         return self.replace(**{f"data.{name}": self._absolute(value) for name, value in files.items()})
 
-    def _absolute(self, files: str | ArrayFiles | None) -> Any:
+    def _absolute(self, files: str | tuple[str, ...] | ArrayFiles | None) -> Any:
+        if isinstance(files, tuple):
+            return [self._absolute(file) for file in files]
         if isinstance(files, ArrayFiles):
             return {name: self._absolute(value) for name, value in files.model_dump().items()}
         return None if files is None else str(self.resolve_path(files).absolute())
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file, or any that such a pattern matches."""
+    return os.path.exists(path) or (has_magic(path) and next(iglob(path), None) is not None)  # noqa: PTH110, PTH207
 
 
 def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

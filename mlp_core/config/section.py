@@ -62,7 +62,11 @@ def _is_list(value: object) -> str:
     return LIST if isinstance(value, list | tuple) else SCALAR
 
 
+def _is_any(value: object) -> str:
+    return MAPPING if isinstance(value, dict | BaseModel) else _is_list(value)
+
+
 # A list or mapping that may be left empty; a scalar kind says so itself.
 Maybe = Annotated[T | None, BeforeValidator(_none)]
 # Which alternative of a key a value is meant as; what fits neither is for the scalar to refuse.
-OR_MAPPING, OR_LIST = Discriminator(_is_mapping), Discriminator(_is_list)
+OR_MAPPING, OR_LIST, OR_ANY = Discriminator(_is_mapping), Discriminator(_is_list), Discriminator(_is_any)

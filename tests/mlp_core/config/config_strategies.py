@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mlp_core.config import Config
-from mlp_core.config.data import Csv, Data, Split
+from mlp_core.config.data import BY_COLUMN, Csv, Data, Split
 from mlp_core.config.model import WITH_ALPHA, Activation, Init
 from mlp_core.config.scalars import INT_MAX, Bool, Float, Int, Kind, ShareOrCount
 from mlp_core.config.section import Section
@@ -115,7 +115,15 @@ def section(model: type[Section]) -> st.SearchStrategy[dict[str, Any]]:
 
 def mended(model: type[Section], mapping: dict[str, Any]) -> dict[str, Any]:
     """The mapping without what breaks a rule between keys."""
-    for key, enough in {"milestones": 0, "quantiles": 1, "classes": 2, "probes": 1, "metrics": 1, "target": 1}.items():
+    for key, enough in {
+        "milestones": 0,
+        "quantiles": 1,
+        "classes": 2,
+        "probes": 1,
+        "metrics": 1,
+        "target": 1,
+        "names": 0,
+    }.items():
         if isinstance(mapping.get(key), list):
             mapping[key] = sorted(set(mapping[key]), key=lambda item: (str(type(item)), item))
             if len(mapping[key]) < enough:
@@ -137,6 +145,10 @@ def mended(model: type[Section], mapping: dict[str, Any]) -> dict[str, Any]:
         mapping["milestones"] = mapping.get("milestones") or [3]
     if model is Csv and mapping.get("delimiter") in (".", ",", '"', mapping.get("quote")):
         mapping.pop("delimiter", None)
+    if model is Split:
+        mapping.pop("column", None)
+        if mapping.get("method") in BY_COLUMN:
+            mapping["column"] = "c"
     if model is Split and mapping.get("val", 0.2) + mapping.get("test", 0) >= 1:
         mapping.pop("test", None)
     weights = mapping.get("class_weight")

@@ -18,7 +18,7 @@ REQUIRED = {"x": "x.npy", "y": "y.npy", "units": "8", "match": "'*'", "name": "l
 
 
 class Key(NamedTuple):
-    """A key of the schema: its path (0 stands for an item of a list) and its field."""
+    """A key of the schema: its path (0 stands for an item of a list, `any` for a user's own name) and its field."""
 
     path: tuple[str | int, ...]
     section: type[BaseModel]
@@ -57,7 +57,8 @@ def walk(model: type[BaseModel], path: tuple[str | int, ...] = ()) -> Iterator[K
     for name, field in model.model_fields.items():
         yield Key((*path, name), model, field)
         for section, in_list in sections(field.annotation):
-            yield from walk(section, (*path, name, 0) if in_list else (*path, name))
+            named = ("any",) if typing.get_origin(field.annotation) is dict else ()
+            yield from walk(section, (*path, name, 0) if in_list else (*path, name, *named))
 
 
 KEYS = list(walk(Config))
@@ -80,6 +81,8 @@ def document(key: Key, text: str | None, name: str | None = None) -> str:
         elif following == 0:
             node = node.setdefault(part, {0: {}})[0]
             model = next(section for section, _ in sections(model.model_fields[part].annotation))
+        elif part == "any":
+            node = node.setdefault(part, {})
         elif part != 0:
             node = node.setdefault(part, {})
             model = next(section for section, _ in sections(model.model_fields[part].annotation))
