@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mlp_core.errors import clean
@@ -41,6 +43,14 @@ class Console:
 
         width = None if sys.stdout.isatty() else 80
         RichConsole(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False).print(renderable)
+
+    def working(self, what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+        """A progress bar for long work on a live terminal: called with (done, of); None where nothing is drawn."""
+        if not self.live or self.json:
+            return nullcontext()
+        from .render import work_bar
+
+        return work_bar(what)
 
     def result(self, fields: dict[str, Any], exit_code: int = 0) -> int:
         """The one JSON document of a command, if asked for; returns the exit code."""

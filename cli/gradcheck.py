@@ -47,10 +47,11 @@ def gradcheck(
     changes += ["gradcheck.mode=full"] if full else ["gradcheck.mode=fast"] if fast else []
     from mlp_core.proof import check_config, check_model
 
-    if source.is_dir() or source.suffix == ".safetensors":
-        proof = check_model(source, changes)
-    else:
-        proof = check_config(find_config(source), changes)
+    with console.working("checking") as progress:
+        if source.is_dir() or source.suffix == ".safetensors":
+            proof = check_model(source, changes, progress)
+        else:
+            proof = check_config(find_config(source), changes, progress)
     if proof.note:
         console.warn(proof.note)
     return _show(console, proof.report, proof.subject)
@@ -68,6 +69,11 @@ def _show(console: Console, report: Report, subject: str) -> int:
         if report.hint:
             console.show(f"hint  {report.hint}")
         console.show(_verdict(report, subject))
+        if report.method == "fast":
+            from mlp_core.gradcheck import miss_probability
+
+            missed = miss_probability(report.tolerance, 1e-6)
+            console.show(f"four directions miss an error of 1e-6 of a tensor with probability {missed:.0e}")
     fields = {**report.to_json(), "subject": subject, "passed": report.passed, "seconds": round(report.seconds, 3)}
     if report.passed:
         return console.result(fields)
@@ -88,14 +94,17 @@ def _verdict(report: Report, subject: str) -> str:
 def _matrix(console: Console, seed: int) -> int:
     from mlp_core.gradcheck import matrix
 
-    return _show(console, matrix(seed=seed), "everything the config admits")
+    with console.working("checking") as progress:
+        report = matrix(seed=seed, progress=progress)
+    return _show(console, report, "everything the config admits")
 
 
 def _self_test(console: Console, seed: int) -> int:
     """Plant bugs in the backward pass and in the checker itself; every one must be caught."""
     from mlp_core.gradcheck import self_test
 
-    report = self_test(seed=seed)
+    with console.working("planting bugs") as progress:
+        report = self_test(seed=seed, progress=progress)
     for line in report.lines():
         console.show(line)
     if report.passed or console.json:

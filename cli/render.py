@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -81,6 +82,15 @@ class EpochTable:
             mark = "best" if event.improved else ""
             table.add_row(str(event.epoch), *cells, f"{event.metrics['lr']:.1e}", f"{event.seconds:.2f} s", mark)
         return Group(table, self.bar)
+
+
+@contextmanager
+def work_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that is gone when the work is done."""
+    columns = (TextColumn(what), BarColumn(bar_width=40), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, float]], title: str | None = None) -> Table:
