@@ -342,9 +342,12 @@ def bias_activation(xp: Any, Z: Array, b: Array | None, f: Activation, A: Array,
             A[rows] = f.forward(xp, Z[rows])
 
 
-def activation_gradient(xp: Any, Delta: Array, f: Activation, Z: Array, A: Array, block: int = BLOCK) -> None:
-    """Delta *= f'(Z), in place: dLoss/dA becomes dLoss/dZ. All [rows, m]."""
-    if f.name == "identity":
-        return
-    for rows in blocks(len(Z), Z.shape[1], block):
-        Delta[rows] *= f.slope(xp, Z[rows], A[rows])
+def activation_gradient(
+    xp: Any, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
+) -> None:
+    """Delta *= f'(Z), in place: dLoss/dA becomes dLoss/dZ [rows, m]; db [m], where given, the sum of its rows."""
+    if f.name != "identity":
+        for rows in blocks(len(Z), Z.shape[1], block):
+            Delta[rows] *= f.slope(xp, Z[rows], A[rows])
+    if db is not None:
+        xp.add.reduce(Delta, axis=0, out=db)

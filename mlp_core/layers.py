@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mlp_core.activations import Activation, activation_gradient, bias_activation
+from mlp_core.activations import Activation, Identity, activation_gradient, bias_activation
 from mlp_core.backend import Array, Backend
 from mlp_core.parameters import Spec
 from mlp_core.random import generator
@@ -31,6 +31,11 @@ class Pass:
 
 
 EVALUATE = Pass()
+
+
+def head(array: Array, rows: int) -> Array:
+    """The first rows of an array; the array itself where that is all of it, because a view takes time to make."""
+    return array if len(array) == rows else array[:rows]
 
 
 class Layer:
@@ -70,6 +75,7 @@ class Dense(Layer):
         super().__init__(index)
         self.inputs, self.units, self.f, self.has_bias = inputs, units, f, bias
         self.modules = 1 if f is None else 2
+        self._f = f or Identity()
         self.b: Array | None = None
         self.db: Array | None = None
 
@@ -88,30 +94,23 @@ class Dense(Layer):
         self._activate = backend.primitive(bias_activation)
         self._differentiate = backend.primitive(activation_gradient)
         self._Z = backend.empty((rows, self.units), dtype)
-        overwrite = self.f is None or self.f.from_output or not training
+        overwrite = self._f.from_output or not training
         self._A = self._Z if overwrite else backend.empty((rows, self.units), dtype)
         self._dX = backend.empty((rows, self.inputs), dtype) if training else None
 
     def forward(self, X: Array, mode: Pass) -> Array:
-        self.X = X
-        self.Z, self.A = self._Z[: len(X)], self._A[: len(X)]
+        self.X, self.Z, self.A = X, head(self._Z, len(X)), head(self._A, len(X))
         self.xp.matmul(X, self.W.T, out=self.Z)  # [b, m] = [b, n] @ [n, m]
-        if self.f is not None:
-            self._activate(self.Z, self.b, self.f, self.A)
-        elif self.b is not None:
-            self.Z += self.b
+        self._activate(self.Z, self.b, self._f, self.A)
         return self.A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        if self.f is not None:
-            self._differentiate(Delta, self.f, self.Z, self.A)  # dLoss/dZ [b, m]
+        self._differentiate(Delta, self._f, self.Z, self.A, self.db)  # dLoss/dZ [b, m], and its column sums [m]
         self.xp.matmul(Delta.T, self.X, out=self.dW)  # [m, n] = [m, b] @ [b, n]
-        if self.db is not None:
-            Delta.sum(axis=0, out=self.db)  # [m]
         if not input_gradient:
             return None
         assert self._dX is not None
-        return self.xp.matmul(Delta, self.W, out=self._dX[: len(Delta)])  # [b, n] = [b, m] @ [m, n]
+        return self.xp.matmul(Delta, self.W, out=head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
 
 
 class Activate(Layer):
@@ -127,7 +126,7 @@ class Activate(Layer):
         self._A = backend.empty((rows, self.units), dtype)
 
     def forward(self, X: Array, mode: Pass) -> Array:
-        self.Z, self.A = X, self._A[: len(X)]
+        self.Z, self.A = X, head(self._A, len(X))
         self._activate(self.Z, None, self.f, self.A)
         return self.A
 
@@ -157,14 +156,14 @@ class PRelu(Layer):
         self._T = backend.empty((rows, self.units), dtype) if training else None
 
     def forward(self, X: Array, mode: Pass) -> Array:
-        self.Z, A = X, self._A[: len(X)]
+        self.Z, A = X, head(self._A, len(X))
         self.xp.multiply(X, self.a, out=A)
         self.xp.copyto(A, X, where=X.real > 0)
         return A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
-        T, left = self._T[: len(Delta)], self.Z <= 0
+        T, left = head(self._T, len(Delta)), self.Z <= 0
         self.xp.multiply(Delta, self.Z, out=T)  # dLoss/da = sum over Z <= 0 of Delta Z
         T *= left
         self.da[0] = T.sum()
@@ -212,7 +211,7 @@ class Norm(Layer):
         self._T = backend.empty((rows, self.units), dtype) if training else None
 
     def forward(self, X: Array, mode: Pass) -> Array:
-        H, A = self._H[: len(X)], self._A[: len(X)]
+        H, A = head(self._H, len(X)), head(self._A, len(X))
         self.H = H  # X, normalised
         self.constant = self.kind == "batch" and not mode.training  # statistics that do not depend on X
         if self.constant:
@@ -243,7 +242,7 @@ class Norm(Layer):
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
-        T = self._T[: len(Delta)]
+        T = head(self._T, len(Delta))
         self.xp.einsum("ij,ij->j", Delta, self.H, out=self.dgain)
         if self.centred:
             Delta.sum(axis=0, out=self.dshift)
@@ -282,7 +281,7 @@ class Dropout(Layer):
         self.active = mode.training and self.p > 0
         if not self.active:
             return X
-        uniform, self.mask, A = self._uniform[: len(X)], self._mask[: len(X)], self._A[: len(X)]
+        uniform, self.mask, A = head(self._uniform, len(X)), head(self._mask, len(X)), head(self._A, len(X))
         generator(mode.seed, "dropout", mode.step, self.index).random(out=uniform, dtype=uniform.dtype)
         self.xp.greater_equal(self.backend.asarray(uniform), self.p, out=self.mask)
         self.mask *= 1 / (1 - self.p)
@@ -323,11 +322,11 @@ class Residual(Layer):
         A = X
         for layer in self.inner:
             A = layer.forward(A, mode)
-        return self.xp.add(X, A, out=self._A[: len(X)])
+        return self.xp.add(X, A, out=head(self._A, len(X)))
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._skip is not None
-        skip = self._skip[: len(Delta)]
+        skip = head(self._skip, len(Delta))
         self.xp.copyto(skip, Delta)
         for layer in reversed(self.inner):
             Delta = layer.backward(Delta)

@@ -177,14 +177,18 @@ def nadam(
 
     theta -= lr (mu_{t+1} m / (1 - prod_{i<=t+1} mu_i) + (1 - mu_t) g / (1 - prod_{i<=t} mu_i)) / (sqrt(v^) + eps).
     """
-    mu, mu_next = nadam_momentum(beta1, t), nadam_momentum(beta1, t + 1)
-    product = nadam_product(beta1, t)
-    ahead, here = lr * mu_next / (1 - product * mu_next), lr * (1 - mu) / (1 - product)
+    ahead, here = nadam_rates(lr, beta1, t)
     root = math.sqrt(1 - beta2**t)
     for s in blocks(len(theta), 1, block):
         theta[s] *= 1 - lr * decay
         _moments(grad[s], m[s], v[s], beta1, beta2)
         theta[s] -= (ahead * m[s] + here * grad[s]) / (xp.sqrt(v[s]) / root + eps)
+
+
+def nadam_rates(lr: float, beta1: float, t: int) -> tuple[float, float]:
+    """What nadam multiplies m and g by in step t."""
+    mu, mu_next, product = nadam_momentum(beta1, t), nadam_momentum(beta1, t + 1), nadam_product(beta1, t)
+    return lr * mu_next / (1 - product * mu_next), lr * (1 - mu) / (1 - product)
 
 
 def nadam_momentum(beta1: float, t: int) -> float:
@@ -221,16 +225,21 @@ def radam(
     rho_inf = 2 / (1 - beta2) - 1, rho = rho_inf - 2 t beta2^t / (1 - beta2^t); for rho > 5 Adam's step times
     sqrt((rho - 4)(rho - 2) rho_inf / ((rho_inf - 4)(rho_inf - 2) rho)), else theta -= lr m / (1 - beta1^t).
     """
-    rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
-    limit = 2 / (1 - beta2) - 1
-    rho = limit - 2 * t * beta2**t / (1 - beta2**t)
-    rectified = rho > 5
-    if rectified:
-        rate *= math.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
+    rate, rectified = radam_rate(lr, beta1, beta2, t)
     for s in blocks(len(theta), 1, block):
         theta[s] *= 1 - lr * decay
         _moments(grad[s], m[s], v[s], beta1, beta2)
-        theta[s] -= rate * root * m[s] / (xp.sqrt(v[s]) + eps) if rectified else rate * m[s]
+        theta[s] -= rate * m[s] / (xp.sqrt(v[s]) + eps) if rectified else rate * m[s]
+
+
+def radam_rate(lr: float, beta1: float, beta2: float, t: int) -> tuple[float, bool]:
+    """radam's rate in step t, and whether the variance of v is known well enough to divide by its root."""
+    rate, limit = lr / (1 - beta1**t), 2 / (1 - beta2) - 1
+    rho = limit - 2 * t * beta2**t / (1 - beta2**t)
+    if rho <= 5:
+        return rate, False
+    rectification = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+    return rate * math.sqrt(rectification) * math.sqrt(1 - beta2**t), True
 
 
 def lion(

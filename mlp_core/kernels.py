@@ -1,0 +1,462 @@
+"""Fused primitives for the CPU, compiled by numba: one sweep over memory where numpy needs several.
+
+Each entry has the name and the remaining arguments of the generic primitive that it replaces, and hands over to that
+one where it has nothing faster: for other losses and activations, other dtypes, arrays that are not contiguous.
+`error_model="numpy"` matters: Python's check for a zero divisor keeps a loop from being vectorised. Of the liberties
+called fast-math only the fused multiply-add is taken, so NaN, infinities and the order of sums are those of the source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+
+from mlp_core import optimizers
+from mlp_core.activations import (
+    _SELU_ALPHA,
+    _SELU_SCALE,
+    Activation,
+    Elu,
+    Identity,
+    LeakyRelu,
+    Relu,
+    Selu,
+    Sigmoid,
+    Tanh,
+    activation_gradient,
+    bias_activation,
+)
+from mlp_core.backend import BLOCK, Array, Backend
+from mlp_core.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _compiled(function: _Function) -> _Function:
+    """`function` compiled at its first call, and kept on disk where there is a folder that can be written."""
+    compiled = partial(numba.njit, error_model="numpy", fastmath={"contract"}, nogil=True)
+    try:
+        result: _Function = compiled(cache=True)(function)
+    except RuntimeError:  # numba finds no place for its cache
+        result = compiled()(function)
+    return result
+
+
+def _plain(*arrays: Array | None) -> bool:
+    """Whether all arrays are contiguous and of one real dtype, which is what the loops are compiled for."""
+    kind = arrays[0].dtype.char  # type: ignore[union-attr]
+    return kind in "fd" and all(a is None or (a.dtype.char == kind and a.flags.c_contiguous) for a in arrays)
+
+
+# --- bias and activation: Z, A [rows, m], b [m] or None; p is the parameter of f ---
+
+
+@_compiled
+def _relu(Z, b, A, p):  # type: ignore[no-untyped-def]
+    for i in range(Z.shape[0]):
+        for j in range(Z.shape[1]):
+            z = Z[i, j] if b is None else Z[i, j] + b[j]
+            A[i, j] = Z.dtype.type(0) if z <= 0 else z  # NaN stays NaN
+
+
+@_compiled
+def _leaky_relu(Z, b, A, p):  # type: ignore[no-untyped-def]
+    alpha = Z.dtype.type(p)
+    for i in range(Z.shape[0]):
+        for j in range(Z.shape[1]):
+            z = Z[i, j] if b is None else Z[i, j] + b[j]
+            A[i, j] = z if z > 0 else alpha * z
+
+
+@_compiled
+def _bias(Z, b, A, p):  # type: ignore[no-untyped-def]
+    for i in range(Z.shape[0]):
+        for j in range(Z.shape[1]):
+            Z[i, j] += b[j]
+
+
+# --- gradient of the activation: Delta [rows, m] *= f'; db [m] or None its sum over the rows ---
+
+
+@_compiled
+def _relu_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+    if db is not None:
+        db[:] = 0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            d = Delta[i, j] * (A[i, j] > 0)  # a factor, so that NaN and infinity in Delta stay
+            Delta[i, j] = d
+            if db is not None:
+                db[j] += d
+
+
+@_compiled
+def _two_slopes_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+    """f' = p for a > 0, else q."""
+    above, below = A.dtype.type(p), A.dtype.type(q)
+    if db is not None:
+        db[:] = 0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            d = Delta[i, j] * (above if A[i, j] > 0 else below)
+            Delta[i, j] = d
+            if db is not None:
+                db[j] += d
+
+
+@_compiled
+def _elu_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+    """f' = p for a > 0, else a + q."""
+    above, alpha = A.dtype.type(p), A.dtype.type(q)
+    if db is not None:
+        db[:] = 0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            a = A[i, j]
+            d = Delta[i, j] * (above if a > 0 else a + alpha)
+            Delta[i, j] = d
+            if db is not None:
+                db[j] += d
+
+
+@_compiled
+def _parabola_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+    """f' = (p + a) (q - a): tanh has p = q = 1, the sigmoid p = 0, q = 1."""
+    low, high = A.dtype.type(p), A.dtype.type(q)
+    if db is not None:
+        db[:] = 0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            d = Delta[i, j] * ((low + A[i, j]) * (high - A[i, j]))
+            Delta[i, j] = d
+            if db is not None:
+                db[j] += d
+
+
+@_compiled
+def _sum_rows(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+    db[:] = 0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            db[j] += Delta[i, j]
+
+
+_FORWARD: dict[type[Activation], tuple[Any, Callable[[Any], float]]] = {
+    Relu: (_relu, lambda f: 0.0),
+    LeakyRelu: (_leaky_relu, lambda f: f.alpha),
+}
+_BACKWARD: dict[type[Activation], tuple[Any, Callable[[Any], tuple[float, float]]]] = {
+    Relu: (_relu_gradient, lambda f: (0.0, 0.0)),
+    LeakyRelu: (_two_slopes_gradient, lambda f: (1.0, f.alpha)),
+    Elu: (_elu_gradient, lambda f: (1.0, f.alpha)),
+    Selu: (_elu_gradient, lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
+    Tanh: (_parabola_gradient, lambda f: (1.0, 1.0)),
+    Sigmoid: (_parabola_gradient, lambda f: (0.0, 1.0)),
+}
+
+
+def _bias_activation(Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
+    kind = type(f)
+    if kind in _FORWARD and _plain(Z, b, A):
+        loop, parameter = _FORWARD[kind]
+        loop(Z, b, A, parameter(f))
+    elif kind is Identity and A is Z and b is not None and _plain(Z, b):
+        _bias(Z, b, A, 0.0)
+    else:
+        bias_activation(np, Z, b, f, A, block)
+
+
+def _activation_gradient(
+    Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
+) -> None:
+    kind = type(f)
+    if kind in _BACKWARD and _plain(Delta, A, db):
+        loop, parameters = _BACKWARD[kind]
+        loop(Delta, A, db, *parameters(f))
+    elif kind is Identity and db is not None and _plain(Delta, A, db):
+        _sum_rows(Delta, A, db, 0.0, 0.0)
+    else:
+        activation_gradient(np, Delta, f, Z, A, db, block)
+
+
+# --- losses: Z, Delta [rows, c]; w [rows] or None; the sum of w * loss, and Delta = w dLoss/dZ / total ---
+
+
+@_compiled
+def _cross_entropy(Z, Y, w, total, Delta, smoothing):  # type: ignore[no-untyped-def]
+    dtype, value = Z.dtype.type, 0.0
+    rows, classes = Z.shape
+    spread, chosen = dtype(smoothing / classes), dtype(1 - smoothing)
+    for i in range(rows):
+        y = Y[i]
+        if y < 0 or y >= classes:
+            raise IndexError("a target is not the number of a class")
+        weight = 1.0 if w is None else w[i]
+        top, mean, sum_exp = Z[i, 0], dtype(0), dtype(0)
+        for k in range(classes):
+            top = max(top, Z[i, k])
+            mean += Z[i, k]
+        for k in range(classes):
+            e = math.exp(Z[i, k] - top)
+            Delta[i, k] = e
+            sum_exp += e
+        loss = math.log(sum_exp) + top - chosen * Z[i, y]
+        if smoothing != 0:
+            loss -= spread * mean
+        value += weight * loss
+        factor = dtype(weight / total)
+        for k in range(classes):
+            Delta[i, k] = (Delta[i, k] / sum_exp - spread) * factor
+        Delta[i, y] -= chosen * factor
+    return value
+
+
+@_compiled
+def _bce(Z, Y, w, total, Delta, pos_weight):  # type: ignore[no-untyped-def]
+    dtype, value = Z.dtype.type, 0.0
+    rows, outputs = Z.shape
+    one, positive = dtype(1), dtype(pos_weight)
+    for i in range(rows):
+        weight = (1.0 if w is None else w[i]) / outputs
+        factor = dtype(weight / total)
+        for k in range(outputs):
+            z, y = Z[i, k], dtype(Y[i, k])
+            e = math.exp(-abs(z))
+            left, share = math.log1p(e), one / (one + e)
+            p, miss = (share, e * share) if z >= 0 else (e * share, share)
+            value += weight * (positive * y * (max(-z, 0) + left) + (one - y) * (max(z, 0) + left))
+            Delta[i, k] = ((one - y) * p - positive * y * miss) * factor
+    return value
+
+
+@_compiled
+def _mse(Z, Y, w, total, Delta):  # type: ignore[no-untyped-def]
+    dtype, value = Z.dtype.type, 0.0
+    rows, outputs = Z.shape
+    for i in range(rows):
+        weight = (1.0 if w is None else w[i]) / outputs
+        factor = dtype(2 * weight / total)
+        square = dtype(0)
+        for k in range(outputs):
+            d = Z[i, k] - Y[i, k]
+            square += d * d
+            Delta[i, k] = d * factor
+        value += weight * square
+    return value
+
+
+def _loss_and_gradient(
+    loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
+) -> Any:
+    kind = type(loss)
+    if Delta is None or not (_plain(Z, w, Delta) and Y.flags.c_contiguous):
+        return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
+    if isinstance(loss, CrossEntropy) and Y.ndim == 1 and Y.dtype.kind == "i":
+        return _cross_entropy(Z, Y, w, total, Delta, loss.label_smoothing) / total
+    if isinstance(loss, Bce) and Y.size == Z.size and Y.dtype.kind in "if":
+        return _bce(Z, Y.reshape(Z.shape), w, total, Delta, loss.pos_weight) / total
+    if kind is Mse and Y.shape == Z.shape and Y.dtype == Z.dtype:
+        return _mse(Z, Y, w, total, Delta) / total
+    return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
+
+
+# --- optimizers: theta, grad and the vectors of the state are as long as each other; `keep` is 1 - lr * decay ---
+
+
+@_compiled
+def _sgd(theta, grad, lr, keep):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    lr, keep = dtype(lr), dtype(keep)
+    for i in range(theta.size):
+        theta[i] = keep * theta[i] - lr * grad[i]
+
+
+@_compiled
+def _momentum(theta, grad, m, lr, keep, mu):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    lr, keep, mu = dtype(lr), dtype(keep), dtype(mu)
+    for i in range(theta.size):
+        m[i] = mu * m[i] + grad[i]
+        theta[i] = keep * theta[i] - lr * m[i]
+
+
+@_compiled
+def _nesterov(theta, grad, m, lr, keep, mu):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    lr, keep, mu = dtype(lr), dtype(keep), dtype(mu)
+    for i in range(theta.size):
+        m[i] = mu * m[i] + grad[i]
+        theta[i] = keep * theta[i] - lr * (grad[i] + mu * m[i])
+
+
+@_compiled
+def _adagrad(theta, grad, v, lr, keep, eps):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    lr, keep, eps = dtype(lr), dtype(keep), dtype(eps)
+    for i in range(theta.size):
+        v[i] += grad[i] * grad[i]
+        theta[i] = keep * theta[i] - lr * grad[i] / (math.sqrt(v[i]) + eps)
+
+
+@_compiled
+def _rmsprop(theta, grad, v, lr, keep, rho, eps):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    lr, keep, new, rho, eps = dtype(lr), dtype(keep), dtype(1 - rho), dtype(rho), dtype(eps)
+    for i in range(theta.size):
+        v[i] = rho * v[i] + new * grad[i] * grad[i]
+        theta[i] = keep * theta[i] - lr * grad[i] / (math.sqrt(v[i]) + eps)
+
+
+@_compiled
+def _adadelta(theta, grad, v, u, lr, keep, rho, eps):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    lr, keep, new, rho, eps = dtype(lr), dtype(keep), dtype(1 - rho), dtype(rho), dtype(eps)
+    for i in range(theta.size):
+        v[i] = rho * v[i] + new * grad[i] * grad[i]
+        d = math.sqrt(u[i] + eps) / math.sqrt(v[i] + eps) * grad[i]
+        u[i] = rho * u[i] + new * d * d
+        theta[i] = keep * theta[i] - lr * d
+
+
+@_compiled
+def _adam(theta, grad, m, v, ahead, here, keep, beta1, beta2, eps, root):  # type: ignore[no-untyped-def]
+    """theta = keep theta - (ahead m + here g) / (sqrt(v) / root + eps); adam has here = 0, nadam not."""
+    dtype = theta.dtype.type
+    new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
+    ahead, here, keep, eps, scale = dtype(ahead), dtype(here), dtype(keep), dtype(eps), dtype(1 / root)
+    beta1, beta2 = dtype(beta1), dtype(beta2)
+    for i in range(theta.size):
+        g = grad[i]
+        m[i] = beta1 * m[i] + new1 * g
+        v[i] = beta2 * v[i] + new2 * g * g
+        theta[i] = keep * theta[i] - (ahead * m[i] + here * g) / (math.sqrt(v[i]) * scale + eps)
+
+
+@_compiled
+def _amsgrad(theta, grad, m, v, top, rate, keep, beta1, beta2, eps, root):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
+    rate, keep, eps, scale = dtype(rate), dtype(keep), dtype(eps), dtype(1 / root)
+    beta1, beta2 = dtype(beta1), dtype(beta2)
+    for i in range(theta.size):
+        g = grad[i]
+        m[i] = beta1 * m[i] + new1 * g
+        v[i] = beta2 * v[i] + new2 * g * g
+        top[i] = top[i] if top[i] >= v[i] else v[i]  # NaN in v comes through
+        theta[i] = keep * theta[i] - rate * m[i] / (math.sqrt(top[i]) * scale + eps)
+
+
+@_compiled
+def _momentum_and_square(theta, grad, m, v, rate, keep, beta1, beta2):  # type: ignore[no-untyped-def]
+    """radam's first steps: theta = keep theta - rate m, while v is gathered."""
+    dtype = theta.dtype.type
+    new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
+    rate, keep, beta1, beta2 = dtype(rate), dtype(keep), dtype(beta1), dtype(beta2)
+    for i in range(theta.size):
+        g = grad[i]
+        m[i] = beta1 * m[i] + new1 * g
+        v[i] = beta2 * v[i] + new2 * g * g
+        theta[i] = keep * theta[i] - rate * m[i]
+
+
+@_compiled
+def _lion(theta, grad, m, lr, keep, beta1, beta2):  # type: ignore[no-untyped-def]
+    dtype = theta.dtype.type
+    new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
+    lr, keep, beta1, beta2 = dtype(lr), dtype(keep), dtype(beta1), dtype(beta2)
+    for i in range(theta.size):
+        g = grad[i]
+        theta[i] = keep * theta[i] - lr * np.sign(beta1 * m[i] + new1 * g)
+        m[i] = beta2 * m[i] + new2 * g
+
+
+def _rule(generic: Any, fused: Callable[..., None], vectors: int) -> Callable[..., None]:
+    """The update rule `fused` where its first arguments, the `vectors`, are plain, else the generic one."""
+
+    def rule(*arguments: Any, block: int = BLOCK, **settings: Any) -> None:
+        if _plain(*arguments[:vectors]):
+            fused(*arguments, **settings)
+        else:
+            generic(np, *arguments, **settings, block=block)
+
+    return rule
+
+
+def _adam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+    rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+    _adam(theta, grad, m, v, rate, 0.0, 1 - lr * decay, beta1, beta2, eps, root)
+
+
+def _amsgrad_step(theta, grad, m, v, top, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+    rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+    _amsgrad(theta, grad, m, v, top, rate, 1 - lr * decay, beta1, beta2, eps, root)
+
+
+def _nadam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+    ahead, here = optimizers.nadam_rates(lr, beta1, t)
+    _adam(theta, grad, m, v, ahead, here, 1 - lr * decay, beta1, beta2, eps, math.sqrt(1 - beta2**t))
+
+
+def _radam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+    rate, rectified = optimizers.radam_rate(lr, beta1, beta2, t)
+    if rectified:
+        _adam(theta, grad, m, v, rate, 0.0, 1 - lr * decay, beta1, beta2, eps, 1.0)
+    else:
+        _momentum_and_square(theta, grad, m, v, rate, 1 - lr * decay, beta1, beta2)
+
+
+def _gather(X: Array, rows: Array, out: Array) -> None:
+    X.take(rows, 0, out, "clip")
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "gather": _gather,
+    "bias_activation": _bias_activation,
+    "activation_gradient": _activation_gradient,
+    "loss_and_gradient": _loss_and_gradient,
+    "sgd": _rule(optimizers.sgd, lambda theta, grad, lr, decay: _sgd(theta, grad, lr, 1 - lr * decay), 2),
+    "momentum": _rule(
+        optimizers.momentum,
+        lambda theta, grad, m, lr, decay, mu: _momentum(theta, grad, m, lr, 1 - lr * decay, mu),
+        3,
+    ),
+    "nesterov": _rule(
+        optimizers.nesterov,
+        lambda theta, grad, m, lr, decay, mu: _nesterov(theta, grad, m, lr, 1 - lr * decay, mu),
+        3,
+    ),
+    "adagrad": _rule(
+        optimizers.adagrad,
+        lambda theta, grad, v, lr, decay, eps: _adagrad(theta, grad, v, lr, 1 - lr * decay, eps),
+        3,
+    ),
+    "rmsprop": _rule(
+        optimizers.rmsprop,
+        lambda theta, grad, v, lr, decay, rho, eps: _rmsprop(theta, grad, v, lr, 1 - lr * decay, rho, eps),
+        3,
+    ),
+    "adadelta": _rule(
+        optimizers.adadelta,
+        lambda theta, grad, v, u, lr, decay, rho, eps: _adadelta(theta, grad, v, u, lr, 1 - lr * decay, rho, eps),
+        4,
+    ),
+    "adam": _rule(optimizers.adam, _adam_step, 4),
+    "amsgrad": _rule(optimizers.amsgrad, _amsgrad_step, 5),
+    "nadam": _rule(optimizers.nadam, _nadam_step, 4),
+    "radam": _rule(optimizers.radam, _radam_step, 4),
+    "lion": _rule(
+        optimizers.lion,
+        lambda theta, grad, m, lr, decay, beta1, beta2: _lion(theta, grad, m, lr, 1 - lr * decay, beta1, beta2),
+        3,
+    ),
+}
+
+
+def numba_backend() -> Backend:
+    """numpy with these primitives in place of the generic ones."""
+    return Backend("numba", np, KERNELS)
