@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import evaluate, gradcheck, train
+from . import evaluate, explain, gradcheck, train
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("train", help=train.HELP)(train.train)
 app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
 app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
+app.command("explain", help=explain.HELP)(explain.explain)
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,184 @@
+"""The forward and backward equations of each layer, one under the other, as the engine's layers have them.
+
+Letters for layer l: Z the matrix product with its bias, N after a norm, A after the activation, D after dropout, R
+after the skip connection. The derivative of the loss by such an array is called Delta[l] for Z, else dN[l], dA[l], ...
+`error` is the expression of dLoss/d(output), from which a layer's backward goes on to dLoss/d(input).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mlp_core.activations import Activation
+from mlp_core.explain.formula import Equation, Line, Note, fill
+from mlp_core.explain.parts import FUNCTIONS, NORMS
+from mlp_core.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+
+Lines = list[Line]
+
+
+def derivative(symbol: str) -> str:
+    """The name of dLoss/d(symbol)."""
+    return symbol.replace("Z", "Delta", 1) if symbol.startswith("Z") else f"d{symbol}"
+
+
+@dataclass
+class Chain:
+    """The layers that belong to one matrix product, number l, for `rows` rows.
+
+    `source` is the symbol of their input, `output` that of the last one. `known` holds the helpers already defined.
+    """
+
+    l: int  # noqa: E741 - the letter of the derivation
+    rows: int
+    source: str
+    layers: list[Layer]
+    residual: bool
+    known: set[str]
+    inputs: dict[int, str] = field(default_factory=dict)
+    output: str = ""
+    slope: str = ""
+
+    def forward(self) -> Lines:
+        """Equations from `source` to `output`."""
+        lines: Lines = []
+        self.output = self.source
+        for layer in self.layers:
+            self.inputs[layer.index] = self.output
+            lines += self._forward(layer, self.output)
+        if self.residual:
+            lines.append(Equation(self._at("R"), f"{self.source} + {self.output}", self._shape(), "skip connection"))
+            self.output = self._at("R")
+        return lines
+
+    def backward(self, error: str) -> tuple[Lines, str]:
+        """Equations from `error` at the output to the gradients; and the error at `source`."""
+        lines: Lines = []
+        if self.residual:
+            skip = self._at("dR")
+            lines.append(Equation(skip, error, self._shape()))
+            error = skip
+        for layer in reversed(self.layers):
+            more, error = self._backward(layer, self.inputs[layer.index], error)
+            lines += more
+        return lines, f"{error} + {skip}" if self.residual else error
+
+    def _at(self, letter: str) -> str:
+        return f"{letter}[{self.l}]"
+
+    def _shape(self) -> tuple[int, int]:
+        dense = next(layer for layer in self.layers if isinstance(layer, Dense))
+        return (self.rows, dense.units)
+
+    def _forward(self, layer: Layer, x: str) -> Lines:
+        match layer:
+            case Dense():
+                return self._dense(layer, x)
+            case Activate():
+                return self._activate(layer.f, x)
+            case PRelu():
+                return [Note(f"{self._at('alpha')} is trained."), *self._function("prelu", self._at("alpha"), x)]
+            case Norm():
+                return self._norm(layer, x)
+            case Dropout():
+                return self._dropout(layer, x)
+        raise TypeError(f"no formula for {type(layer).__name__}")
+
+    def _backward(self, layer: Layer, x: str, error: str) -> tuple[Lines, str]:
+        match layer:
+            case Dense():
+                return self._dense_back(layer, x, error)
+            case Activate():
+                return self._activate_back(layer.f.name, x, error)
+            case PRelu():
+                return self._prelu_back(x, error)
+            case Norm():
+                return self._norm_back(layer, x, error)
+            case Dropout():
+                return self._dropout_back(layer, x, error)
+        raise TypeError(f"no formula for {type(layer).__name__}")
+
+    def _dense(self, layer: Dense, x: str) -> Lines:
+        W, b, Z = self._at("W"), self._at("b"), self._at("Z")
+        bias = f" + {b}" if layer.has_bias else ""
+        self.output = Z
+        product = Equation(Z, f"{x} @ {W}.T{bias}", (self.rows, layer.units))
+        return [product] if layer.f is None else [product, *self._activate(layer.f, Z)]
+
+    def _dense_back(self, layer: Dense, x: str, error: str) -> tuple[Lines, str]:
+        lines: Lines = []
+        if layer.f is not None:
+            lines, error = self._activate_back(layer.f.name, self._at("Z"), error)
+        Delta = self._at("Delta")
+        if error != Delta:
+            lines.append(Equation(Delta, error, (self.rows, layer.units)))
+        lines.append(Equation(self._at("dW"), f"{Delta}.T @ {x}", (layer.units, layer.inputs)))
+        if layer.has_bias:
+            lines.append(Equation(self._at("db"), f"sum_rows({Delta})", (layer.units,)))
+        return lines, f"{Delta} @ {self._at('W')}"
+
+    def _activate(self, f: Activation, x: str) -> Lines:
+        return [] if f.name == "identity" else self._function(f.name, getattr(f, "alpha", 0), x)
+
+    def _function(self, name: str, alpha: str | float, x: str) -> Lines:
+        formula, f = FUNCTIONS[name], self._at("f")
+        lines: Lines = [Equation(*pair) for pair in formula.helpers if pair[0] not in self.known]
+        self.known.update(target for target, _ in formula.helpers)
+        self.output = self._at("A")
+        self.slope = fill(formula.slope, f=f, alpha=alpha)
+        define = Equation(f"{f}(z)", fill(formula.f, alpha=alpha), None, name)
+        return [*lines, define, Equation(self.output, f"{f}({x})", self._shape())]
+
+    def _activate_back(self, name: str, x: str, error: str) -> tuple[Lines, str]:
+        if name == "identity":
+            return [], error
+        df, dx = self._at("df"), derivative(x)
+        value = fill("error * df(x)", error=error, df=df, x=x)
+        return [Equation(f"{df}(z)", self.slope), Equation(dx, value, self._shape())], dx
+
+    def _prelu_back(self, x: str, error: str) -> tuple[Lines, str]:
+        dA = self._at("dA")
+        slope = Equation(self._at("dalpha"), f"sum(where({x} > 0, 0, {dA} * {x}))", ())
+        lines, dx = self._activate_back("prelu", x, dA)
+        return [*self._named(dA, error), slope, *lines], dx
+
+    def _named(self, symbol: str, error: str) -> Lines:
+        """An equation that gives the error a name, unless it is one."""
+        return [] if symbol == error else [Equation(symbol, error, self._shape())]
+
+    def _letters(self, x: str) -> dict[str, str]:
+        names = ("H", "mean", "var", "gamma", "beta", "dH", "running_mean", "running_var")
+        return {name: self._at(name) for name in names} | {"x": x}
+
+    def _norm(self, layer: Norm, x: str) -> Lines:
+        formula, names = NORMS[layer.kind], self._letters(x)
+        numbers: dict[str, str | float] = {"eps": layer.eps, "momentum": layer.momentum}
+        statistic = (1, layer.units) if layer.kind == "batch" else (self.rows, 1)
+        lines: Lines = [Equation(names[key], fill(value, **names), statistic) for key, value in formula.statistics]
+        lines.append(Equation(names["H"], fill(formula.H, **names, **numbers), self._shape(), f"{layer.kind} norm"))
+        numbers["unbiased"] = f"{self.rows} / {self.rows - 1}"
+        for key, value in formula.running if self.rows > 1 else ():  # one row has no variance
+            lines.append(Equation(names[key], fill(value, **names, **numbers), (layer.units,), "for evaluation"))
+        self.output = self._at("N")
+        return [*lines, Equation(self.output, fill(formula.N, **names), self._shape())]
+
+    def _norm_back(self, layer: Norm, x: str, error: str) -> tuple[Lines, str]:
+        formula, names, dN = NORMS[layer.kind], self._letters(x), self._at("dN")
+        lines = self._named(dN, error)
+        lines.append(Equation(self._at("dgamma"), f"sum_rows({dN} * {names['H']})", (layer.units,)))
+        if layer.centred:
+            lines.append(Equation(self._at("dbeta"), f"sum_rows({dN})", (layer.units,)))
+        lines.append(Equation(names["dH"], f"{dN} * {names['gamma']}", self._shape()))
+        dx = derivative(x)
+        lines.append(Equation(dx, fill(formula.dx, **names, eps=layer.eps), self._shape()))
+        return lines, dx
+
+    def _dropout(self, layer: Dropout, x: str) -> Lines:
+        self.output = self._at("D")
+        note = Note(f"{self._at('M')} is 0 with probability {layer.p:g}, else 1: dropout, in training only.")
+        return [note, Equation(self.output, f"{x} * {self._at('M')} / (1 - {layer.p!r})", (self.rows, layer.units))]
+
+    def _dropout_back(self, layer: Dropout, x: str, error: str) -> tuple[Lines, str]:
+        dx = derivative(x)
+        value = fill("error * M / (1 - p)", error=error, M=self._at("M"), p=layer.p)
+        return [Equation(dx, value, (self.rows, layer.units))], dx

@@ -1,0 +1,264 @@
+"""One training step of a model, from its rows to its new parameters, as equations in the order they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlp_core.experiment import Experiment
+from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Section, fill
+from mlp_core.explain.layers import Chain
+from mlp_core.explain.losses import loss_formula
+from mlp_core.explain.updates import rate, update
+from mlp_core.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.network import Network
+
+_SCALES = {
+    "standard": "shifted and scaled to mean 0 and deviation 1 over the training rows",
+    "minmax": "shifted and scaled to 0 .. 1 over the training rows",
+    "none": "as they are",
+}
+
+
+def explain(experiment: Experiment, rows: int | None = None) -> Explanation:
+    """The formulas of a model's training step with `rows` rows, by default those of a whole batch."""
+    return Explanation(_title(experiment), tuple(_Step(experiment, rows).sections()))
+
+
+def _title(experiment: Experiment) -> str:
+    network = experiment.model.network
+    widths = [network.architecture.inputs, *(block.units for block in network.architecture.hidden)]
+    shape = " -> ".join(map(str, [*widths, network.architecture.outputs]))
+    return f"{experiment.config.name}: {shape}, {network.parameters.size:,} parameters"
+
+
+def chains(network: Network, rows: int) -> list[Chain]:
+    """The layers of a network in groups, each from one matrix product to the next; symbols are filled in later."""
+    found: list[Chain] = []
+    known: set[str] = set()
+    for layer in network.layers:
+        group = list(layer.inner) if isinstance(layer, Residual) else [layer]
+        if isinstance(group[0], Dense):
+            found.append(Chain(len(found) + 1, rows, "", group, isinstance(layer, Residual), known))
+        elif found:
+            found[-1].layers += group
+    return found
+
+
+class _Step:
+    """The parts of one step's explanation."""
+
+    def __init__(self, experiment: Experiment, rows: int | None) -> None:
+        self.experiment, self.config = experiment, experiment.config
+        self.trainer, self.model = experiment.trainer, experiment.model
+        self.network, self.loss = experiment.model.network, experiment.model.objective.loss
+        self.limits = self.trainer.limits
+        self.rows = rows or self.trainer.batches.size
+        self.chains = chains(self.network, self.rows)
+        first = self.network.layers[0]
+        self.input_dropout = first if isinstance(first, Dropout) else None
+        self.weighted = self.trainer.batches.w is not None
+
+    def sections(self) -> Iterator[Section]:
+        yield Section("Data", tuple(self._data()))
+        symbol = "X" if self.input_dropout is None else "D[0]"
+        for chain in self.chains:
+            chain.source = symbol
+            lines = [*self._parameters(chain.layers), *chain.forward()]
+            symbol = chain.output
+            yield Section(f"Layer {chain.l}, forward: {self._describe(chain)}", tuple(lines))
+        yield Section(f"Loss: {self.loss.name}", tuple(self._loss(symbol)))
+        error = ""
+        for chain in reversed(self.chains):
+            lines, error = chain.backward(error or f"Delta[{chain.l}]")
+            if chain.l == 1:
+                lines += self._input_gradient(error)
+            yield Section(f"Layer {chain.l}, backward", tuple(lines))
+        yield Section("Gradient", tuple(self._gradient()))
+        yield Section(f"Learning rate: {self.config.schedule.name}", tuple(self._rate()))
+        yield Section(f"Update: {self.config.optimizer.name}", tuple(self._update()))
+        after = tuple(self._after())
+        if after:
+            yield Section("After the update", after)
+
+    def _data(self) -> Iterator[Line]:
+        b, n, c = self.rows, self.network.architecture.inputs, self.network.architecture.outputs
+        regular, task = self.config.regularization, self.model.task
+        yield Note(f"X [{b}, {n}] are {b} rows of inputs, {_SCALES[self.config.preprocess.numeric.scale]}.")
+        if task.kind == "regression":
+            scaled = f", {_SCALES['standard']}" if self.model.target else ""
+            yield Note(f"Y [{b}, {task.outputs}] are their targets{scaled}.")
+        elif c == 1:
+            yield Note(f"Y [{b}, 1] is 1 for class {task.classes[1]}, 0 for {task.classes[0]}.")
+        else:
+            what = "1 where a label holds" if task.kind == "multilabel" else "one-hot: 1 in the column of the class"
+            yield Note(f"Y [{b}, {c}] is {what}, else 0.")
+        if self.weighted:
+            yield Note(f"w [{b}, 1] are the weights of the rows, those of their classes included.")
+        if regular.mixup:
+            yield Note(
+                f"Mixup: share is drawn from Beta({regular.mixup:g}, {regular.mixup:g}), other is a permutation."
+            )
+            for name in ("X", "Y", "w") if self.weighted else ("X", "Y"):
+                yield Equation(name, f"share * {name} + (1 - share) * {name}[other]")
+        if regular.input_noise:
+            yield Note("Input noise: every entry of noise is drawn from N(0, 1).")
+            yield Equation("X", fill("X + sigma * noise", sigma=regular.input_noise), (b, n))
+        if self.input_dropout is not None:
+            p = self.input_dropout.p
+            yield Note(f"M[0] is 0 with probability {p:g}, else 1: dropout of inputs, in training only.")
+            yield Equation("D[0]", f"X * M[0] / (1 - {p!r})", (b, n))
+
+    def _input_gradient(self, error: str) -> Iterator[Line]:
+        shape = (self.rows, self.network.architecture.inputs)
+        if self.input_dropout is None:
+            yield Equation("dX", error, shape, "for gradcheck only")
+        else:
+            value = fill("error * M[0] / (1 - p)", error=error, p=self.input_dropout.p)
+            yield Equation("dX", value, shape, "for gradcheck only")
+
+    def _parameters(self, layers: Sequence[Layer]) -> Iterator[Line]:
+        """Which stored tensor each letter stands for."""
+        l = next(i for i, chain in enumerate(self.chains, 1) if chain.layers is layers)  # noqa: E741
+        letters = {Dense: ("W", "b"), Norm: ("gamma", "beta"), PRelu: ("alpha",)}
+        for layer in layers:
+            named = zip(letters.get(type(layer), ()), layer.specs(), strict=False)
+            words = [f"{letter}[{l}] {list(spec.shape)} is {spec.name}" for letter, spec in named]
+            if words:
+                yield Note(", ".join(words) + ".")
+
+    def _describe(self, chain: Chain) -> str:
+        dense = chain.layers[0]
+        assert isinstance(dense, Dense)
+        words = [f"{dense.inputs} -> {dense.units}"]
+        for layer in chain.layers:
+            match layer:
+                case Norm():
+                    words.append(f"{layer.kind} norm")
+                case PRelu():
+                    words.append("prelu")
+                case Dropout():
+                    words.append(f"dropout {layer.p:g}")
+                case _ if getattr(layer, "f", None) is not None:
+                    words.append(layer.f.name)  # type: ignore[attr-defined]
+        return ", ".join([*words, "residual"] if chain.residual else words)
+
+    def _loss(self, Z: str) -> Iterator[Line]:
+        formula, b = loss_formula(self.loss, self.network.architecture.outputs), self.rows
+        if formula.note:
+            yield Note(formula.note[:1].upper() + formula.note[1:] + ".")
+        shapes = {"rows": (b, 1), "P": (b, self.network.architecture.outputs)}
+        for target, value in formula.lines:
+            yield Equation(target, fill(value, Z=Z), shapes.get(target))
+        many = self.limits.accumulate
+        total = "sum(w)" if self.weighted else str(b * many)
+        rows = "w * rows" if self.weighted else "rows"
+        if many > 1:
+            total = "total"
+            counted = "the sum of w over" if self.weighted else "the number of rows in"
+            yield Note(f"total is {counted} all {many} batches of a step.")
+        yield Equation("loss", fill("sum(rows) / total", rows=rows, total=total), ())
+        yield from self._penalties()
+        slope = fill(formula.slope, Z=Z)
+        value = fill("w * slope / total" if self.weighted else "slope / total", slope=slope, total=total)
+        yield Equation(f"Delta[{len(self.chains)}]", value, (b, self.network.architecture.outputs))
+
+    def _penalties(self) -> Iterator[Line]:
+        p = self.model.objective.penalty
+        for strength, value in ((0.5 * p.l2, "sum(W[l]**2)"), (p.l1, "sum(abs(W[l]))")):
+            if strength:
+                if p.bias:
+                    term = fill(f"loss + strength * {value.replace('W[l]', 'theta')}", strength=strength)
+                    yield Equation("loss", term, (), "theta: all parameters")
+                else:
+                    term = fill(f"loss + strength * {value}", strength=strength)
+                    yield self._each_matrix((Equation("loss", term, ()),))
+
+    def _each_matrix(self, equations: tuple[Equation, ...]) -> Loop:
+        count = len(self.chains)
+        return Loop("l", f"1 .. {count}", f"range(1, {count + 1})", equations)
+
+    def _gradient(self) -> Iterator[Line]:
+        """From the gradients of the layers to the vector that the optimizer gets."""
+        if self.limits.accumulate > 1:
+            yield Note(f"The gradients of {self.limits.accumulate} batches are added up, then:")
+        p, size = self.model.objective.penalty, self.network.parameters.size
+        if not p.bias:
+            for strength, term in ((p.l2, "W[l]"), (p.l1, "sign(W[l])")):
+                if strength:
+                    value = fill(f"dW[l] + strength * {term}", strength=strength)
+                    yield self._each_matrix((Equation("dW[l]", value),))
+        yield Note(
+            "All parameters are one vector theta, all gradients one vector g; W[l], dW[l], ... are parts of them."
+        )
+        yield Equation("g", f"vector({', '.join(self._vector())})", (size,))
+        if p.bias:
+            for strength, term in ((p.l2, "theta"), (p.l1, "sign(theta)")):
+                if strength:
+                    yield Equation("g", fill(f"g + strength * {term}", strength=strength), (size,))
+        if self.limits.clip_value is not None:
+            yield Equation("g", fill("clip(g, -c, c)", c=self.limits.clip_value), (size,), "clip_value")
+        if self.limits.clip_norm is not None:
+            yield Equation("g", fill("g * minimum(1, c / norm(g))", c=self.limits.clip_norm), (size,), "clip_norm")
+
+    def _vector(self) -> list[str]:
+        """The names of all gradients in the order of the parameter vector: matrices first."""
+        names: dict[str, str] = {}
+        letters = {Dense: ("dW", "db"), Norm: ("dgamma", "dbeta"), PRelu: ("dalpha",)}
+        for chain in self.chains:
+            for layer in chain.layers:
+                named = zip(letters.get(type(layer), ()), layer.specs(), strict=False)
+                names |= {spec.name: f"{letter}[{chain.l}]" for letter, spec in named}
+        return [names[spec.name] for spec in self.network.parameters.specs]
+
+    def _rate(self) -> list[Line]:
+        return rate(self.config.schedule.name, self.trainer.schedule)
+
+    def _update(self) -> Iterator[Line]:
+        optimizer, values, size = self.trainer.optimizer, self.config.optimizer, self.network.parameters.size
+        yield from self._groups()
+        eta = "eta" if self._scaled() else "lr"
+        if eta == "eta":
+            yield Equation("eta", "lr * lr_scale", (size,))
+        decay: tuple[Line, ...] = ()
+        if self._own_decay():
+            decay = (Equation("theta", f"(1 - {eta} * decay) * theta", (size,), "weight decay"),)
+        elif values.weight_decay:
+            shrink = Equation("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=values.weight_decay))
+            decay = (self._each_matrix((shrink,)),)
+        yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1)
+
+    def _scaled(self) -> bool:
+        """Whether parameter groups change the learning rate, or freeze something."""
+        segments = self.trainer.optimizer.segments
+        covered = sum(segment.part.stop - segment.part.start for segment in segments)
+        return covered < self.network.parameters.size or any(segment.lr_scale != 1 for segment in segments)
+
+    def _own_decay(self) -> bool:
+        """Whether weight decay is anything but one number for all weight matrices."""
+        values = self.config.optimizer
+        grouped = self._scaled() or any(group.weight_decay is not None for group in values.groups)
+        lbfgs = values.name == "lbfgs" and values.weight_decay > 0
+        return (grouped or lbfgs) and any(segment.weight_decay for segment in self.trainer.optimizer.segments)
+
+    def _groups(self) -> Iterator[Line]:
+        """The settings of each parameter, where they are not the same for all."""
+        if not (self._scaled() or self._own_decay()):
+            return
+        parameters = self.network.parameters
+        for spec in parameters.specs:
+            start = parameters.slices[spec.name].start
+            inside = (s for s in self.trainer.optimizer.segments if s.part.start <= start < s.part.stop)
+            segment = next(inside, None)
+            if segment is None:
+                yield Note(f"{spec.name} is frozen (lr_scale 0).")
+            else:
+                yield Note(f"{spec.name}: lr_scale {segment.lr_scale:g}, decay {segment.weight_decay:g}.")
+
+    def _after(self) -> Iterator[Line]:
+        if self.limits.max_norm is not None:
+            value = fill("W[l] * minimum(1, c / sqrt(sum_cols(W[l]**2)))", c=self.limits.max_norm)
+            yield self._each_matrix((Equation("W[l]", value, None, "max_norm"),))
+        if self.limits.ema is not None:
+            yield Note("The average of theta, which is used for evaluation; t counts the steps from 1:")
+            yield Equation("keep", fill("minimum(e, (1 + t) / (10 + t))", e=self.limits.ema), ())
+            yield Equation("average", "average + (1 - keep) * (theta - average)", (self.network.parameters.size,))
