@@ -86,7 +86,7 @@ def _show(console: Console, results: dict[str, Evaluation], y: Any, chosen: str,
 
     console.show(metrics_table({name: result.metrics for name, result in results.items()}))
     if task.classifies:
-        from mlp_core.metrics import confusion
+        from mlp_core.metrics import Outcome
 
         console.show(f"{chosen}: confusion matrix")
-        console.show(confusion_table(confusion(results[chosen].P, y), task.classes))
+        console.show(confusion_table(Outcome(results[chosen].P, y).cells, task.classes))

@@ -53,7 +53,7 @@ def evaluate_model(
                 raise DataError(Problem("no_split", f"there is no split named {split}", f"there are {have}"))
             datasets = {split: datasets[split]}
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in datasets.values()))
-    evaluator, names = model.evaluator(rows), model.metric_names(full=True)
+    evaluator, names = model.evaluator(rows), model.metric_names(report=True)
     results = {name: evaluator.evaluate(model.split(dataset), names) for name, dataset in datasets.items()}
     return results, {name: _truth(dataset) for name, dataset in datasets.items()}
 

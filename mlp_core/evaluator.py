@@ -17,12 +17,16 @@ from mlp_core.preprocess import Preprocessor
 
 @dataclass(frozen=True)
 class Split:
-    """One split ready for the network: X [n, inputs], Y as the loss wants it, w; y is the truth as metrics want it."""
+    """One split ready for the network: X [n, inputs], Y and row weights w as the loss wants them.
+
+    y and weight are the truth and the row weights as metrics want them: those of the data, without class weights.
+    """
 
     X: Array
     Y: Array
     w: Array | None
     y: Any
+    weight: Any = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Evaluator:
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
         loss, backend = self.objective.loss, self.objective.network.backend
-        P = np.asarray(backend.to_host(loss.point(backend.xp, Z)), dtype=np.float64)
+        P = np.asarray(loss.point(np, np.asarray(backend.to_host(Z), dtype=np.float64)))
         if self.kind == "binary" and P.shape[1] == 1:
             return np.hstack([1 - P, P])
         return P if self.target is None else self.target.inverse(P)
@@ -64,5 +68,5 @@ class Evaluator:
             P.append(self.predict(Z))
         predictions = np.concatenate(P)
         loss = total + float(self.objective.penalty.value(network))
-        w = None if split.w is None else network.backend.to_host(split.w)
-        return Evaluation({"loss": loss, **metrics.compute(self.kind, names, predictions, split.y, w)}, predictions)
+        measured = metrics.compute(self.kind, names, metrics.Outcome(predictions, split.y, split.weight))
+        return Evaluation({"loss": loss, **measured}, predictions)

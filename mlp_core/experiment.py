@@ -14,6 +14,7 @@ from mlp_core.config import Config
 from mlp_core.dataset import Data, load
 from mlp_core.environment import environment, set_threads
 from mlp_core.evaluator import Evaluation, Evaluator, Split
+from mlp_core.metrics import defined
 from mlp_core.model import Model, check_tensors
 from mlp_core.preprocess import Preprocessor
 from mlp_core.resolve import check_memory, resolve
@@ -64,7 +65,7 @@ class Experiment:
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the parameters as they are."""
         evaluator = self.model.evaluator(self._rows())
-        chosen = self.model.metric_names(full=True) if names is None else names
+        chosen = self.model.metric_names(report=True) if names is None else names
         return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
 
     def _rows(self) -> int:
@@ -182,7 +183,7 @@ def _validate(trainer: Trainer, evaluator: Evaluator, split: Split, names: list[
     if trainer.average is not None:
         trained = theta.copy()
         theta[:] = trainer.average
-    metrics = evaluator.evaluate(split, names).metrics
+    metrics = defined(evaluator.evaluate(split, names).metrics)
     if trainer.average is not None:
         theta[:] = trained
     return {f"val_{name}": value for name, value in metrics.items()}

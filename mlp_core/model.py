@@ -15,7 +15,7 @@ from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import Dataset
 from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
 from mlp_core.evaluator import Evaluator, Split
-from mlp_core.metrics import BRIEF, table
+from mlp_core.metrics import BRIEF, full
 from mlp_core.network import Network
 from mlp_core.objective import Objective
 from mlp_core.preprocess import Preprocessor
@@ -77,6 +77,7 @@ class Model:
             Y=backend.asarray(self.targets(dataset.y)),
             w=None if w is None else backend.asarray(w),
             y=dataset.y,
+            weight=dataset.weight,
         )
 
     def evaluator(self, rows: int) -> Evaluator:
@@ -84,12 +85,12 @@ class Model:
         objective = Objective(self.network.replica(rows), self.objective.loss, self.objective.penalty)
         return Evaluator(objective, self.task.kind, self.target)
 
-    def metric_names(self, full: bool = False) -> list[str]:
-        """What is measured: the config's list; for `auto` a few while training, all there is in a `full` report."""
+    def metric_names(self, report: bool = False) -> list[str]:
+        """What is measured: the config's list; for `auto` a few while training, more of them in a full `report`."""
         chosen = self.config.metrics
         if chosen != "auto":
             return [name for name in chosen if name != "loss"]
-        return list(table(self.task.kind)) if full else BRIEF[self.task.kind]
+        return full(self.task.kind, len(self.task.classes)) if report else BRIEF[self.task.kind]
 
 
 def check_tensors(live: Mapping[str, Any], stored: Mapping[str, Any], path: str) -> None:

@@ -18,6 +18,7 @@ from mlp_core.events import EpochDone, Event, Finished, Noticed
 from mlp_core.experiment import Experiment
 from mlp_core.gradcheck import fast_check
 from mlp_core.layers import Pass
+from mlp_core.metrics import plain
 from mlp_core.run_directory import MetricsLog, RunDirectory
 
 SAVING_SHARE = 0.05
@@ -52,8 +53,8 @@ class Summary:
             "epochs": self.epochs,
             "steps": self.steps,
             "seconds": round(self.seconds, 3),
-            "best": {"epoch": self.best_epoch, **watched},
-            "metrics": {split: dict(values) for split, values in self.metrics.items()},
+            "best": {"epoch": self.best_epoch, **plain(watched)},
+            "metrics": {split: plain(values) for split, values in self.metrics.items()},
             "checkpoint": str(self.checkpoint),
         }
 

@@ -19,11 +19,20 @@ SCHEDULES = (
     *("constant", "linear", "cosine", "cosine_restarts", "step", "multistep", "exponential", "polynomial"),
     *("inverse_sqrt", "one_cycle", "plateau", "wsd"),
 )
-METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "rmse", "mae", "r2", "mse")
-TOP_K = r"top_k\([1-9][0-9]{0,5}\)"
-MONITORS = tuple(f"{split}_{metric}" for split in ("val", "train") for metric in METRICS)
+_AVERAGED = tuple(f"{name}_{way}" for way in ("macro", "micro", "weighted") for name in ("precision", "recall", "f1"))
+METRICS = (
+    *("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mcc", *_AVERAGED, "roc_auc", "pr_auc"),
+    *("log_loss", "brier", "ece", "subset_accuracy", "hamming"),
+    *("rmse", "mae", "medae", "r2", "explained_variance", "mape", "mse", "pinball"),
+)
+NUMBERED = r"(?:top_k\([1-9][0-9]{0,5}\)|pinball\(0\.[0-9]{1,6}\))"
+_ELSEWHERE = "auc:roc_auc auroc:roc_auc auprc:pr_auc average_precision:pr_auc acc:accuracy f1_score:f1 r2_score:r2 "
+_ELSEWHERE += "macro_f1:f1_macro micro_f1:f1_micro cross_entropy:log_loss hamming_loss:hamming top_k:top_k(5) "
+_ELSEWHERE += "exact_match:subset_accuracy matthews_corrcoef:mcc median_absolute_error:medae"
+SYNONYMS = tuple((other, ours) for other, _, ours in (pair.partition(":") for pair in _ELSEWHERE.split()))
+MONITORS = ("train_loss", *(f"val_{metric}" for metric in METRICS))
 MODES = ("auto", "min", "max")
-Monitor = Annotated[str, Word(words=MONITORS, pattern=f"(val|train)_{TOP_K}")]
+Monitor = Annotated[str, Word(words=MONITORS, pattern=f"val_{NUMBERED}")]
 
 
 class Group(Section):
