@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
-from mlp_core.errors import clean
+from mlp_core.errors import clean, printable
 
 from .options import settings
 
@@ -26,18 +27,23 @@ class Console:
     def note(self, text: str) -> None:
         """A remark for people, on stderr."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            self.say(text)
 
     def warn(self, text: str) -> None:
         """Something that should be known, on stderr, even when quiet."""
-        print(f"mlpbp: note: {clean(text, 400)}", file=sys.stderr, flush=True)
+        self.say(f"mlpbp: note: {clean(text, 600)}")
+
+    def say(self, text: str) -> None:
+        """A line on stderr, whatever is asked for; if nobody can read it, the work goes on all the same."""
+        with contextlib.suppress(OSError):
+            print(printable(text), file=sys.stderr, flush=True)
 
     def show(self, renderable: Any) -> None:
         """Part of the result: a table or a text, on stdout, unless JSON was asked for."""
         if self.json:
             return
         if isinstance(renderable, str):
-            print(renderable)
+            print(printable(renderable))
             return
         from rich.console import Console as RichConsole
 
@@ -47,7 +53,7 @@ class Console:
     def working(self, what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
         """A progress bar for long work on a live terminal: called with (done, of); None where nothing is drawn."""
         if not self.live or self.json:
-            return nullcontext()
+            return contextlib.nullcontext()
         from .render import work_bar
 
         return work_bar(what)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import platform
 import sys
 import time
 import traceback
@@ -10,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlp_core import __version__
 from mlp_core.errors import MlpbpError, Problem
 
 from .options import settings
@@ -20,8 +25,12 @@ INTERNAL = 3
 
 def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     """Run a command; report what goes wrong. Returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding is no reason to stop
     try:
         code = command()
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except MlpbpError as error:
         _traceback()
@@ -29,26 +38,45 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        _silence()
         return 141
+    except OSError as error:
+        _traceback()
+        _silence()
+        where = None if error.filename is None else str(error.filename)
+        return report([Problem("system", error.strerror or str(error), file=where)], 1, arguments)
+    except MemoryError:
+        _traceback()
+        hint = "use a smaller train.batch_size, or fewer units in model.hidden"
+        return report([Problem("memory", "not enough memory", hint)], 1, arguments)
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _traceback()
             return report([_usage(error, usage())], int(getattr(error, "exit_code", 2)), arguments)
-        return report([_internal(error)], INTERNAL, arguments)
+        return report([_internal(error, arguments)], INTERNAL, arguments)
+
+
+def _silence() -> None:
+    """Forget what stdout could not take, so that Python does not try again, and complain, when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def report(problems: Sequence[Problem], exit_code: int, arguments: Sequence[str]) -> int:
     """Print problems, one line each, or all in one JSON document; returns the exit code."""
-    if settings.json or "--json" in arguments:
-        command = next((word for word in arguments if not word.startswith("-")), "")
-        fields = ("code", "key", "file", "line", "column", "message", "hint")
-        errors = [{name: getattr(problem, name) for name in fields} for problem in problems]
-        document = {"schema": 1, "command": command, "ok": False, "exit_code": exit_code, "errors": errors}
-        print(json.dumps(document))
-    for line in lines(problems):
-        print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):
+        if settings.json or "--json" in arguments:
+            command = next((word for word in arguments if not word.startswith("-")), "")
+            fields = ("code", "key", "file", "line", "column", "message", "hint")
+            errors = [{name: getattr(problem, name) for name in fields} for problem in problems]
+            document = {"schema": 1, "command": command, "ok": False, "exit_code": exit_code, "errors": errors}
+            print(json.dumps(document), flush=True)
+    with contextlib.suppress(OSError):
+        for line in lines(problems):
+            print(line, file=sys.stderr, flush=True)
     return exit_code
 
 
@@ -66,13 +94,14 @@ def _usage(error: Exception, message: str) -> Problem:
     return Problem("usage", text[:1].lower() + text[1:], f"see {command} --help")
 
 
-def _internal(error: Exception) -> Problem:
+def _internal(error: Exception, arguments: Sequence[str]) -> Problem:
     """An error of ours: keep the details in a file that can be sent to us."""
     _traceback()
-    path = Path(f"mlpbp-crash-{time.strftime('%Y%m%d-%H%M%S')}.txt")
+    path = Path(f"mlpbp-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt")
     what = f"internal error, this is a fault of mlpbp: {type(error).__name__}: {error}"
+    facts = f"mlpbp {__version__}, Python {platform.python_version()}, {platform.platform()}\n{list(arguments)}\n\n"
     try:
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        path.write_text(facts + "".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
     except OSError:
         return Problem("internal", what, "please report it with the output of --debug")
     return Problem("internal", what, f"please report it with the file {path}")

@@ -1,4 +1,4 @@
-"""Signals while training: the first one asks the run to stop after its step, a second one leaves at once."""
+"""Signals: before training they end the program; while training the first one asks for a stop, a second one leaves."""
 
 from __future__ import annotations
 
@@ -7,30 +7,43 @@ import signal
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SHOW_CURSOR = b"\x1b[?25h\n"
+
+
+def leave_at_once() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP end the program with the documented exit code from now on, without a traceback."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so do we
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    try:
+        if os.isatty(2):
+            os.write(2, SHOW_CURSOR)
+        os.write(2, b"mlpbp: interrupted\n")
+    finally:
+        os._exit(128 + number)
 
 
 class StopRequest:
-    """A context in which SIGINT, SIGTERM and SIGHUP set `number` instead of killing the process."""
+    """A context in which the first of these signals sets `exit_code`, and any further one leaves at once."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.exit_code = 0
         self._before: dict[int, object] = {}
 
-    def __call__(self) -> bool:
-        return self.number != 0
-
-    @property
-    def exit_code(self) -> int:
-        return 128 + self.number
+    def __call__(self) -> int:
+        return self.exit_code
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
-            os._exit(128 + number)
-        self.number = number
+        if self.exit_code:
+            _leave(number, frame)
+        self.exit_code = 128 + number
 
     def __enter__(self) -> StopRequest:
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so do we
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -117,9 +117,8 @@ def _execute(run: Run, console: Console) -> int:
             stopped = isinstance(event, Finished) and event.reason == "stopped"
         if stopped:
             step, where = run.experiment.trainer.progress.step, shlex.quote(str(run.directory.path))
-            run.interrupted(stop.exit_code)
             command = f"mlpbp train --resume {where}"
-            print(f"mlpbp: interrupted at step {step:,}, saved; continue with: {command}", file=sys.stderr)
+            console.say(f"mlpbp: interrupted at step {step:,}, saved; continue with: {command}")
             return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
     summary = run.summary
     assert summary is not None

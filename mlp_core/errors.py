@@ -14,8 +14,17 @@ def clean(value: object, width: int = VALUE_WIDTH) -> str:
 
     Values come from users' files, so nothing in them may reach a terminal as a control sequence.
     """
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    text = _escaped(str(value))
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """A text of one or more lines as it may be shown, with nothing that a terminal would obey."""
+    return "\n".join(_escaped(line) for line in text.split("\n"))
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import get_type_hints
 
 import numpy as np
 
@@ -111,12 +112,8 @@ class Experiment:
         if trainer.average is not None:
             live["optimizer.theta"] = parameters.theta
         check_tensors(live, tensors, path)
-        names = {field.name for field in fields(Progress)}
-        try:
-            progress = Progress(**{key: value for key, value in document["progress"].items() if key in names})
-            steps = int(document["optimizer_steps"])
-        except (KeyError, TypeError, ValueError):
-            raise damaged(path, "it does not say where the run stands") from None
+        progress = check_document(checkpoint, path)
+        steps = int(document["optimizer_steps"])
         for name, array in live.items():
             array[...] = backend.asarray(tensors[name])
         if trainer.average is not None:
@@ -125,6 +122,23 @@ class Experiment:
             parameters.theta[...] = backend.asarray(tensors["optimizer.theta"])
         trainer.progress, trainer.optimizer.t = progress, steps
         self.stamp = document.get("gradient")
+
+
+def check_document(checkpoint: Checkpoint, path: str) -> Progress:
+    """Where the run of a checkpoint stands; raises CheckpointError unless all that a run goes on from is there."""
+    document, kinds = checkpoint.document, get_type_hints(Progress)
+    try:
+        progress = {name: document["progress"][name] for name in kinds}
+        wrong = [name for name, value in progress.items() if not isinstance(value, kinds[name])]
+        parts = {name: dict for name in ("config", "metrics", "log", "environment")}
+        wrong += [name for name, kind in {**parts, "data": str}.items() if not isinstance(document[name], kind)]
+        counts = [document["optimizer_steps"], document["log"]["jsonl"]]
+        counts += [value for name, value in progress.items() if kinds[name] is int]
+        if wrong or any(type(count) is not int or not 0 <= count < 2**62 for count in counts):
+            raise ValueError(wrong)
+    except (KeyError, TypeError, ValueError):
+        raise damaged(path, "it does not say where the run stands") from None
+    return Progress(**progress)
 
 
 def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:

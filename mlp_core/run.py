@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import platform
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlp_core.checkpoint import Checkpoint, load
-from mlp_core.config import Config, changed_keys, dump_yaml
+from mlp_core.checkpoint import Checkpoint, load, not_finite
+from mlp_core.config import Config, dump_yaml
 from mlp_core.config import load as load_config
-from mlp_core.environment import environment
-from mlp_core.errors import CheckpointError, ConfigError, DataError, Failed, MlpbpError, Problem, RunDirectoryError
-from mlp_core.events import EpochDone, Event, Finished, Noticed
-from mlp_core.experiment import Experiment
+from mlp_core.errors import (
+    CheckpointError,
+    ConfigError,
+    Diverged,
+    Failed,
+    MlpbpError,
+    Problem,
+    RunDirectoryError,
+)
+from mlp_core.events import EpochDone, Event, Finished, Noticed, StepDone
+from mlp_core.experiment import Experiment, check_document
 from mlp_core.gradcheck import fast_check
 from mlp_core.layers import Pass
 from mlp_core.metrics import plain
-from mlp_core.run_directory import MetricsLog, RunDirectory
+from mlp_core.metrics_log import MetricsLog
+from mlp_core.resumption import allowed_changes, config_of, other_tools, same_data
+from mlp_core.run_directory import MARK, RunDirectory
+from mlp_core.run_record import RunRecord
 
 SAVING_SHARE = 0.05
 """Saving takes at most about this share of a run's time, if epochs are so short that it would take more."""
-
-# keys that a resumed run may change, because nothing that was computed depends on them
-CHANGEABLE = (
-    *("name", "notes", "device", "threads", "train.epochs", "train.max_steps", "train.max_time", "train.preflight"),
-    *("train.early_stopping", "checkpoint", "logging", "output", "gradcheck", "extends"),
-)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Run:
     directory: RunDirectory
     notices: list[str] = field(default_factory=list)
     resumed: bool = False
+    restored: bool = False
     command: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -74,13 +79,14 @@ class Run:
         names = [f"val_{name}" for name in ("loss", *self.experiment.model.metric_names())]
         columns = ["epoch", "step", "train_loss", *(names if "val" in self.experiment.splits else []), "lr"]
         columns += ["seconds", "rows_per_second"]
-        self.log = MetricsLog(self.directory, columns, config.logging.jsonl, config.logging.csv)
+        self.log = MetricsLog(self.directory.path, columns, config.logging.jsonl, config.logging.csv)
         self.metrics: dict[str, float] = {}
         self.summary: Summary | None = None
         self._pending: Checkpoint | None = None
         self._saved_at = time.monotonic()
         self._cost = 0.0
-        self._record: dict[str, Any] = {}
+        self._record = RunRecord(self.directory)
+        self._exit_code = 0
 
     @classmethod
     def start(cls, config: Config, text: bytes, directory: Path | None = None, command: Sequence[str] = ()) -> Run:
@@ -91,43 +97,69 @@ class Run:
             run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
         else:
             run_directory = RunDirectory.create(directory)
-        run = cls(experiment, run_directory, command=command)
         try:
+            run = cls(experiment, run_directory, command=command)
             run_directory.write("config.yaml", text)
-            run_directory.write("config.resolved.yaml", dump_yaml(experiment.config).encode())
-            if experiment.data.indices:
-                indices = {name: rows.tolist() for name, rows in experiment.data.indices.items()}
-                run_directory.write_json("split.json", indices, compact=True)
-        except OSError as error:
-            raise _no_room(run_directory.path, error) from None
+            run._write_split()
+            run_directory.write(MARK, dump_yaml(experiment.config).encode())
+        except BaseException as error:
+            run_directory.discard()
+            raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
         return run
+
+    def _write_split(self) -> None:
+        """Which rows of the training file went where, if they were dealt from it."""
+        if self.experiment.data.indices:
+            indices = {name: rows.tolist() for name, rows in self.experiment.data.indices.items()}
+            self.directory.write_json("split.json", indices, compact=True)
 
     @classmethod
     def resume(cls, path: Path, overrides: Sequence[str] = (), command: Sequence[str] = ()) -> Run:
-        """Go on with the run in `path` from its newest good checkpoint.
+        """Go on with the run in `path` from its newest good checkpoint, or from its beginning if it was killed there.
 
         Raises ConfigError for a changed key that would change what was computed, DataError for other data.
         """
-        if not (path / "config.resolved.yaml").is_file():
-            problem = Problem("no_run", "there is no run here", "give the directory of a run", file=str(path))
-            raise ConfigError(problem)
-        config = load_config(path / "config.resolved.yaml", overrides)
+        if not (path / MARK).is_file():
+            hint = "give the directory of a run"
+            raise ConfigError(Problem("no_run", "there is no run here", hint, file=str(path)))
+        config = load_config(path / MARK, overrides)
         directory = RunDirectory(path)
         directory.open()
         try:
-            newest, checkpoint, damaged = directory.newest()
-            notices = [f"{problem}; newest good checkpoint: {newest}" for problem in damaged]
-            changes = _allowed_changes(config, checkpoint, newest)
+            found = directory.newest()
+            if found is None:
+                return cls._again(config, directory, command)
+            newest, checkpoint, problems = found
+            check_document(checkpoint, str(newest))
+            notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
+            changes = allowed_changes(config_of(checkpoint, str(newest)), config)
             experiment = Experiment.build(config)
-            if experiment.data.sha256 != checkpoint.document.get("data"):
-                message = "the data is not what this run was trained on"
-                raise DataError(config.problem("data", message, code="other_data", hint="start a new run with it"))
+            same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
-            run = cls(experiment, directory, notices, resumed=True, command=command)
+            run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
             run._go_on(checkpoint, changes)
-        except BaseException:
+        except BaseException as error:
             directory.close()
-            raise
+            raise _no_room(path, error) if isinstance(error, OSError) else error from None
+        return run
+
+    @classmethod
+    def _again(cls, config: Config, directory: RunDirectory, command: Sequence[str]) -> Run:
+        """A run that was killed before its first checkpoint, from the beginning."""
+        record = directory.read_json("run.json")
+        if record.get("status") == "finished":
+            message = "this run is finished, and its checkpoints are gone"
+            raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
+        changes = allowed_changes(load_config(directory.path / MARK), config)
+        experiment = Experiment.build(config)
+        if "data_sha256" in record:
+            same_data(experiment, record["data_sha256"])
+        notice = f"{directory.path}: no checkpoint had been saved, starting from the beginning"
+        run = cls(experiment, directory, [notice], resumed=True, command=command)
+        run._write_split()
+        run.log.cut(0, {"jsonl": 0})
+        if changes:
+            directory.write(MARK, dump_yaml(experiment.config).encode())
         return run
 
     def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
@@ -138,40 +170,51 @@ class Run:
         if any(key.startswith("train.early_stopping") for key in changes):
             progress.stale, progress.reference = 0, None
         self.metrics = dict(checkpoint.document["metrics"])
-        self.log.cut(progress.epoch, checkpoint.document["log"])
-        then, now = checkpoint.document["environment"], environment()
-        different = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
-        if different:
-            self.notices.append("made with other tools, so the last bits may differ: " + "; ".join(different))
+        if not self.log.cut(progress.epoch, checkpoint.document["log"]):
+            self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
+        different = other_tools(checkpoint)
+        if different is not None:
+            self.notices.append(different)
         if changes:
-            self.directory.write("config.resolved.yaml", dump_yaml(self.experiment.config).encode())
+            self.directory.write(MARK, dump_yaml(self.experiment.config).encode())
 
-    def execute(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    def execute(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Event]:
         """Train, log and save; yields what happens. `summary` is there afterwards, unless the run was stopped.
 
-        Raises Diverged (naming the last good checkpoint), RunDirectoryError when the end cannot be saved.
+        `stop()` is asked after every step; the exit code with which the program should end, or 0 to go on. Raises
+        Diverged (naming the last good checkpoint), RunDirectoryError when the end cannot be saved.
         """
         started = time.monotonic()
-        self._begin_record()
+
+        def asked() -> bool:
+            self._exit_code = int(stop())
+            return self._exit_code != 0
+
         try:
+            self._begin_record()
             yield from (Noticed(notice) for notice in self.notices)
             self._preflight()
-            if not self.resumed:
-                self._save(self.experiment.checkpoint({}, self.log.offset()), "last")
-            for event in self.experiment.trainer.run(stop):
+            if not self.restored:
+                self._save(self._snapshot(), "last")
+            for event in self.experiment.trainer.run(asked):
+                if isinstance(event, StepDone):
+                    yield from self._step()
                 if isinstance(event, EpochDone):
                     yield from self._epoch(event)
                 if isinstance(event, Finished):
                     self._finish(event, time.monotonic() - started)
                 yield event
         except OSError as error:
-            self._end_record("failed", 1)
+            self._end("failed", 1)
             raise _no_room(self.directory.path, error) from None
         except MlpbpError as error:
-            self._end_record("failed", error.exit_code)
+            self._end("failed", error.exit_code)
             raise self._with_checkpoint(error) from None
+        except GeneratorExit:
+            self._end("interrupted", None)
+            raise
         except BaseException:
-            self._end_record("failed", 3)
+            self._end("failed", 3)
             raise
         finally:
             self.directory.close()
@@ -197,32 +240,56 @@ class Run:
             )
         experiment.stamp = f"{report.worst:.0e}"
 
+    def _step(self) -> Iterator[Event]:
+        """Save within an epoch if it is time to."""
+        minutes = self.experiment.config.checkpoint.every_minutes
+        if minutes is None or time.monotonic() - self._saved_at < 60 * minutes:
+            return
+        try:
+            self._save_all()
+        except OSError as error:
+            self._saved_at = time.monotonic()
+            step = self.experiment.trainer.progress.step
+            yield Noticed(f"step {step} could not be saved ({error.strerror or error}); going on")
+
     def _epoch(self, event: EpochDone) -> Iterator[Event]:
-        """Log an epoch and save what is due."""
-        config, epoch = self.experiment.config, event.epoch
+        """Log an epoch and save what is due. What fails is tried again later, at the latest when the run ends."""
+        config, epoch = self.experiment.config.checkpoint, event.epoch
         self.metrics = dict(event.metrics)
         facts = {"epoch": epoch, "step": event.step, **event.metrics}
-        self.log.append(facts, {"seconds": event.seconds, "rows_per_second": event.rows_per_second})
-        if event.improved and config.checkpoint.best:
-            self._pending = self.experiment.checkpoint(self.metrics, self.log.offset())
-        every = config.checkpoint.every
         try:
-            if every is not None and epoch % every == 0:
-                checkpoint = self.experiment.checkpoint(self.metrics, self.log.offset())
-                self.directory.save(checkpoint, f"epoch-{epoch:04d}")
-                self.directory.forget_old(config.checkpoint.keep)
+            self.log.append(facts, {"seconds": event.seconds, "rows_per_second": event.rows_per_second})
+        except OSError as error:
+            yield Noticed(f"epoch {epoch} could not be logged ({error.strerror or error}); going on")
+        if event.improved and config.best:
+            self._pending = self._snapshot()
+        try:
+            if config.every is not None and epoch % config.every == 0:
+                self.log.sync()
+                self.directory.save(self._snapshot(), f"epoch-{epoch:04d}")
+                self.directory.forget_old(config.keep)
             if time.monotonic() - self._saved_at > self._cost / SAVING_SHARE:
                 self._save_all()
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be saved ({error.strerror or error}); going on")
 
+    def _snapshot(self) -> Checkpoint:
+        """The state as it is; raises Diverged for numbers that could not be loaded again."""
+        checkpoint = self.experiment.checkpoint(self.metrics, self.log.offset())
+        bad = not_finite(checkpoint.tensors)
+        if bad is not None:
+            step, lr = self.experiment.trainer.progress.step, self.experiment.config.optimizer.lr
+            raise Diverged(Problem("diverged", f"step {step}: {bad} is no longer finite (lr {lr:g})"))
+        return checkpoint
+
     def _save_all(self) -> None:
         """Save the best epoch if it is new, then the state as it is; `last` never is ahead of `best`."""
         begun = time.monotonic()
+        self.log.sync()
         if self._pending is not None:
             self._save(self._pending, "best")
             self._pending = None
-        self._save(self.experiment.checkpoint(self.metrics, self.log.offset()), "last")
+        self._save(self._snapshot(), "last")
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - begun
 
@@ -234,8 +301,9 @@ class Run:
         """Save the end of training; measure the best epoch's weights on every split."""
         self._save_all()
         if event.reason == "stopped":
-            self._end_record("interrupted", None)
+            self._end("interrupted", self._exit_code)
             return
+        self.directory.forget_old(self.experiment.config.checkpoint.keep)
         progress = self.experiment.trainer.progress
         best = self.directory.checkpoints / "best.safetensors"
         last = self.directory.checkpoints / "last.safetensors"
@@ -247,37 +315,20 @@ class Run:
         self.summary = Summary(
             self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
         )
-        self._end_record("finished", 0, **self.summary.to_json())
+        self._end("finished", 0, **self.summary.to_json())
 
     def _begin_record(self) -> None:
-        earlier = self.directory.read_json("run.json") if self.resumed else {}
-        self._record = {
-            "status": "running",
-            "command": list(self.command),
-            "started": _now(),
-            "environment": {**environment(), "system": platform.platform()},
-            "data_sha256": self.experiment.data.sha256,
-            "seed": self.experiment.config.seed,
-            "notes": self.experiment.config.notes,
-            "inferred": list(self.experiment.notes),
+        experiment = self.experiment
+        facts = {
+            "data_sha256": experiment.data.sha256,
+            "seed": experiment.config.seed,
+            "notes": experiment.config.notes,
+            "inferred": list(experiment.notes),
         }
-        if earlier:
-            before = {key: earlier.get(key) for key in ("status", "command", "started", "ended")}
-            self._record["resumed_from"] = [*earlier.get("resumed_from", []), before]
-        self.directory.write_json("run.json", self._record)
+        self._record.begin(self.command, facts, self.resumed)
 
-    def _end_record(self, status: str, exit_code: int | None, **more: Any) -> None:
-        self._record |= {"status": status, "ended": _now(), "exit_code": exit_code, **more}
-        self._record["gradient"] = self.experiment.stamp
-        try:
-            self.directory.write_json("run.json", self._record)
-        except OSError:
-            if status == "finished":
-                raise
-
-    def interrupted(self, exit_code: int) -> None:
-        """Note down by which signal the run was stopped."""
-        self._end_record("interrupted", exit_code)
+    def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
+        self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)
 
     def _with_checkpoint(self, error: MlpbpError) -> MlpbpError:
         """A divergence with its remedy: where the last good weights are, and what to change."""
@@ -291,31 +342,10 @@ class Run:
         )
 
     def _newest_epoch(self) -> int:
-        try:
-            _, checkpoint, _ = self.directory.newest()
-            return int(checkpoint.document["progress"]["epoch"])
-        except CheckpointError:
-            return 0
-
-
-def _allowed_changes(config: Config, checkpoint: Checkpoint, path: Path) -> list[str]:
-    """The keys in which a resumed run differs; raises ConfigError where one would change what was computed."""
-    from mlp_core.config import from_mapping
-
-    before = from_mapping(dict(checkpoint.document["config"]))
-    changes = changed_keys(before, config.with_absolute_paths())
-    refused = [key for key in changes if not any(key == ok or key.startswith(f"{ok}.") for ok in CHANGEABLE)]
-    if refused:
-        raise ConfigError(
-            Problem(
-                "changed",
-                f"the run was made with {changes[key][0]!r}, and now it is {changes[key][1]!r}",
-                "a resumed run goes on with what it began with; start a new run to change it",
-                key=key,
-            )
-            for key in refused
-        )
-    return list(changes)
+        with contextlib.suppress(CheckpointError, OSError):
+            found = self.directory.newest()
+            return 0 if found is None else int(found[1].document["progress"]["epoch"])
+        return 0
 
 
 def _no_room(path: Path, error: OSError) -> RunDirectoryError:
@@ -327,7 +357,3 @@ def _no_room(path: Path, error: OSError) -> RunDirectoryError:
         file=str(path),
     )
     return RunDirectoryError(problem)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

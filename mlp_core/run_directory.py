@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import fcntl
-import io
 import json
 import os
 import re
@@ -14,8 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp_core.checkpoint import Checkpoint, load, save, sync_folder, write_atomically
+from mlp_core.checkpoint import Checkpoint, load, save
+from mlp_core.durable import LEFTOVER, remove, remove_leftovers, sync_folder, write_atomically
 from mlp_core.errors import CheckpointError, Problem, RunDirectoryError, UsageError
+
+MARK = "config.resolved.yaml"
+"""The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
+BEGINNING = frozenset({".lock", "checkpoints", "config.yaml", "split.json"})
+_TRIES = 10
 
 
 class RunDirectory:
@@ -33,45 +37,48 @@ class RunDirectory:
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
         """A new run in `path`, which must not exist or be empty; raises UsageError, RunDirectoryError."""
+        run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            occupied = any(entry.name != ".lock" for entry in path.iterdir())
-        except NotADirectoryError:
+            if run._occupied():  # looked at before anything is touched, and again when it is ours alone
+                run._take(create=False)
+                raise run._not_empty()
+        except (NotADirectoryError, FileExistsError):
             raise UsageError(Problem("not_a_directory", "not a directory", file=str(path))) from None
-        except FileExistsError:
-            raise UsageError(Problem("not_a_directory", "is a file, not a directory", file=str(path))) from None
         except OSError as error:
             raise _unwritable(path, error) from None
-        if occupied and not _in_use(path):
-            raise UsageError(
-                Problem(
-                    "not_empty",
-                    "the directory is not empty",
-                    f"choose another --output, or continue the run in it with: mlpbp train --resume {path}",
-                    file=str(path),
-                )
-            )
-        run = cls(path)
+        finally:
+            run.close()
         run.open()
+        if run._occupied():
+            run.close()
+            raise run._not_empty()
         return run
+
+    def _occupied(self) -> bool:
+        """Whether there is more here than a run that was killed before it had begun leaves behind."""
+        entries = {name for name in os.listdir(self.path) if not LEFTOVER.fullmatch(name)}  # noqa: PTH208
+        if not entries or ".lock" not in entries:
+            return bool(entries)
+        saved = os.listdir(self.checkpoints) if "checkpoints" in entries else []  # noqa: PTH208
+        return not entries <= BEGINNING or not all(LEFTOVER.fullmatch(name) for name in saved)
+
+    def _not_empty(self) -> UsageError:
+        hint = "choose another --output"
+        if (self.path / MARK).exists():
+            hint += f", or continue the run in it with: mlpbp train --resume {self.path}"
+        return UsageError(Problem("not_empty", "the directory is not empty", hint, file=str(self.path)))
 
     @classmethod
     def create_numbered(cls, parent: Path, name: str, number: bool = True) -> RunDirectory:
         """A new run in `parent/name-001`, or the next free number; mkdir decides between two that start at once."""
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            taken = [
-                int(m[1]) for e in parent.iterdir() if (m := re.fullmatch(re.escape(name) + r"-(\d{3,9})", e.name))
-            ]
+            pattern = re.compile(re.escape(name) + r"-(\d{3,9})")
+            taken = [int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry))]  # noqa: PTH208
             if taken and not number:
-                raise UsageError(
-                    Problem(
-                        "run_exists",
-                        f"there is a run named {name} already",
-                        "choose another name or -o DIR",
-                        file=str(parent),
-                    )
-                )
+                message, hint = f"there is a run named {name} already", "choose another name or -o DIR"
+                raise UsageError(Problem("run_exists", message, hint, file=str(parent)))
             index = max(taken, default=0) + 1
             while True:
                 path = parent / f"{name}-{index:03d}"
@@ -89,40 +96,61 @@ class RunDirectory:
     def open(self) -> None:
         """Lock the directory and prove that files can be written here; raises RunDirectoryError."""
         try:
-            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = _holder(self.path)
-            self.close()
-            raise RunDirectoryError(
-                Problem("in_use", f"in use{holder}", "choose another --output or stop it", file=str(self.path))
-            ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
-        try:
+            self._take(create=True)
+            assert self._lock is not None
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
             self.checkpoints.mkdir(exist_ok=True)
+            for folder in (self.path, self.checkpoints):
+                remove_leftovers(folder)
             write_atomically(self.checkpoints / ".probe", b"probe", check=True)
-            (self.checkpoints / ".probe").unlink()
+            remove(self.checkpoints / ".probe")
             sync_folder(self.path)
+            sync_folder(self.path.parent)
         except OSError as error:
             self.close()
             raise _unwritable(self.path, error) from None
+
+    def _take(self, create: bool) -> None:
+        """Take the lock; raises RunDirectoryError where another process has it, OSError where there can be none."""
+        path, flags = self.path / ".lock", os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        if not create and not path.exists():
+            return
+        for rest in reversed(range(_TRIES)):
+            self._lock = os.open(path, flags, 0o666)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and os.path.samestat(os.fstat(self._lock), path.stat()):
+                    return
+            except BlockingIOError:  # perhaps another process only looks who is here, so try more than once
+                if not rest:
+                    holder = _holder(self.path)
+                    self.close()
+                    problem = Problem(
+                        "in_use", f"in use{holder}", "choose another --output or stop it", file=str(self.path)
+                    )
+                    raise RunDirectoryError(problem) from None
+            self.close()
+            time.sleep(0.01)
+        raise OSError("the lock file does not stay where it is")
 
     def close(self) -> None:
         """Let go of the directory."""
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            lock, self._lock = self._lock, None
+            with contextlib.suppress(OSError):
+                os.close(lock)
 
     def discard(self) -> None:
         """Remove what was made by `create` for a run that then was refused before any work."""
-        for folder in (self.checkpoints, self.path):
-            (folder / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            for name in (MARK, "config.yaml", "split.json"):
+                remove(self.path / name)
+            for folder in (self.checkpoints, self.path):
+                remove_leftovers(folder)
+            self.checkpoints.rmdir()
+            remove(self.path / ".lock")
+            self.path.rmdir()
         self.close()
 
     def write(self, name: str, content: bytes) -> None:
@@ -130,13 +158,13 @@ class RunDirectory:
         write_atomically(self.path / name, content)
 
     def write_json(self, name: str, content: Mapping[str, Any], compact: bool = False) -> None:
-        self.write(name, (json.dumps(content, indent=None if compact else 2, ensure_ascii=False) + "\n").encode())
+        self.write(name, (json.dumps(content, indent=None if compact else 2) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""
         try:
             content = json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -148,89 +176,34 @@ class RunDirectory:
 
     def forget_old(self, keep: int) -> None:
         """Delete all but the newest `keep` numbered checkpoints."""
-        for path in sorted(self.checkpoints.glob("epoch-*.safetensors"))[:-keep]:
-            path.unlink(missing_ok=True)
+        numbered = self.checkpoints.glob("epoch-*.safetensors")
+        epochs = {int(m[1]): path for path in numbered if (m := re.fullmatch(r"epoch-(\d{4,12})", path.stem))}
+        for epoch in sorted(epochs)[:-keep]:
+            remove(epochs[epoch])
 
-    def newest(self) -> tuple[Path, Checkpoint, list[Problem]]:
-        """The furthest checkpoint that verifies, and what is wrong with those that do not.
+    def newest(self) -> tuple[Path, Checkpoint, list[Problem]] | None:
+        """The furthest checkpoint that verifies, and what is wrong with those that do not; None where there is no file.
 
-        Raises CheckpointError where none does.
+        Raises CheckpointError where there are files and none verifies.
         """
-        found: list[tuple[int, bool, Path, Checkpoint]] = []
+        best: tuple[tuple[int, bool], Path, Checkpoint] | None = None
         problems: list[Problem] = []
         for path in sorted(self.checkpoints.glob("*.safetensors")):
             try:
                 checkpoint = load(path)
-                step = int(checkpoint.document["progress"]["step"])
+                place = (int(checkpoint.document["progress"]["step"]), path.stem == "last")
             except CheckpointError as error:
                 problems += error.problems
             except (KeyError, TypeError, ValueError):
                 problems.append(Problem("damaged", "not the checkpoint of a run", file=str(path)))
             else:
-                found.append((step, path.stem == "last", path, checkpoint))
-        if not found:
-            raise CheckpointError(
-                problems or [Problem("no_checkpoint", "there is no checkpoint to go on from", file=str(self.path))]
-            )
-        _, _, path, checkpoint = max(found, key=lambda item: item[:2])
-        return path, checkpoint, problems
-
-
-class MetricsLog:
-    """`metrics.jsonl`, one object per epoch, and `metrics.csv`, the same with the clock's columns."""
-
-    def __init__(self, run: RunDirectory, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
-        self.jsonl = run.path / "metrics.jsonl" if jsonl else None
-        self.csv = run.path / "metrics.csv" if table else None
-        self.columns = list(columns)
-
-    def append(self, facts: Mapping[str, Any], clock: Mapping[str, float]) -> None:
-        """Add one epoch: `facts` to both files, the numbers of the `clock` to the table."""
-        if self.jsonl is not None:
-            with self.jsonl.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(facts, separators=(", ", ": ")) + "\n")
-        if self.csv is not None:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="", lineterminator="\n")
-            if not _size(self.csv):
-                writer.writeheader()
-            writer.writerow({**facts, **clock})
-            with self.csv.open("a", encoding="utf-8") as file:
-                file.write(text.getvalue())
-
-    def offset(self) -> dict[str, int]:
-        """How long `metrics.jsonl` is, once it is safe on the disk; a checkpoint remembers it."""
-        if self.jsonl is not None and self.jsonl.exists():
-            with self.jsonl.open("rb") as file:
-                os.fsync(file.fileno())
-        return {"jsonl": _size(self.jsonl)}
-
-    def cut(self, epoch: int, offset: Mapping[str, int]) -> None:
-        """Forget what was written after a checkpoint at `epoch`, when a run goes on from it."""
-        if self.jsonl is not None and self.jsonl.exists():
-            os.truncate(self.jsonl, min(offset.get("jsonl", 0), _size(self.jsonl)))
-        if self.csv is not None and self.csv.exists():
-            lines = self.csv.read_text(encoding="utf-8").splitlines(keepends=True)[: epoch + 1]
-            write_atomically(self.csv, "".join(lines).encode())
-
-
-def _size(path: Path | None) -> int:
-    return path.stat().st_size if path is not None and path.exists() else 0
-
-
-def _in_use(path: Path) -> bool:
-    """Whether another process holds the lock of a directory."""
-    try:
-        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+                if best is None or place > best[0]:
+                    best = (place, path, checkpoint)
+        if best is not None:
+            return best[1], best[2], problems
+        if problems:
+            raise CheckpointError(problems)
+        return None
 
 
 def _holder(path: Path) -> str:
@@ -244,9 +217,8 @@ def _holder(path: Path) -> str:
     return " by another process"
 
 
-def _unwritable(path: Path, error: OSError) -> RunDirectoryError | UsageError:
+def _unwritable(path: Path, error: OSError) -> RunDirectoryError:
     reason = error.strerror or str(error)
-    problem = Problem(
-        "not_writable", f"cannot be written: {reason}", "choose another place with -o DIR", file=str(path)
+    return RunDirectoryError(
+        Problem("not_writable", f"cannot be written: {reason}", "choose another place with -o DIR", file=str(path))
     )
-    return UsageError(problem)

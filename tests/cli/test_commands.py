@@ -188,7 +188,7 @@ def test_a_failure_is_a_json_document_too(trained: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_no_permission_to_write(trained: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert "cannot be written: Permission denied" in one_line(mlpbp("train", trained / "small.yaml", cwd=tmp_path), 2)
+    assert "cannot be written: Permission denied" in one_line(mlpbp("train", trained / "small.yaml", cwd=tmp_path), 1)
 
 
 def test_divergence_exits_1(trained: Path) -> None:

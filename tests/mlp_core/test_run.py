@@ -168,11 +168,20 @@ def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path, config
 def test_nothing_to_resume(tmp_path: Path, config: Path) -> None:
     with pytest.raises(ConfigError, match="there is no run here"):
         Run.resume(tmp_path)
-    finish(start(config, tmp_path / "r"), after(1))
+    finish(start(config, tmp_path / "r"))
     for path in (tmp_path / "r/checkpoints").iterdir():
         path.unlink()
-    with pytest.raises(CheckpointError, match="no checkpoint to go on from"):
+    with pytest.raises(CheckpointError, match="this run is finished, and its checkpoints are gone"):
         Run.resume(tmp_path / "r")
+
+
+def test_a_run_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path, config: Path) -> None:
+    finish(start(config, tmp_path / "whole"))
+    start(config, tmp_path / "r").directory.close()
+    run = Run.resume(tmp_path / "r")
+    assert run.notices == [f"{tmp_path}/r: no checkpoint had been saved, starting from the beginning"]
+    finish(run)
+    assert files(tmp_path / "r") == files(tmp_path / "whole")
 
 
 def test_a_directory_belongs_to_one_run(tmp_path: Path, config: Path) -> None:

@@ -1,0 +1,116 @@
+"""Files that survive: the old content or the whole new one at every instant, on the disk when a call returns.
+
+Everything goes through `os` functions, call by call, so that tests can fail or kill each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from pathlib import Path
+
+LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
+_CHUNK = 1 << 20
+
+
+def write_atomically(path: Path, blob: bytes, check: bool = False) -> None:
+    """Replace the content of `path` by `blob`, all or nothing, surviving a power cut once it returns.
+
+    Temporary file beside it, write, fsync, (for `check`) read back and compare, replace, fsync of the folder. After a
+    failure the temporary file is thrown away and written anew, once: the kernel may drop the pages of a file whose
+    fsync failed and report success the next time (Rebello et al., "Can applications recover from fsync failures?",
+    USENIX ATC 2020). Raises OSError when the disk does not take it; up to the replacing, `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            _write_new(temporary, blob, check)
+        except OSError:
+            remove(temporary)
+            _write_new(temporary, blob, check)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def _write_new(path: Path, blob: bytes, check: bool) -> None:
+    remove(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _write(descriptor, blob, 0)
+        os.fsync(descriptor)
+        if check:
+            _compare(descriptor, blob)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, blob: bytes, offset: int) -> None:
+    """Write all of `blob` at `offset`; the system may take it in parts."""
+    rest = memoryview(blob)
+    while rest:
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
+
+
+def _compare(descriptor: int, blob: bytes) -> None:
+    expected = memoryview(blob)
+    for start in range(0, len(blob) + 1, _CHUNK):
+        if os.pread(descriptor, _CHUNK, start) != expected[start : start + _CHUNK]:
+            raise OSError(errno.EIO, "what was written reads back differently")
+
+
+def grow(path: Path, size: int, blob: bytes) -> None:
+    """Write `blob` after the first `size` bytes of a file, over what an earlier failed attempt may have left there."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _write(descriptor, blob, min(size, os.fstat(descriptor).st_size))
+    finally:
+        os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Bring a grown file and its name to the disk; where fsync fails, write the file anew."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        write_atomically(path, path.read_bytes())
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of a process that was killed while it wrote; only for who holds the lock."""
+    for entry in os.listdir(folder):  # noqa: PTH208
+        if LEFTOVER.fullmatch(entry):
+            remove(folder / entry)
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes, 0 where there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except FileNotFoundError:
+        return 0

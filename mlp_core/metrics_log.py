@@ -1,0 +1,99 @@
+"""The metrics of a run as files: `metrics.jsonl`, one object per epoch, and `metrics.csv`, with the clock's columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlp_core.durable import grow, size_of, sync, write_atomically
+
+
+class Growing:
+    """A file that grows line by line. What the disk does not take is kept, and written with the next line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.written, self._waiting = path, size_of(path), b""
+        self._synced = self.written
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file with everything that was added to it."""
+        return self.written + len(self._waiting)
+
+    def add(self, text: str) -> None:
+        self._waiting += text.encode()
+
+    def flush(self) -> None:
+        """Write what was added; raises OSError."""
+        if self._waiting:
+            grow(self.path, self.written, self._waiting)
+            self.written, self._waiting = self.size, b""
+
+    def sync(self) -> None:
+        """Write what was added so that it survives a power cut; raises OSError."""
+        self.flush()
+        if self._synced != self.written:
+            sync(self.path)
+            self._synced = self.written
+
+
+class MetricsLog:
+    """Both files of a run, in `folder`; either can be left out."""
+
+    def __init__(self, folder: Path, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
+        self.jsonl = Growing(folder / "metrics.jsonl") if jsonl else None
+        self.csv = Growing(folder / "metrics.csv") if table else None
+        self.columns = list(columns)
+
+    def append(self, facts: Mapping[str, Any], clock: Mapping[str, float]) -> None:
+        """Add one epoch: `facts` to both files, the numbers of the `clock` to the table; raises OSError.
+
+        After an error everything is still there, and goes out with the next epoch.
+        """
+        if self.jsonl is not None:
+            self.jsonl.add(json.dumps(facts, separators=(", ", ": ")) + "\n")
+        if self.csv is not None:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="", lineterminator="\n")
+            if not self.csv.size:
+                writer.writeheader()
+            writer.writerow({**facts, **clock})
+            self.csv.add(text.getvalue())
+        for file in (self.jsonl, self.csv):
+            if file is not None:
+                file.flush()
+
+    def sync(self) -> None:
+        """Bring everything to the disk, before a checkpoint that counts on it; raises OSError."""
+        for file in (self.jsonl, self.csv):
+            if file is not None:
+                file.sync()
+
+    def offset(self) -> dict[str, int]:
+        """How long `metrics.jsonl` is; a checkpoint remembers it."""
+        return {"jsonl": 0 if self.jsonl is None else self.jsonl.size}
+
+    def cut(self, epoch: int, offset: Mapping[str, int]) -> bool:
+        """Forget what was written after a checkpoint at `epoch`, when a run goes on from it.
+
+        False when lines from before it are missing.
+        """
+        complete = True
+        if self.jsonl is not None:
+            expected, found = offset["jsonl"], size_of(self.jsonl.path)
+            complete = found >= expected
+            if found > expected:
+                os.truncate(self.jsonl.path, expected)
+            self.jsonl = Growing(self.jsonl.path)
+        if self.csv is not None and size_of(self.csv.path):
+            lines = self.csv.path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines[: epoch + 1] if line.endswith(b"\n")]
+            if kept != lines:
+                write_atomically(self.csv.path, b"".join(kept))
+            self.csv = Growing(self.csv.path)
+        return complete

@@ -1,0 +1,54 @@
+"""Going on with a run: what must be as it was, and what may be changed."""
+
+from __future__ import annotations
+
+from mlp_core.checkpoint import Checkpoint, damaged
+from mlp_core.config import Config, changed_keys, from_mapping
+from mlp_core.environment import environment
+from mlp_core.errors import ConfigError, DataError, Problem
+from mlp_core.experiment import Experiment
+
+# keys that a resumed run may change, because nothing that was computed depends on them
+CHANGEABLE = (
+    *("name", "notes", "device", "threads", "train.epochs", "train.max_steps", "train.max_time", "train.preflight"),
+    *("train.early_stopping", "checkpoint", "logging", "output", "gradcheck", "extends"),
+)
+
+
+def config_of(checkpoint: Checkpoint, path: str) -> Config:
+    """The config in a checkpoint; raises CheckpointError where it is not one."""
+    try:
+        return from_mapping(dict(checkpoint.document["config"]))
+    except ConfigError as error:
+        raise damaged(path, f"its config cannot be used ({error.problems[0]})") from None
+
+
+def same_data(experiment: Experiment, sha256: str) -> None:
+    """Raise DataError unless the data is what the run was begun with."""
+    if experiment.data.sha256 != sha256:
+        message, hint = "the data is not what this run was trained on", "start a new run with it"
+        raise DataError(experiment.config.problem("data", message, code="other_data", hint=hint))
+
+
+def allowed_changes(before: Config, config: Config) -> list[str]:
+    """The keys in which a resumed run differs; raises ConfigError where one would change what was computed."""
+    changes = changed_keys(before, config.with_absolute_paths())
+    refused = [key for key in changes if not any(key == ok or key.startswith(f"{ok}.") for ok in CHANGEABLE)]
+    if refused:
+        raise ConfigError(
+            Problem(
+                "changed",
+                f"the run was made with {changes[key][0]!r}, and now it is {changes[key][1]!r}",
+                "a resumed run goes on with what it began with; start a new run to change it",
+                key=key,
+            )
+            for key in refused
+        )
+    return list(changes)
+
+
+def other_tools(checkpoint: Checkpoint) -> str | None:
+    """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing."""
+    then, now = checkpoint.document["environment"], environment()
+    different = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
+    return "made with other tools, so the last bits may differ: " + "; ".join(different) if different else None
