@@ -44,9 +44,26 @@ _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
 }
 _SCALARS = frozenset(
     (
-        "lr eta mu beta1 beta2 eps rho rho_inf t z gamma x step share keep loss total product c known limit r "
-        "rate curvature base pi i decay kappa tau n final"
-    ).split()
+        *(
+            "lr",
+            "eta",
+            "mu",
+            "beta1",
+            "beta2",
+            "eps",
+            "rho",
+            "rho_inf",
+            "t",
+            "z",
+            "gamma",
+            "x",
+            "step",
+            "share",
+            "keep",
+        ),
+        *("loss", "total", "product", "c", "known", "limit", "r", "rate", "curvature", "base", "pi", "i", "decay"),
+        *("kappa", "tau", "n", "final"),
+    )
 )
 _FUNCTIONS = {"exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "cosh": r"\cosh", "sin": r"\sin", "cos": r"\cos"}
 _FUNCTIONS |= {"maximum": r"\max", "minimum": r"\min", "sum_rows": r"\sum\nolimits_{\mathrm{rows}}"}
@@ -134,7 +151,7 @@ def _tex(node: ast.expr) -> tuple[str, int]:
         case ast.Name():
             return _name(node.id), _ATOM
         case ast.Attribute(value=value):
-            return rf"{{{_wrap(value, _ATOM)}}}^{{\top}}", _POWER
+            return rf"{{{_wrap(value, _POWER)}}}^{{\top}}", _POWER
         case ast.Subscript(value=value, slice=index):
             return _subscript(value, index), _POWER
         case ast.UnaryOp(operand=operand):
@@ -187,7 +204,7 @@ def _scalar(node: ast.expr) -> bool:
 
 def _subscript(value: ast.expr, index: ast.expr) -> str:
     if isinstance(index, ast.Tuple):  # columns of an array
-        return f"{{{_wrap(value, _ATOM)}}}_{{{ast.unparse(index)}}}".replace("(", "").replace(")", "")
+        return f"{{{_wrap(value, _ATOM)}}}_{{{ast.unparse(index).strip('()')}}}"
     if isinstance(index, ast.Name) and index.id == "other":
         return f"{_tex(value)[0]}_{{\\mathrm{{other}}}}"
     base = _tex(value)[0]

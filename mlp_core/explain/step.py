@@ -12,12 +12,6 @@ from mlp_core.explain.updates import rate, update
 from mlp_core.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.network import Network
 
-_SCALES = {
-    "standard": "shifted and scaled to mean 0 and deviation 1 over the training rows",
-    "minmax": "shifted and scaled to 0 .. 1 over the training rows",
-    "none": "as they are",
-}
-
 
 def explain(experiment: Experiment, rows: int | None = None) -> Explanation:
     """The formulas of a model's training step with `rows` rows, by default those of a whole batch."""
@@ -83,9 +77,10 @@ class _Step:
     def _data(self) -> Iterator[Line]:
         b, n, c = self.rows, self.network.architecture.inputs, self.network.architecture.outputs
         regular, task = self.config.regularization, self.model.task
-        yield Note(f"X [{b}, {n}] are {b} rows of inputs, {_SCALES[self.config.preprocess.numeric.scale]}.")
+        scale = self.config.preprocess.numeric.scale
+        yield Note(f"X [{b}, {n}] are {b} rows of inputs, prepared on the training rows (scale: {scale}).")
         if task.kind == "regression":
-            scaled = f", {_SCALES['standard']}" if self.model.target else ""
+            scaled = ", scaled over the training rows" if self.model.target else ""
             yield Note(f"Y [{b}, {task.outputs}] are their targets{scaled}.")
         elif c == 1:
             yield Note(f"Y [{b}, 1] is 1 for class {task.classes[1]}, 0 for {task.classes[0]}.")

@@ -163,11 +163,11 @@ def rate(name: str, schedule: Schedule) -> list[Line]:
         steps_per_epoch=s.steps_per_epoch,
         milestones=str(s.milestones),
     )
-    lines: list[Line] = [Note(f"Steps are counted from 0; the run has {s.steps:,}.")] if name != "constant" else []
+    lines: list[Line] = [Note(f"Steps are counted from 0; the run has {s.steps:,}.")] if factor != "1" else []
     now = "step"
     if s.per_epoch and factor != "1":
         now = "begun"
-        lines.append(Equation("begun", f"floor(step / {s.steps_per_epoch}) * {s.steps_per_epoch}", None, "per epoch"))
+        lines.append(_begun(s))
         factor = fill(factor, step=now)
     used = names(factor)
     if "epoch" in used:
@@ -190,10 +190,17 @@ def _one_cycle(s: Schedule) -> list[Line]:
     peak = s.warmup or max(1, round(0.3 * s.steps))
     end = s.final or 1 / 250_000
     rest = max(1, s.steps - 1 - peak)
+    now = "begun" if s.per_epoch else "step"
     return [
         Note(f"Steps are counted from 0; the run has {s.steps:,}, the rate is highest at step {peak:,}."),
-        Equation("up", f"1 / 25 + (1 - 1 / 25) * (1 - cos(pi * step / {peak})) / 2"),
-        Equation("x", f"clip((step - {peak}) / {rest}, 0, 1)"),
+        *([_begun(s)] if s.per_epoch else []),
+        Equation("up", f"1 / 25 + (1 - 1 / 25) * (1 - cos(pi * {now} / {peak})) / 2"),
+        Equation("x", f"clip(({now} - {peak}) / {rest}, 0, 1)"),
         Equation("down", fill("end + (1 - end) * (1 + cos(pi * x)) / 2", end=end)),
-        Equation("lr", fill(f"base * {FACTORS['one_cycle']}", base=s.lr, peak=peak), ()),
+        Equation("lr", fill(f"base * {FACTORS['one_cycle']}", base=s.lr, step=now, peak=peak), ()),
     ]
+
+
+def _begun(s: Schedule) -> Equation:
+    """The first step of the epoch, for rates that change between epochs only."""
+    return Equation("begun", f"floor(step / {s.steps_per_epoch}) * {s.steps_per_epoch}", None, "per epoch")

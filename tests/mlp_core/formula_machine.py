@@ -69,7 +69,7 @@ class Machine(dict[str, Any]):
     def __init__(self, theta: Any, parts: Sequence[tuple[str, int, slice, tuple[int, ...]]], **values: Any) -> None:
         super().__init__({**FUNCTIONS, **{name: {} for name in LAYERED}, **values, "theta": theta})
         self.parts = parts
-        matrices = [place for letter, l, place, _ in parts if letter == "W" and l < max(p[1] for p in parts)]
+        matrices = [place for letter, index, place, _ in parts if letter == "W" and index < max(p[1] for p in parts)]
         taken = np.zeros(theta.size, bool)
         for place in matrices:
             taken[place] = True
@@ -77,8 +77,8 @@ class Machine(dict[str, Any]):
         self._bind("", theta)
 
     def _bind(self, prefix: str, vector: Any) -> None:
-        for letter, l, place, shape in self.parts:
-            dict.__getitem__(self, prefix + letter)[l] = vector[place].reshape(shape)
+        for letter, index, place, shape in self.parts:
+            dict.__getitem__(self, prefix + letter)[index] = vector[place].reshape(shape)
 
     def __getitem__(self, name: str) -> Any:
         if name in ("rest", "drest"):

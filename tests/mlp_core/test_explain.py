@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,31 +19,53 @@ from mlp_core.config.model import LOSSES as LOSS_NAMES
 from mlp_core.config.model import NORMS as NORM_NAMES
 from mlp_core.config.training import OPTIMIZERS as OPTIMIZER_NAMES
 from mlp_core.config.training import SCHEDULES as SCHEDULE_NAMES
+from mlp_core.events import StepDone
 from mlp_core.experiment import Experiment
-from mlp_core.explain import FORMATS, Note, explain
+from mlp_core.explain import FORMATS, Equation, Note, explain
 from mlp_core.explain.formula import fill
 from mlp_core.explain.latex import latex
 from mlp_core.explain.losses import LOSS_FORMULAS
 from mlp_core.explain.parts import FUNCTIONS, NORMS
 from mlp_core.explain.text import plain
 from mlp_core.explain.updates import FACTORS, RULES
-from mlp_core.layers import Dense, Dropout
+from mlp_core.layers import Dense, Dropout, Layer
 from mlp_core.losses import LOSSES
 from mlp_core.optimizers import OPTIMIZERS
+from mlp_core.random import generator
 from tests.mlp_core.formula_machine import Machine
 
 DIGITS: dict[str, Any] = {
     "data": {"name": "digits", "limit": 90, "split": {"val": 0.1, "test": 0.1}},
     "dtype": "float64",
     "model": {"hidden": [6, 5], "activation": "tanh"},
+    "optimizer": {"name": "momentum", "lr": 0.1},
     "train": {"epochs": 4, "batch_size": 9},
 }
-BINARY = ["data.classes=['0','1']"]
+BINARY = ["~data.name", "data.target=y", "data.train=BINARY"]
 DIABETES = ["data.name=diabetes", "preprocess.numeric.scale=standard"]
 
 
-def experiment(*overrides: str) -> Experiment:
-    return Experiment.build(from_mapping(DIGITS, list(overrides)))
+Build = Callable[..., Experiment]
+
+
+@pytest.fixture(scope="session")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with two classes."""
+    path = tmp_path_factory.mktemp("explain") / "binary.csv"
+    rows = np.random.default_rng(0).standard_normal((90, 3)).round(3)
+    lines = [f"{a},{b},{c},{'yes' if a + b * c > 0.3 else 'no'}" for a, b, c in rows]
+    path.write_text("\n".join(["a,b,c,y", *lines]) + "\n")
+    return path
+
+
+@pytest.fixture
+def build(binary: Path) -> Build:
+    """Experiments on digits, with overrides."""
+
+    def experiment(*overrides: str) -> Experiment:
+        return Experiment.build(from_mapping(DIGITS, [word.replace("BINARY", str(binary)) for word in overrides]))
+
+    return experiment
 
 
 class Twin:
@@ -49,12 +73,12 @@ class Twin:
 
     def __init__(self, built: Experiment) -> None:
         self.trainer, self.network, self.config = built.trainer, built.model.network, built.config
-        self.explanation = explain(built)
+        self.explanation, self.events = explain(built), built.trainer.run()
         parameters = self.network.parameters
         places = {spec.name: (parameters.slices[spec.name], spec.shape) for spec in parameters.specs}
         self.parts = [
-            (letter, int(l), *places[name])
-            for letter, l, name in self._said(r"(\w+)\[(\d+)\] \[[\d, ]+\] is ([\w.]*\w)")
+            (letter, int(index), *places[name])
+            for letter, index, name in self._said(r"(\w+)\[(\d+)\] \[[\d, ]+\] is ([\w.]*\w)")
         ]
         assert len(self.parts) == len(parameters.specs)
         size = parameters.size
@@ -68,11 +92,14 @@ class Twin:
             self.machine["decay"][places[name][0]] = float(decay)
         for (name,) in self._said(r"(\S+) is frozen \(lr_scale 0\)"):
             self.machine["lr_scale"][places[name][0]] = 0
-        for letter, l, place, shape in self.parts:
+        for letter, index, place, shape in self.parts:
             if letter == "W":
-                self.machine["B"][l] = np.zeros(shape)
+                self.machine["B"][index] = np.zeros(shape)
             if letter == "gamma":
-                self.machine["running_mean"][l], self.machine["running_var"][l] = np.zeros(shape), np.ones(shape)
+                self.machine["running_mean"][index], self.machine["running_var"][index] = (
+                    np.zeros(shape),
+                    np.ones(shape),
+                )
             assert place.stop - place.start == math.prod(shape)
 
     def _said(self, pattern: str) -> list[tuple[str, ...]]:
@@ -85,8 +112,10 @@ class Twin:
     def step(self) -> None:
         """One step on both sides, compared in the loss, the gradient, the learning rate and all parameters."""
         machine, p, k = self.machine, self.trainer.progress, self.trainer.limits.accumulate
+        done_all = p.position == self.trainer.steps_per_epoch
+        epoch, position = (p.epoch + 1, 0) if done_all else (p.epoch, p.position)
         batches = [
-            tuple(None if a is None else a.copy() for a in self.trainer.batches.batch(p.epoch, p.position * k + i))
+            tuple(None if a is None else a.copy() for a in self.trainer.batches.batch(epoch, position * k + i))
             for i in range(k)
         ]
         total = sum(len(X) if w is None else w.sum() for X, _, w in batches)
@@ -96,16 +125,16 @@ class Twin:
             self._load(X, Y, w, p.step * k + i if k > 1 else p.step)
             self._run(lambda title: title.startswith(("Data", "Layer", "Loss")))
             loss += float(machine["loss"])
-            for letter, l, *_ in self.parts:
-                sums[letter, l] = sums.get((letter, l), 0) + machine[f"d{letter}"][l]
-        for (letter, l), value in sums.items():
-            machine[f"d{letter}"][l] = value
+            for letter, index, *_ in self.parts:
+                sums[letter, index] = sums.get((letter, index), 0) + machine[f"d{letter}"][index]
+        for (letter, index), value in sums.items():
+            machine[f"d{letter}"][index] = value
         old = machine.get("g")
         self._run(lambda title: title.startswith(("Gradient", "Learning")))
         if old is not None and self.config.optimizer.name == "lbfgs":
             self._remember(machine["g"] - old)
         self._run(lambda title: title.startswith(("Update", "After")))
-        done = next(self.trainer.run())
+        done = next(event for event in self.events if isinstance(event, StepDone))
         parameters = self.network.parameters
         assert done.lr == pytest.approx(float(machine["lr"]), rel=1e-12)
         if k == 1:
@@ -123,15 +152,13 @@ class Twin:
 
     def _load(self, X: Any, Y: Any, w: Any, draw: int) -> None:
         """Rows as the explanation describes them, and the random numbers that the engine draws in this step."""
-        from mlp_core.random import generator
-
         outputs, seed = self.network.architecture.outputs, self.config.seed
         if Y.ndim == 1:
             Y = np.eye(outputs)[Y] if outputs > 1 else Y[:, None]
         mix = generator(seed, "mixup", draw)
         alpha = self.config.regularization.mixup or 1.0
         self.machine |= {"share": mix.beta(alpha, alpha), "other": mix.permutation(len(X))}
-        self.machine["noise"] = generator(seed, "noise", draw).standard_normal(X.shape, dtype="float32")
+        self.machine["noise"] = generator(seed, "noise", draw).standard_normal(X.shape, dtype="float32").astype(X.dtype)
         self.machine |= {"X": X, "Y": Y, "w": None if w is None else w[:, None]}
         number = 0
         for layer in self.network._flat_layers():
@@ -179,6 +206,7 @@ CASES: dict[str, list[str]] = {
         "optimizer.groups=[{match: '0.*', freeze: true}, {match: '*.bias', lr_scale: 0.1, weight_decay: 0.2}]",
     ],
     "warm-up": ["schedule={name: cosine, warmup: 0.2, final: 0.1}"],
+    "adam": ["optimizer.name=adam", "optimizer.lr=auto"],
 }
 CASES |= {f"activation {name}": [f"model.activation={name}"] for name in ACTIVATION_NAMES}
 SETTINGS = {"focal": ["loss.gamma=1.5"], "huber": ["loss.delta=0.4"], "quantile": ["loss.quantiles=[0.1,0.5,0.9]"]}
@@ -193,27 +221,28 @@ CASES["loss cross_entropy binary"] = ["loss.name=cross_entropy", *BINARY]
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_the_equations_are_what_the_engine_computes(overrides: list[str]) -> None:
-    if any("classes" in word for word in overrides):
-        overrides = [*overrides, *["data.limit=300"]]
-    twin = Twin(experiment(*overrides))
+def test_the_equations_are_what_the_engine_computes(build: Build, overrides: list[str]) -> None:
+    twin = Twin(build(*overrides))
     for _ in range(2):
         twin.step()
     statistics = twin.network.statistics.values
     running = [name for name in statistics if name.endswith("mean")]
-    for l, name in zip(sorted(twin.machine["running_mean"]), running, strict=bool(running) and False):
-        np.testing.assert_allclose(np.ravel(twin.machine["running_mean"][l]), statistics[name], rtol=1e-9, atol=1e-12)
+    batch_norm = "batch norm" in FORMATS["text"](twin.explanation)
+    assert bool(running) == batch_norm
+    layers = sorted(twin.machine["running_mean"]) if batch_norm else []
+    for index, name in zip(layers, running, strict=True):
+        np.testing.assert_allclose(
+            np.ravel(twin.machine["running_mean"][index]), statistics[name], rtol=1e-9, atol=1e-12
+        )
         variance = statistics[name.replace("mean", "var")]
-        np.testing.assert_allclose(np.ravel(twin.machine["running_var"][l]), variance, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.ravel(twin.machine["running_var"][index]), variance, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
-def test_updates_are_what_the_optimizer_does(name: str, decay: float) -> None:
-    full = ["train.batch_size=full"] if name == "lbfgs" else []
-    twin = Twin(
-        experiment(f"optimizer.name={name}", f"optimizer.weight_decay={decay}", "optimizer.betas=[0.8,0.9]", *full)
-    )
+def test_updates_are_what_the_optimizer_does(build: Build, name: str, decay: float) -> None:
+    full = ["train.batch_size=full", "train.epochs=9"] if name == "lbfgs" else []
+    twin = Twin(build(f"optimizer.name={name}", f"optimizer.weight_decay={decay}", "optimizer.betas=[0.8,0.9]", *full))
     for _ in range(8):
         twin.step()
 
@@ -221,9 +250,9 @@ def test_updates_are_what_the_optimizer_does(name: str, decay: float) -> None:
 @pytest.mark.parametrize("per", ["step", "epoch"])
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 @pytest.mark.parametrize("name", SCHEDULE_NAMES)
-def test_rates_are_those_of_the_schedule(name: str, warmup: float, per: str) -> None:
+def test_rates_are_those_of_the_schedule(build: Build, name: str, warmup: float, per: str) -> None:
     settings = "final: 0.05, step_size: 2, milestones: [1, 3], power: 2.0, cycles: 2, gamma: 0.3"
-    built = experiment(f"schedule={{name: {name}, warmup: {warmup}, per: {per}, {settings}}}")
+    built = build(f"schedule={{name: {name}, warmup: {warmup}, per: {per}, {settings}}}")
     twin, schedule = Twin(built), built.trainer.schedule
     for step in range(schedule.steps):
         twin.machine["step"] = step
@@ -237,6 +266,9 @@ def test_no_name_is_without_a_formula() -> None:
     assert {"none", *NORMS} == set(NORM_NAMES)
     assert set(RULES) == set(OPTIMIZER_NAMES) == set(OPTIMIZERS)
     assert set(FACTORS) == set(SCHEDULE_NAMES)
+    assert {kind.__name__ for kind in Layer.__subclasses__()} == {
+        *("Dense", "Activate", "PRelu", "Norm", "Dropout", "Residual"),
+    }
 
 
 POINTS = np.concatenate([np.linspace(-6, 6, 97), [-0.5, 0.25]])
@@ -247,8 +279,6 @@ POINTS = POINTS[~np.isin(POINTS, (-3, -1, 0, 1, 3))]
 def test_each_function_and_its_slope_are_the_engines(name: str) -> None:
     formula, f = FUNCTIONS[name], ACTIVATIONS[name]()
     machine = Machine(np.zeros(1), [("W", 1, slice(0, 1), (1, 1))])
-    from mlp_core.explain import Equation
-
     alpha = getattr(f, "alpha", 0)
     machine.run([Equation(*pair) for pair in formula.helpers])
     machine.run([Equation("f(z)", fill(formula.f, alpha=alpha)), Equation("df(z)", fill(formula.slope, alpha=alpha))])
@@ -261,16 +291,15 @@ def test_each_function_and_its_slope_are_the_engines(name: str) -> None:
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_text_fits_a_terminal(overrides: list[str]) -> None:
-    overrides = [*overrides, "model.hidden=[]"] if "no hidden layer" in overrides else overrides
-    text = FORMATS["text"](explain(experiment(*overrides)))
+def test_text_fits_a_terminal(build: Build, overrides: list[str]) -> None:
+    text = FORMATS["text"](explain(build(*overrides)))
     assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"\bdf\b|maximum|minimum|where\(|\*\*|None", text)
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
-def test_only_what_is_switched_on_is_told() -> None:
-    plain_text = FORMATS["text"](explain(experiment()))
+def test_only_what_is_switched_on_is_told(build: Build) -> None:
+    plain_text = FORMATS["text"](explain(build()))
     for word in ("dropout", "norm", "gamma", "clip", "average", "weight decay", "residual", "sum(w)", "eta", "M["):
         assert word not in plain_text.replace("beta", "").replace("theta", ""), word
     assert "dX = Delta[1] @ W[1]" in plain_text
@@ -278,8 +307,8 @@ def test_only_what_is_switched_on_is_told() -> None:
     assert "loss = sum(rows) / 9" in plain_text
 
 
-def test_shapes_are_the_true_ones() -> None:
-    shapes = {equation.target: equation.shape for equation in explain(experiment()).equations()}
+def test_shapes_are_the_true_ones(build: Build) -> None:
+    shapes = {equation.target: equation.shape for equation in explain(build()).equations()}
     assert shapes["Z[1]"] == (9, 6)
     assert shapes["dW[2]"] == (5, 6)
     assert shapes["db[3]"] == (10,)
@@ -346,14 +375,14 @@ COMMANDS = set(
     documentclass usepackage setlength parindent allowdisplaybreaks begin end section subsection odot mathrm Delta top
     left right frac sqrt sum nolimits operatorname text cdot lVert rVert lfloor rfloor hat bar infty ell mathcal
     exp log tanh cosh sin cos max min ge le bmod dots to theta alpha beta gamma rho sigma Phi phi pi mu eta kappa tau
-    varepsilon
+    varepsilon times
     """).split()
 )
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_latex_is_well_formed(overrides: list[str]) -> None:
-    tex = FORMATS["latex"](explain(experiment(*overrides)))
+def test_latex_is_well_formed(build: Build, overrides: list[str]) -> None:
+    tex = FORMATS["latex"](explain(build(*overrides)))
     _balanced(tex)
     assert set(re.findall(r"\\([A-Za-z]+)", tex)) <= COMMANDS
     assert tex.startswith("\\documentclass")
@@ -363,8 +392,8 @@ def test_latex_is_well_formed(overrides: list[str]) -> None:
     assert not re.search(r"\n\s*\n", "".join(re.findall(r"\\begin\{align\*\}.*?\\end\{align\*\}", tex, flags=re.S)))
 
 
-def test_markdown_closes_its_formulas() -> None:
-    shown = FORMATS["markdown"](explain(experiment("model.norm=batch")))
+def test_markdown_closes_its_formulas(build: Build) -> None:
+    shown = FORMATS["markdown"](explain(build("model.norm=batch")))
     assert shown.count("$$") % 2 == 0
     for block in re.findall(r"\$\$(.*?)\$\$", shown, flags=re.S):
         _balanced(block)
