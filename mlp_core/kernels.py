@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from mlp_core import optimizers
 from mlp_core.activations import (
     _SELU_ALPHA,
     _SELU_SCALE,
@@ -33,6 +32,7 @@ from mlp_core.activations import (
 )
 from mlp_core.backend import BLOCK, Array, Backend
 from mlp_core.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
+from mlp_core.optimizers import nadam_rates, radam_rate
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -47,10 +47,9 @@ def _compiled(function: _Function) -> _Function:
     return result
 
 
-def _plain(*arrays: Array | None) -> bool:
-    """Whether all arrays are contiguous and of one real dtype, which is what the loops are compiled for."""
-    kind = arrays[0].dtype.char  # type: ignore[union-attr]
-    return kind in "fd" and all(a is None or (a.dtype.char == kind and a.flags.c_contiguous) for a in arrays)
+def _real(array: Array) -> bool:
+    """Whether the loops are meant for this array: they are not for complex numbers, nor for long doubles."""
+    return array.dtype.char in "fd"
 
 
 # --- bias and activation: Z, A [rows, m], b [m] or None; p is the parameter of f ---
@@ -162,10 +161,10 @@ _BACKWARD: dict[type[Activation], tuple[Any, Callable[[Any], tuple[float, float]
 
 def _bias_activation(Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
     kind = type(f)
-    if kind in _FORWARD and _plain(Z, b, A):
+    if kind in _FORWARD and _real(Z):
         loop, parameter = _FORWARD[kind]
         loop(Z, b, A, parameter(f))
-    elif kind is Identity and A is Z and b is not None and _plain(Z, b):
+    elif kind is Identity and A is Z and b is not None and _real(Z):
         _bias(Z, b, A, 0.0)
     else:
         bias_activation(np, Z, b, f, A, block)
@@ -175,10 +174,10 @@ def _activation_gradient(
     Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
 ) -> None:
     kind = type(f)
-    if kind in _BACKWARD and _plain(Delta, A, db):
+    if kind in _BACKWARD and _real(Delta):
         loop, parameters = _BACKWARD[kind]
         loop(Delta, A, db, *parameters(f))
-    elif kind is Identity and db is not None and _plain(Delta, A, db):
+    elif kind is Identity and db is not None and _real(Delta):
         _sum_rows(Delta, A, db, 0.0, 0.0)
     else:
         activation_gradient(np, Delta, f, Z, A, db, block)
@@ -254,7 +253,7 @@ def _loss_and_gradient(
     loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
 ) -> Any:
     kind = type(loss)
-    if Delta is None or not (_plain(Z, w, Delta) and Y.flags.c_contiguous):
+    if Delta is None or not _real(Z):
         return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
     if isinstance(loss, CrossEntropy) and Y.ndim == 1 and Y.dtype.kind == "i":
         return _cross_entropy(Z, Y, w, total, Delta, loss.label_smoothing) / total
@@ -265,57 +264,57 @@ def _loss_and_gradient(
     return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
 
 
-# --- optimizers: theta, grad and the vectors of the state are as long as each other; `keep` is 1 - lr * decay ---
+# --- optimizers: theta, grad and the vectors of the state have one length ---
 
 
 @_compiled
-def _sgd(theta, grad, lr, keep):  # type: ignore[no-untyped-def]
+def _sgd(theta, grad, lr, decay):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
-    lr, keep = dtype(lr), dtype(keep)
+    lr, keep = dtype(lr), dtype(1 - lr * decay)
     for i in range(theta.size):
         theta[i] = keep * theta[i] - lr * grad[i]
 
 
 @_compiled
-def _momentum(theta, grad, m, lr, keep, mu):  # type: ignore[no-untyped-def]
+def _momentum(theta, grad, m, lr, decay, mu):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
-    lr, keep, mu = dtype(lr), dtype(keep), dtype(mu)
+    lr, keep, mu = dtype(lr), dtype(1 - lr * decay), dtype(mu)
     for i in range(theta.size):
         m[i] = mu * m[i] + grad[i]
         theta[i] = keep * theta[i] - lr * m[i]
 
 
 @_compiled
-def _nesterov(theta, grad, m, lr, keep, mu):  # type: ignore[no-untyped-def]
+def _nesterov(theta, grad, m, lr, decay, mu):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
-    lr, keep, mu = dtype(lr), dtype(keep), dtype(mu)
+    lr, keep, mu = dtype(lr), dtype(1 - lr * decay), dtype(mu)
     for i in range(theta.size):
         m[i] = mu * m[i] + grad[i]
         theta[i] = keep * theta[i] - lr * (grad[i] + mu * m[i])
 
 
 @_compiled
-def _adagrad(theta, grad, v, lr, keep, eps):  # type: ignore[no-untyped-def]
+def _adagrad(theta, grad, v, lr, decay, eps):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
-    lr, keep, eps = dtype(lr), dtype(keep), dtype(eps)
+    lr, keep, eps = dtype(lr), dtype(1 - lr * decay), dtype(eps)
     for i in range(theta.size):
         v[i] += grad[i] * grad[i]
         theta[i] = keep * theta[i] - lr * grad[i] / (math.sqrt(v[i]) + eps)
 
 
 @_compiled
-def _rmsprop(theta, grad, v, lr, keep, rho, eps):  # type: ignore[no-untyped-def]
+def _rmsprop(theta, grad, v, lr, decay, rho, eps):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
-    lr, keep, new, rho, eps = dtype(lr), dtype(keep), dtype(1 - rho), dtype(rho), dtype(eps)
+    lr, keep, new, rho, eps = dtype(lr), dtype(1 - lr * decay), dtype(1 - rho), dtype(rho), dtype(eps)
     for i in range(theta.size):
         v[i] = rho * v[i] + new * grad[i] * grad[i]
         theta[i] = keep * theta[i] - lr * grad[i] / (math.sqrt(v[i]) + eps)
 
 
 @_compiled
-def _adadelta(theta, grad, v, u, lr, keep, rho, eps):  # type: ignore[no-untyped-def]
+def _adadelta(theta, grad, v, u, lr, decay, rho, eps):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
-    lr, keep, new, rho, eps = dtype(lr), dtype(keep), dtype(1 - rho), dtype(rho), dtype(eps)
+    lr, keep, new, rho, eps = dtype(lr), dtype(1 - lr * decay), dtype(1 - rho), dtype(rho), dtype(eps)
     for i in range(theta.size):
         v[i] = rho * v[i] + new * grad[i] * grad[i]
         d = math.sqrt(u[i] + eps) / math.sqrt(v[i] + eps) * grad[i]
@@ -365,26 +364,14 @@ def _momentum_and_square(theta, grad, m, v, rate, keep, beta1, beta2):  # type: 
 
 
 @_compiled
-def _lion(theta, grad, m, lr, keep, beta1, beta2):  # type: ignore[no-untyped-def]
+def _lion(theta, grad, m, lr, decay, beta1, beta2):  # type: ignore[no-untyped-def]
     dtype = theta.dtype.type
     new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
-    lr, keep, beta1, beta2 = dtype(lr), dtype(keep), dtype(beta1), dtype(beta2)
+    lr, keep, beta1, beta2 = dtype(lr), dtype(1 - lr * decay), dtype(beta1), dtype(beta2)
     for i in range(theta.size):
         g = grad[i]
         theta[i] = keep * theta[i] - lr * np.sign(beta1 * m[i] + new1 * g)
         m[i] = beta2 * m[i] + new2 * g
-
-
-def _rule(generic: Any, fused: Callable[..., None], vectors: int) -> Callable[..., None]:
-    """The update rule `fused` where its first arguments, the `vectors`, are plain, else the generic one."""
-
-    def rule(*arguments: Any, block: int = BLOCK, **settings: Any) -> None:
-        if _plain(*arguments[:vectors]):
-            fused(*arguments, **settings)
-        else:
-            generic(np, *arguments, **settings, block=block)
-
-    return rule
 
 
 def _adam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
@@ -398,12 +385,12 @@ def _amsgrad_step(theta, grad, m, v, top, lr, decay, beta1, beta2, eps, t):  # t
 
 
 def _nadam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
-    ahead, here = optimizers.nadam_rates(lr, beta1, t)
+    ahead, here = nadam_rates(lr, beta1, t)
     _adam(theta, grad, m, v, ahead, here, 1 - lr * decay, beta1, beta2, eps, math.sqrt(1 - beta2**t))
 
 
 def _radam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
-    rate, rectified = optimizers.radam_rate(lr, beta1, beta2, t)
+    rate, rectified = radam_rate(lr, beta1, beta2, t)
     if rectified:
         _adam(theta, grad, m, v, rate, 0.0, 1 - lr * decay, beta1, beta2, eps, 1.0)
     else:
@@ -419,41 +406,17 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "bias_activation": _bias_activation,
     "activation_gradient": _activation_gradient,
     "loss_and_gradient": _loss_and_gradient,
-    "sgd": _rule(optimizers.sgd, lambda theta, grad, lr, decay: _sgd(theta, grad, lr, 1 - lr * decay), 2),
-    "momentum": _rule(
-        optimizers.momentum,
-        lambda theta, grad, m, lr, decay, mu: _momentum(theta, grad, m, lr, 1 - lr * decay, mu),
-        3,
-    ),
-    "nesterov": _rule(
-        optimizers.nesterov,
-        lambda theta, grad, m, lr, decay, mu: _nesterov(theta, grad, m, lr, 1 - lr * decay, mu),
-        3,
-    ),
-    "adagrad": _rule(
-        optimizers.adagrad,
-        lambda theta, grad, v, lr, decay, eps: _adagrad(theta, grad, v, lr, 1 - lr * decay, eps),
-        3,
-    ),
-    "rmsprop": _rule(
-        optimizers.rmsprop,
-        lambda theta, grad, v, lr, decay, rho, eps: _rmsprop(theta, grad, v, lr, 1 - lr * decay, rho, eps),
-        3,
-    ),
-    "adadelta": _rule(
-        optimizers.adadelta,
-        lambda theta, grad, v, u, lr, decay, rho, eps: _adadelta(theta, grad, v, u, lr, 1 - lr * decay, rho, eps),
-        4,
-    ),
-    "adam": _rule(optimizers.adam, _adam_step, 4),
-    "amsgrad": _rule(optimizers.amsgrad, _amsgrad_step, 5),
-    "nadam": _rule(optimizers.nadam, _nadam_step, 4),
-    "radam": _rule(optimizers.radam, _radam_step, 4),
-    "lion": _rule(
-        optimizers.lion,
-        lambda theta, grad, m, lr, decay, beta1, beta2: _lion(theta, grad, m, lr, 1 - lr * decay, beta1, beta2),
-        3,
-    ),
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "adagrad": _adagrad,
+    "rmsprop": _rmsprop,
+    "adadelta": _adadelta,
+    "adam": _adam_step,
+    "amsgrad": _amsgrad_step,
+    "nadam": _nadam_step,
+    "radam": _radam_step,
+    "lion": _lion,
 }
 
 

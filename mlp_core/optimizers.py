@@ -29,7 +29,8 @@ class Segment:
 def sgd(xp: Any, theta: Array, grad: Array, lr: float, decay: float, block: int = BLOCK) -> None:
     """theta -= lr g."""
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         theta[s] -= lr * grad[s]
 
 
@@ -38,7 +39,8 @@ def momentum(
 ) -> None:
     """m = mu m + g; theta -= lr m (Polyak 1964, in PyTorch's form)."""
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         m[s] *= mu
         m[s] += grad[s]
         theta[s] -= lr * m[s]
@@ -49,7 +51,8 @@ def nesterov(
 ) -> None:
     """m = mu m + g; theta -= lr (g + mu m) (Sutskever et al., ICML 2013)."""
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         m[s] *= mu
         m[s] += grad[s]
         theta[s] -= lr * (grad[s] + mu * m[s])
@@ -60,7 +63,8 @@ def adagrad(
 ) -> None:
     """v += g^2; theta -= lr g / (sqrt(v) + eps) (Duchi, Hazan, Singer, JMLR 2011)."""
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         v[s] += grad[s] * grad[s]
         theta[s] -= lr * grad[s] / (xp.sqrt(v[s]) + eps)
 
@@ -82,7 +86,8 @@ def adadelta(
     Zeiler 2012.
     """
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         v[s] *= rho
         v[s] += (1 - rho) * grad[s] * grad[s]
         d = xp.sqrt(u[s] + eps) / xp.sqrt(v[s] + eps) * grad[s]
@@ -104,7 +109,8 @@ def rmsprop(
 ) -> None:
     """v = rho v + (1 - rho) g^2; theta -= lr g / (sqrt(v) + eps) (Tieleman and Hinton 2012)."""
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         v[s] *= rho
         v[s] += (1 - rho) * grad[s] * grad[s]
         theta[s] -= lr * grad[s] / (xp.sqrt(v[s]) + eps)
@@ -130,7 +136,8 @@ def adam(
     """
     rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         _moments(grad[s], m[s], v[s], beta1, beta2)
         theta[s] -= rate * m[s] / (xp.sqrt(v[s]) / root + eps)
 
@@ -153,7 +160,8 @@ def amsgrad(
     """Adam with the largest v so far in place of v (Reddi, Kale, Kumar, ICLR 2018)."""
     rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         _moments(grad[s], m[s], v[s], beta1, beta2)
         xp.maximum(top[s], v[s], out=top[s])
         theta[s] -= rate * m[s] / (xp.sqrt(top[s]) / root + eps)
@@ -180,7 +188,8 @@ def nadam(
     ahead, here = nadam_rates(lr, beta1, t)
     root = math.sqrt(1 - beta2**t)
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         _moments(grad[s], m[s], v[s], beta1, beta2)
         theta[s] -= (ahead * m[s] + here * grad[s]) / (xp.sqrt(v[s]) / root + eps)
 
@@ -227,7 +236,8 @@ def radam(
     """
     rate, rectified = radam_rate(lr, beta1, beta2, t)
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         _moments(grad[s], m[s], v[s], beta1, beta2)
         theta[s] -= rate * m[s] / (xp.sqrt(v[s]) + eps) if rectified else rate * m[s]
 
@@ -255,7 +265,8 @@ def lion(
 ) -> None:
     """theta -= lr sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g (Chen et al., NeurIPS 2023)."""
     for s in blocks(len(theta), 1, block):
-        theta[s] *= 1 - lr * decay
+        if decay:
+            theta[s] *= 1 - lr * decay
         theta[s] -= lr * xp.sign(beta1 * m[s] + (1 - beta1) * grad[s])
         m[s] *= beta2
         m[s] += (1 - beta2) * grad[s]
@@ -295,19 +306,15 @@ class Optimizer:
         self.state = {slot: backend.zeros((parameters.size,), parameters.theta.dtype) for slot in self.slots}
         self.t = 0
         self._rule = backend.primitive(type(self).rule)
+        self._slots = [[vector[segment.part] for vector in self.state.values()] for segment in self.segments]
 
     def step(self, theta: Array, grad: Array, lr: float) -> None:
         """Move theta by one step along grad, in place; both [parameters]."""
         self.t += 1
-        counted = {"t": self.t} if self.counts_steps else {}
-        for segment in self.segments:
+        settings = {**self.settings, "t": self.t} if self.counts_steps else self.settings
+        for segment, slots in zip(self.segments, self._slots, strict=True):
             part = segment.part
-            slots = (vector[part] for vector in self.state.values())
-            self._rule(
-                *(theta[part], grad[part], *slots, lr * segment.lr_scale, segment.weight_decay),
-                **self.settings,
-                **counted,
-            )
+            self._rule(theta[part], grad[part], *slots, lr * segment.lr_scale, segment.weight_decay, **settings)
 
 
 class Sgd(Optimizer):
