@@ -68,7 +68,9 @@ class EpochTable:
         self.live.stop()
 
     def step(self, event: StepDone) -> None:
-        self.bar.update(self.task, completed=event.step, epoch=event.epoch, loss=number(event.loss))
+        self.bar.update(self.task, completed=event.step, epoch=event.epoch)
+        if event.loss is not None:
+            self.bar.update(self.task, loss=number(event.loss))
 
     def epoch(self, event: EpochDone) -> None:
         self.rows.append(event)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -26,17 +27,23 @@ training step allocates does not grow with the batch or the number of parameters
 class Backend:
     """An array module, and the fused primitives that replace generic ones on it.
 
-    `block` is the number of elements that a generic primitive handles at once.
+    `block` is the number of elements that a generic primitive handles at once. On a `remote` backend the arrays are on
+    a device that works on its own: to read a number is to wait for all that is queued there, so it is done seldom.
     """
 
     name: str
     xp: ModuleType
     kernels: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     block: int = BLOCK
+    remote: bool = False
 
     def primitive(self, generic: Callable[..., Any]) -> Callable[..., Any]:
         """The fused version of `generic(xp, ...)` if this backend has one, else `generic` bound to its `xp`."""
-        return self.kernels.get(generic.__name__) or partial(generic, self.xp)
+        fused = self.kernels.get(generic.__name__)
+        if fused is not None:
+            return fused
+        size = {"block": self.block} if self.block != BLOCK and "block" in signature(generic).parameters else {}
+        return partial(generic, self.xp, **size)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=dtype)

@@ -40,6 +40,7 @@ class Batches:
         self._Y = backend.empty((self.size, *Y.shape[1:]), Y.dtype)
         self._w = None if w is None else backend.empty((self.size,), w.dtype)
         self._epoch = -1
+        self._weights = None if w is None else backend.to_host(w)
 
     def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
         """Batch `position` (from 0) of an epoch: X [b, inputs], Y, w; the last one may be shorter."""
@@ -56,10 +57,18 @@ class Batches:
         self._gather(self.w, rows, w)
         return X, Y, w
 
+    def weight(self, epoch: int, position: int) -> float:
+        """The weight of all rows of a batch together, from what the host knows."""
+        part = slice(position * self.size, min((position + 1) * self.size, self.rows))
+        if self._weights is None:
+            return float(part.stop - part.start)
+        self._order(epoch)
+        return float(self._weights[self._host_rows[part] if self.shuffle else part].sum())
+
     def _order(self, epoch: int) -> Array:
         if epoch != self._epoch:
-            host = generator(self.seed, "shuffle", epoch).permutation(self.rows)
-            self._rows, self._epoch = self.backend.asarray(host), epoch
+            self._host_rows = generator(self.seed, "shuffle", epoch).permutation(self.rows)
+            self._rows, self._epoch = self.backend.asarray(self._host_rows), epoch
         return self._rows
 
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """One optimizer step: `step` counts from 1 over the whole run, `position` of `steps_per_epoch` in this epoch."""
+    """One optimizer step: `step` counts from 1 over the whole run, `position` of `steps_per_epoch` in this epoch.
+
+    `loss` is None where it has not been read: from a device that works on its own it is read now and then.
+    """
 
     step: int
     epoch: int
     position: int
     steps_per_epoch: int
-    loss: float
+    loss: float | None
     lr: float
 
 

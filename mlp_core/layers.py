@@ -243,7 +243,7 @@ class Norm(Layer):
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
         T = head(self._T, len(Delta))
-        self.xp.einsum("ij,ij->j", Delta, self.H, out=self.dgain)
+        self.dgain[...] = self.xp.einsum("ij,ij->j", Delta, self.H)
         if self.centred:
             Delta.sum(axis=0, out=self.dshift)
         Delta *= self.gain  # dLoss/dH

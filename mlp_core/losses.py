@@ -272,7 +272,8 @@ class Quantile(Loss):
         return targets * len(self.quantiles)
 
     def _levels(self, xp: Any, Z: Array) -> Array:
-        return xp.asarray(self.quantiles * (Z.shape[1] // len(self.quantiles)), dtype=Z.real.dtype)
+        which = xp.arange(Z.shape[1]) % len(self.quantiles)
+        return sum((which == i) * q for i, q in enumerate(self.quantiles)).astype(Z.real.dtype)  # type: ignore[union-attr]
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         e = xp.repeat(Y, len(self.quantiles), axis=1) - Z

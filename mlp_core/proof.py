@@ -55,8 +55,8 @@ def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None)
 
 def _check(experiment: Experiment, config: Config, subject: str, progress: Any) -> Proof:
     train = experiment.splits["train"]
-    rows = _rows(config, len(train.X), train.w)
     to_host = experiment.model.network.backend.to_host
+    rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w))
     X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
     w = None if train.w is None else to_host(train.w[rows])
     return Proof(_run(experiment.model.objective, X, Y, w, config, progress), subject)
@@ -64,7 +64,7 @@ def _check(experiment: Experiment, config: Config, subject: str, progress: Any) 
 
 def _rows(config: Config, count: int, w: Any) -> Any:
     """Which training rows are used: `gradcheck.batch` of them, drawn by the seed, of weight above 0."""
-    candidates = np.arange(count) if w is None else np.flatnonzero(np.asarray(w) > 0)
+    candidates = np.arange(count) if w is None else np.flatnonzero(w > 0)
     order = generator(config.seed, "gradcheck").permutation(len(candidates))
     return np.sort(candidates[order[: config.gradcheck.batch]])
 

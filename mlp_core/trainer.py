@@ -15,9 +15,14 @@ from mlp_core.batches import Augment, Batches
 from mlp_core.errors import Diverged, Problem
 from mlp_core.events import EpochDone, Event, Finished, StepDone
 from mlp_core.layers import Pass
+from mlp_core.ledger import Ledger
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
 from mlp_core.schedules import Schedule
+
+
+LOSSES_AT_ONCE = 64
+"""Steps after which the losses are read from a device that works on its own."""
 
 
 @dataclass
@@ -120,13 +125,15 @@ class Trainer:
         parameters, backend = self.objective.network.parameters, self.objective.network.backend
         many = self.limits.accumulate > 1
         self._sum = backend.zeros((parameters.size,), parameters.theta.dtype) if many else None
+        self._ledger = Ledger(backend, LOSSES_AT_ONCE) if backend.remote else None
         self.average = parameters.theta.copy() if self.limits.ema else None
         self.steps_per_epoch = -(-self.batches.count // self.limits.accumulate)
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Train until a limit, early stopping, or `stop()` is true after a step; yield what happens.
 
-        Raises Diverged at the step at which the loss is no longer a finite number.
+        Raises Diverged at the step at which the loss is no longer a finite number; on a device that works on its own
+        some steps later.
         """
         p, begun = self.progress, time.monotonic()
         while (reason := self._end()) is None:
@@ -136,6 +143,7 @@ class Trainer:
                     break
                 yield self._step()
                 if stop():
+                    self.settle()
                     yield Finished("stopped")
                     return
                 if self.limits.max_seconds is not None and time.monotonic() - begun >= self.limits.max_seconds:
@@ -161,7 +169,9 @@ class Trainer:
         p, network = self.progress, self.objective.network
         loss, weight = self._gradient()
         lr = self.schedule.rate(p.step) * p.plateau_factor
-        if not math.isfinite(loss):
+        if self._ledger is not None:
+            self._ledger.add(loss, weight)
+        elif not math.isfinite(loss):
             raise Diverged(self._divergence(loss, lr))
         theta, grad = network.parameters.theta, network.parameters.grad
         if self._sum is not None:
@@ -174,22 +184,46 @@ class Trainer:
             self._follow(theta)
         p.step += 1
         p.position += 1
+        if self._ledger is not None:
+            return StepDone(p.step, p.epoch + 1, p.position, self.steps_per_epoch, self._glance(), lr)
         p.loss_sum += loss * weight
         p.weight_sum += weight
         return StepDone(p.step, p.epoch + 1, p.position, self.steps_per_epoch, loss, lr)
 
-    def _gradient(self) -> tuple[float, float]:
-        """Loss and weight of the next step's rows; the gradient is left in the network, or in the sum over batches."""
+    def _glance(self) -> float | None:
+        """The loss of the last step, where it is time to read."""
+        return self.settle() if self._ledger is not None and self._ledger.full else None
+
+    def settle(self) -> float | None:
+        """Read the losses that are still on the device into `progress`; the last of them, None if there is none.
+
+        Raises Diverged.
+        """
+        p, losses = self.progress, [] if self._ledger is None else self._ledger.read()
+        for left, (loss, weight) in zip(reversed(range(len(losses))), losses, strict=True):
+            if not math.isfinite(loss):
+                step = p.step - left
+                lr = self.schedule.rate(step - 1) * p.plateau_factor
+                raise Diverged(_diverged(step, f"loss became {_word(loss)}", lr, None))
+            p.loss_sum += loss * weight
+            p.weight_sum += weight
+        return losses[-1][0] if losses else None
+
+    def _gradient(self) -> tuple[Any, float]:
+        """Loss and weight of the next step's rows; the gradient is left in the network, or in the sum over batches.
+
+        The loss is a float, or on a device that works on its own a number there.
+        """
         p, k = self.progress, self.limits.accumulate
         first = p.position * k
         if self._sum is None:
             X, Y, w = self._batch(first, p.step)
-            weight = float(len(X) if w is None else w.sum())
+            weight = self.batches.weight(p.epoch, first)
             loss, _ = self.objective.value_and_gradient(X, Y, w, Pass(True, self.seed, p.step), total=weight)
-            return float(loss), weight
+            return self._number(loss), weight
         part = range(first, min(first + k, self.batches.count))
-        weights = [self._weight(index) for index in part]
-        total, loss = sum(weights), 0.0
+        weights = [self.batches.weight(p.epoch, index) for index in part]
+        total, loss = sum(weights), self._number(np.float64(0))
         self._sum[:] = 0
         for i, index in enumerate(part):
             X, Y, w = self._batch(index, p.step * k + i)
@@ -197,23 +231,26 @@ class Trainer:
                 X, Y, w, Pass(True, self.seed, p.step * k + i), total=total, penalties=i == 0
             )
             self._sum += self.objective.network.parameters.grad
-            loss += float(value)
+            loss = loss + self._number(value)
         return loss, total
+
+    def _number(self, value: Any) -> Any:
+        """A loss with all the digits of float64, read only where that costs nothing."""
+        return float(value) if self._ledger is None else value.astype(np.float64)
 
     def _batch(self, index: int, draw: int) -> tuple[Array, Array, Array | None]:
         X, Y, w = self.batches.batch(self.progress.epoch, index)
         return (X, Y, w) if self.augment is None else self.augment(X, Y, w, Pass(True, self.seed, draw))
-
-    def _weight(self, index: int) -> float:
-        X, _, w = self.batches.batch(self.progress.epoch, index)
-        return float(len(X) if w is None else w.sum())
 
     def _clip(self, grad: Array) -> None:
         """Cut entries to clip_value, then the whole gradient to length clip_norm (Pascanu et al., ICML 2013)."""
         limits, xp = self.limits, self.objective.network.backend.xp
         if limits.clip_value is not None:
             xp.clip(grad, -limits.clip_value, limits.clip_value, out=grad)
-        if limits.clip_norm is not None:
+        if limits.clip_norm is not None and self._ledger is not None:
+            length = xp.maximum(xp.sqrt(xp.dot(grad, grad).astype(np.float64)), 1e-300)
+            grad *= xp.minimum(limits.clip_norm / length, 1).astype(grad.dtype)
+        elif limits.clip_norm is not None:
             length = math.sqrt(float(xp.dot(grad, grad)))
             if length > limits.clip_norm:
                 grad *= limits.clip_norm / length
@@ -240,6 +277,7 @@ class Trainer:
     @np.errstate(all="ignore")
     def _epoch(self, steps: int, seconds: float) -> EpochDone:
         """Close an epoch: measure, compare with the best, count towards early stopping and plateaus."""
+        self.settle()
         p = self.progress
         p.epoch += 1
         p.position = 0
@@ -290,8 +328,7 @@ class Trainer:
         if bad is None:
             bad = self._first_bad(parameters.grad)
             bad = None if bad is None else f"{bad} gradient"
-        word = "nan" if math.isnan(loss) else "inf"
-        return _diverged(self.progress.step + 1, f"loss became {word}", lr, bad)
+        return _diverged(self.progress.step + 1, f"loss became {_word(loss)}", lr, bad)
 
     def _first_bad(self, vector: Array) -> str | None:
         """The first tensor, in the order of the layers, with an entry that is not finite."""
@@ -301,6 +338,10 @@ class Trainer:
         views = parameters.views(vector)
         ordered = sorted(views, key=lambda name: int(name.split(".")[0]))
         return next((name for name in ordered if not bool(xp.isfinite(views[name]).all())), None)
+
+
+def _word(loss: float) -> str:
+    return "nan" if math.isnan(loss) else "inf"
 
 
 def _diverged(step: int, what: str, lr: float, tensor: str | None) -> Problem:
