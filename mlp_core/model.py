@@ -46,7 +46,8 @@ class Model:
         """The model of a resolved config, its parameters still zero; memory for `rows` rows at once."""
         loss = recipe.make_loss(config)
         architecture = recipe.make_architecture(config, inputs.inputs, recipe.outputs(loss, task), bias)
-        network = Network(architecture, make_backend(config), config.dtype, rows, training)
+        backend = make_backend(config) if training else numpy_backend()  # a forward pass has nothing to gain
+        network = Network(architecture, backend, config.dtype, rows, training)
         return cls(config, task, inputs, target, Objective(network, loss, recipe.make_penalty(config)))
 
     @property
@@ -129,7 +130,7 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
 
 
 def make_backend(config: Config) -> Backend:
-    """The backend of the config's device."""
+    """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
         raise ConfigError(
             config.problem(
@@ -140,4 +141,20 @@ def make_backend(config: Config) -> Backend:
                 hint="write device: cpu",
             )
         )
-    return numpy_backend()
+    return load_kernels(config) if config.kernels == "numba" else numpy_backend()
+
+
+def load_kernels(config: Config) -> Backend:
+    """numpy with compiled kernels; raises ConfigError where numba cannot be used."""
+    try:
+        from mlp_core.kernels import numba_backend
+    except Exception as error:  # an absent numba, one that does not fit this numpy, a broken LLVM
+        problem = config.problem(
+            "kernels",
+            f"numba cannot be used here ({error})",
+            code="no_numba",
+            got="numba",
+            hint="install numba, or start a new run with kernels: numpy",
+        )
+        raise ConfigError(problem) from None
+    return numba_backend()

@@ -59,7 +59,10 @@ class Config(Section):
     ] = key("auto", "where to compute: cpu, cuda, cuda:1; auto: a GPU if it is usable and the job is large enough")
     dtype: Annotated[str, Word(words=("float32", "float64"))] = key("float32", "precision of the numbers")
     threads: Annotated[int | Literal["auto"], Int(ge=1, words=("auto",), example="4")] = key(
-        "auto", "threads of the linear algebra; auto: as the machine has it"
+        "auto", "threads of the linear algebra; auto: by the size of the products, never by the machine's load"
+    )
+    kernels: Annotated[str, Word(words=("auto", "numpy", "numba"))] = key(
+        "auto", "who does the elementwise work: numpy, or loops compiled by numba; auto: numba if the job is long enough"
     )
     extends: Extends = key(None, "config file or files that are read first, relative to this file")
     notes: Annotated[str | None, Text(null=True, blank=True)] = key(None, "anything worth remembering about the run")
