@@ -31,8 +31,9 @@ def compare(analytic: np.ndarray, numeric: np.ndarray, largest: float) -> Compar
     """
     if analytic.shape != numeric.shape or not analytic.size:
         raise ValueError(f"cannot compare {analytic.shape} with {numeric.shape}")
-    difference = np.abs(analytic - numeric)
     bad = ~(np.isfinite(analytic) & np.isfinite(numeric))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(analytic - numeric)
     flat = int(np.argmax(bad if bad.any() else difference))
     index = tuple(int(i) for i in np.unravel_index(flat, difference.shape))
     scale = max(float(np.abs(analytic).max()), float(np.abs(numeric).max()), FLOOR * largest)

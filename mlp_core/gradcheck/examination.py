@@ -19,7 +19,7 @@ from mlp_core.gradcheck.precision import training_precision, unit_gradient
 from mlp_core.gradcheck.preconditions import fingerprint, preconditions
 from mlp_core.gradcheck.probes import PROBES, move
 from mlp_core.gradcheck.reference import ComplexStep, copy_state, twin
-from mlp_core.gradcheck.report import FAIL, PASS, Precondition, Report, TensorResult, conclude
+from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition, Report, TensorResult, conclude
 from mlp_core.layers import Dropout, Pass
 from mlp_core.objective import Objective, Penalty
 from mlp_core.random import generator
@@ -82,6 +82,7 @@ class _Part:
     index: tuple[int, ...] | None = None
     probe: str = "init"
     hint: str | None = None
+    moved: bool = False
 
 
 class _Check:
@@ -129,11 +130,18 @@ class _Check:
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             for number, probe in enumerate(self.probes):
                 self._at(probe, number)
+        self._record(self._stirred())
         after = fingerprint(*(user.backend.to_host(p.theta) for p in (user.parameters, user.statistics)))
         if self.opinion is not None:
             self._record(self.opinion.row())
         self._record(Precondition("weights unchanged", PASS if before == after else FAIL, "by the whole check"))
         return self._report(time.perf_counter() - start)
+
+    def _stirred(self) -> Precondition:
+        """Whether every tensor had a gradient somewhere: where all is zero, little is proved."""
+        still = [part.name for part in self.parts if not part.moved]
+        detail = f"zero at every probe: {', '.join(still)}" if still else "every tensor has a gradient at some probe"
+        return Precondition("something to compare", SKIP if still else PASS, detail)
 
     def _record(self, row: Precondition, probe: str = "") -> None:
         """Keep the worst of the rows of one name."""
@@ -219,6 +227,7 @@ class _Check:
 
     def _tensor(self, part: _Part, analytic: np.ndarray, numeric: np.ndarray, largest: float, probe: str) -> None:
         projected = part.coverage.project(analytic)
+        part.moved |= bool(numeric.any())
         found = compare(projected, numeric, largest)
         if part.worst is None or found.error > part.worst.error:
             part.worst, part.probe = found, probe

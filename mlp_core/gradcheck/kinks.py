@@ -30,10 +30,10 @@ def _layer(layer: Layer) -> Array:
     if isinstance(layer, PRelu):
         return np.sign(layer.Z.real)
     if isinstance(layer, Dense | Activate) and layer.f is not None and layer.f.kinks:
-        f, overwritten = layer.f, layer.Z is layer.A
-        if not overwritten:
+        f = layer.f
+        if isinstance(layer, Activate) or not f.from_output:
             return np.concatenate([np.sign(layer.Z.real - kink) for kink in f.kinks])
-        at = f.forward(np, np.array(f.kinks))  # Z holds f(Z), and f is monotone
+        at = f.forward(np, np.array(f.kinks))  # Z was overwritten by f(Z), and f is monotone
         return np.concatenate([np.sign(layer.A.real - value) for value in at])
     return np.empty(0)
 

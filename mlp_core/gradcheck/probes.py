@@ -17,6 +17,7 @@ BURN_STEPS = 20
 BURN_RATE = 1e-3
 WILD_FACTOR = 30.0
 WILD_LIMIT = 60.0
+WILD_BIAS = 0.3
 
 
 def move(
@@ -26,7 +27,8 @@ def move(
 
     - init: where they are
     - burn: after 20 steps of Adam on these rows, so that biases, gains and running statistics have moved
-    - wild: norm gains of random sign, logits 30 times as large (at most 60), so that units saturate
+    - wild: norm gains of random sign, biases moved at random, logits 30 times as large (at most 60), so that units
+      saturate and dead ones wake
     """
     if probe == "burn":
         _burn(proof, X, Y, w, mode)
@@ -54,6 +56,8 @@ def _wild(proof: Objective, X: np.ndarray, mode: Pass, seed: int) -> None:
     for layer in layers:
         if isinstance(layer, Norm):
             layer.gain *= rng.choice([-1.0, 1.0], layer.gain.shape)
+        if isinstance(layer, Dense) and layer.b is not None:
+            layer.b += WILD_BIAS * rng.standard_normal(layer.b.shape)
     Z = proof.network.forward(X, mode)
     largest = float(np.abs(Z).max())
     factor = min(WILD_FACTOR, WILD_LIMIT / largest) if 0 < largest < np.inf else WILD_FACTOR

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlp_core.backend import numpy_backend
 from mlp_core.layers import Pass
-from mlp_core.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Loss, Quantile
+from mlp_core.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Loss, Quadratic, Quantile
 from mlp_core.network import Architecture, Network
 from mlp_core.objective import Objective, Penalty
 from mlp_core.random import generator
@@ -30,7 +30,7 @@ class Specimen:
 
 @dataclass(frozen=True)
 class LossCase:
-    """A loss with settings and a kind of targets. `outputs` is how many logits it takes."""
+    """A loss with settings and a kind of targets; `soft`: the other kind that it takes. `outputs` counts its logits."""
 
     name: str
     loss: Loss
@@ -39,8 +39,10 @@ class LossCase:
 
     def targets(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         """Random targets of this kind."""
-        if isinstance(self.loss, Bce):
+        if self.loss.per_output and not self.soft:
             return rng.integers(0, 2, (rows, self.outputs)).astype(np.float64)
+        if self.loss.per_output:
+            return rng.integers(0, self.outputs, rows)
         if self.soft:
             return rng.dirichlet(np.ones(self.outputs), rows)
         if self.loss.classifies:
@@ -57,6 +59,8 @@ def loss_cases() -> list[LossCase]:
         LossCase("cross_entropy, smoothing", CrossEntropy(label_smoothing=0.2)),
         LossCase("cross_entropy, soft targets, smoothing", CrossEntropy(label_smoothing=0.2), soft=True),
         LossCase("bce, pos_weight", Bce(pos_weight=2.5)),
+        LossCase("bce, class indices", Bce(), soft=True),
+        LossCase("quadratic, class indices", Quadratic(), soft=True),
         LossCase("focal, gamma 0.5", Focal(gamma=0.5)),
         LossCase("focal, gamma 0", Focal(gamma=0.0)),
         LossCase("huber, delta 0.5", Huber(delta=0.5)),

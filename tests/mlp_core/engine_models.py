@@ -33,7 +33,7 @@ class Case:
 
 def targets(loss: Loss, rows: int, rng: np.random.Generator, *, soft: bool = False, one: bool = False) -> np.ndarray:
     """Targets of a kind that the loss can take; `one`: a single output."""
-    if isinstance(loss, Bce):
+    if loss.per_output:
         return rng.integers(0, 2, (rows, 1 if one else CLASSES)).astype(np.float64)
     if isinstance(loss, CrossEntropy) and soft:
         return rng.dirichlet(np.ones(CLASSES), rows)

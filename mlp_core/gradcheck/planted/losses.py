@@ -95,6 +95,7 @@ LOSS_BUGS = (
     _backward("bce: sum over the outputs", e.Bce, lambda f, dZ, Y, Z: dZ * Z.shape[1], "bce"),
     _backward("focal: without the derivative of the weight", e.Focal,
               lambda f, dZ, Y, c: (np.eye(c[0].shape[1])[c[3]] - c[0]) * -(c[1] ** f.gamma)[:, None], "focal"),
+    _backward("quadratic: derivative of the sigmoid missing", e.Quadratic, lambda f, dZ, Y, c: c[1], "quadratic"),
     _backward("mse: factor 2 missing", e.Mse, lambda f, dZ, Y, d: dZ / 2, "mse"),
     _backward("mse: 1/c missing", e.Mse, lambda f, dZ, Y, d: dZ * d.shape[1], "mse"),
     _backward("mae: not divided", e.Mae, lambda f, dZ, Y, d: np.sign(d), "mae"),
