@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import evaluate, explain, gradcheck, train
+from . import evaluate, explain, gradcheck, trace, train
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -25,6 +25,7 @@ app.command("train", help=train.HELP)(train.train)
 app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
 app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
 app.command("explain", help=explain.HELP)(explain.explain)
+app.command("trace", help=trace.HELP)(trace.trace)
 
 
 def _version(asked: bool) -> None:

@@ -26,7 +26,8 @@ def derivative(symbol: str) -> str:
 class Chain:
     """The layers that belong to one matrix product, number l, for `rows` rows.
 
-    `source` is the symbol of their input, `output` that of the last one. `known` holds the helpers already defined.
+    `source` is the symbol of their input, `output` that of the last one, `inner` that before the skip connection;
+    `known` holds the helpers already defined.
     """
 
     l: int  # noqa: E741 - the letter of the derivation
@@ -37,6 +38,7 @@ class Chain:
     known: set[str]
     inputs: dict[int, str] = field(default_factory=dict)
     output: str = ""
+    inner: str = ""
     slope: str = ""
 
     def forward(self) -> Lines:
@@ -46,8 +48,9 @@ class Chain:
         for layer in self.layers:
             self.inputs[layer.index] = self.output
             lines += self._forward(layer, self.output)
+        self.inner = self.output
         if self.residual:
-            lines.append(Equation(self._at("R"), f"{self.source} + {self.output}", self._shape(), "skip connection"))
+            lines.append(Equation(self._at("R"), f"{self.source} + {self.inner}", self._shape(), "skip connection"))
             self.output = self._at("R")
         return lines
 
