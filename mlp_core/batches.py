@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlp_core.backend import Array, Backend
-from mlp_core.layers import Pass
+from mlp_core.layers import Pass, head
 from mlp_core.random import generator
 
 
@@ -48,12 +48,12 @@ class Batches:
         if not self.shuffle:
             return self.X[part], self.Y[part], None if self.w is None else self.w[part]
         rows = self._order(epoch)[part]
-        X, Y = self._X[: len(rows)], self._Y[: len(rows)]
+        X, Y = head(self._X, len(rows)), head(self._Y, len(rows))
         self._gather(self.X, rows, X)
         self._gather(self.Y, rows, Y)
         if self.w is None or self._w is None:
             return X, Y, None
-        w = self._w[: len(rows)]
+        w = head(self._w, len(rows))
         self._gather(self.w, rows, w)
         return X, Y, w
 
@@ -78,10 +78,14 @@ class Augment:
     - input noise: X + sigma N(0, 1) (Bishop 1995)
     - mixup: lambda X + (1 - lambda) X[other], the same for Y and w, lambda ~ Beta(alpha, alpha), one per batch
       (Zhang et al., ICLR 2018); class indices become distributions over `classes`
+
+    The last `codes` inputs are codes of words: they get no noise, and cannot be mixed.
     """
 
-    def __init__(self, backend: Backend, noise: float = 0.0, mixup: float = 0.0, classes: int = 0) -> None:
-        self.backend, self.noise, self.mixup, self.classes = backend, noise, mixup, classes
+    def __init__(
+        self, backend: Backend, noise: float = 0.0, mixup: float = 0.0, classes: int = 0, codes: int = 0
+    ) -> None:
+        self.backend, self.noise, self.mixup, self.classes, self.codes = backend, noise, mixup, classes, codes
 
     def __call__(self, X: Array, Y: Array, w: Array | None, mode: Pass) -> tuple[Array, Array, Array | None]:
         xp = self.backend.xp
@@ -94,5 +98,7 @@ class Augment:
             w = None if w is None else share * w + (1 - share) * w[other]
         if self.noise:
             drawn = generator(mode.seed, "noise", mode.step).standard_normal(X.shape, dtype="float32")
+            if self.codes:
+                drawn[:, -self.codes :] = 0
             X = X + self.noise * self.backend.asarray(drawn).astype(X.dtype)
         return X, Y, w

@@ -1,14 +1,16 @@
-"""Which columns of a source are inputs and which are targets, and whether the inputs are numbers."""
+"""The part that every column of a source plays: input, target, weight, name of a row, or none."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from mlp_core.column_types import infer_types
 from mlp_core.errors import DataError, Problem
 from mlp_core.readers.arrays import Arrays
 from mlp_core.readers.embedded import SETS
@@ -21,37 +23,129 @@ if TYPE_CHECKING:
 MOST = 20  # problems told at once
 
 
-def select(config: Config, source: Source) -> tuple[list[int], list[int], tuple[str, ...]]:
-    """The input and target columns, and what is to be said about them."""
-    dropped = {_column(config, source, "data.drop", column) for column in config.data.drop}
+@dataclass(frozen=True)
+class Roles:
+    """The part that every column of the training source plays; columns as positions, kinds beside the features."""
+
+    features: list[int]
+    kinds: tuple[str, ...]
+    targets: list[int]
+    weight: int | None
+    ids: list[int]
+    split: int | None
+    notes: tuple[str, ...]
+
+
+def select(config: Config, source: Source) -> Roles:
+    """The part every column plays, and what is to be said about it.
+
+    Raises DataError for a name that is no column, a column with two parts, and a date among the inputs.
+    """
+    data = config.data
+    taken = {"data.drop": {_column(config, source, "data.drop", column) for column in data.drop}}
     targets = _targets(config, source)
     if len(set(targets)) < len(targets):
         raise _refusal(config, "data.target", "inconsistent", "a column twice", "name each column once")
-    if dropped.intersection(targets):
+    if taken["data.drop"].intersection(targets):
         raise _refusal(config, "data.drop", "inconsistent", "drops a target", "remove the column from one of the keys")
-    rest = [column for column in range(len(source.names)) if column not in dropped and column not in targets]
+    weight = None if data.weight is None else _column(config, source, "data.weight", data.weight)
+    split = None if data.split.column is None else _column(config, source, "data.split.column", data.split.column)
+    ids = [_column(config, source, "data.id", column) for column in data.id]
+    for key, columns in (("data.weight", [weight]), ("data.id", ids), ("data.split.column", [split])):
+        if set(columns).intersection(targets):
+            raise _refusal(config, key, "inconsistent", "the target", "name another column")
+        taken[key] = {column for column in columns if column is not None}
+    _check_names(config, source)
+    others = set().union(*taken.values(), targets)
+    rest = [column for column in _wanted(config, source) if column not in others]
     blank = [column for column in rest if _is_blank(source, column)]
-    features = [column for column in rest if column not in blank]
+    types = infer_types(source, data.types)
+    features = [column for column in rest if column not in blank and types[column].kind != "ignore"]
+    if dates := [column for column in features if types[column].kind == "date"]:
+        raise DataError([_date(source, column, types[column].why) for column in dates[:MOST]])
     if not features:
         message, hint = "no input columns are left beside the target", "check data.csv.delimiter and data.drop"
         raise DataError(source.problem("no_inputs", message, None, None, hint))
-    notes = tuple(f"left out: {source.names[column]}, without name and values" for column in blank)
-    return features, targets, notes
+    notes = [f"left out: {source.names[column]}, without name and values" for column in blank]
+    ignored = [types[column] for column in rest if column not in blank and types[column].kind == "ignore"]
+    notes += [f"left out: {column.name} ({column.why})" for column in ignored if column.why != "as data.types says"]
+    kinds = tuple(types[column].kind for column in features)
+    notes += _told(source, features, kinds)
+    return Roles(features, kinds, targets, weight, ids, split, tuple(notes))
 
 
-def by_name(config: Config, source: Source, task: Task) -> tuple[list[int], list[int]]:
+def _told(source: Source, features: Sequence[int], kinds: Sequence[str]) -> list[str]:
+    """A line about inputs that are not all numbers."""
+    if all(kind == "numeric" for kind in kinds):
+        return []
+    parts = []
+    for kind in ("numeric", "categorical", "boolean"):
+        names = [source.names[column] for column, one in zip(features, kinds, strict=True) if one == kind]
+        if names:
+            shown = "" if kind == "numeric" else f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})"
+            parts.append(f"{len(names)} {kind}{shown}")
+    return ["inputs: " + ", ".join(parts)]
+
+
+def _wanted(config: Config, source: Source) -> list[int]:
+    """The columns that may be inputs: all of them, or those that data.features names, in its order."""
+    if config.data.features == "auto":
+        return list(range(len(source.names)))
+    found: dict[int, None] = {}
+    for wish in config.data.features:
+        if isinstance(wish, str) and wish not in source.names and any(sign in wish for sign in "*?["):
+            hits = [column for column, name in enumerate(source.names) if fnmatchcase(name, wish)]
+            if not hits:
+                raise _refusal(
+                    config,
+                    "data.features",
+                    "unknown_column",
+                    f'no column is like "{wish}"',
+                    nearest(wish, source.names),
+                )
+            found |= dict.fromkeys(hits)
+        else:
+            found[_column(config, source, "data.features", wish)] = None
+    return list(found)
+
+
+def _check_names(config: Config, source: Source) -> None:
+    """Raise DataError for a column name in data.types or preprocess that the source does not have."""
+    places: list[tuple[str, Iterable[str]]] = [
+        ("data.types", config.data.types),
+        ("preprocess.columns", config.preprocess.columns),
+        ("preprocess.numeric.log", config.preprocess.numeric.log),
+    ]
+    for key, named in places:
+        for name in named:
+            if name not in source.names:
+                raise _refusal(
+                    config, key, "unknown_column", f'no column "{name}" in the data', nearest(name, source.names)
+                )
+
+
+def _date(source: Source, column: int, why: str) -> Problem:
+    name = source.names[column]
+    values = source.matrix([column])[:, 0]
+    row = int(np.flatnonzero(~np.isnan(values))[0])
+    hint = f"make numbers of it (age in days, month, weekday), or leave it out with data.drop: [{name}]"
+    return source.problem("date_column", f'column "{name}" holds {why}', row, column, hint)
+
+
+def by_name(config: Config, source: Source, task: Task, targets: bool = True) -> tuple[list[int], list[int]]:
     """The columns of a further source that a trained task needs: by name, or all columns of
     arrays that have as many; a table without header may be like an embedded set.
 
-    Raises DataError naming every missing column.
+    Without `targets`, those may be absent: then none are given. Raises DataError naming every missing column.
     """
     names = source.names
     if not source.header and config.data.name is not None and len(SETS[config.data.name].names) == len(names):
         names = SETS[config.data.name].names
     known = set(names)
-    missing = [name for name in (*task.features, *task.targets) if name not in known]
+    wanted = task.targets if targets or known.issuperset(task.targets) else ()
+    missing = [name for name in (*task.features, *wanted) if name not in known]
     if missing and isinstance(source, Arrays):
-        return _same_shape(source, task)
+        return _same_shape(source, task, targets)
     if missing and not source.header:
         message = f"{len(names)} columns without names; trained on {len(task.features)} named inputs"
         hint = "add a header line with the column names"
@@ -64,12 +158,14 @@ def by_name(config: Config, source: Source, task: Task) -> tuple[list[int], list
             ]
         )
     place = {name: column for column, name in enumerate(names)}
-    return [place[name] for name in task.features], [place[name] for name in task.targets]
+    return [place[name] for name in task.features], [place[name] for name in wanted]
 
 
-def _same_shape(source: Arrays, task: Task) -> tuple[list[int], list[int]]:
+def _same_shape(source: Arrays, task: Task, needed: bool = True) -> tuple[list[int], list[int]]:
     """The columns of arrays for a task that was trained on a table: all of them, in order."""
     inputs, targets = source.X.shape[1], len(source.targets)
+    if inputs == len(task.features) and not needed and targets != len(task.targets):
+        return list(range(inputs)), []
     if (inputs, targets) != (len(task.features), len(task.targets)):
         message = f"{inputs} inputs and {targets} targets"
         hint = f"trained on {len(task.features)} inputs and {len(task.targets)} targets"
@@ -123,51 +219,3 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
 def nearest(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, names[:1000], 1)
     return f'did you mean "{close[0]}"?' if close else "columns are " + ", ".join(names[:12])
-
-
-def inputs(source: Source, features: Sequence[int]) -> npt.NDArray[Any]:
-    """The input columns, every cell a finite number. Raises DataError naming the first bad cell of each column."""
-    X = source.matrix(features)
-    problems = []
-    finite = _finite_columns(X)
-    for place, column in enumerate(features):
-        if column in source.words or not finite[place]:
-            problems.append(_bad_cell(source, column))
-        if len(problems) == MOST:
-            break
-    if problems:
-        raise DataError(problems)
-    return X
-
-
-def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
-    finite = np.ones(X.shape[1], bool)
-    if X.dtype.kind == "f":
-        step = max(1, (1 << 20) // X.shape[1])
-        for start in range(0, len(X), step):
-            finite &= np.isfinite(X[start : start + step]).all(axis=0)
-    return finite
-
-
-def _bad_cell(source: Source, column: int) -> Problem:
-    """What is wrong with a column that cannot be an input, at its first bad cell."""
-    name = source.names[column]
-    values = source.matrix([column])[:, 0]
-    if column in source.words:
-        row = int(np.flatnonzero(~np.isnan(values))[0]) if (~np.isnan(values)).any() else 0
-        message = f'column "{name}" holds text ("{source.cell(row, column)}")'
-        return source.problem("text_column", message, row, column, f"leave it out with data.drop: [{name}]")
-    if source.odd.get(column):
-        row = min(source.odd[column])
-        hint = "fix the cell or list it under data.csv.na"
-        if "," in (cell := source.cell(row, column)):
-            hint = "if it is a decimal comma, set data.csv.decimal"
-        return source.problem("not_a_number", f'not a number ("{cell.strip()}")', row, column, hint)
-    row = int(np.flatnonzero(~np.isfinite(values))[0])
-    if isinstance(source, Arrays):
-        return source.problem("not_finite", f"not a finite number ({values[row]})", row, column, "mend the array")
-    hint = f"fill the cell, or leave the column out with data.drop: [{name}]"
-    if np.isnan(values).all():
-        return source.problem("empty_column", f'column "{name}" has no values', row, column, hint)
-    return source.problem("missing_value", f'missing value in column "{name}"', row, column, hint)

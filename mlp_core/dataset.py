@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.columns import by_name, inputs, select
+from mlp_core.cells import inputs, refuse_missing, relabel, weights
+from mlp_core.columns import by_name, select
 from mlp_core.errors import DataError
+from mlp_core.findings import findings
+from mlp_core.plans import gapless
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.embedded import read_embedded
-from mlp_core.readers.source import ReadOptions, Source, read
-from mlp_core.split import OneRow, sample_rows, split_rows
+from mlp_core.readers.source import ReadOptions, Source, read, read_all
+from mlp_core.split import OneRow, sample_rows, split_by, split_rows
 from mlp_core.task import Task, Wish, encode, infer
 
 if TYPE_CHECKING:
@@ -31,16 +35,24 @@ class Dataset:
 
     X: [rows, columns] as stored: uint8 for images, float64 for tables.
     y: class indices int64 [rows] (binary, multiclass), or float64 [rows, outputs] (multilabel, regression).
+    A missing number is NaN; a column of words holds codes.
     weight: float64 [rows], or None when every row counts the same.
+    words: the vocabulary behind the codes of every column of words: {column: words}.
     """
 
     X: npt.NDArray[Any]
     y: npt.NDArray[Any]
     weight: npt.NDArray[np.float64] | None = None
+    words: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         return len(self.X)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Dataset:
+        """The given rows, copied."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Dataset(self.X[rows], self.y[rows], weight, self.words)
 
 
 @dataclass(frozen=True)
@@ -66,22 +78,28 @@ def load(config: Config) -> Data:
     """
     data = config.data
     train = _read_part(config, "train")
-    features, targets, notes = select(config, train)
+    roles = select(config, train)
+    train = relabel(train, roles.targets, data.labels)
     try:
-        task, why = infer(train, features, targets, Wish(data.task, data.classes, data.positive))
+        task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
     except DataError as error:
         raise _placed(config, error) from None
-    whole = _dataset(train, features, targets, task)
-    splits, indices = _deal(config, train, whole, task)
+    task = replace(
+        task,
+        kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,
+        weight=None if roles.weight is None else train.names[roles.weight],
+        ids=tuple(train.names[column] for column in roles.ids),
+    )
+    whole = _dataset(config, train, roles.features, roles.targets, task)
+    splits, indices = _deal(config, train, whole, task, roles.split)
     for name in ("val", "test"):
         if getattr(data, name) is not None:
-            further = _read_part(config, name, (*task.features, *task.targets))
-            splits[name] = _further(config, task, further)
-    _check_train(train, splits["train"], task, targets)
+            splits[name] = _further(config, task, _read_part(config, name, task))
+    _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
-    notes = (*train.notes, *notes, why, f"rows: {counts}", *_absent(splits["train"], task))
-    return Data(task, splits, indices, digest(splits), notes)
+    notes = (*train.notes, *roles.notes, why, f"rows: {counts}", *_absent(splits["train"], task))
+    return Data(task, splits, indices, digest(splits), (*notes, *findings(splits, task)))
 
 
 def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
@@ -91,7 +109,7 @@ def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str
     others are ignored. Raises DataError naming a missing column or an unknown label.
     """
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
-    return _further(config, task, read(where, _options(config), (*task.features, *task.targets)))
+    return _further(config, task, read(where, read_options(config, task), (*task.features, *task.targets)))
 
 
 def digest(splits: Mapping[str, Dataset]) -> str:
@@ -102,35 +120,58 @@ def digest(splits: Mapping[str, Dataset]) -> str:
             if array is not None:
                 sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
                 sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        for column, words in part.words.items():
+            sha.update(f"{column} {list(words)!r};".encode(errors="surrogatepass"))
     return sha.hexdigest()
 
 
-def _read_part(config: Config, name: str, names: Sequence[str] = ()) -> Source:
-    """The source of one split as the config names it."""
+def _read_part(config: Config, name: str, task: Task | None = None) -> Source:
+    """The source of one split as the config names it; `task` is known for all but the training split."""
     data = config.data
     if name == "train" and data.name is not None:
         return read_embedded(data.name)
     where = getattr(data, name)
-    if not names:
-        targets = data.target if isinstance(data.target, tuple) else (data.target,)
-        names = [target for target in targets if isinstance(target, str)]
-    if isinstance(where, str | Path):
-        return read(config.resolve_path(str(where)), _options(config), names)
-    return read((config.resolve_path(where.x), config.resolve_path(where.y)), _options(config), names)
+    targets = data.target if isinstance(data.target, tuple) else (data.target,)
+    names: Sequence[str] = [target for target in targets if isinstance(target, str)]
+    if task is not None:
+        names = (*task.features, *task.targets)
+    options = read_options(config, task)
+    if isinstance(where, str | tuple):
+        return read_all(_paths(config, where), options, names)
+    return read((config.resolve_path(where.x), config.resolve_path(where.y)), options, names)
 
 
-def _options(config: Config) -> ReadOptions:
+def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:
+    """The files of a path, a pattern or a list of them, those of a pattern in the order of their names."""
+    found = []
+    for text in (where,) if isinstance(where, str) else where:
+        path = config.resolve_path(text)
+        hits = sorted(glob(str(path))) if has_magic(str(path)) and not path.exists() else []  # noqa: PTH207
+        found += [Path(hit) for hit in hits] or [path]
+    return found
+
+
+def read_options(config: Config, task: Task | None = None) -> ReadOptions:
+    """How the config says that files are read, with the columns that are known to hold words."""
     data = config.data
     csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
-    return ReadOptions(data.format, data.x, data.y, csv)
+    words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
+    return ReadOptions(data.format, data.x, data.y, csv, tuple(words.union(task.words if task else ())))
 
 
-def _dataset(source: Source, features: Sequence[int], targets: Sequence[int], task: Task) -> Dataset:
-    return Dataset(inputs(source, features), encode(source, targets, task))
+def _dataset(
+    config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
+) -> Dataset:
+    X, words = inputs(source, features, task.kinds, whole)
+    refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+    weight = None
+    if task.weight is not None and task.weight in source.names:
+        weight = weights(source, source.names.index(task.weight))
+    return Dataset(X, encode(source, targets, task), weight, words)
 
 
 def _deal(
-    config: Config, source: Source, whole: Dataset, task: Task
+    config: Config, source: Source, whole: Dataset, task: Task, column: int | None
 ) -> tuple[dict[str, Dataset], dict[str, npt.NDArray[np.int64]]]:
     """Split the rows of the training source, as far as val and test are not given."""
     split = config.data.split
@@ -140,23 +181,27 @@ def _deal(
     rows = sample_rows(whole.rows, config.data.limit, seed)
     labels = whole.y[rows] if task.classifies else None
     try:
-        parts = split_rows(rows, labels, split.method, val, test, seed)
+        if column is not None:
+            parts = split_by(rows, [source.cell(row, column) for row in rows], split.method, val, test, seed)
+        else:
+            parts = split_rows(rows, labels, split.method, val, test, seed)
     except DataError as error:
         raise _placed(config, error) from None
     except OneRow as single:
         row = int(rows[np.flatnonzero(whole.y[rows] == single.label)[0]])
         message = f'class "{task.classes[single.label]}" has only this row'
         hint = "add rows of it, remove it, or set data.split.method: random"
-        column = source.names.index(task.targets[0])
-        raise DataError(source.problem("too_few_rows", message, row, column, hint)) from None
+        target = source.names.index(task.targets[0])
+        raise DataError(source.problem("too_few_rows", message, row, target, hint)) from None
     if len(parts) == 1 and len(rows) == whole.rows:
         return {"train": whole}, {}
-    return {name: Dataset(whole.X[part], whole.y[part]) for name, part in parts.items()}, parts
+    return {name: whole.take(part) for name, part in parts.items()}, parts
 
 
 def _further(config: Config, task: Task, source: Source) -> Dataset:
     """A further source with the columns and classes of the task."""
-    return _dataset(source, *by_name(config, source, task), task)
+    features, targets = by_name(config, source, task)
+    return _dataset(config, relabel(source, targets, config.data.labels), features, targets, task, whole=False)
 
 
 def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from mlp_core import metrics
 from mlp_core.backend import Array
 from mlp_core.losses import loss_and_gradient
 from mlp_core.objective import Objective
-from mlp_core.preprocess import Preprocessor
+from mlp_core.scaling import Target
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Evaluator:
     `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data.
     """
 
-    def __init__(self, objective: Objective, kind: str, target: Preprocessor | None = None) -> None:
+    def __init__(self, objective: Objective, kind: str, target: Target | None = None) -> None:
         self.objective, self.kind, self.target = objective, kind, target
         self._loss = objective.network.backend.primitive(loss_and_gradient)
 

@@ -17,7 +17,7 @@ from mlp_core.environment import environment, set_threads
 from mlp_core.evaluator import Evaluation, Evaluator, Split
 from mlp_core.metrics import defined
 from mlp_core.model import Model, check_tensors
-from mlp_core.preprocess import Preprocessor
+from mlp_core.plans import check_fits, make_preprocessor, make_target, unseen_notes
 from mlp_core.resolve import check_memory, resolve
 from mlp_core.trainer import Progress, Trainer
 
@@ -47,12 +47,13 @@ class Experiment:
         config, notes = resolve(config, data)
         set_threads(config.threads)
         train = data.splits["train"]
-        inputs = Preprocessor(config.preprocess.numeric.scale).fit(train.X)
-        target = None
-        if data.task.kind == "regression" and config.loss.name != "poisson":
-            target = Preprocessor("standard").fit(train.y)
+        inputs = make_preprocessor(config, data.task.features, data.task.kinds).fit(train.X, train.words)
+        check_fits(config, inputs)
+        target = make_target(config, data.task.kind)
+        if target is not None:
+            target.fit(train.y)
         batch = recipe.auto_batch_size(config.train.batch_size, train.rows)
-        check_memory(config, data, inputs.inputs, batch)
+        check_memory(config, data, inputs, batch)
         model = Model.build(config, data.task, inputs, target, batch, training=True)
         if config.model.output_bias == "prior":
             width = model.network.architecture.outputs
@@ -61,7 +62,7 @@ class Experiment:
         model.network.initialize(config.seed)
         splits = {name: model.split(dataset) for name, dataset in data.splits.items()}
         trainer = make_trainer(model, splits)
-        return cls(model, data, splits, trainer, (*data.notes, *notes))
+        return cls(model, data, splits, trainer, (*data.notes, *unseen_notes(inputs, data.splits), *notes))
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the parameters as they are."""
@@ -160,7 +161,13 @@ def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
     regular = config.regularization
     augment = None
     if regular.input_noise or regular.mixup:
-        augment = Augment(network.backend, regular.input_noise, regular.mixup, network.architecture.outputs)
+        augment = Augment(
+            network.backend,
+            regular.input_noise,
+            regular.mixup,
+            network.architecture.outputs,
+            codes=len(network.architecture.embeddings),
+        )
     names = model.metric_names()
     if "val" in splits:
         monitored = [name.split("_", 1)[1] for name in _monitored(config)]

@@ -113,6 +113,67 @@ class Dense(Layer):
         return self.xp.matmul(Delta, self.W, out=head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
 
 
+class Embedding(Layer):
+    """A = [X, E1[c1], E2[c2], ...]: numbers as they are, and for each column of codes a row of its table.
+
+    X [b, n + k] holds n columns of numbers and after them k of codes, whole numbers from 0; tables are [words, dim].
+    The derivative to a code is 0: nothing changes until the next word.
+    """
+
+    MATRIX_WORDS: ClassVar[int] = 512  # up to here a product with a matrix of zeros and ones beats adding row by row
+
+    def __init__(self, index: int, inputs: int, tables: Sequence[tuple[int, int]]) -> None:
+        super().__init__(index)
+        self.numbers, self.tables = inputs - len(tables), tuple(tables)
+        self.inputs, self.units = inputs, self.numbers + sum(dim for _, dim in tables)
+
+    def specs(self) -> list[Spec]:
+        return [Spec(f"{self.index}.{k}.weight", shape, is_weight=True) for k, shape in enumerate(self.tables)]
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        names = [spec.name for spec in self.specs()]
+        self.E, self.dE = [values[name] for name in names], [gradients[name] for name in names]
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self.xp = backend.xp
+        self._A = backend.empty((rows, self.units), dtype)
+        self._dX = backend.zeros((rows, self.inputs), dtype) if training else None
+        self._places = [backend.xp.arange(words, dtype="float32")[:, None] for words, _ in self.tables]
+        wide = [words if words <= self.MATRIX_WORDS and training else 0 for words, _ in self.tables]
+        self._chosen = [backend.empty((words, rows), dtype) for words in wide]
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        A, start = head(self._A, len(X)), self.numbers
+        A[:, :start] = X[:, :start]
+        self.codes = []
+        for k, E in enumerate(self.E):
+            codes = self.xp.clip(self.xp.rint(X[:, self.numbers + k].real), 0, len(E) - 1)
+            self.codes.append(codes)
+            end = start + E.shape[1]
+            A[:, start:end] = E[codes.astype("int64")]  # [b, dim]
+            start = end
+        return A
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        start = self.numbers
+        for codes, places, chosen, dE in zip(self.codes, self._places, self._chosen, self.dE, strict=True):
+            end = start + dE.shape[1]
+            if len(chosen):
+                one = chosen[:, : len(Delta)]
+                one[...] = places == codes  # [words, b], 1 where a row has the word
+                self.xp.matmul(one, Delta[:, start:end], out=dE)  # [words, dim] = [words, b] @ [b, dim]
+            else:
+                dE[...] = 0
+                self.xp.add.at(dE, codes.astype("int64"), Delta[:, start:end])
+            start = end
+        if not input_gradient:
+            return None
+        assert self._dX is not None
+        dX = self._dX[: len(Delta)]
+        dX[:, : self.numbers] = Delta[:, : self.numbers]
+        return dX
+
+
 class Activate(Layer):
     """A = f(Z), where a norm stands between the matrix product and the activation."""
 

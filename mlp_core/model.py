@@ -19,6 +19,7 @@ from mlp_core.metrics import BRIEF, full
 from mlp_core.network import Network
 from mlp_core.objective import Objective
 from mlp_core.preprocess import Preprocessor
+from mlp_core.scaling import Target
 from mlp_core.task import Task
 
 
@@ -29,7 +30,7 @@ class Model:
     config: Config
     task: Task
     inputs: Preprocessor
-    target: Preprocessor | None
+    target: Target | None
     objective: Objective
 
     @classmethod
@@ -38,14 +39,16 @@ class Model:
         config: Config,
         task: Task,
         inputs: Preprocessor,
-        target: Preprocessor | None,
+        target: Target | None,
         rows: int,
         bias: tuple[float, ...] | None = None,
         training: bool = False,
     ) -> Model:
         """The model of a resolved config, its parameters still zero; memory for `rows` rows at once."""
         loss = recipe.make_loss(config)
-        architecture = recipe.make_architecture(config, inputs.inputs, recipe.outputs(loss, task), bias)
+        architecture = recipe.make_architecture(
+            config, inputs.inputs, recipe.outputs(loss, task), bias, inputs.embeddings
+        )
         backend = make_backend(config) if training else numpy_backend()  # a forward pass has nothing to gain
         network = Network(architecture, backend, config.dtype, rows, training)
         return cls(config, task, inputs, target, Objective(network, loss, recipe.make_penalty(config)))
@@ -74,7 +77,7 @@ class Model:
         """A data set ready for the network."""
         backend, w = self.network.backend, self.weights(dataset)
         return Split(
-            X=backend.asarray(self.inputs.transform(dataset.X, dtype=self.config.dtype)),
+            X=backend.asarray(self.inputs.transform(dataset.X, dataset.words, dtype=self.config.dtype)),
             Y=backend.asarray(self.targets(dataset.y)),
             w=None if w is None else backend.asarray(w),
             y=dataset.y,
@@ -114,7 +117,7 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
         config = from_mapping(dict(document["config"]))
         task = Task.from_state(document["task"])
         inputs = Preprocessor.from_state(document["inputs"])
-        target = None if document["target"] is None else Preprocessor.from_state(document["target"])
+        target = None if document["target"] is None else Target.from_state(document["target"])
         model = Model.build(config, task, inputs, target, rows)
     except CheckpointError:
         raise

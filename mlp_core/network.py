@@ -12,9 +12,12 @@ import numpy as np
 from mlp_core.activations import Activation
 from mlp_core.backend import Array, Backend
 from mlp_core.initializers import initial_weights
-from mlp_core.layers import EVALUATE, Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.layers import EVALUATE, Activate, Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu, Residual
 from mlp_core.parameters import Parameters
 from mlp_core.random import generator
+
+EMBEDDING_STD = 0.1
+"""Deviation of the initial numbers of a word: small beside inputs of deviation 1, so that words start out alike."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides the shape of a network and its initial weights, but the seed."""
+    """Everything that decides the shape of a network and its initial weights, but the seed.
+
+    The last of the inputs are codes of words, one for each of `embeddings`: (words, numbers learned per word).
+    """
 
     inputs: int
     outputs: int
@@ -49,14 +55,19 @@ class Architecture:
     output_init: str = "glorot_uniform"
     output_scale: float | None = None
     output_bias: tuple[float, ...] | None = None
+    embeddings: tuple[tuple[int, int], ...] = ()
 
     def layers(self) -> list[Layer]:
         """The layers, numbered as nn.Sequential would number its modules."""
         layers: list[Layer] = []
         index, width = 0, self.inputs
+        if self.embeddings:
+            embedding = Embedding(0, width, self.embeddings)
+            layers.append(embedding)
+            index, width = 1, embedding.units
         if self.input_dropout:
-            layers.append(Dropout(0, width, self.input_dropout))
-            index = 1
+            layers.append(Dropout(index, width, self.input_dropout))
+            index += 1
         for block in self.hidden:
             inner = _block_layers(index, width, block)
             index += sum(layer.modules for layer in inner)
@@ -141,6 +152,10 @@ class Network:
             host = initial_weights(name, (dense.units, dense.inputs), rng, scale=scale)
             dense.W[...] = self.backend.asarray(host.astype(self.dtype))
         for layer in self._flat_layers():
+            if isinstance(layer, Embedding):
+                for k, E in enumerate(layer.E):
+                    host = EMBEDDING_STD * generator(seed, "init", layer.index, k).standard_normal(E.shape)
+                    E[...] = self.backend.asarray(host.astype(self.dtype))
             if isinstance(layer, Norm):
                 layer.gain[...] = 1
             if isinstance(layer, Norm) and layer.kind == "batch":

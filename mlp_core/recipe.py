@@ -74,8 +74,15 @@ def auto_init(choice: Any) -> str:
     return _INIT["he" if activation is None else activation.gain_family]
 
 
-def make_architecture(config: Config, inputs: int, width: int, bias: Sequence[float] | None = None) -> Architecture:
-    """The network of the (resolved) config for `inputs` input columns and `width` logits."""
+def make_architecture(
+    config: Config,
+    inputs: int,
+    width: int,
+    bias: Sequence[float] | None = None,
+    embeddings: Sequence[tuple[int, int]] = (),
+) -> Architecture:
+    """The network of the (resolved) config for `inputs` input columns, the last of which may be codes of words with
+    `embeddings`, and `width` logits."""
     model = config.model
     blocks = []
     for layer in model.layers():
@@ -105,6 +112,7 @@ def make_architecture(config: Config, inputs: int, width: int, bias: Sequence[fl
         output_init,
         output_scale,
         None if bias is None else tuple(bias),
+        embeddings=tuple(embeddings),
     )
 
 

@@ -16,6 +16,7 @@ from mlp_core.errors import ConfigError
 from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
+from mlp_core.preprocess import Preprocessor
 
 
 def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
@@ -164,15 +165,17 @@ def _check_metrics(config: Config, data: Data) -> None:
             )
 
 
-def check_memory(config: Config, data: Data, inputs: int, batch: int) -> None:
+def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -> None:
     """Refuse a network that cannot fit before memory is taken for it; raises ConfigError naming the key to change."""
-    architecture: Architecture = recipe.make_architecture(config, inputs, max(1, len(data.task.classes)))
+    architecture: Architecture = recipe.make_architecture(config, inputs.inputs, max(1, len(data.task.classes)))
     itemsize = np.dtype(config.dtype).itemsize
-    widths = [inputs, *(block.units for block in architecture.hidden), architecture.outputs]
+    first = inputs.inputs + sum(dim for _, dim in inputs.embeddings)
+    widths = [first, *(block.units for block in architecture.hidden), architecture.outputs]
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
-    needed = itemsize * (parameters * slots + rows * sum(widths) + inputs * sum(s.rows for s in data.splits.values()))
+    parameters += sum(words * dim for words, dim in inputs.embeddings)
+    needed = itemsize * (parameters * slots + rows * sum(widths) + first * sum(s.rows for s in data.splits.values()))
     free = free_memory()
     if free is not None and needed > free:
         raise ConfigError(

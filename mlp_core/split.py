@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,6 +47,59 @@ def split_rows(
         parts[name] = np.sort(rows[order[end - count : end]])
         end -= count
     return {"train": np.sort(rows[order[:end]]), **dict(reversed(parts.items()))}
+
+
+def split_by(rows: Rows, keys: Sequence[str], method: str, val: float, test: float, seed: int) -> dict[str, Rows]:
+    """Deal row numbers by the text that a column holds in each of these rows.
+
+    method: `column` takes the words train, val and test as they stand; `group` keeps the rows of one text together:
+    shuffled groups go to testing, then to validation, until each has its count of rows; `hash` decides by the
+    checksum of the text alone, so that a row keeps its part when others are added. val, test: as for `split_rows`.
+
+    Raises DataError with the config key for a word that names no part, or when a part would be empty.
+    """
+    if method == "column":
+        parts = _as_told(rows, keys)
+    elif method == "group":
+        parts = _groups(rows, keys, val, test, seed)
+    else:
+        if max(val, test) >= 1:
+            message, hint = "a hash needs shares, not numbers of rows", "for example val: 0.2"
+            raise _refusal("inconsistent", "data.split.val", message, hint)
+        ranks = np.array([zlib.crc32(f"{seed} {key}".encode("utf-8", "surrogatepass")) for key in keys]) / 2**32
+        parts = {
+            "train": rows[ranks >= val + test],
+            "val": rows[ranks < val],
+            "test": rows[(ranks >= val) & (ranks < val + test)],
+        }
+    if not len(parts["train"]):
+        message = f"no rows are left for training by {method}"
+        raise _refusal("too_few_rows", "data.split.column", message, "check the column and the shares")
+    return {name: np.sort(part) for name, part in parts.items() if len(part)}
+
+
+def _as_told(rows: Rows, keys: Sequence[str]) -> dict[str, Rows]:
+    known = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+    strange = next((key for key in keys if key.lower() not in known), None)
+    if strange is not None:
+        message, hint = f'"{strange}" names no split', "write train, val or test in every row"
+        raise _refusal("unknown_split", "data.split.column", message, hint)
+    names = np.array([known[key.lower()] for key in keys])
+    return {name: rows[names == name] for name in ("train", "val", "test")}
+
+
+def _groups(rows: Rows, keys: Sequence[str], val: float, test: float, seed: int) -> dict[str, Rows]:
+    names, group, sizes = np.unique(np.array(keys, object).astype(str), return_inverse=True, return_counts=True)
+    wanted = {name: _count(len(rows), part, name) for name, part in (("test", test), ("val", val)) if part}
+    part_of = np.full(len(names), "train", object)
+    order = list(generator(seed, "split").permutation(len(names)))
+    for name, count in wanted.items():
+        taken = 0
+        while order and taken < count:
+            part_of[order[0]] = name
+            taken += int(sizes[order.pop(0)])
+    found = part_of[group.reshape(-1)]
+    return {name: rows[found == name] for name in ("train", "val", "test")}
 
 
 def sample_rows(rows: int, limit: int | None, seed: int) -> Rows:

@@ -24,6 +24,8 @@ class Task:
     outputs: numbers the network gives per row: 1 for binary, else the number of classes or targets.
     classes: label names in the order of the class indices; () for regression, the targets for multilabel.
     targets, features: names of the target columns and of the input columns.
+    kinds: numeric, categorical or boolean for every input column; () when all are numeric.
+    weight, ids: names of the column of row weights, if there is one, and of the columns that name a row.
     """
 
     kind: Kind
@@ -31,6 +33,14 @@ class Task:
     classes: tuple[str, ...]
     targets: tuple[str, ...]
     features: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    weight: str | None = None
+    ids: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The input columns that hold words, to be read as text whatever they look like."""
+        return tuple(name for name, kind in zip(self.features, self.kinds, strict=False) if kind != "numeric")
 
     @property
     def classifies(self) -> bool:
@@ -45,9 +55,18 @@ class Task:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The task of a checkpoint. Raises ValueError when it is not one."""
         names = [tuple(state[key]) for key in ("classes", "targets", "features")]
-        if state["kind"] not in get_args(Kind) or not all(isinstance(name, str) for part in names for name in part):
+        later = [tuple(state.get(key, ())) for key in ("kinds", "ids")]
+        weight = state.get("weight")
+        if state["kind"] not in get_args(Kind) or not all(
+            isinstance(name, str) for part in names + later for name in part
+        ):
             raise ValueError("not the state of a task")
-        return cls(state["kind"], int(state["outputs"]), *names)
+        if later[0] and len(later[0]) != len(names[2]):
+            raise ValueError("a kind is missing for an input column")
+        classes, targets, features = names
+        kinds, ids = later
+        weight = weight if weight is None else str(weight)
+        return cls(state["kind"], int(state["outputs"]), classes, targets, features, kinds, weight, ids)
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,14 @@ class _Reread(Exception):
 
 
 def read_csv(
-    path: Path, options: CsvOptions | None = None, delimiter: str | None = None, names: Sequence[str] = ()
+    path: Path,
+    options: CsvOptions | None = None,
+    delimiter: str | None = None,
+    names: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> Table:
     """Read a text table, gzip or not. `delimiter` is what the format implies (a tab for TSV), `names` are columns
-    that the header, if there is one, should contain.
+    that the header, if there is one, should contain, `words` columns that hold text even if it looks like numbers.
 
     A column holds numbers unless more than a tenth of its cells do not; then it holds text. Cells equal to one of
     `options.na` are missing. Raises DataError with file, line and column for a file that is no such table.
@@ -50,14 +54,20 @@ def read_csv(
     text: set[int] = set()
     for attempt in range(4):
         try:
-            return _read(path, options, delimiter, names, text, final=attempt == 3)
+            return _read(path, options, delimiter, names, words, text, final=attempt == 3)
         except _Reread as reread:
             text |= reread.columns
     raise AssertionError("the last attempt does not ask for another")
 
 
 def _read(
-    path: Path, options: CsvOptions, delimiter: str | None, names: Sequence[str], text: Collection[int], final: bool
+    path: Path,
+    options: CsvOptions,
+    delimiter: str | None,
+    names: Sequence[str],
+    words: Sequence[str],
+    text: Collection[int],
+    final: bool,
 ) -> Table:
     with open_text(path, options.encoding, WANTED) as (watched, stream):
         lines = _uncommented(stream, options.comment)
@@ -72,7 +82,8 @@ def _read(
         if len(first) > MAX_COLUMNS:
             raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
         lines = chain(sample, lines)
-        header, titles = _header(path, lines, dialect, first, blank)
+        header, titles = _header(path, lines, dialect, first, blank, options.names)
+        text = {*text, *(column for column, title in enumerate(titles) if title in words)}
         line = max(header, blank) + 1
         builder = _Builder(path, options, watched, titles, text, final)
         while chunk := list(islice(lines, CHUNK)):
@@ -99,11 +110,14 @@ def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:
 
 
 def _header(
-    path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str], blank: int
+    path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str], blank: int, given: Sequence[str]
 ) -> tuple[int, tuple[str, ...]]:
     """The last line of the header (0 when there is none), and the column names."""
+    if given and not dialect.header and len(given) != len(first):
+        message, hint = f"{len(first)} columns, data.csv.names gives {len(given)}", "name every column"
+        raise refusal(path, "columns_differ", message, hint=hint, line=blank + 1)
     if not dialect.header:
-        return 0, tuple(f"c{column}" for column in range(len(first)))
+        return 0, tuple(given) or tuple(f"c{column}" for column in range(len(first)))
     line = blank + next(count for row, count in records(lines, dialect) if any(cell.strip() for cell in row))
     names: dict[str, None] = {}
     for column, cell in enumerate(first):

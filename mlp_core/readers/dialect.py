@@ -20,6 +20,7 @@ class CsvOptions:
 
     delimiter: str = "auto"
     header: bool | Literal["auto"] = "auto"
+    names: tuple[str, ...] = ()
     encoding: str = "utf-8"
     decimal: str = "."
     quote: str | None = '"'
@@ -93,13 +94,15 @@ def detect(
 def has_header(rows: Sequence[Sequence[str]], options: CsvOptions, names: Sequence[str] = ()) -> bool:
     """Whether the first row names the columns.
 
-    Yes when it holds at least half of the `names` looked for (the target, the trained columns). No when one of its
-    cells is a number or missing. Otherwise yes when some column holds numbers below, or when its words differ from
-    each other and from everything below.
+    With `options.names`, only when it holds at least half of those. Yes when it holds at least half of the `names`
+    looked for (the target, the trained columns). No when one of its cells is a number or missing. Otherwise yes when
+    some column holds numbers below, or when its words differ from each other and from everything below.
     """
     if not rows:
         return False
     first = [cell.strip() for cell in rows[0]]
+    if options.names:
+        return 2 * sum(name in first for name in options.names) >= len(options.names)
     if names and 2 * sum(name in first for name in names) >= len(names):
         return True
     if any(number(cell, options.decimal) is not None or (cell and cell in options.na) for cell in first):

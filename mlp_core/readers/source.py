@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.files import open_binary, refusal, shown
 from mlp_core.readers.idx import looks_like_idx, read_idx
 from mlp_core.readers.numpy_files import MAGIC, read_npy, read_npz
-from mlp_core.readers.table import Table
+from mlp_core.readers.table import Table, concatenate
 
 Source: TypeAlias = Table | Arrays
 FOREIGN = {
@@ -29,12 +29,16 @@ FOREIGN = {
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read: the format or `auto`, the array names inside npz files, the ways of text tables."""
+    """How to read: the format or `auto`, the array names inside npz files, the ways of text tables.
+
+    text: columns that hold words even where these look like numbers.
+    """
 
     format: str = "auto"
     x: str = "x"
     y: str = "y"
     csv: CsvOptions = field(default_factory=CsvOptions)
+    text: tuple[str, ...] = ()
 
 
 def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -59,7 +63,30 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
     if kind in ("npy", "idx"):
         hint = f"write {{x: {shown(where)}, y: FILE}}"
         raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)
-    return read_csv(where, options.csv, "\t" if kind == "tsv" else None, names)
+    return read_csv(where, options.csv, "\t" if kind == "tsv" else None, names, options.text)
+
+
+def read_all(paths: Sequence[Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
+    """Read one file, or several tables with the same columns as one.
+
+    A column that is text in one of the files is read as text in all of them.
+    """
+    if len(paths) == 1:
+        return read(paths[0], options, names)
+    tables: list[Table] = []
+    for path in paths:
+        source = read(path, options, names)
+        if isinstance(source, Arrays):
+            hint = "give tables, or one file of arrays"
+            raise refusal(path, "not_a_table", "arrays cannot be put together with other files", hint=hint)
+        tables.append(source)
+    text = {table.names[column] for table in tables for column in table.words} | set(options.text)
+    for place, table in enumerate(tables):
+        if text - {table.names[column] for column in table.words} & set(table.names):
+            again = read(paths[place], replace(options, text=tuple(text)), names)
+            assert isinstance(again, Table)
+            tables[place] = again
+    return concatenate(tables)
 
 
 def detect(path: Path) -> str:

@@ -221,8 +221,10 @@ def test_digits_can_be_judged_on_a_file_without_names(tmp_path: Path) -> None:
 
 BAD_TABLES = {
     "text cell": ("1,2,0.5\n" * 20 + "n/a,2,0.5\n", {}, "not_a_number", 22, 1),
-    "text column": ("1,x,0.5\n2,y,0.6\n", {}, "text_column", 2, 2),
-    "missing cell": ("1,2,0.5\n1,,0.6\n", {}, "missing_value", 3, 2),
+    "text for numbers": ("1,5,0.5\n2,y,0.6\n" * 9, {"types": {"b": "numeric"}}, "not_a_number", 3, 2),
+    "no truth": ("1,yes,0.5\n2,maybe,0.6\n" * 9, {"types": {"b": "boolean"}}, "not_a_boolean", 3, 2),
+    "dates": ("1,2024-01-31,0.5\n2,2024-02-01,0.6\n" * 9, {}, "date_column", 2, 2),
+    "negative weight": ("1,2,0.5\n2,-1,0.6\n" * 9, {"weight": "b"}, "bad_weight", 3, 2),
     "all missing": ("1,?,0.5\n1,?,0.6\n", {}, "empty_column", 2, 2),
     "nan cell": ("1,2,0.5\n" * 20 + "1,nan,0.5\n", {}, "not_a_number", 22, 2),
     "inf cell": ("1,2,0.5\n" * 20 + "-inf,2,0.5\n", {}, "not_a_number", 22, 1),
@@ -261,8 +263,12 @@ def test_the_message_for_a_bad_cell_word_for_word(tmp_path: Path, monkeypatch: p
 
 def test_every_bad_column_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        load(config(train=table(tmp_path / "t.csv", "x,,1.5\nz,2,2.5\n"), target="y"))
-    assert [(found.line, found.column) for found in caught.value.problems] == [(2, 1), (2, 2)]
+        load(config(train=table(tmp_path / "t.csv", "2020-01-01,1,1.5\n" * 9 + "2020-01-02,n/a,2.5\n"), target="y"))
+    assert [(found.line, found.column) for found in caught.value.problems] == [(2, 1)]
+    with pytest.raises(DataError) as caught:
+        rows = "1,1,1.5\n" * 19 + "n/a,x,2.5\n"
+        load(config(train=table(tmp_path / "t.csv", rows), target="y"))
+    assert [(found.line, found.column) for found in caught.value.problems] == [(21, 1), (21, 2)]
 
 
 BAD_WISHES = {

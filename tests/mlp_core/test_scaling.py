@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import CheckpointError, DataError
-from mlp_core.preprocess import CELLS, METHODS, Preprocessor, TargetScaler
+from mlp_core.scaling import CELLS, METHODS, Scaler, Target
 
 RNG = np.random.default_rng(0)
 TABLES: dict[str, np.ndarray[Any, Any]] = {
@@ -25,15 +25,16 @@ TABLES: dict[str, np.ndarray[Any, Any]] = {
 
 
 # scikit-learn's MinMaxScaler scales before it shifts, which loses all digits of a column constant up to rounding
-PEERS = [(m, n) for m in ("standard", "minmax") for n in TABLES if (m, n) != ("minmax", "constant up to rounding")]
+PEERS = [(m, n) for m in METHODS[:-1] for n in TABLES if (m, n) != ("minmax", "constant up to rounding")]
 
 
 @pytest.mark.parametrize(("method", "name"), PEERS)
 def test_scaling_equals_scikit_learn(method: str, name: str) -> None:
     sklearn = pytest.importorskip("sklearn.preprocessing", reason="needs scikit-learn as the reference")
     X = TABLES[name].astype(np.float64)
-    peer = {"standard": sklearn.StandardScaler, "minmax": sklearn.MinMaxScaler}[method]().fit(X)
-    scaled = Preprocessor(method).fit(TABLES[name]).transform(TABLES[name])
+    peers = dict(zip(METHODS, ("StandardScaler", "MinMaxScaler", "RobustScaler", "MaxAbsScaler"), strict=False))
+    peer = getattr(sklearn, peers[method])().fit(X)
+    scaled = Scaler(method).fit(TABLES[name]).transform(TABLES[name])
     np.testing.assert_allclose(scaled, peer.transform(X), rtol=1e-12, atol=2e-9 if name == "large mean" else 1e-12)
 
 
@@ -41,8 +42,8 @@ def test_scaling_equals_scikit_learn(method: str, name: str) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_shift_and_scale_are_the_whole_transform(method: str, name: str) -> None:
     X = TABLES[name]
-    fitted = Preprocessor(method).fit(X)
-    assert (fitted.columns, fitted.inputs, fitted.shift.dtype, fitted.scale.dtype) == (5, 5, np.float64, np.float64)
+    fitted = Scaler(method).fit(X)
+    assert (fitted.shift.dtype, fitted.scale.dtype) == (np.float64, np.float64)
     np.testing.assert_array_equal(fitted.transform(X), (X - fitted.shift) * fitted.scale)
     np.testing.assert_allclose(fitted.inverse(fitted.transform(X)), X, rtol=1e-12, atol=1e-9)
 
@@ -50,7 +51,7 @@ def test_shift_and_scale_are_the_whole_transform(method: str, name: str) -> None
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_transform_writes_where_it_is_told(dtype: Any) -> None:
     X = TABLES["images"]
-    fitted = Preprocessor("minmax").fit(X)
+    fitted = Scaler("minmax").fit(X)
     out = np.full((200, 5), np.nan, dtype)
     assert fitted.transform(X, out=out) is out
     np.testing.assert_array_equal(out, ((X - fitted.shift) * fitted.scale).astype(dtype))
@@ -59,16 +60,16 @@ def test_transform_writes_where_it_is_told(dtype: Any) -> None:
 
 def test_blocks_of_rows_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     X = TABLES["mixed scales"]
-    whole = Preprocessor().fit(X)
+    whole = Scaler().fit(X)
     assert X.size < CELLS
-    monkeypatch.setattr("mlp_core.preprocess.CELLS", 35)
-    parts = Preprocessor().fit(X)
+    monkeypatch.setattr("mlp_core.scaling.CELLS", 35)
+    parts = Scaler().fit(X)
     np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-14)
     np.testing.assert_allclose(parts.shift, whole.shift, rtol=1e-14, atol=1e-16)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", [Preprocessor, TargetScaler])
+@pytest.mark.parametrize("kind", [Scaler, Target])
 def test_the_state_survives_json_exactly(method: str, kind: Any) -> None:
     fitted = kind(method).fit(TABLES["mixed scales"] / 3)
     again = kind.from_state(json.loads(json.dumps(fitted.to_state(), allow_nan=False)))
@@ -81,7 +82,7 @@ def test_the_state_survives_json_exactly(method: str, kind: Any) -> None:
     "state",
     [
         {},
-        {"method": "robust", "shift": [0.0], "scale": [1.0]},
+        {"method": "rank", "shift": [0.0], "scale": [1.0]},
         {"method": [], "shift": [0.0], "scale": [1.0]},
         {"method": "none", "shift": [0.0], "scale": [1.0, 1.0]},
         {"method": "none", "shift": [0.0], "scale": [0.0]},
@@ -94,23 +95,23 @@ def test_the_state_survives_json_exactly(method: str, kind: Any) -> None:
 )
 def test_a_state_that_is_none_is_refused(state: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError):
-        Preprocessor.from_state(state)
+        Scaler.from_state(state)
 
 
 @pytest.mark.parametrize("method", ["standard", "minmax"])
 def test_a_spread_beyond_float64_is_refused(method: str) -> None:
     with pytest.raises(DataError, match=r"column 1 \(from 0\) spans -1e\+308 to 1e\+308"):
-        Preprocessor(method).fit(np.array([[0.0, -1e308], [1.0, 1e308]]))
+        Scaler(method).fit(np.array([[0.0, -1e308], [1.0, 1e308]]))
 
 
 def test_a_value_beyond_float32_is_refused() -> None:
     X = np.array([[1.0], [1e39]])
     with pytest.raises(DataError, match="does not fit float32"):
-        Preprocessor("none").fit(X).transform(X, dtype=np.float32)
+        Scaler("none").fit(X).transform(X, dtype=np.float32)
 
 
 @pytest.mark.parametrize("step", [5e-324, 1e-310, 1e-300])
 def test_a_tiny_spread_gives_finite_numbers(step: float) -> None:
     X = np.array([[0.0], [step], [2 * step]])
     for method in METHODS:
-        assert np.isfinite(Preprocessor(method).fit(X).transform(X)).all()
+        assert np.isfinite(Scaler(method).fit(X).transform(X)).all()

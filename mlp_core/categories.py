@@ -1,0 +1,155 @@
+"""One column of words made into places: kept words, a place for all other words, a place for missing ones."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.errors import DataError, Problem
+
+Codes = npt.NDArray[np.int64]
+NOWHERE = -1
+
+
+@dataclass(frozen=True)
+class CategoryPlan:
+    """What is asked for: the values of `preprocess.categorical` for one column."""
+
+    encode: str = "onehot"
+    max_categories: int = 100
+    min_count: int = 2
+    unknown: str = "other"
+    missing: str = "category"
+    embedding_dim: int | str = "auto"
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Places of the words of one column, fitted on training rows.
+
+    words: the words kept, sorted; word i has place i (for hash: none, the place is the word's checksum).
+    other, gap: whether words not kept, and missing ones, have a place of their own, after the words in this order.
+    mode: the place of the most frequent word.
+    """
+
+    plan: CategoryPlan
+    words: tuple[str, ...]
+    other: bool
+    gap: bool
+    mode: int = 0
+
+    @classmethod
+    def fit(cls, plan: CategoryPlan, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> Self:
+        """From the training rows' codes [rows] into `vocabulary`, missing ones NaN.
+
+        Kept are the words with at least `min_count` rows, at most `max_categories` of them, the most frequent first.
+        """
+        missing = np.isnan(codes)
+        gap = bool(missing.any()) and plan.missing == "category"
+        counts = np.bincount(codes[~missing].astype(np.int64), minlength=len(vocabulary))
+        order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], vocabulary[code]))
+        if plan.encode == "hash":
+            mode = _hashed(vocabulary[order[0]], plan.max_categories) if order else 0
+            return cls(plan, (), False, gap, mode)
+        kept = [code for code in order if counts[code] >= plan.min_count][: plan.max_categories]
+        words = sorted(vocabulary[code] for code in kept)
+        other = len(kept) < len(order) or plan.encode == "embedding" or not kept
+        return cls(plan, tuple(words), other, gap, words.index(vocabulary[kept[0]]) if kept else 0)
+
+    @property
+    def places(self) -> int:
+        """How many places there are."""
+        named = self.plan.max_categories if self.plan.encode == "hash" else len(self.words)
+        return named + self.other + self.gap
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a learned vector: given, or min(50, 1.6 n^0.56) for n places (fastai's rule)."""
+        if isinstance(self.plan.embedding_dim, int):
+            return self.plan.embedding_dim
+        return max(1, min(50, round(1.6 * float(self.places) ** 0.56)))
+
+    def names(self) -> list[str]:
+        """What each place stands for."""
+        if self.plan.encode == "hash":
+            named = [f"#{place}" for place in range(self.plan.max_categories)]
+        else:
+            named = list(self.words)
+        return named + ["(other)"] * self.other + ["(missing)"] * self.gap
+
+    def place(self, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> Codes:
+        """The place of every row [rows] from its code into `vocabulary`; -1 where a word has none.
+
+        Raises DataError for an unknown word when the plan says so.
+        """
+        lookup = np.array([*self._lookup(vocabulary), self._missing()], np.int64)
+        present = np.isfinite(codes)
+        found: Codes = lookup[np.where(present, codes, len(vocabulary)).astype(np.int64)]
+        return found
+
+    def unseen(self, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> tuple[int, str]:
+        """Rows whose word is not among those kept, and one such word."""
+        if self.plan.encode == "hash":
+            return 0, ""
+        known = set(self.words)
+        strange = np.array([word not in known for word in vocabulary] + [False])
+        rows = strange[np.where(np.isfinite(codes), codes, len(vocabulary)).astype(np.int64)]
+        if not rows.any():
+            return 0, ""
+        return int(rows.sum()), vocabulary[int(codes[np.argmax(rows)])]
+
+    def _lookup(self, vocabulary: Sequence[str]) -> list[int]:
+        if self.plan.encode == "hash":
+            return [_hashed(word, self.plan.max_categories) for word in vocabulary]
+        index = {word: place for place, word in enumerate(self.words)}
+        unknown = len(self.words) if self.other else NOWHERE
+        if self.plan.unknown == "zero" and self.plan.encode == "onehot":
+            unknown = NOWHERE
+        return [index.get(word, unknown) for word in vocabulary]
+
+    def _missing(self) -> int:
+        if self.gap:
+            return self.places - 1
+        if self.plan.missing == "mode" or self.plan.encode == "hash" or not self.other:
+            return self.mode if self.plan.missing == "mode" else NOWHERE
+        return len(self.words)
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {**asdict(self.plan), "words": list(self.words), "other": self.other, "gap": self.gap, "mode": self.mode}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The categories of a checkpoint. Raises KeyError, TypeError, ValueError when the state is not one."""
+        plan = CategoryPlan(
+            str(state["encode"]),
+            int(state["max_categories"]),
+            int(state["min_count"]),
+            str(state["unknown"]),
+            str(state["missing"]),
+            state["embedding_dim"] if state["embedding_dim"] == "auto" else int(state["embedding_dim"]),
+        )
+        words = tuple(state["words"])
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError("expected words")
+        made = cls(plan, words, bool(state["other"]), bool(state["gap"]), int(state["mode"]))
+        if plan.encode not in ("onehot", "ordinal", "hash", "embedding") or not 0 <= made.mode <= made.places:
+            raise ValueError("places do not fit together")
+        return made
+
+
+def refuse_unknown(name: str, words: Sequence[str], count: int) -> DataError:
+    """The error for words that were never seen in training, where `unknown: error` asks for it."""
+    shown = ", ".join(f'"{word}"' for word in words[:5])
+    message = f'column "{name}": never seen in training: {shown} ({count:,} row{"s" if count != 1 else ""})'
+    hint = "mend the cells, or set preprocess.categorical.unknown: other"
+    return DataError(Problem("unknown_category", message, hint=hint))
+
+
+def _hashed(word: str, places: int) -> int:
+    return zlib.crc32(word.encode("utf-8", "surrogatepass")) % places
