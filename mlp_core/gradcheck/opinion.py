@@ -153,7 +153,7 @@ def _derivative(
         return result
 
     here = at(centre)[1]
-    h = step * max(1.0, abs(centre))
+    h = min(step * max(1.0, abs(centre)), 0.25)  # a code of a word must not become the next one
     for _ in range(HALVINGS):
         up, down = at(centre + h), at(centre - h)
         if np.array_equal(up[1], here) and np.array_equal(down[1], here):
