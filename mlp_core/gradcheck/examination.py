@@ -158,9 +158,8 @@ class _Check:
         dtype = self.objective.network.dtype
         for kept in (proof.network.parameters.theta, proof.network.statistics.theta):
             kept[:] = kept.astype(dtype)  # a point that training can stand on
-        self._leave_kinks(probe)
+        step = self._leave_kinks(probe)
         point = fingerprint(proof.network.parameters.theta, proof.network.statistics.theta)
-        step = ComplexStep(proof, *data)
         for row in preconditions(proof, step, *data):
             self._record(row, probe)
         self._compare(step, probe)
@@ -173,20 +172,21 @@ class _Check:
         unmoved = fingerprint(proof.network.parameters.theta, proof.network.statistics.theta) == point
         self._record(Precondition("state untouched", PASS if unmoved else FAIL, "weights and statistics"), probe)
 
-    def _leave_kinks(self, probe: str) -> None:
-        """Move a little where rounding decides on which side of a kink a unit stands, in real and complex numbers."""
+    def _leave_kinks(self, probe: str) -> ComplexStep:
+        """The complex step at this point, or beside it where rounding decides on which side of a kink a unit stands."""
         proof, network = self.proof, self.proof.network
         for attempt in range(KINK_MOVES):
             step = ComplexStep(proof, self.X, self.Y, self.w, self.mode)
             real = pieces(network, proof.loss, proof.penalty, network.forward(self.X, self.mode), self.Y)
             Z = step.network.forward(step.X, self.mode)
             if np.array_equal(real, pieces(step.network, proof.loss, proof.penalty, Z, self.Y)):
-                return
+                return step
             rng = generator(self.seed, "gradcheck", 4, attempt)
             network.parameters.theta += 1e-3 * rng.standard_normal(network.parameters.size)
             self._record(
                 Precondition("off the kinks", PASS, f"weights moved by 1e-3 at {probe}: a unit was on its kink")
             )
+        return ComplexStep(proof, self.X, self.Y, self.w, self.mode)
 
     def _compare(self, step: ComplexStep, probe: str) -> None:
         """Analytic against numeric: each tensor whole, then data loss, penalties and logits on their own."""
