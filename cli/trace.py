@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,28 +71,36 @@ def _lines(one: Trace, layers: list[int]) -> Iterator[str]:
         if section != title:
             title = section
             yield f"\n{section}"
-            yield from _given(one, section)
-        yield from _array(f"{plain(equation.target)} = {plain(equation.value)}", array)
+            yield from _given(one, section, layers)
+        formula = f"{plain(equation.target)} = {plain(equation.value)}"
+        yield from _name(formula) if array is None else _array(formula, array)
     rule = next(section for section in one.explanation.sections if section.title.startswith("Update"))
     yield f"\n{rule.title}"
-    yield from (f"  {plain(e.target)} = {plain(e.value)}" for e in rule.equations())
+    for e in rule.equations():
+        yield from _name(f"{plain(e.target)} = {plain(e.value)}")
     for symbol in one.before:
-        if _number(symbol) in layers:
+        if _number(symbol) in (*layers, 0):
             yield from _update(one, symbol)
 
 
-def _given(one: Trace, section: str) -> Iterator[str]:
-    """What a layer's forward pass starts from: its input, if it is the first, and its parameters; or the targets."""
-    if section.startswith("Loss") and "Y" in one.arrays:
-        yield from _array("Y", one.arrays["Y"])
+def _given(one: Trace, section: str, layers: list[int]) -> Iterator[str]:
+    """What a layer's forward pass starts from: its parameters, its input if it is not told before; or the targets."""
+    from mlp_core.trace import layer_of
+
+    if section.startswith("Loss"):
+        for symbol in ("Y", "w"):
+            yield from _array(symbol, one.arrays[symbol]) if symbol in one.arrays else ()
     if ", forward" not in section:
         return
-    number = int(section.split(",")[0].removeprefix("Layer "))
-    if number == 1:
-        yield from _array("X", one.arrays["X"])
+    number = layer_of(section)
+    assert number is not None
+    if number - 1 not in layers:
+        yield from _array(one.inputs[number], one.arrays[one.inputs[number]])
     for symbol, array in one.before.items():
         if _number(symbol) == number:
             yield from _array(f"{symbol}  (parameter {one.names[symbol]})", array)
+    if f"M[{number}]" in one.arrays:
+        yield from _array(f"M[{number}]  (dropout)", one.arrays[f"M[{number}]"])
 
 
 def _update(one: Trace, symbol: str) -> Iterator[str]:
@@ -108,17 +117,16 @@ def _update(one: Trace, symbol: str) -> Iterator[str]:
 
 
 def _number(symbol: str) -> int:
-    return int(symbol[:-1].split("[")[1])
+    """The layer of a tensor; the tables of words come before the first."""
+    return 0 if symbol.startswith(("E[", "dE[", "C[")) else int(symbol[:-1].split("[")[1])
 
 
 def _array(name: str, array: Any) -> Iterator[str]:
     """A name with the shape at the right end, and the first numbers in columns under it."""
-    import textwrap
-
     shape = f"[{', '.join(map(str, array.shape))}]" if array.ndim else ""
     if not array.ndim:
-        name = f"{name} = {array:.6g}"
-    *before, last = textwrap.wrap(name, WIDTH - 2, initial_indent="  ", subsequent_indent="      ")
+        name = f"{name} = {float(array):.6g}"
+    *before, last = _name(name)
     yield from before
     fits = len(last) + len(shape) + 2 <= WIDTH
     yield (last + shape.rjust(WIDTH - len(last))) if shape and fits else last
@@ -128,13 +136,17 @@ def _array(name: str, array: Any) -> Iterator[str]:
         yield from numbers(array)
 
 
+def _name(words: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH - 2, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
+
+
 def numbers(array: Any) -> Iterator[str]:
     """The first entries of an array in aligned columns, 80 characters wide at most, at most 6 rows."""
     table = array.reshape(1, -1) if array.ndim == 1 else array
     cut = table[:ROWS]
     most = (WIDTH - 10) // 8
     while True:
-        cells = [[f"{value:.4g}" for value in line[:most]] for line in cut.tolist()]
+        cells = [[f"{value + 0.0:.4g}" for value in line[:most]] for line in cut.tolist()]
         wide = max((len(cell) for line in cells for cell in line), default=0) + 2
         if 4 + wide * min(most, table.shape[1]) + 5 <= WIDTH or most == 1:
             break
@@ -149,7 +161,7 @@ def numbers(array: Any) -> Iterator[str]:
 def _document(one: Trace, layers: list[int]) -> dict[str, Any]:
     """Everything recorded, as plain lists."""
     chosen = {symbol for symbol in one.arrays if not symbol.endswith("]") or _number(symbol) in (0, *layers)}
-    tensors = [symbol for symbol in one.before if _number(symbol) in layers]
+    tensors = [symbol for symbol in one.before if _number(symbol) in (*layers, 0)]
     return {
         "step": one.step,
         "loss": one.loss,

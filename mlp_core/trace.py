@@ -14,8 +14,8 @@ from mlp_core.events import StepDone
 from mlp_core.experiment import Experiment
 from mlp_core.explain import Equation, Explanation, explain
 from mlp_core.explain.layers import derivative
-from mlp_core.explain.step import chains
-from mlp_core.layers import Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.explain.step import chains, front, letters
+from mlp_core.layers import Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu, Residual
 from mlp_core.trainer import Trainer
 
 Arrays = dict[str, np.ndarray]
@@ -26,7 +26,8 @@ class Trace:
     """One step: its formulas, and the recorded arrays by the names the formulas have for them.
 
     `before` and `after` are the parameters by letter (`W[1]`, `b[1]`, `gamma[2]`, ...), `gradient` what the optimizer
-    got for each, `state` what it remembers of each after the step, `names` the stored tensors' names.
+    got for each, `state` what it remembers of each after the step, `names` the stored tensors' names; `inputs` is the
+    symbol of each layer's input.
     """
 
     step: int
@@ -39,26 +40,31 @@ class Trace:
     after: Arrays
     state: dict[str, Arrays]
     names: dict[str, str]
+    inputs: dict[int, str]
 
     @property
     def layers(self) -> int:
         """The number of weight matrices."""
         return sum(symbol.startswith("W[") for symbol in self.before)
 
-    def shown(self, layers: Sequence[int]) -> Iterator[tuple[str, Equation, np.ndarray]]:
-        """Section, equation and numbers in the order of the step, of these layers and of what belongs to none."""
+    def shown(self, layers: Sequence[int]) -> Iterator[tuple[str, Equation, np.ndarray | None]]:
+        """Section, equation and numbers in the order of the step, of these layers and of what belongs to none.
+
+        None stands for the numbers of what the engine computes on the way and does not keep.
+        """
         for section in self.explanation.sections:
             if section.title.startswith(("Gradient", "Learning", "Update", "After")):
                 return
-            for equation in section.equations():
-                layer = _layer(equation.target)
-                if equation.target in self.arrays and (layer is None or layer in layers):
-                    yield section.title, equation, self.arrays[equation.target]
+            number = layer_of(section.title)
+            for line in section.lines:
+                if isinstance(line, Equation) and (number is None or number in layers):
+                    yield section.title, line, self.arrays.get(line.target)
 
 
-def _layer(target: str) -> int | None:
-    """The layer of a symbol such as `dW[2]`; None for `loss` or `P`."""
-    return int(target[:-1].split("[")[1]) if target.endswith("]") and target[-2].isdigit() else None
+def layer_of(title: str) -> int | None:
+    """The number of the layer that a section is about, None if it is about none."""
+    word, _, rest = title.partition(" ")
+    return int(rest.split(",")[0]) if word == "Layer" else None
 
 
 def trace(experiment: Experiment, rows: Sequence[int], steps: int = 1) -> Iterator[Trace]:
@@ -98,46 +104,44 @@ def _trainer(experiment: Experiment, rows: list[int]) -> Trainer:
 
 def _step(experiment: Experiment, trainer: Trainer, explanation: Explanation) -> Trace:
     network = experiment.model.network
-    letters = _letters(experiment)
+    symbols = _symbols(experiment)
     recorder = _Recorder(experiment)
-    before = _views(experiment, letters, network.parameters.theta)
+    before = _views(experiment, symbols, network.parameters.theta)
     with recorder:
         done = next(event for event in trainer.run() if isinstance(event, StepDone))
-    recorder.finish(trainer, done.loss)
+    recorder.finish()
     state: dict[str, Arrays] = {}
     for slot, vector in trainer.optimizer.state.items():
-        for symbol, array in _views(experiment, letters, vector).items():
+        for symbol, array in _views(experiment, symbols, vector).items():
             state.setdefault(symbol, {})[slot] = array
     return Trace(
         step=done.step,
-        loss=done.loss,
+        loss=float(recorder.arrays["loss"]),
         lr=done.lr,
         explanation=explanation,
         arrays=recorder.arrays,
         before=before,
-        gradient=_views(experiment, letters, network.parameters.grad),
-        after=_views(experiment, letters, network.parameters.theta),
+        gradient=_views(experiment, symbols, network.parameters.grad),
+        after=_views(experiment, symbols, network.parameters.theta),
         state=state,
-        names=letters,
+        names=symbols,
+        inputs=recorder.inputs,
     )
 
 
-def _letters(experiment: Experiment) -> dict[str, str]:
+def _symbols(experiment: Experiment) -> dict[str, str]:
     """Symbol by symbol, the name of the stored tensor: W[1] is 0.weight."""
-    kinds = {Dense: ("W", "b"), Norm: ("gamma", "beta"), PRelu: ("alpha",)}
-    found: dict[str, str] = {}
-    for chain in chains(experiment.model.network, 1):
-        for layer in chain.layers:
-            pairs = zip(kinds.get(type(layer), ()), layer.specs(), strict=False)
-            found |= {f"{letter}[{chain.l}]": spec.name for letter, spec in pairs}
-    return found
+    network = experiment.model.network
+    layers = [(layer, 0) for layer in front(network)]
+    layers += [(layer, chain.l) for chain in chains(network, 1) for layer in chain.layers]
+    return {symbol: name for layer, number in layers for name, symbol in letters(layer, number).items()}
 
 
-def _views(experiment: Experiment, letters: dict[str, str], vector: Any) -> Arrays:
+def _views(experiment: Experiment, symbols: dict[str, str], vector: Any) -> Arrays:
     """Copies of the tensors in a vector, by symbol."""
     network = experiment.model.network
     views = network.parameters.views(vector)
-    return {symbol: _host(network.backend.to_host(views[name])) for symbol, name in letters.items()}
+    return {symbol: _host(network.backend.to_host(views[name])) for symbol, name in symbols.items()}
 
 
 def _host(array: Any) -> np.ndarray:
@@ -155,16 +159,26 @@ class _Recorder:
         self.model = experiment.model
         self.network = experiment.model.network
         self.arrays: Arrays = {}
+        self.inputs: dict[int, str] = {}
         self.wrapped: list[Layer] = []
 
     def __enter__(self) -> _Recorder:
+        compute = self.model.objective.value_and_gradient
+
+        def heard(*arguments: Any, **options: Any) -> Any:
+            value, dX = compute(*arguments, **options)
+            self._keep("loss", value)
+            self.Y, self.w = arguments[1:3]
+            return value, dX
+
+        setattr(self.model.objective, "value_and_gradient", heard)  # noqa: B010
         symbol = "X"
-        first = self.network.layers[0]
-        if isinstance(first, Dropout):
-            self._listen(first, "X", "D[0]", 0)
-            symbol = "D[0]"
+        for layer in front(self.network):
+            output = "A[0]" if isinstance(layer, Embedding) else "D[0]"
+            self._listen(layer, symbol, output, 0)
+            symbol = output
         for chain in chains(self.network, 1):
-            chain.source = symbol
+            chain.source = self.inputs[chain.l] = symbol
             chain.forward()
             symbols = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.output]
             if chain.residual:
@@ -177,8 +191,9 @@ class _Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for layer in self.wrapped:
-            del layer.forward, layer.backward  # the methods of the class show again
+        for owner in (self.model.objective, *self.wrapped):  # the methods of the class show again
+            for name in ("forward", "backward", "value_and_gradient"):
+                vars(owner).pop(name, None)
 
     def _listen(self, layer: Layer, x: str, output: str, number: int) -> None:
         forward, backward = layer.forward, layer.backward
@@ -204,6 +219,9 @@ class _Recorder:
             if isinstance(layer, Norm):
                 self._keep(f"dgamma[{number}]", layer.dgain)
                 self._keep(f"dbeta[{number}]", layer.dshift if layer.centred else None)
+            if isinstance(layer, Embedding):
+                for k, dE in enumerate(layer.dE, 1):
+                    self._keep(f"dE[{k}]", dE)
             if isinstance(layer, PRelu):
                 self._keep(f"dalpha[{number}]", layer.da)
             return result
@@ -231,15 +249,13 @@ class _Recorder:
         if isinstance(layer, Dropout) and layer.active:
             self._keep(f"M[{number}]", layer.mask * (1 - layer.p))
 
-    def finish(self, trainer: Trainer, loss: float) -> None:
-        """What belongs to the loss: targets, predictions, the loss of each row, and their mean."""
-        network, objective = self.network, self.model.objective
-        _, Y, w = trainer.batches.batch(0, 0)
-        last = max(int(symbol[2:-1]) for symbol in self.arrays if symbol.startswith("Z["))
-        Z = network.backend.asarray(self.arrays[f"Z[{last}]"])
-        if trainer.augment is None:  # else the targets of the step were mixed
-            self._keep("Y", Y)
-            self._keep("rows", objective.loss.forward(network.backend.xp, Z, Y)[0])
-        self._keep("w", w)
-        self._keep("P", objective.loss.predict(network.backend.xp, Z))
-        self.arrays["loss"] = np.array(loss)
+    def finish(self) -> None:
+        """What belongs to the loss: targets as the formulas have them, predictions, the loss of each row."""
+        backend, loss = self.network.backend, self.model.objective.loss
+        c = self.network.architecture.outputs
+        Z = backend.asarray(self.arrays[f"Z[{len(self.inputs)}]"])
+        Y = self.Y
+        self._keep("rows", loss.forward(backend.xp, Z, Y)[0][:, None])
+        self._keep("P", loss.predict(backend.xp, Z))
+        self._keep("Y", Y if Y.ndim > 1 else backend.xp.eye(c, dtype=Z.dtype)[Y] if c > 1 else Y[:, None])
+        self._keep("w", None if self.w is None else self.w[:, None])

@@ -9,8 +9,10 @@ from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Se
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
 from mlp_core.explain.updates import rate, update
-from mlp_core.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.layers import Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
 from mlp_core.network import Network
+
+_ONLY = "for gradcheck only"
 
 
 def explain(experiment: Experiment, rows: int | None = None) -> Explanation:
@@ -23,6 +25,21 @@ def _title(experiment: Experiment) -> str:
     widths = [network.architecture.inputs, *(block.units for block in network.architecture.hidden)]
     shape = " -> ".join(map(str, [*widths, network.architecture.outputs]))
     return f"{experiment.config.name}: {shape}, {network.parameters.size:,} parameters"
+
+
+def front(network: Network) -> list[Layer]:
+    """The layers before the first matrix product: learned vectors of words, dropout of inputs."""
+    first = next(i for i, layer in enumerate(network.layers) if isinstance(layer, Dense | Residual))
+    return network.layers[:first]
+
+
+def letters(layer: Layer, number: int) -> dict[str, str]:
+    """The symbol of each trained tensor of a layer that belongs to the matrix product `number`, by its stored name."""
+    kinds = {Dense: ("W", "b"), Norm: ("gamma", "beta"), PRelu: ("alpha",)}
+    names = [spec.name for spec in layer.specs()]
+    if isinstance(layer, Embedding):
+        return {name: f"E[{k}]" for k, name in enumerate(names, 1)}
+    return {name: f"{letter}[{number}]" for letter, name in zip(kinds.get(type(layer), ()), names, strict=False)}
 
 
 def chains(network: Network, rows: int) -> list[Chain]:
@@ -48,25 +65,30 @@ class _Step:
         self.limits = self.trainer.limits
         self.rows = rows or self.trainer.batches.size
         self.chains = chains(self.network, self.rows)
-        first = self.network.layers[0]
-        self.input_dropout = first if isinstance(first, Dropout) else None
+        self.front = front(self.network)
+        self.tables = len(self.network.architecture.embeddings)
         self.weighted = self.trainer.batches.w is not None
 
     def sections(self) -> Iterator[Section]:
         yield Section("Data", tuple(self._data()))
-        symbol = "X" if self.input_dropout is None else "D[0]"
+        symbol = "X"
+        if self.front:
+            lines, symbol = self._front()
+            yield Section("Inputs, forward", tuple(lines))
         for chain in self.chains:
             chain.source = symbol
-            lines = [*self._parameters(chain.layers), *chain.forward()]
+            lines = [*self._parameters(chain.layers, chain.l), *chain.forward()]
             symbol = chain.output
             yield Section(f"Layer {chain.l}, forward: {self._describe(chain)}", tuple(lines))
         yield Section(f"Loss: {self.loss.name}", tuple(self._loss(symbol)))
         error = ""
         for chain in reversed(self.chains):
             lines, error = chain.backward(error or f"Delta[{chain.l}]")
-            if chain.l == 1:
-                lines += self._input_gradient(error)
+            if chain.l == 1 and not self.front:
+                lines.append(Equation("dX", error, (self.rows, self.network.architecture.inputs), _ONLY))
             yield Section(f"Layer {chain.l}, backward", tuple(lines))
+        if self.front:
+            yield Section("Inputs, backward", tuple(self._front_back(error)))
         yield Section("Gradient", tuple(self._gradient()))
         yield Section(f"Learning rate: {self.config.schedule.name}", tuple(self._rate()))
         yield Section(f"Update: {self.config.optimizer.name}", tuple(self._update()))
@@ -96,28 +118,64 @@ class _Step:
             for name in ("X", "Y", "w") if self.weighted else ("X", "Y"):
                 yield Equation(name, f"share * {name} + (1 - share) * {name}[other]")
         if regular.input_noise:
-            yield Note("Input noise: every entry of noise is drawn from N(0, 1).")
+            but = ", but 0 in the columns of codes" if self.tables else ""
+            yield Note(f"Input noise: every entry of noise is drawn from N(0, 1){but}.")
             yield Equation("X", fill("X + sigma * noise", sigma=regular.input_noise), (b, n))
-        if self.input_dropout is not None:
-            p = self.input_dropout.p
-            yield Note(f"M[0] is 0 with probability {p:g}, else 1: dropout of inputs, in training only.")
-            yield Equation("D[0]", f"X * M[0] / (1 - {p!r})", (b, n))
 
-    def _input_gradient(self, error: str) -> Iterator[Line]:
-        shape = (self.rows, self.network.architecture.inputs)
-        if self.input_dropout is None:
-            yield Equation("dX", error, shape, "for gradcheck only")
-        else:
-            value = fill("error * M[0] / (1 - p)", error=error, p=self.input_dropout.p)
-            yield Equation("dX", value, shape, "for gradcheck only")
+    def _front(self) -> tuple[list[Line], str]:
+        """What happens to X before the first layer, and the symbol of the result."""
+        lines: list[Line] = []
+        symbol, b = "X", self.rows
+        for layer in self.front:
+            match layer:
+                case Embedding(numbers=n):
+                    lines += self._parameters([layer], 0)
+                    lines.append(
+                        Note(f"The last {self.tables} columns of X are codes of words; row i of C[k] has a 1 at")
+                    )
+                    lines.append(
+                        Note("the code of word k in row i, so that C[k] @ E[k] are the rows of the table E[k].")
+                    )
+                    for k, (words, _) in enumerate(layer.tables, 1):
+                        lines.append(Equation(f"C[{k}]", f"one_hot(X[:, {n + k - 1}], {words})", (b, words)))
+                    words_of = [f"C[{k}] @ E[{k}]" for k in range(1, self.tables + 1)]
+                    parts = ", ".join([f"X[:, :{n}]", *words_of] if n else words_of)
+                    lines.append(Equation("A[0]", f"columns({parts})", (b, layer.units)))
+                    symbol = "A[0]"
+                case Dropout(p=p):
+                    lines.append(
+                        Note(f"M[0] is 0 with probability {p:g}, else 1: dropout of inputs, in training only.")
+                    )
+                    lines.append(Equation("D[0]", f"{symbol} * M[0] / (1 - {p!r})", (b, layer.units)))
+                    symbol = "D[0]"
+                case _:
+                    raise TypeError(f"no formula for {type(layer).__name__}")
+        return lines, symbol
 
-    def _parameters(self, layers: Sequence[Layer]) -> Iterator[Line]:
+    def _front_back(self, error: str) -> Iterator[Line]:
+        """From dLoss/d(input of layer 1) to the tables of words and to X."""
+        for layer in reversed(self.front):
+            if isinstance(layer, Dropout):
+                target = "dA[0]" if self.tables else "dX"
+                value = fill("error * M[0] / (1 - p)", error=error, p=layer.p)
+                yield Equation(target, value, (self.rows, layer.units), "" if self.tables else _ONLY)
+                error = target
+            if isinstance(layer, Embedding):
+                if error != "dA[0]":
+                    yield Equation("dA[0]", error, (self.rows, layer.units))
+                start = layer.numbers
+                for k, (words, dim) in enumerate(layer.tables, 1):
+                    yield Equation(f"dE[{k}]", f"C[{k}].T @ dA[0][:, {start}:{start + dim}]", (words, dim))
+                    start += dim
+                if layer.numbers:
+                    shape = (self.rows, layer.numbers)
+                    yield Equation("dX", f"dA[0][:, :{layer.numbers}]", shape, f"numbers, {_ONLY}")
+
+    def _parameters(self, layers: Sequence[Layer], number: int) -> Iterator[Line]:
         """Which stored tensor each letter stands for."""
-        l = next(i for i, chain in enumerate(self.chains, 1) if chain.layers is layers)  # noqa: E741
-        letters = {Dense: ("W", "b"), Norm: ("gamma", "beta"), PRelu: ("alpha",)}
         for layer in layers:
-            named = zip(letters.get(type(layer), ()), layer.specs(), strict=False)
-            words = [f"{letter}[{l}] {list(spec.shape)} is {spec.name}" for letter, spec in named]
+            symbols = letters(layer, number)
+            words = [f"{symbols[s.name]} {list(s.shape)} is {s.name}" for s in layer.specs() if s.name in symbols]
             if words:
                 yield Note(", ".join(words) + ".")
 
@@ -166,11 +224,20 @@ class _Step:
                     yield Equation("loss", term, (), "theta: all parameters")
                 else:
                     term = fill(f"loss + strength * {value}", strength=strength)
-                    yield self._each_matrix((Equation("loss", term, ()),))
+                    yield from self._each_matrix("loss", term, ())
 
-    def _each_matrix(self, equations: tuple[Equation, ...]) -> Loop:
-        count = len(self.chains)
-        return Loop("l", f"1 .. {count}", f"range(1, {count + 1})", equations)
+    def _each_matrix(self, target: str, value: str, shape: tuple[int, ...] | None = None, note: str = "") -> list[Line]:
+        """An equation for every weight matrix W[l], and for every table of words E[k]."""
+        count, tables = len(self.chains), self.tables
+        lines: list[Line] = [
+            Loop("l", f"1 .. {count}", f"range(1, {count + 1})", (Equation(target, value, shape, note),))
+        ]
+        if tables:
+            target, value = (text.replace("W[l]", "E[k]") for text in (target, value))
+            lines.append(
+                Loop("k", f"1 .. {tables}", f"range(1, {tables + 1})", (Equation(target, value, shape, note),))
+            )
+        return lines
 
     def _gradient(self) -> Iterator[Line]:
         """From the gradients of the layers to the vector that the optimizer gets."""
@@ -181,7 +248,7 @@ class _Step:
             for strength, term in ((p.l2, "W[l]"), (p.l1, "sign(W[l])")):
                 if strength:
                     value = fill(f"dW[l] + strength * {term}", strength=strength)
-                    yield self._each_matrix((Equation("dW[l]", value),))
+                    yield from self._each_matrix("dW[l]", value)
         yield Note(
             "All parameters are one vector theta, all gradients one vector g; W[l], dW[l], ... are parts of them."
         )
@@ -198,12 +265,9 @@ class _Step:
     def _vector(self) -> list[str]:
         """The names of all gradients in the order of the parameter vector: matrices first."""
         names: dict[str, str] = {}
-        letters = {Dense: ("dW", "db"), Norm: ("dgamma", "dbeta"), PRelu: ("dalpha",)}
-        for chain in self.chains:
-            for layer in chain.layers:
-                named = zip(letters.get(type(layer), ()), layer.specs(), strict=False)
-                names |= {spec.name: f"{letter}[{chain.l}]" for letter, spec in named}
-        return [names[spec.name] for spec in self.network.parameters.specs]
+        for layer, number in [(one, 0) for one in self.front] + [(o, c.l) for c in self.chains for o in c.layers]:
+            names |= letters(layer, number)
+        return [f"d{names[spec.name]}" for spec in self.network.parameters.specs]
 
     def _rate(self) -> list[Line]:
         return rate(self.config.schedule.name, self.trainer.schedule)
@@ -218,9 +282,8 @@ class _Step:
         if self._own_decay():
             decay = (Equation("theta", f"(1 - {eta} * decay) * theta", (size,), "weight decay"),)
         elif values.weight_decay:
-            shrink = Equation("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=values.weight_decay))
-            decay = (self._each_matrix((shrink,)),)
-        yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1)
+            decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=values.weight_decay)))
+        yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1, self.tables)
 
     def _scaled(self) -> bool:
         """Whether parameter groups change the learning rate, or freeze something."""
@@ -252,7 +315,7 @@ class _Step:
     def _after(self) -> Iterator[Line]:
         if self.limits.max_norm is not None:
             value = fill("W[l] * minimum(1, c / sqrt(sum_cols(W[l]**2)))", c=self.limits.max_norm)
-            yield self._each_matrix((Equation("W[l]", value, None, "max_norm"),))
+            yield from self._each_matrix("W[l]", value, None, "max_norm")
         if self.limits.ema is not None:
             yield Note("The average of theta, which is used for evaluation; t counts the steps from 1:")
             yield Equation("keep", fill("minimum(e, (1 + t) / (10 + t))", e=self.limits.ema), ())

@@ -82,18 +82,21 @@ _NOTES = {
 _NOTES |= {"adamw": _NOTES["adam"], "amsgrad": _NOTES["adam"], "muon": _NOTES["adam"]}
 
 
-def update(name: str, optimizer: Optimizer, rate: str, decay: tuple[Line, ...], size: int, hidden: int) -> list[Line]:
+def update(
+    name: str, optimizer: Optimizer, rate: str, decay: tuple[Line, ...], size: int, hidden: int, tables: int = 0
+) -> list[Line]:
     """The update of the parameters by a rule with its settings.
 
     `rate` is the expression of the learning rate, `decay` what weight decay does just before, `size` the number of
-    parameters, `hidden` the number of hidden layers (whose matrices muon takes).
+    parameters, `hidden` the number of hidden layers and `tables` that of learned word tables, whose matrices muon
+    takes.
     """
     lines: list[Line] = [Equation(key, fill("x", x=value)) for key, value in optimizer.settings.items()]
     lines += [Note(_NOTES[name])] if name in _NOTES else []
     rule = RULES[name]
     lines += [] if name == "lbfgs" else decay
     if isinstance(optimizer, Muon):
-        lines += _muon(rate, hidden, optimizer.momentum)
+        lines += _muon(rate, hidden, tables, optimizer.momentum)
         rule = tuple((fill(a, theta="rest", g="drest"), fill(b, theta="rest", g="drest")) for a, b in rule)
     if name == "lbfgs":
         lines += _two_loop()
@@ -104,7 +107,7 @@ def update(name: str, optimizer: Optimizer, rate: str, decay: tuple[Line, ...], 
     return lines
 
 
-def _muon(rate: str, hidden: int, mu: float) -> list[Line]:
+def _muon(rate: str, hidden: int, tables: int, mu: float) -> list[Line]:
     a, b, c = NEWTON_SCHULZ
     step = f"{a} * G + ({b} * G @ G.T + {c} * G @ G.T @ G @ G.T) @ G"
     return [
@@ -114,9 +117,25 @@ def _muon(rate: str, hidden: int, mu: float) -> list[Line]:
         Equation("iterate(G)", step),
         Equation("orthogonal(G)", f"repeat(iterate, {NEWTON_SCHULZ_STEPS}, start(G))"),
         Note("Hidden weight matrices, B starting at zero; longer(W) is the longer side of W:"),
-        Loop("l", f"1 .. {hidden}", f"range(1, {hidden + 1})", tuple(Equation(t, fill(v, lr=rate)) for t, v in _MUON)),
+        *_matrices("l", hidden, rate),
+        *_matrices("k", tables, rate),
         Note("All other parameters, as one vector `rest` with gradient `drest`:"),
     ]
+
+
+def _matrices(index: str, count: int, rate: str) -> list[Line]:
+    """muon's update of the matrices W[l], or of the tables E[k]."""
+    if not count:
+        return []
+    pairs = _MUON if index == "l" else [tuple(_of_tables(text) for text in pair) for pair in _MUON]
+    equations = tuple(Equation(target, fill(value, lr=rate)) for target, value in pairs)
+    return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)]
+
+
+def _of_tables(text: str) -> str:
+    for letter, own in (("W", "E"), ("B", "S"), ("O", "U")):
+        text = text.replace(f"{letter}[l]", f"{own}[k]")
+    return text
 
 
 def _two_loop() -> list[Line]:

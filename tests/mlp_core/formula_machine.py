@@ -46,6 +46,7 @@ FUNCTIONS: dict[str, Any] = {
     "columns": lambda *parts: np.concatenate(parts, axis=1),
     "repeat_cols": lambda Y, times: np.repeat(Y, times, axis=1),
     "vector": lambda *parts: np.concatenate([np.ravel(part) for part in parts]),
+    "one_hot": lambda codes, words: np.eye(words)[codes.astype(int)],
     "longer": lambda W: max(W.shape),
     "repeat": _repeat,
     "passed": lambda milestones, epoch: sum(epoch >= milestone for milestone in milestones),
@@ -54,8 +55,30 @@ FUNCTIONS: dict[str, Any] = {
     "reversed": reversed,
 }
 LAYERED = (
-    *("W", "b", "Z", "N", "A", "D", "R", "M", "H", "B", "O", "f", "df", "mean", "var", "running_mean", "running_var"),
-    *("gamma", "beta", "alpha", "Delta", "dW", "db", "dN", "dA", "dD", "dR", "dH", "dgamma", "dbeta", "dalpha"),
+    *(
+        "W",
+        "E",
+        "C",
+        "S",
+        "U",
+        "b",
+        "Z",
+        "N",
+        "A",
+        "D",
+        "R",
+        "M",
+        "H",
+        "B",
+        "O",
+        "f",
+        "df",
+        "mean",
+        "var",
+        "running_mean",
+        "running_var",
+    ),
+    *("gamma", "beta", "alpha", "Delta", "dW", "dE", "db", "dN", "dA", "dD", "dR", "dH", "dgamma", "dbeta", "dalpha"),
 )
 
 
@@ -69,7 +92,11 @@ class Machine(dict[str, Any]):
     def __init__(self, theta: Any, parts: Sequence[tuple[str, int, slice, tuple[int, ...]]], **values: Any) -> None:
         super().__init__({**FUNCTIONS, **{name: {} for name in LAYERED}, **values, "theta": theta})
         self.parts = parts
-        matrices = [place for letter, index, place, _ in parts if letter == "W" and index < max(p[1] for p in parts)]
+        matrices = [
+            place
+            for letter, index, place, _ in parts
+            if letter == "E" or (letter == "W" and index < max(p[1] for p in parts if p[0] == "W"))
+        ]
         taken = np.zeros(theta.size, bool)
         for place in matrices:
             taken[place] = True
@@ -126,7 +153,7 @@ class Machine(dict[str, Any]):
             self[target] = value
             return
         name, index = target[:-1].split("[")
-        if name == "W":  # a part of theta
+        if name in ("W", "E"):  # a part of theta
             self[name][self[index] if index in self else int(index)][...] = value
         else:
             self.setdefault(name, {})[self[index] if index in self else int(index)] = value

@@ -41,6 +41,7 @@ DIGITS: dict[str, Any] = {
     "optimizer": {"name": "momentum", "lr": 0.1},
     "train": {"epochs": 4, "batch_size": 9},
 }
+WORDS = ["~data.name", "data.target=y", "data.train=WORDS", "preprocess.categorical.encode=embedding"]
 BINARY = ["~data.name", "data.target=y", "data.train=BINARY"]
 DIABETES = ["data.name=diabetes", "preprocess.numeric.scale=standard"]
 
@@ -58,12 +59,26 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with two columns of words."""
+    path = tmp_path_factory.mktemp("explain") / "words.csv"
+    rng = np.random.default_rng(1)
+    lines = [
+        f"{rng.normal():.3f},{rng.choice(list('pqr'))}x,{rng.choice(list('st'))}x,{'ab'[i % 2]}" for i in range(90)
+    ]
+    path.write_text("\n".join(["a,b,c,y", *lines]) + "\n")
+    return path
+
+
 @pytest.fixture
-def build(binary: Path) -> Build:
+def build(binary: Path, words: Path) -> Build:
     """Experiments on digits, with overrides."""
 
     def experiment(*overrides: str) -> Experiment:
-        return Experiment.build(from_mapping(DIGITS, [word.replace("BINARY", str(binary)) for word in overrides]))
+        return Experiment.build(
+            from_mapping(DIGITS, [o.replace("BINARY", str(binary)).replace("WORDS", str(words)) for o in overrides])
+        )
 
     return experiment
 
@@ -93,8 +108,8 @@ class Twin:
         for (name,) in self._said(r"(\S+) is frozen \(lr_scale 0\)"):
             self.machine["lr_scale"][places[name][0]] = 0
         for letter, index, place, shape in self.parts:
-            if letter == "W":
-                self.machine["B"][index] = np.zeros(shape)
+            if letter in ("W", "E"):
+                self.machine["B" if letter == "W" else "S"][index] = np.zeros(shape)
             if letter == "gamma":
                 self.machine["running_mean"][index], self.machine["running_var"][index] = (
                     np.zeros(shape),
@@ -123,7 +138,7 @@ class Twin:
         machine |= {"step": p.step, "t": p.step + 1, "total": total}
         for i, (X, Y, w) in enumerate(batches):
             self._load(X, Y, w, p.step * k + i if k > 1 else p.step)
-            self._run(lambda title: title.startswith(("Data", "Layer", "Loss")))
+            self._run(lambda title: title.startswith(("Data", "Inputs", "Layer", "Loss")))
             loss += float(machine["loss"])
             for letter, index, *_ in self.parts:
                 sums[letter, index] = sums.get((letter, index), 0) + machine[f"d{letter}"][index]
@@ -192,6 +207,9 @@ CASES: dict[str, list[str]] = {
         "model.hidden=[{units: 6, activation: gelu, norm: layer}, {units: 6, activation: mish, dropout: 0.3}, "
         "{units: 6, activation: gelu_tanh, norm: rms, residual: true}, {units: 4, activation: identity}]"
     ],
+    "words": [*WORDS, "regularization.l2=0.01", "optimizer.weight_decay=0.1", "model.input_dropout=0.2"],
+    "words alone": [*WORDS, "data.drop=[a]", "regularization.max_norm=0.3"],
+    "words by muon": [*WORDS, "optimizer.name=muon"],
     "smoothing": ["loss.label_smoothing=0.1"],
     "class weights": ["loss.class_weight=balanced"],
     "noise and mixup": ["regularization.input_noise=0.1", "regularization.mixup=0.3"],
@@ -267,7 +285,7 @@ def test_no_name_is_without_a_formula() -> None:
     assert set(RULES) == set(OPTIMIZER_NAMES) == set(OPTIMIZERS)
     assert set(FACTORS) == set(SCHEDULE_NAMES)
     assert {kind.__name__ for kind in Layer.__subclasses__()} == {
-        *("Dense", "Activate", "PRelu", "Norm", "Dropout", "Residual"),
+        *("Dense", "Activate", "PRelu", "Norm", "Dropout", "Residual", "Embedding"),
     }
 
 
