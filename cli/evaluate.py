@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +15,12 @@ from mlp_core.errors import Failed, Problem, UsageError
 from .console import Console
 
 if TYPE_CHECKING:
-    from mlp_core.evaluator import Evaluation
+    from mlp_core.evaluation import Report
+    from mlp_core.task import Task
 
-HELP = "Measure a trained model: metrics per split, confusion matrix for few classes."
-_REQUIREMENT = re.compile(r"\s*(\w+(?:\(\d+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
+_REQUIREMENT = re.compile(r"\s*(\w+(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+CLASSES_LISTED = 40
 
 
 def evaluate(
@@ -31,29 +35,43 @@ def evaluate(
     require: Annotated[
         list[str] | None, typer.Option("--require", help="Fail unless this holds, for example 'accuracy>=0.95'.")
     ] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="COLUMN", help="Metrics of the groups of a column.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit a temperature to the validation rows first.")
+    ] = False,
+    threshold: Annotated[
+        str | None,
+        typer.Option("--threshold", help="Probability from which two classes are told apart, or a metric to choose it"),
+    ] = None,
 ) -> int:
     requirements = [_parse(text) for text in require or []]
     console = Console("eval")
     from mlp_core.environment import set_threads
-    from mlp_core.evaluation import evaluate_model, open_model
+    from mlp_core.evaluation import Wishes, evaluate_model, open_model
+    from mlp_core.metrics import plain
 
+    wished = _threshold(threshold)
     loaded, path = open_model(model)
     set_threads(loaded.config.threads)
-    results, y = evaluate_model(loaded, split, data, labels)
-    chosen = "test" if "test" in results else "val" if "val" in results else next(iter(results))
-    _show(console, results, y[chosen], chosen, loaded.task)
-    result = results[chosen]
-    failed = [text for text in requirements if not _holds(text, result.metrics, loaded.task.kind)]
+    method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
+    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by))
+    _show(console, report, loaded.task, by)
+    chosen = report.splits[report.chosen]
+    failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]
     fields = {
         "model": str(path),
-        "split": chosen,
-        "rows": len(result.P),
-        "metrics": result.metrics,
-        "splits": {name: {"rows": len(one.P), "metrics": one.metrics} for name, one in results.items()},
+        "split": report.chosen,
+        "rows": len(chosen.outcome.y),
+        "metrics": plain(chosen.metrics),
+        "splits": {
+            name: {"rows": len(one.outcome.y), "metrics": plain(one.metrics)} for name, one in report.splits.items()
+        },
+        **_details(report, loaded.task, by),
     }
     if failed:
         name, sign, bound = failed[0]
-        problem = Problem("requirement", f"{chosen} {name} is {result.metrics[name]:.6g}, required {sign} {bound:g}")
+        value = "not defined" if math.isnan(chosen.metrics[name]) else f"{chosen.metrics[name]:.6g}"
+        problem = Problem("requirement", f"{report.chosen} {name} is {value}, required {sign} {bound:g}")
         if console.json:
             return console.result({**fields, "errors": [{"code": problem.code, "message": problem.message}]}, 1)
         raise Failed(problem)
@@ -70,6 +88,17 @@ def _parse(text: str) -> tuple[str, str, float]:
     raise UsageError(Problem("usage", "--require: not a condition", "for example --require 'accuracy>=0.95'", got=text))
 
 
+def _threshold(text: str | None) -> float | str | None:
+    """A probability, or the name of a metric."""
+    try:
+        number = None if text is None else float(text)
+    except ValueError:
+        return text
+    if number is not None and not 0 < number < 1:
+        raise UsageError(Problem("usage", "--threshold: expected a probability or a metric", "for example f1", text))
+    return number
+
+
 def _holds(requirement: tuple[str, str, float], metrics: dict[str, float], kind: str) -> bool:
     name, sign, bound = requirement
     if name not in metrics:
@@ -79,14 +108,74 @@ def _holds(requirement: tuple[str, str, float], metrics: dict[str, float], kind:
     return {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[sign]
 
 
-def _show(console: Console, results: dict[str, Evaluation], y: Any, chosen: str, task: Any) -> None:
+def _details(report: Report, task: Task, by: str | None) -> dict[str, Any]:
+    """Everything beyond the metrics, for programs."""
+    from mlp_core.breakdown import per_class, residuals
+    from mlp_core.metrics import plain
+
+    outcome, calibration = report.splits[report.chosen].outcome, report.calibration
+    fields: dict[str, Any] = {"task": task.kind}
+    if task.kind == "regression":
+        fields["residuals"] = [asdict(row) for row in residuals(outcome, task.targets)]
+    else:
+        fields["classes"] = list(task.classes)
+        fields["per_class"] = [
+            {"class": row.name, **plain({key: value for key, value in asdict(row).items() if key != "name"})}
+            for row in per_class(outcome, task.classes)
+        ]
+        fields["threshold"] = calibration.threshold
+    if task.classifies:
+        fields["confusion"] = outcome.cells.tolist()
+    if report.before:
+        method = {"method": calibration.method, "slope": calibration.slope, "offset": calibration.offset}
+        fields["calibration"] = {**method, "temperature": calibration.temperature}
+        fields["calibration"] |= {"before": plain(report.before), "after": plain(report.after)}
+    if by is not None:
+        groups = [{"group": row.name, "rows": row.rows, "metrics": plain(row.metrics)} for row in report.groups]
+        fields |= {"by": by, "groups": groups}
+    return fields
+
+
+def _show(console: Console, report: Report, task: Task, by: str | None) -> None:
     if console.json:
         return
+    from mlp_core.breakdown import per_class, residuals
+
     from .render import confusion_table, metrics_table
+    from .tables import class_table, group_table, residual_table
 
-    console.show(metrics_table({name: result.metrics for name, result in results.items()}))
+    outcome = report.splits[report.chosen].outcome
+    _show_fit(console, report)
+    console.show(metrics_table({name: result.metrics for name, result in report.splits.items()}))
+    if task.kind == "regression":
+        console.show(f"{report.chosen}: errors")
+        console.show(residual_table(residuals(outcome, task.targets)))
+    else:
+        rows = per_class(outcome, task.classes)
+        shown = sorted(rows, key=lambda row: -1 if math.isnan(row.f1) else row.f1)[:CLASSES_LISTED]
+        weakest = f", the {CLASSES_LISTED} weakest of {len(rows)}" if len(rows) > CLASSES_LISTED else ""
+        console.show(f"{report.chosen}: by class{weakest}")
+        console.show(class_table(shown if weakest else rows))
     if task.classifies:
-        from mlp_core.metrics import Outcome
+        console.show(f"{report.chosen}: confusion matrix (rows: true class, columns: predicted)")
+        console.show(confusion_table(outcome.cells, task.classes))
+    if by is not None:
+        console.show(f"{report.chosen}: by {by}")
+        console.show(group_table(by, report.groups))
 
-        console.show(f"{chosen}: confusion matrix")
-        console.show(confusion_table(Outcome(results[chosen].P, y).cells, task.classes))
+
+def _show_fit(console: Console, report: Report) -> None:
+    """What was fitted on validation rows, and what it changed there."""
+    if not report.before:
+        return
+    from .tables import change_table
+
+    calibration = report.calibration
+    if calibration.method == "temperature":
+        word = "too sure" if calibration.temperature > 1 else "not sure enough"
+        console.show(f"temperature {calibration.temperature:.4f}: the model was {word}")
+    elif calibration.method == "platt":
+        console.show(f"platt scaling: slope {calibration.slope:.4f}, offset {calibration.offset:.4f}")
+    if calibration.threshold != 0.5:
+        console.show(f"threshold {calibration.threshold:.4f}; to keep it: eval.threshold={calibration.threshold:.4f}")
+    console.show(change_table(report.before, report.after))

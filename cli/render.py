@@ -114,7 +114,7 @@ def confusion_table(cells: Any, classes: Sequence[str]) -> Table | Text:
     """True classes as rows, predicted ones as columns; the diagonal is what is right."""
     if len(classes) > CLASSES_SHOWN:
         return Text(f"(a confusion matrix of {len(classes)} classes is too wide to show)")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="rows: true class, columns: predicted", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in classes:
         table.add_column(clean(name, 9), justify="right")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.cells import inputs, refuse_missing, relabel, weights
-from mlp_core.columns import by_name, select
+from mlp_core.columns import by_name, nearest, select
 from mlp_core.errors import DataError
 from mlp_core.findings import findings
 from mlp_core.plans import gapless
@@ -231,3 +231,20 @@ def _placed(config: Config, error: DataError) -> DataError:
             for problem in error.problems
         ]
     )
+
+
+def column_cells(config: Config, name: str, split: str, data: Data | None, path: Path | None = None) -> list[str]:
+    """The cells of any column, as text, for the rows of a split of `data`, or of the further file at `path`.
+
+    Raises DataError when there is no such column.
+    """
+    if path is not None:
+        config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
+    dealt = data is not None and path is None and split in data.indices
+    source = _read_part(config, "train" if dealt or split == "train" else split)
+    if name not in source.names:
+        raise DataError(
+            source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
+        )
+    column, rows = source.names.index(name), range(source.rows)
+    return [source.cell(int(row), column) for row in (data.indices[split] if dealt and data else rows)]

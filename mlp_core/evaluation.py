@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlp_core.breakdown import GroupRow, by_group
+from mlp_core.calibration import RULES, Calibration, best_threshold, fit
 from mlp_core.checkpoint import load
-from mlp_core.dataset import Dataset, load_split
+from mlp_core.dataset import Data, Dataset, column_cells, load_split
 from mlp_core.dataset import load as load_data
 from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
 from mlp_core.evaluator import Evaluation
+from mlp_core.metrics import Outcome, compute
 from mlp_core.model import Model, model_of
+
+FIT_ON = "val"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a model is to be measured; None: as its config says.
+
+    split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
+    a probability, or the metric it is chosen for. by: a column whose groups are measured too.
+    """
+
+    split: str | None = None
+    data: Path | None = None
+    labels: Path | None = None
+    calibrate: str | None = None
+    threshold: float | str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured: every split, what was fitted on validation rows and what that changed there, the groups."""
+
+    splits: dict[str, Evaluation]
+    calibration: Calibration
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+    groups: list[GroupRow] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> str:
+        """The split that counts: test, else val, else the only one."""
+        return next(name for name in ("test", "val", *self.splits) if name in self.splits)
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -32,31 +70,83 @@ def open_model(path: Path) -> tuple[Model, Path]:
     return model_of(load(file), str(file), rows=1), file
 
 
-def evaluate_model(
-    model: Model, split: str | None = None, data: Path | None = None, labels: Path | None = None
-) -> tuple[dict[str, Evaluation], dict[str, Any]]:
-    """Every metric of each split asked for, and the truth of each.
+def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
+    """Every metric of each split asked for.
 
-    `data` is a further file (with `labels`, where it holds only inputs), measured as one split named `data`; without it
-    the splits are made again from the config. Raises DataError, UsageError.
+    Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Raises
+    DataError, UsageError.
     """
-    if data is not None:
-        if split is not None:
-            raise UsageError(Problem("usage", "--split belongs to the run's own data", "leave out DATA or --split"))
-        source: Any = data if labels is None else {"x": data, "y": labels}
-        datasets = {"data": load_split(model.config, model.task, source)}
-    else:
-        datasets = load_data(model.config).splits
-        if split is not None:
-            if split not in datasets:
-                have = ", ".join(datasets)
-                raise DataError(Problem("no_split", f"there is no split named {split}", f"there are {have}"))
-            datasets = {split: datasets[split]}
-    rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in datasets.values()))
+    wishes, kind, judged = wishes or Wishes(), model.task.kind, model.config.eval
+    method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
+    threshold = judged.threshold if wishes.threshold is None else wishes.threshold
+    _check(kind, method, threshold)
+    fitted = method != "none" or isinstance(threshold, str)
+    own = load_data(model.config) if wishes.data is None or fitted else None
+    datasets = _datasets(model, wishes, own)
+    needed = {**datasets, FIT_ON: _fit_rows(own)} if fitted else datasets
+    rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
     evaluator, names = model.evaluator(rows), model.metric_names(report=True)
-    results = {name: evaluator.evaluate(model.split(dataset), names) for name, dataset in datasets.items()}
-    return results, {name: _truth(dataset) for name, dataset in datasets.items()}
+    raw = {name: evaluator.evaluate(model.split(dataset), []) for name, dataset in needed.items()}
+    calibration = _calibration(kind, method, threshold, raw[FIT_ON].outcome if fitted else None)
+    done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
+    report = Report({name: done[name] for name in datasets}, calibration)
+    if wishes.by is not None:
+        cells = column_cells(model.config, wishes.by, report.chosen, own, wishes.data)
+        report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
+    if not fitted:
+        return report
+    watched = ["log_loss", "brier", "ece", *(["accuracy", "balanced_accuracy", "f1"] if kind == "binary" else [])]
+    before, after = (compute(kind, watched, part[FIT_ON].outcome) for part in (raw, done))
+    return replace(report, before=before, after=after)
 
 
-def _truth(dataset: Dataset) -> Any:
-    return dataset.y
+def _check(kind: str, method: str, threshold: float | str) -> None:
+    """Raise UsageError for what does not fit the task."""
+    if kind == "regression" and method != "none":
+        raise UsageError(Problem("usage", "a regression task has no probabilities to calibrate", "leave it out"))
+    if method == "platt" and kind != "binary":
+        raise UsageError(Problem("usage", f"platt scaling does not fit a {kind} task", "use temperature"))
+    if isinstance(threshold, str) and threshold not in RULES:
+        raise UsageError(Problem("usage", "no such rule for a threshold", "use one of " + ", ".join(RULES), threshold))
+    if isinstance(threshold, str) and kind != "binary":
+        hint = "give a number" if kind == "multilabel" else "leave it out"
+        raise UsageError(Problem("usage", f"no threshold is chosen for a {kind} task", hint, threshold))
+
+
+def _datasets(model: Model, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
+    """The rows that are asked for."""
+    if wishes.data is not None:
+        if wishes.split is not None:
+            raise UsageError(Problem("usage", "--split belongs to the run's own data", "leave out DATA or --split"))
+        source: Any = wishes.data if wishes.labels is None else {"x": wishes.data, "y": wishes.labels}
+        return {"data": load_split(model.config, model.task, source)}
+    assert own is not None
+    if wishes.split is None:
+        return own.splits
+    if wishes.split not in own.splits:
+        have = ", ".join(own.splits)
+        raise DataError(Problem("no_split", f"there is no split named {wishes.split}", f"there are {have}"))
+    return {wishes.split: own.splits[wishes.split]}
+
+
+def _fit_rows(own: Data | None) -> Dataset:
+    if own is None or FIT_ON not in own.splits:
+        hint = "set data.split.val or data.val when training"
+        raise DataError(Problem("no_split", "calibration and threshold need validation rows", hint))
+    return own.splits[FIT_ON]
+
+
+def _calibration(kind: str, method: str, threshold: float | str, outcome: Outcome | None) -> Calibration:
+    """What is fitted on the validation rows: first the probabilities, then the threshold on them."""
+    calibration = Calibration()
+    if outcome is not None and method != "none":
+        calibration = fit(kind, method, outcome.P, outcome.y, outcome.w)
+    if isinstance(threshold, str):
+        assert outcome is not None
+        threshold = best_threshold(threshold, calibration.apply(outcome.P, kind), outcome.y, outcome.w)
+    return replace(calibration, threshold=threshold)
+
+
+def _judge(kind: str, names: list[str], one: Evaluation, calibration: Calibration) -> Evaluation:
+    outcome = replace(one.outcome, P=calibration.apply(one.outcome.P, kind), threshold=calibration.threshold)
+    return Evaluation({**one.metrics, **compute(kind, names, outcome)}, outcome)

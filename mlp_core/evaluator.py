@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core import metrics
 from mlp_core.backend import Array
 from mlp_core.losses import loss_and_gradient
+from mlp_core.metrics import BINS, THRESHOLD, Outcome, compute
 from mlp_core.objective import Objective
 from mlp_core.scaling import Target
 
@@ -31,20 +31,29 @@ class Split:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured on a split: named metrics (with `loss`), and P, the predictions [n, c] behind them."""
+    """What was measured on a split: named metrics (with `loss`), and the outcome behind them."""
 
     metrics: dict[str, float]
-    P: Any
+    outcome: Outcome
 
 
 class Evaluator:
     """Evaluates an objective whose network has memory for `rows` rows at a time.
 
-    `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data.
+    `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data;
+    `threshold` and `bins` are those of `metrics.Outcome`.
     """
 
-    def __init__(self, objective: Objective, kind: str, target: Target | None = None) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        kind: str,
+        target: Target | None = None,
+        threshold: float = THRESHOLD,
+        bins: int = BINS,
+    ) -> None:
         self.objective, self.kind, self.target = objective, kind, target
+        self.threshold, self.bins = threshold, bins
         self._loss = objective.network.backend.primitive(loss_and_gradient)
 
     def predict(self, Z: Array) -> Any:
@@ -68,5 +77,5 @@ class Evaluator:
             P.append(self.predict(Z))
         predictions = np.concatenate(P)
         loss = total + float(self.objective.penalty.value(network))
-        measured = metrics.compute(self.kind, names, metrics.Outcome(predictions, split.y, split.weight))
-        return Evaluation({"loss": loss, **measured}, predictions)
+        outcome = Outcome(predictions, split.y, split.weight, self.threshold, self.bins)
+        return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome)

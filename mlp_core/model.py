@@ -15,7 +15,7 @@ from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import Dataset
 from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
 from mlp_core.evaluator import Evaluator, Split
-from mlp_core.metrics import BRIEF, full
+from mlp_core.metrics import BRIEF, THRESHOLD, full
 from mlp_core.network import Network
 from mlp_core.objective import Objective
 from mlp_core.preprocess import Preprocessor
@@ -87,7 +87,9 @@ class Model:
     def evaluator(self, rows: int) -> Evaluator:
         """An evaluator over this model's parameters, `rows` rows at a time."""
         objective = Objective(self.network.replica(rows), self.objective.loss, self.objective.penalty)
-        return Evaluator(objective, self.task.kind, self.target)
+        judged = self.config.eval
+        threshold = judged.threshold if isinstance(judged.threshold, float) else THRESHOLD
+        return Evaluator(objective, self.task.kind, self.target, threshold, judged.bins)
 
     def metric_names(self, report: bool = False) -> list[str]:
         """What is measured: the config's list; for `auto` a few while training, more of them in a full `report`."""

@@ -1,4 +1,4 @@
-"""The sections about what a run writes and checks: checkpoint, logging, output, gradcheck."""
+"""The sections about what a run writes and checks: checkpoint, logging, output, eval, gradcheck."""
 
 from __future__ import annotations
 
@@ -47,6 +47,21 @@ class Output(Section):
     if_exists: Annotated[str, Word(words=("number", "error"))] = key(
         "number", "take the next free number, or refuse if there is a run of this name"
     )
+
+
+RULES = ("accuracy", "balanced_accuracy", "f1", "mcc")
+
+
+class Eval(Section):
+    """How predictions are judged."""
+
+    threshold: Annotated[float | str, Float(gt=0, lt=1, words=RULES, example="0.5")] = key(
+        0.5, "probability from which the positive class, or a label, is predicted; or the metric it is chosen for"
+    )
+    calibrate: Annotated[str, Word(words=("none", "temperature", "platt"))] = key(
+        "none", "how `eval` fits probabilities to the validation rows: one temperature, or slope and offset"
+    )
+    bins: Annotated[int, Int(ge=1, le=10_000, example="15")] = key(15, "bins of the calibration error")
 
 
 class Gradcheck(Section):

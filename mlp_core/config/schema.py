@@ -14,7 +14,7 @@ from pydantic import PrivateAttr, Tag, ValidationError
 from mlp_core.config.data import ArrayFiles, Data, Preprocess
 from mlp_core.config.model import Loss, Model, Regularization
 from mlp_core.config.problems import find, located, problems_of
-from mlp_core.config.running import Checkpoint, Gradcheck, Logging, Output
+from mlp_core.config.running import Checkpoint, Eval, Gradcheck, Logging, Output
 from mlp_core.config.scalars import INT_MAX, Int
 from mlp_core.config.section import LIST, OR_LIST, SCALAR, Complaint, Section, key
 from mlp_core.config.text import Text, Word
@@ -78,6 +78,7 @@ class Config(Section):
     checkpoint: Checkpoint = key(Checkpoint(), "which states are saved")
     logging: Logging = key(Logging(), "what is recorded and shown")
     output: Output = key(Output(), "where a run is written")
+    eval: Eval = key(Eval(), "how predictions are judged")
     gradcheck: Gradcheck = key(Gradcheck(), "how gradients are proved")
 
     _source: Source = PrivateAttr(default_factory=lambda: Source(Node({})))

@@ -1,0 +1,71 @@
+"""Tables that several commands show, 80 columns wide at most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from mlp_core.errors import clean
+
+from .render import metric, number
+
+STYLES = {"ok": "", "note": "yellow", "wrong": "bold red"}
+
+
+def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, style: Any = None) -> Table:
+    """Plain cells under headings; the first `left` columns and headings that end in a blank are set left."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(columns):
+        text = place < left or name.endswith(" ")
+        table.add_column(name.strip(), justify="left" if text else "right", overflow="fold" if text else "ellipsis")
+    for row in rows:
+        table.add_row(*row, style=style(row) if style else "")
+    return table
+
+
+def class_table(rows: Iterable[Any]) -> Table:
+    """Precision, recall and F1 of every class."""
+    return grid(
+        ("class", "precision", "recall", "F1", "rows", "predicted"),
+        (
+            (clean(r.name, 24), number(r.precision), number(r.recall), number(r.f1), f"{r.rows:g}", f"{r.predicted:g}")
+            for r in rows
+        ),
+    )
+
+
+def group_table(column: str, rows: Sequence[Any]) -> Table:
+    """The metrics of every group of rows."""
+    names = list(rows[0].metrics)
+    return grid(
+        (clean(column, 20), "rows", *(name.replace("_", " ") for name in names)),
+        (
+            (clean(row.name, 24), f"{row.rows:,}", *(metric(name, value) for name, value in row.metrics.items()))
+            for row in rows
+        ),
+    )
+
+
+def change_table(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
+    """What calibration and threshold changed on the rows they were fitted on."""
+    return grid(
+        ("on validation rows", "before", "after"),
+        ((name.replace("_", " "), metric(name, before[name]), metric(name, after[name])) for name in before),
+    )
+
+
+def residual_table(rows: Iterable[Any]) -> Table:
+    """How prediction minus target is distributed, one line per target."""
+    return grid(
+        ("predicted - true", "mean", "sd", "5 %", "median", "95 %", "largest"),
+        (
+            (
+                clean(r.name, 18),
+                *(f"{v:.4g}" for v in (r.bias, r.spread, r.quantiles[0], r.quantiles[2], r.quantiles[4], r.largest)),
+            )
+            for r in rows
+        ),
+    )

@@ -1,0 +1,168 @@
+"""Calibration: probabilities that happen as often as they say, and the threshold from which a class is predicted.
+
+Both are fitted on validation rows. The order of a binary task's rows, and so its ROC AUC, stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core.metrics import THRESHOLD
+
+RULES = ("accuracy", "balanced_accuracy", "f1", "mcc")
+_TINY = 1e-300
+_SLOPES = (1e-3, 1e3)
+_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logits become slope * logits + offset before they are made probabilities; labels count from `threshold` on.
+
+    Temperature scaling (Guo et al., ICML 2017) has slope 1 / temperature and no offset; Platt scaling (Platt 1999) has
+    both, for binary tasks.
+    """
+
+    method: str = "none"
+    slope: float = 1.0
+    offset: float = 0.0
+    threshold: float = THRESHOLD
+
+    @property
+    def temperature(self) -> float:
+        return 1 / self.slope
+
+    def apply(self, P: Any, kind: str) -> Any:
+        """Calibrated probabilities [n, c] for those of the model."""
+        if self.method == "none":
+            return P
+        if kind == "multiclass":
+            return _softmax(self.slope * _log(P))
+        if kind == "multilabel":
+            return _sigmoid(self.slope * (_log(P) - _log(1 - P)))
+        z = self.slope * _log_odds(P) + self.offset
+        return np.stack([_sigmoid(-z), _sigmoid(z)], axis=1)
+
+
+def fit(kind: str, method: str, P: Any, y: Any, w: Any = None) -> Calibration:
+    """The calibration with the least log loss on rows with probabilities P [n, c], truth y and row weights w.
+
+    The loss is convex. The slope of temperature scaling is kept within 1e-3 and 1e3, because rows that are told apart
+    without error would drive it to infinity.
+    """
+    weight = np.ones(len(y)) if w is None else np.asarray(w, np.float64)
+    if kind == "multiclass":
+        return Calibration(method, _fit_softmax(_log(P), y, weight))
+    if kind == "multilabel":
+        z, truth, weight = (_log(P) - _log(1 - P)).ravel(), y.ravel(), np.repeat(weight, P.shape[1])
+    else:
+        z, truth = _log_odds(P), y.astype(np.float64)
+    if method == "platt":
+        return Calibration(method, *_fit_platt(z, truth, weight))
+    return Calibration(method, _root(lambda s: float(weight @ ((_sigmoid(s * z) - truth) * z))))
+
+
+def best_threshold(metric: str, P: Any, y: Any, w: Any = None) -> float:
+    """The threshold on P[:, 1] with the largest value of one of RULES, in the middle between two scores.
+
+    Of equals the nearest to 0.5, and 0.5 itself where it decides as they do.
+    """
+    weight = np.ones(len(y)) if w is None else np.asarray(w, np.float64)
+    scores, index = np.unique(P[:, 1], return_inverse=True)
+    index = index.reshape(-1)
+    yes = np.bincount(index, weights=weight * (y == 1))[::-1].cumsum()[::-1]  # weight of the positives from a score on
+    no = np.bincount(index, weights=weight * (y == 0))[::-1].cumsum()[::-1]
+    tp, fp = np.append(yes, 0.0), np.append(no, 0.0)
+    values = _MEASURES[metric](tp, fp, yes[0] - tp, no[0] - fp)
+    bounds = np.concatenate([[0.0], scores, [1.0]])
+    lower, upper = bounds[:-1], bounds[1:]  # a threshold in (lower, upper] decides alike
+    middle = np.where((lower < THRESHOLD) & (upper >= THRESHOLD), THRESHOLD, (lower + upper) / 2)
+    values = np.where(lower < upper, values, -np.inf)
+    best = np.flatnonzero(values >= values.max() - 1e-12)
+    return float(middle[best[np.argmin(np.abs(middle[best] - THRESHOLD))]])
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    return part / np.where(whole > 0, whole, 1)
+
+
+def _accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _ratio(tp + tn, tp + fp + fn + tn)
+
+
+def _balanced(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return (_ratio(tp, tp + fn) + _ratio(tn, tn + fp)) / 2
+
+
+def _f1(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def _correlation(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+
+
+_MEASURES = dict(zip(RULES, (_accuracy, _balanced, _f1, _correlation), strict=True))
+
+
+def _log(P: Any) -> Any:
+    return np.log(np.maximum(P, _TINY))
+
+
+def _log_odds(P: Any) -> Any:
+    return _log(P[:, 1]) - _log(P[:, 0])
+
+
+def _sigmoid(z: Any) -> Any:
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1, small) / (1 + small)
+
+
+def _softmax(Z: Any) -> Any:
+    E = np.exp(Z - Z.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True)
+
+
+def _fit_softmax(L: Any, y: Any, w: Any) -> float:
+    """The slope s that minimises the mean of logsumexp(s L) - s L_y."""
+    truth = L[np.arange(len(y)), y]
+    return _root(lambda s: float(w @ ((_softmax(s * L) * L).sum(axis=1) - truth)))
+
+
+def _root(derivative: Callable[[float], float]) -> float:
+    """Where the increasing derivative of a convex function of the slope crosses 0, by bisection of its logarithm."""
+    low, high = (float(np.log(bound)) for bound in _SLOPES)
+    for _ in range(_ROUNDS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if derivative(float(np.exp(middle))) < 0 else (low, middle)
+    return float(np.exp((low + high) / 2))
+
+
+def _fit_platt(z: Any, y: Any, w: Any) -> tuple[float, float]:
+    """Slope a and offset b that minimise the mean of softplus(a z + b) - t (a z + b), by Newton's method.
+
+    The targets t are (N1 + 1) / (N1 + 2) and 1 / (N0 + 2) for N1 positive and N0 negative rows, as Platt has them, so
+    that rows that are told apart without error do not drive the slope to infinity.
+    """
+    ones, zeros = w @ y, w @ (1 - y)
+    t = np.where(y > 0, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+    F = np.stack([z, np.ones_like(z)], axis=1)
+    x = np.array([0.0, np.log((ones + 1) / (zeros + 1))])
+
+    def loss(x: Any) -> float:
+        return float(w @ (np.logaddexp(0, F @ x) - t * (F @ x)))
+
+    for _ in range(_ROUNDS):
+        p = _sigmoid(F @ x)
+        gradient, curvature = F.T @ (w * (p - t)), (F.T * (w * p * (1 - p))) @ F
+        step = np.linalg.solve(curvature + 1e-12 * np.trace(curvature) * np.eye(2), gradient)
+        while loss(x - step) > loss(x) and np.abs(step).max() > 1e-14:
+            step /= 2
+        x = x - step
+        if np.abs(step).max() < 1e-12:
+            break
+    return float(x[0]), float(x[1])

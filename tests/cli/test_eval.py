@@ -1,0 +1,119 @@
+"""`mlpbp eval` beyond its table: by class, by group, calibrated, with a chosen threshold, for every kind of task."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def mlpbp(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def document(*arguments: object, cwd: Path) -> dict:
+    result = mlpbp(*arguments, "--json", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+REST = "model: {hidden: [16]}\ntrain: {epochs: 30, early_stopping: false}\nthreads: 1\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A binary task with groups of unequal difficulty, and a regression; both trained."""
+    folder = tmp_path_factory.mktemp("eval")
+    rng = np.random.default_rng(0)
+    X, g = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
+    yes = rng.random(300) < 1 / (1 + np.exp(-(2 * X[:, 0] - X[:, 1] + g - 3)))
+    rows = zip(X, g, yes, strict=True)
+    lines = [f"{a:.3f},{b:.3f},{c:.3f},{k},{'yes' if y else 'no'}" for (a, b, c), k, y in rows]
+    (folder / "b.csv").write_text("a,b,c,grp,label\n" + "\n".join(lines))
+    (folder / "b.yaml").write_text("data: {train: b.csv, target: label, split: {val: 0.3, test: 0.2}}\n" + REST)
+    (folder / "r.yaml").write_text("data: {name: diabetes}\n" + REST)
+    for name in ("b", "r"):
+        assert mlpbp("-q", "train", f"{name}.yaml", "-o", name, cwd=folder).returncode == 0
+    return folder
+
+
+def test_everything_fits_a_narrow_screen(folder: Path) -> None:
+    result = mlpbp("eval", "b", "--calibrate", "--threshold", "f1", "--by", "grp", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for text in (r"^temperature \d\.\d{4}: the model was ", r"on validation rows +before +after", "test: by class"):
+        assert re.search(text, result.stdout, re.M)
+    assert re.search(r"^ ?no( +[\d.]+){5} *$", result.stdout, re.M)
+    assert re.search(r"threshold 0\.\d{4}; to keep it: eval\.threshold=0\.\d{4}", result.stdout)
+
+
+def test_a_chosen_threshold_and_a_temperature_are_better_where_they_were_fitted(folder: Path) -> None:
+    found = document("eval", "b", "--calibrate", "--threshold", "balanced_accuracy", cwd=folder)
+    before, after = found["calibration"]["before"], found["calibration"]["after"]
+    assert after["log_loss"] <= before["log_loss"]
+    assert after["balanced_accuracy"] >= before["balanced_accuracy"]
+    assert found["calibration"]["temperature"] == pytest.approx(1 / found["calibration"]["slope"])
+    plain = document("eval", "b", "--split", "val", cwd=folder)
+    assert before["log_loss"] == pytest.approx(plain["metrics"]["log_loss"])
+    assert found["metrics"]["roc_auc"] == pytest.approx(document("eval", "b", cwd=folder)["metrics"]["roc_auc"])
+
+
+def test_the_parts_agree_with_the_whole(folder: Path) -> None:
+    found = document("eval", "b", "--by", "grp", cwd=folder)
+    cells = np.array(found["confusion"])
+    assert cells.sum() == found["rows"] == sum(group["rows"] for group in found["groups"])
+    assert np.trace(cells) / cells.sum() == pytest.approx(found["metrics"]["accuracy"])
+    right = sum(group["rows"] * group["metrics"]["accuracy"] for group in found["groups"])
+    assert right / found["rows"] == pytest.approx(found["metrics"]["accuracy"])
+    positive = found["per_class"][1]
+    assert positive["class"] == "yes"
+    assert positive["f1"] == pytest.approx(found["metrics"]["f1"])
+
+
+def test_a_further_file_is_grouped_too(folder: Path) -> None:
+    found = document("eval", "b", "b.csv", "--by", "grp", "--calibrate", cwd=folder)
+    assert found["split"] == "data"
+    assert sum(group["rows"] for group in found["groups"]) == 300
+    assert found["calibration"]["method"] == "temperature"
+
+
+def test_the_config_can_ask_for_it(folder: Path) -> None:
+    mlpbp("-q", "train", "b.yaml", "eval={threshold: mcc, calibrate: platt, bins: 5}", "-o", "c", cwd=folder)
+    found = document("eval", "c", cwd=folder)
+    assert found["calibration"]["method"] == "platt"
+    assert found["calibration"]["offset"] != 0
+    assert "accuracy" in found["metrics"]
+
+
+def test_regression_tells_about_its_errors(folder: Path) -> None:
+    result = mlpbp("eval", "r", cwd=folder)
+    assert re.search(r"predicted - true +mean +sd", result.stdout)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    found = document("eval", "r", cwd=folder)
+    row = found["residuals"][0]
+    assert row["bias"] ** 2 + row["spread"] ** 2 == pytest.approx(found["metrics"]["rmse"] ** 2, rel=1e-6)
+    assert {"medae", "mape", "explained_variance"} <= set(found["metrics"])
+
+
+REFUSED = [
+    (("b", "--by", "gpr"), r'b\.csv:1: no column "gpr"; did you mean "grp"\?'),
+    (("b", "--threshold", "2"), r"--threshold: expected a probability or a metric \(got 2\); for example f1"),
+    (("b", "--threshold", "beauty"), r"no such rule for a threshold \(got beauty\); use one of accuracy, .*"),
+    (("r", "--calibrate"), "a regression task has no probabilities to calibrate; leave it out"),
+    (("r", "--threshold", "f1"), r"no threshold is chosen for a regression task \(got f1\); leave it out"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_what_does_not_fit_is_refused_in_one_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = mlpbp("eval", *arguments, cwd=folder)
+    assert result.returncode == 2, result.stderr
+    assert re.fullmatch(f"mlpbp: error: .*{message}\n", result.stderr)
