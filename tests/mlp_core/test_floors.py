@@ -12,7 +12,17 @@ import mlp_core
 ROOT = Path(mlp_core.__file__).parent
 FLOORS = [
     ("errors", "backend", "config", "events", "random", "special"),
-    ("parameters", "activations", "losses", "matrix_rules", "optimizers", "schedules", "initializers", "metrics"),
+    (
+        "parameters",
+        "activations",
+        "losses",
+        "matrix_rules",
+        "optimizers",
+        "schedules",
+        "initializers",
+        "metrics",
+        "calibration",
+    ),
     *[("network", "layers", "objective", "workspace", "batches", "dataset", "readers", "split", "preprocess")],
     ("trainer", "evaluator", "gradcheck", "checkpoint"),
     ("experiment", "run_directory", "run"),
