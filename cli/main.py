@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import evaluate, explain, gradcheck, trace, train
+from . import doctor, evaluate, explain, gradcheck, trace, train
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -26,6 +26,7 @@ app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
 app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
 app.command("explain", help=explain.HELP)(explain.explain)
 app.command("trace", help=trace.HELP)(trace.trace)
+app.command("doctor", help=doctor.HELP)(doctor.doctor)
 
 
 def _version(asked: bool) -> None:

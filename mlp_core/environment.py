@@ -36,9 +36,11 @@ def free_memory() -> int | None:
     return None
 
 
-def environment() -> dict[str, Any]:
-    """What a run's bits depend on beside its config: versions, linear algebra, threads."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """What a run's bits depend on beside its config: versions, linear algebra, threads, device (a backend's name)."""
     from threadpoolctl import threadpool_info
+
+    from mlp_core.cuda import describe
 
     blas = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
     return {
@@ -50,5 +52,5 @@ def environment() -> dict[str, Any]:
         else "unknown",
         "threads": int(blas[0]["num_threads"]) if blas else 1,
         "machine": platform.machine(),
-        "device": "cpu",
+        "device": describe(device) if device.startswith("cuda") else "cpu",
     }

@@ -80,6 +80,7 @@ class Experiment:
         being trained are `optimizer.theta`.
         """
         trainer, network = self.trainer, self.model.network
+        trainer.settle()
         parameters, to_host = network.parameters, network.backend.to_host
         used = parameters.theta if trainer.average is None else trainer.average
         arrays = {**parameters.views(used), **network.statistics.values}
@@ -98,7 +99,7 @@ class Experiment:
                 "optimizer_steps": trainer.optimizer.t,
                 "log": dict(offset),
                 "data": self.data.sha256,
-                "environment": environment(),
+                "environment": environment(network.backend.name),
                 "gradient": self.stamp,
             },
         )

@@ -273,7 +273,8 @@ class Quantile(Loss):
 
     def _levels(self, xp: Any, Z: Array) -> Array:
         which = xp.arange(Z.shape[1]) % len(self.quantiles)
-        return sum((which == i) * q for i, q in enumerate(self.quantiles)).astype(Z.real.dtype)  # type: ignore[union-attr]
+        levels: Any = sum((which == i) * q for i, q in enumerate(self.quantiles))
+        return levels.astype(Z.real.dtype)
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         e = xp.repeat(Y, len(self.quantiles), axis=1) - Z

@@ -13,6 +13,7 @@ from mlp_core.backend import Backend, numpy_backend
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import Dataset
+from mlp_core.device import open_cuda
 from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
 from mlp_core.evaluator import Evaluator, Split
 from mlp_core.metrics import BRIEF, THRESHOLD, full
@@ -113,10 +114,13 @@ def check_tensors(live: Mapping[str, Any], stored: Mapping[str, Any], path: str)
 
 
 def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
-    """The model of a checkpoint, ready to be used on at most `rows` rows at once; raises CheckpointError."""
+    """The model of a checkpoint, ready to be used on at most `rows` rows at once, on the CPU wherever it was trained.
+
+    Raises CheckpointError.
+    """
     document = checkpoint.document
     try:
-        config = from_mapping(dict(document["config"]))
+        config = from_mapping({**document["config"], "device": "cpu"})
         task = Task.from_state(document["task"])
         inputs = Preprocessor.from_state(document["inputs"])
         target = None if document["target"] is None else Target.from_state(document["target"])
@@ -137,15 +141,7 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
 def make_backend(config: Config) -> Backend:
     """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
-        raise ConfigError(
-            config.problem(
-                "device",
-                "this version computes on the CPU only",
-                code="no_cuda",
-                got=config.device,
-                hint="write device: cpu",
-            )
-        )
+        return open_cuda(config)
     return load_kernels(config) if config.kernels == "numba" else numpy_backend()
 
 

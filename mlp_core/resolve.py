@@ -11,7 +11,8 @@ import numpy as np
 from mlp_core import recipe
 from mlp_core.config import Config
 from mlp_core.dataset import Data
-from mlp_core.environment import available_cpus, free_memory
+from mlp_core.device import decide_device, device_memory
+from mlp_core.environment import available_cpus
 from mlp_core.errors import ConfigError
 from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
@@ -55,13 +56,15 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         init = recipe.auto_init(config.model.activation)
         if all(recipe.auto_init(layer.activation) == init for layer in config.model.layers()):
             decide("model.init", init, f"initial weights: {init}")
-    if config.device == "auto":
-        decide("device", "cpu")
+    widths = [len(task.features), *(layer.units for layer in config.model.layers()), task.outputs]
+    device, note = decide_device(config, widths, batch, data.splits["train"].rows)
+    decide("device", device, note)
     if config.threads == "auto":
         threads = auto_threads(config, data, batch)
         decide("threads", threads, f"threads: {threads}")
     if config.kernels == "auto":
-        decide("kernels", *auto_kernels(config, data, batch))
+        chosen = config.replace(device=device) if device != config.device else config
+        decide("kernels", *auto_kernels(chosen, data, batch))
     else:
         notes.append(f"kernels: {config.kernels}")
     if config.loss.class_weight != "none":
@@ -176,7 +179,7 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)
     needed = itemsize * (parameters * slots + rows * sum(widths) + first * sum(s.rows for s in data.splits.values()))
-    free = free_memory()
+    free = device_memory(config)
     if free is not None and needed > free:
         raise ConfigError(
             config.problem(

@@ -47,8 +47,11 @@ def allowed_changes(before: Config, config: Config) -> list[str]:
     return list(changes)
 
 
-def other_tools(checkpoint: Checkpoint) -> str | None:
-    """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing."""
-    then, now = checkpoint.document["environment"], environment()
+def other_tools(checkpoint: Checkpoint, device: str = "cpu") -> str | None:
+    """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing.
+
+    `device` is the name of the backend in use now.
+    """
+    then, now = checkpoint.document["environment"], environment(device)
     different = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
     return "made with other tools, so the last bits may differ: " + "; ".join(different) if different else None

@@ -172,7 +172,7 @@ class Run:
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
-        different = other_tools(checkpoint)
+        different = other_tools(checkpoint, self.experiment.model.network.backend.name)
         if different is not None:
             self.notices.append(different)
         if changes:
@@ -325,7 +325,7 @@ class Run:
             "notes": experiment.config.notes,
             "inferred": list(experiment.notes),
         }
-        self._record.begin(self.command, facts, self.resumed)
+        self._record.begin(self.command, facts, self.resumed, experiment.model.network.backend.name)
 
     def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
         self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)

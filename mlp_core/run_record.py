@@ -19,14 +19,14 @@ class RunRecord:
         self.directory = directory
         self._record: dict[str, Any] = {}
 
-    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool) -> None:
+    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool, device: str = "cpu") -> None:
         """Write down that a run begins; of a resumed one, what there was before is kept. Raises OSError."""
         earlier = self.directory.read_json("run.json") if resumed else {}
         self._record = {
             "status": "running",
             "command": list(command),
             "started": _now(),
-            "environment": {**environment(), "system": platform.platform()},
+            "environment": {**environment(device), "system": platform.platform()},
             **facts,
         }
         if earlier:

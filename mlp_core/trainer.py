@@ -20,7 +20,6 @@ from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
 from mlp_core.schedules import Schedule
 
-
 LOSSES_AT_ONCE = 64
 """Steps after which the losses are read from a device that works on its own."""
 
