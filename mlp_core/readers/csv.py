@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from math import isfinite, nan
 from pathlib import Path
@@ -30,11 +30,11 @@ ODD_KEPT = 20
 WANTED = "a CSV table"
 
 
-class _Reread(Exception):
+class Reread(Exception):
     """Columns that looked like numbers at first turned out to hold text."""
 
-    def __init__(self, columns: set[int]) -> None:
-        self.columns = columns
+    def __init__(self, columns: set[int], names: Sequence[str]) -> None:
+        self.columns, self.names = columns, {names[column] for column in columns}
 
 
 def read_csv(
@@ -55,7 +55,7 @@ def read_csv(
     for attempt in range(4):
         try:
             return _read(path, options, delimiter, names, words, text, final=attempt == 3)
-        except _Reread as reread:
+        except Reread as reread:
             text |= reread.columns
     raise AssertionError("the last attempt does not ask for another")
 
@@ -70,28 +70,88 @@ def _read(
     final: bool,
 ) -> Table:
     with open_text(path, options.encoding, WANTED) as (watched, stream):
-        lines = _uncommented(stream, options.comment)
-        blank, start = _skip_blank(lines)
-        sample = [*start, *islice(lines, SAMPLE)]
-        dialect, first = detect(sample, options, delimiter, names)
-        if not first and start:
-            hint = "mend the quotes, or set data.csv.quote"
-            raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
-        if not first:
-            raise refusal(path, "no_rows", "no rows in this file")
-        if len(first) > MAX_COLUMNS:
-            raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
-        lines = chain(sample, lines)
-        header, titles = _header(path, lines, dialect, first, blank, options.names)
-        text = {*text, *(column for column, title in enumerate(titles) if title in words)}
-        line = max(header, blank) + 1
-        builder = _Builder(path, options, watched, titles, text, final)
-        while chunk := list(islice(lines, CHUNK)):
-            if builder.add_numbers(chunk, dialect, line):
-                line += len(chunk)
-            else:
-                line += builder.add_cells(chunk, lines, dialect, line)
-        return builder.table(dialect, header)
+        start = _begin(path, stream, options, delimiter, names)
+        text = {*text, *(column for column, title in enumerate(start.names) if title in words)}
+        builder = Builder(path, options, watched, start.names, text, final)
+        for _ in _read_chunks(start, builder):
+            pass
+        if builder.rows == 0:
+            raise refusal(path, "no_rows", "no rows below the header")
+        return _table(builder, start)
+
+
+def stream_csv(
+    path: Path,
+    options: CsvOptions | None = None,
+    delimiter: str | None = None,
+    names: Sequence[str] = (),
+    numbers: Collection[str] = (),
+    rows: int = 65_536,
+) -> Iterator[Table]:
+    """Read a text table, or standard input (the path `-`), as tables of at least `rows` rows (the last one: fewer).
+
+    `numbers` are the columns of numbers; all others are read as text, whatever they look like. Otherwise as `read_csv`.
+    """
+    options = options or CsvOptions()
+    with open_text(path, options.encoding, WANTED) as (watched, stream):
+        start = _begin(path, stream, options, delimiter, names)
+        text = {column for column, title in enumerate(start.names) if title not in numbers}
+        builder = Builder(path, options, watched, start.names, text, final=True)
+        for _ in _read_chunks(start, builder):
+            if builder.rows >= rows:
+                yield _table(builder, start)
+                builder.clear()
+        if builder.rows:
+            yield _table(builder, start)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is known after the header: how the table is written, and its further lines, the first of them `line`."""
+
+    dialect: Dialect
+    header: int
+    names: tuple[str, ...]
+    lines: Iterator[str]
+    line: int
+
+
+def _begin(
+    path: Path, stream: Iterator[str], options: CsvOptions, delimiter: str | None, names: Sequence[str]
+) -> _Start:
+    lines = _uncommented(stream, options.comment)
+    blank, start = _skip_blank(lines)
+    sample = [*start, *islice(lines, SAMPLE)]
+    dialect, first = detect(sample, options, delimiter, names)
+    if not first and start:
+        hint = "mend the quotes, or set data.csv.quote"
+        raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
+    if not first:
+        raise refusal(path, "no_rows", "no rows in this file")
+    if len(first) > MAX_COLUMNS:
+        raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
+    lines = chain(sample, lines)
+    header, titles = _header(path, lines, dialect, first, blank, options.names)
+    return _Start(dialect, header, titles, lines, max(header, blank) + 1)
+
+
+def _read_chunks(start: _Start, builder: Builder) -> Iterator[None]:
+    """Give the builder all lines, in chunks; after each there is a moment to take what it has."""
+    line = start.line
+    while chunk := list(islice(start.lines, CHUNK)):
+        if builder.add_numbers(chunk, start.dialect, line):
+            line += len(chunk)
+        else:
+            line += builder.add_cells(chunk, start.lines, start.dialect, line)
+        yield
+
+
+def _table(builder: Builder, start: _Start) -> Table:
+    dialect = start.dialect
+    shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
+    note = f"table: {builder.rows:,} rows of {len(builder.names)} columns, delimiter {shown}"
+    note += ", names from the first line" if dialect.header else ", no header line"
+    return builder.table(note, start.header)
 
 
 def _uncommented(lines: Iterator[str], comment: str | None) -> Iterator[str]:
@@ -129,7 +189,7 @@ def _header(
     return line, tuple(names)
 
 
-class _Builder:
+class Builder:
     """The table so far: one growing matrix, the vocabularies, and the cells that are not numbers."""
 
     def __init__(
@@ -194,21 +254,31 @@ class _Builder:
                 line=line + taken,
             ) from None
         if rows:
-            self._reserve(len(rows))
-            self._convert(rows)
-            self.rows += len(rows)
+            self._add(rows)
         return taken
 
-    def table(self, dialect: Dialect, header: int) -> Table:
-        """The finished table."""
-        if self.rows == 0:
-            raise refusal(self.path, "no_rows", "no rows below the header")
+    def add_rows(self, rows: list[list[str]], lines: Sequence[int]) -> None:
+        """Take rows that are cut into cells already, each with the line it starts on."""
+        for row, line in enumerate(lines, self.rows):
+            self.lines.add(row, line)
+        self._add(rows)
+
+    def _add(self, rows: list[list[str]]) -> None:
+        self._reserve(len(rows))
+        self._convert(rows)
+        self.rows += len(rows)
+
+    def table(self, note: str, header: int) -> Table:
+        """The table of what was added; `header` is the line of the names, 0 for none."""
         self.values.resize((self.rows, len(self.names)), refcheck=False)
         words = {column: list(codes) for column, codes in self.codes.items()}
-        shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
-        note = f"table: {self.rows:,} rows of {len(self.names)} columns, delimiter {shown}"
-        note += ", names from the first line" if dialect.header else ", no header line"
         return Table(self.names, self.values, words, self.odd, (Piece(self.path, 0, self.lines),), header, (note,))
+
+    def clear(self) -> None:
+        """Forget the rows, after `table` gave them away, and go on with new ones."""
+        self.values, self.rows, self.lines = np.empty((0, len(self.names))), 0, Lines()
+        self.codes = {column: {} for column in self.codes}
+        self.odd, self.odd_count, self.missing = {}, {}, {}
 
     def _reserve(self, count: int) -> None:
         """Room for more rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
@@ -232,7 +302,7 @@ class _Builder:
             if column in self.codes:
                 self.values[span, column] = self._codes(column, cells)
         if late:
-            raise _Reread(late)
+            raise Reread(late, self.names)
 
     def _is_text(self, column: int, count: int) -> bool:
         present = self.rows + count - self.missing.get(column, 0)
@@ -283,8 +353,3 @@ class _Builder:
 
 def _plain(text: str) -> bool:
     return text.isascii() and "_" not in text
-
-
-def tsv(options: CsvOptions) -> CsvOptions:
-    """The options for tab-separated values."""
-    return replace(options, delimiter="\t") if options.delimiter == "auto" else options

@@ -53,6 +53,16 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[npt.NDArray[Any]]:
         raise refusal(path, "damaged", f"damaged .npz file ({error})", hint="write it again") from None
 
 
+def array_names(path: Path) -> tuple[str, ...]:
+    """The names of the arrays in a .npz file; () when it cannot be read."""
+    check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(info.filename.removesuffix(".npy") for info in archive.infolist())
+    except (*_BROKEN_ZIP, OSError, ValueError):
+        return ()
+
+
 def _member(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> npt.NDArray[Any]:
     """One array of an archive whose file has `size` bytes."""
     stored = sorted({info.filename for info in archive.infolist()})

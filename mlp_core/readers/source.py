@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +13,15 @@ from mlp_core.readers.csv import WANTED, read_csv
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.files import open_binary, refusal, shown
 from mlp_core.readers.idx import looks_like_idx, read_idx
+from mlp_core.readers.jsonl import read_jsonl
+from mlp_core.readers.libsvm import read_libsvm
 from mlp_core.readers.numpy_files import MAGIC, read_npy, read_npz
+from mlp_core.readers.parquet import read_parquet
 from mlp_core.readers.table import Table, concatenate
+from mlp_core.readers.text import STDIN, peek_stdin
 
 Source: TypeAlias = Table | Arrays
 FOREIGN = {
-    b"PAR1": "a Parquet file",
     b"%PDF": "a PDF document",
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -60,6 +64,13 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
     if kind == "npz":
         inputs, targets = read_npz(where, (options.x, options.y))
         return pair(inputs, targets, where, where)
+    if kind == "jsonl":
+        return read_jsonl(where, options.csv, options.text)
+    if kind == "parquet":
+        return read_parquet(where, options.csv, options.text)
+    if kind == "libsvm":
+        known = sum(re.fullmatch(r"x\d+", name) is not None for name in names)
+        return read_libsvm(where, known or None)
     if kind in ("npy", "idx"):
         hint = f"write {{x: {shown(where)}, y: FILE}}"
         raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)
@@ -90,9 +101,8 @@ def read_all(paths: Sequence[Path], options: ReadOptions, names: Sequence[str] =
 
 
 def detect(path: Path) -> str:
-    """The format of a file: by its first bytes, for text by its name."""
-    with open_binary(path, WANTED) as (stream, _):
-        start = stream.read(16)
+    """The format of a file, or of standard input: by its first bytes, for text by its name."""
+    start = _start(path)
     for magic, name in FOREIGN.items():
         if start.startswith(magic):
             raise refusal(path, "foreign_format", f"this is {name}", hint="export it as CSV")
@@ -100,9 +110,23 @@ def detect(path: Path) -> str:
         if path.suffix.lower() in (".xlsx", ".ods"):
             raise refusal(path, "foreign_format", "this is a spreadsheet", hint="export it as CSV")
         return "npz"
+    if start.startswith(b"PAR1"):
+        return "parquet"
     if start.startswith(MAGIC):
         return "npy"
     if looks_like_idx(start):
         return "idx"
     name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".jsonl", ".ndjson", ".json")) or start.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{"):
+        return "jsonl"
+    if name.endswith((".libsvm", ".svm", ".svmlight")):
+        return "libsvm"
     return "tsv" if name.endswith((".tsv", ".tab")) else "csv"
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes, unpacked."""
+    if path == STDIN:
+        return peek_stdin(16)
+    with open_binary(path, WANTED) as (stream, _):
+        return stream.read(16)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mlp_core.errors import DataError
-from mlp_core.readers.files import check_file, is_gzip, open_binary, reading, refusal
+from mlp_core.readers.files import GZIP_MAGIC, check_file, is_gzip, open_binary, reading, refusal, refuse_html
 
 BOMB_SIZE = 8 << 20  # text below this size is never taken for a bomb
 BOMB_RATIO = 250  # real tables shrink 3 to 50 times
 BUFFER = 1 << 18
+STDIN = Path("-")
 
 
 class TextBytes(io.RawIOBase):
@@ -60,13 +62,33 @@ class TextBytes(io.RawIOBase):
         self.plain = self.plain and data.isascii() and b"_" not in data
 
 
+def peek_stdin(count: int) -> bytes:
+    """The first bytes of standard input, which stay there."""
+    return cast(io.BufferedReader, sys.stdin.buffer).peek(count)[:count]
+
+
+@contextmanager
+def open_raw(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int | None, bool]]:
+    """The bytes of a file, or of standard input for the path `-`, their count if it is known, and whether they are
+    packed by gzip."""
+    if path == STDIN:
+        start = peek_stdin(512)
+        refuse_html(path, start, wanted)
+        if not start:
+            raise refusal(path, "empty_file", "nothing on standard input")
+        yield cast(BinaryIO, sys.stdin.buffer), None, start.startswith(GZIP_MAGIC)
+        return
+    packed = is_gzip(path, wanted)
+    size = check_file(path)
+    with path.open("rb") as file:
+        yield cast(BinaryIO, file), size, packed
+
+
 @contextmanager
 def open_text(path: Path, encoding: str, wanted: str) -> Iterator[tuple[TextBytes, io.TextIOWrapper]]:
     """A text file's watched bytes and its lines (ends kept), unpacked when it is gzip, its byte order mark skipped."""
-    packed = is_gzip(path, wanted)
-    size = check_file(path)
-    with reading(path), path.open("rb") as file:
-        inner = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else cast(BinaryIO, file)
+    with reading(path), open_raw(path, wanted) as (file, size, packed):
+        inner = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
         name = encoding.lower().replace("_", "-")
         watched = TextBytes(inner, path, size if packed else None, zeros="16" in name or "32" in name)
         codec = "utf-8-sig" if name in ("utf-8", "utf8") else encoding
@@ -85,7 +107,7 @@ def open_text(path: Path, encoding: str, wanted: str) -> Iterator[tuple[TextByte
 def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeError) -> DataError:
     """The error for a byte that the encoding does not know, its line found by reading once more."""
     line = None
-    if not watched.zeros:
+    if not watched.zeros and path != STDIN:
         with open_binary(path, "text") as (file, _):
             for number, raw in enumerate(iter(lambda: file.readline(TextBytes.LINE_LIMIT), b""), 1):
                 try:

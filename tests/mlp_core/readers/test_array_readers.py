@@ -57,7 +57,7 @@ def test_idx_reads_back(code: str, shape: tuple[int, ...], packed: bool, tmp_pat
     array = np.arange(np.prod(shape)).reshape(shape)
     data = idx(array, code)
     path = tmp_path / "a"
-    path.write_bytes(gzip.compress(data) if packed else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
     read_back = read_idx(path)
     assert read_back.dtype == np.dtype(code).newbyteorder("=")
     np.testing.assert_array_equal(read_back, array)
@@ -176,7 +176,7 @@ def test_an_encrypted_or_foreign_archive_is_refused(tmp_path: Path) -> None:
     ("start", "kind"),
     [
         (b"PK\x03\x04", "npz"), (b"\x93NUMPY", "npy"), (b"\0\0\x08\x03", "idx"), (b"1,2\n", "csv"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\1a"), "idx"), (gzip.compress(b"1,2\n"), "csv"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\1a", mtime=0), "idx"), (gzip.compress(b"1,2\n", mtime=0), "csv"),
     ],
 )  # fmt: skip
 def test_the_format_is_told_from_the_content(start: bytes, kind: str, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_format_is_told_from_the_content(start: bytes, kind: str, tmp_path: 
     assert detect(tmp_path / "a") == kind
 
 
-@pytest.mark.parametrize("start", [b"PAR1", b"%PDF-1.4", b"\x89PNG\r\n", b"\x89HDF\r\n", b"\xd0\xcf\x11\xe0"])
+@pytest.mark.parametrize("start", [b"%PDF-1.4", b"\x89PNG\r\n", b"\x89HDF\r\n", b"\xd0\xcf\x11\xe0"])
 def test_foreign_formats_are_named(start: bytes, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(start)
     assert code_of(tmp_path / "a", detect) == "foreign_format"
