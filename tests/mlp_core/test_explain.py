@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from formula_machine import Machine
 
 from mlp_core.activations import ACTIVATIONS
 from mlp_core.config import from_mapping
@@ -32,7 +33,6 @@ from mlp_core.layers import Dense, Dropout, Layer
 from mlp_core.losses import LOSSES
 from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.random import generator
-from tests.mlp_core.formula_machine import Machine
 
 DIGITS: dict[str, Any] = {
     "data": {"name": "digits", "limit": 90, "split": {"val": 0.1, "test": 0.1}},

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from formula_machine import Machine
 
 from mlp_core.config import from_mapping
 from mlp_core.errors import UsageError
@@ -14,7 +15,6 @@ from mlp_core.events import StepDone
 from mlp_core.experiment import Experiment
 from mlp_core.layers import Pass
 from mlp_core.trace import Trace, trace
-from tests.mlp_core.formula_machine import Machine
 
 CONFIG: dict[str, Any] = {
     "data": {"name": "digits", "limit": 60, "split": {"val": 0.1, "test": 0.1}},
