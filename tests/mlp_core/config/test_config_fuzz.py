@@ -66,18 +66,18 @@ def tokens_case(rng: random.Random) -> bytes:
 
 
 def values_case(rng: random.Random) -> bytes:
-    """A good file in which some values are of another type."""
+    """A good file in which some values, or none, are of another type."""
     lines = START.splitlines()
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(0, 3)):
         at = rng.randrange(len(lines))
         lines[at] = f"{lines[at].split(':')[0]}: {rng.choice(TOKENS)}"
     return "\n".join(lines).encode()
 
 
 def keys_case(rng: random.Random) -> bytes:
-    """A good file in which some lines are misspelt, moved, doubled or indented."""
+    """A good file in which some lines, or none, are misspelt, moved, doubled or indented."""
     lines = START.splitlines()
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(0, 3)):
         at, to = rng.randrange(len(lines)), rng.randrange(len(lines))
         line = lines[at]
         where = rng.randrange(len(line) + 1)
