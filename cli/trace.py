@@ -161,6 +161,7 @@ def numbers(array: Any) -> Iterator[str]:
 def _document(one: Trace, layers: list[int]) -> dict[str, Any]:
     """Everything recorded, as plain lists."""
     chosen = {symbol for symbol in one.arrays if not symbol.endswith("]") or _number(symbol) in (0, *layers)}
+    chosen |= {one.inputs[number] for number in layers}
     tensors = [symbol for symbol in one.before if _number(symbol) in (*layers, 0)]
     return {
         "step": one.step,

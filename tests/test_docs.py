@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlp_core.gradcheck.planted import BUGS
+from mlp_core.gradcheck.self_test import _plant
 from mlp_core.losses import LOSSES
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +73,14 @@ def test_each_slip_is_planted_under_the_names_it_says(number: int, body: str) ->
     assert body.count("\n> ") == 1, "the wrong line is quoted"
     named = re.findall(r"`([^`]+)`", body.split("Planted as:")[1])
     assert set(named) == {bug.name for bug in BUGS if bug.slip == number}
+
+
+@pytest.mark.parametrize(("number", "condition"), [(7, "one loss"), (9, "finite at logits of 1,000")])
+def test_the_two_slips_of_the_loss_are_caught_by_the_conditions_it_says(number: int, condition: str) -> None:
+    assert f"`{condition}`" in TEXT
+    for bug in BUGS:
+        if bug.slip == number:
+            assert _plant(bug, seed=1).by == condition
 
 
 def test_the_table_of_losses_is_complete() -> None:
