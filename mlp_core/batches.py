@@ -62,8 +62,10 @@ class Batches:
         part = slice(position * self.size, min((position + 1) * self.size, self.rows))
         if self._weights is None:
             return float(part.stop - part.start)
+        if not self.shuffle:
+            return float(self._weights[part].sum())
         self._order(epoch)
-        return float(self._weights[self._host_rows[part] if self.shuffle else part].sum())
+        return float(self._weights[self._host_rows[part]].sum())
 
     def _order(self, epoch: int) -> Array:
         if epoch != self._epoch:

@@ -17,7 +17,8 @@ import numpy as np
 SCALARS = (bool, int, float, complex, np.generic, type(None))
 UFUNCS = (
     *("add", "subtract", "multiply", "divide", "maximum", "minimum", "copysign", "greater_equal", "greater", "less"),
-    *("exp", "expm1", "log", "log1p", "sqrt", "square", "abs", "sign", "tanh", "cosh", "sin", "cos", "isfinite"),
+    *("exp", "expm1", "log", "log1p", "sqrt", "square", "abs", "sign", "tanh", "cosh", "sin", "cos", "rint"),
+    "isfinite",
 )
 BINARY = (
     *("add", "sub", "mul", "truediv", "pow", "mod", "matmul", "floordiv"),
@@ -202,6 +203,9 @@ class _Ufunc:
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
         result = self._ufunc.reduce(self._device.operand(array), axis, dtype, self._device.operand(out), keepdims)
         return self._device.wrap(result) if out is None else out
+
+    def at(self, a: Any, indices: Any, b: Any = None) -> None:
+        self._ufunc.at(self._device.operand(a), self._device.key(indices), self._device.operand(b))
 
 
 def _module(device: StrictDevice) -> ModuleType:
