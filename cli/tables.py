@@ -69,3 +69,12 @@ def residual_table(rows: Iterable[Any]) -> Table:
             for r in rows
         ),
     )
+
+
+def findings_table(rows: Iterable[Any]) -> Table:
+    """What was looked at, its verdict, and under it what to change."""
+    table = grid(("", "checked ", "found "), (), left=3)
+    for row in rows:
+        text = row.detail + (f"\n-> {row.advice}" if row.advice else "")
+        table.add_row(row.verdict, row.name, text, style=STYLES[row.verdict])
+    return table

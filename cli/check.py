@@ -1,0 +1,108 @@
+"""`mlpbp check`: is this config right, does its data fit, and would a careful engineer start training with it?"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlp_core.errors import Failed, Problem
+
+from .console import Console
+from .options import Overrides, find_config
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+    from mlp_core.experiment import Experiment
+
+HELP = "Check a config: every error at once; with --data its data too, with --deep whether training can work."
+
+
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
+    overrides: Overrides = None,
+    data: Annotated[bool, typer.Option("--data", help="Read the data too.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Try it out: loss at the start, gradients, eight rows, first steps.")
+    ] = False,
+) -> int:
+    from mlp_core.config import load
+
+    path = find_config(config)
+    loaded = load(path, list(overrides or []))
+    console = Console("check")
+    _check_files(loaded)
+    if not (data or deep):
+        console.show(f"{path}: the config is fine; not looked at: the data (--data), and whether it can learn (--deep)")
+        return console.result({"config": str(path), "data": None, "checks": []})
+    from mlp_core.experiment import Experiment
+
+    experiment = Experiment.build(loaded)
+    fields = _show_data(experiment, config, console)
+    if not deep:
+        console.show(f"{path}: config and data are fine")
+        return console.result({**fields, "checks": []})
+    return _examine(experiment, config, fields, console)
+
+
+def _check_files(config: Config) -> None:
+    """Raise ConfigError for every data file that is not there."""
+    from glob import has_magic
+
+    from mlp_core.errors import ConfigError
+
+    problems = []
+    for part in ("train", "val", "test"):
+        value = getattr(config.data, part)
+        files = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
+        files += [value.x, value.y] if hasattr(value, "x") else []
+        for file in files:
+            path = config.resolve_path(file)
+            if not path.exists() and not has_magic(str(path)):
+                problems.append(config.problem(f"data.{part}", "no such file", code="no_such_file", got=str(path)))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _show_data(experiment: Experiment, path: Path, console: Console) -> dict[str, Any]:
+    """What was inferred from the data, on stdout: here it is the result."""
+    network, data = experiment.model.network, experiment.data
+    for note in experiment.notes:
+        console.show(textwrap.fill(note, 80, subsequent_indent="  "))
+    architecture = network.architecture
+    widths = [architecture.inputs, *(block.units for block in architecture.hidden), architecture.outputs]
+    console.show(f"network: {'-'.join(map(str, widths))}, {network.parameters.size:,} parameters, {network.dtype}")
+    return {
+        "config": str(path),
+        "data": {"task": data.task.kind, "rows": {name: part.rows for name, part in data.splits.items()}},
+        "parameters": network.parameters.size,
+        "notes": list(experiment.notes),
+    }
+
+
+def _examine(experiment: Experiment, path: Path, fields: dict[str, Any], console: Console) -> int:
+    """The checkup, one row after another; exit code 1 when something is wrong."""
+    from mlp_core.checkup import examine
+
+    found = []
+    for finding in examine(experiment):
+        found.append(finding)
+        console.note(f"{finding.verdict:5}  {finding.name}")
+    wrong = [finding for finding in found if finding.verdict == "wrong"]
+    result = {**fields, "checks": [asdict(finding) for finding in found]}
+    if not console.json:
+        from .tables import findings_table
+
+        console.show(findings_table(found))
+    if not wrong:
+        console.show(f"ready; next  mlpbp train {shlex.quote(str(path))}")
+        return console.result(result)
+    problem = Problem("check_failed", f"wrong: {', '.join(finding.name for finding in wrong)}", wrong[0].advice or None)
+    if console.json:
+        errors = [{"code": problem.code, "message": problem.message, "hint": problem.hint}]
+        return console.result({**result, "errors": errors}, 1)
+    raise Failed(problem)
