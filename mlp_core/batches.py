@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mlp_core.backend import Array, Backend
 from mlp_core.layers import Pass, head
 from mlp_core.random import generator
@@ -88,19 +90,55 @@ class Augment:
         self, backend: Backend, noise: float = 0.0, mixup: float = 0.0, classes: int = 0, codes: int = 0
     ) -> None:
         self.backend, self.noise, self.mixup, self.classes, self.codes = backend, noise, mixup, classes, codes
+        self._gather = backend.primitive(gather)
+        self._memory: dict[str, Array] = {}
+        self._drawn = np.empty((0, 0), np.float32)
 
     def __call__(self, X: Array, Y: Array, w: Array | None, mode: Pass) -> tuple[Array, Array, Array | None]:
-        xp = self.backend.xp
         if self.mixup:
-            rng = generator(mode.seed, "mixup", mode.step)
-            share, other = float(rng.beta(self.mixup, self.mixup)), self.backend.asarray(rng.permutation(len(X)))
-            if Y.ndim == 1 and self.classes > 1:
-                Y = xp.eye(self.classes, dtype=X.dtype)[Y]
-            X, Y = share * X + (1 - share) * X[other], share * Y + (1 - share) * Y[other]
-            w = None if w is None else share * w + (1 - share) * w[other]
+            X, Y, w = self._mixed(X, Y, w, mode)
         if self.noise:
-            drawn = generator(mode.seed, "noise", mode.step).standard_normal(X.shape, dtype="float32")
-            if self.codes:
-                drawn[:, -self.codes :] = 0
-            X = X + self.noise * self.backend.asarray(drawn).astype(X.dtype)
+            X = self._noisy(X, mode)
         return X, Y, w
+
+    def _mixed(self, X: Array, Y: Array, w: Array | None, mode: Pass) -> tuple[Array, Array, Array | None]:
+        rng = generator(mode.seed, "mixup", mode.step)
+        share, other = float(rng.beta(self.mixup, self.mixup)), self.backend.asarray(rng.permutation(len(X)))
+        if Y.ndim == 1 and self.classes > 1:
+            one_hot = self._room("one hot", (len(Y), self.classes), X.dtype)
+            self._gather(self.backend.xp.eye(self.classes, dtype=X.dtype), Y, one_hot)
+            Y = one_hot
+        return (
+            self._mix("X", X, share, other),
+            self._mix("Y", Y, share, other),
+            None if w is None else self._mix("w", w, share, other),
+        )
+
+    def _mix(self, name: str, rows: Array, share: float, other: Array) -> Array:
+        """share * rows + (1 - share) * rows[other]."""
+        mixed, scaled = (self._room(f"{name} {part}", rows.shape, rows.dtype) for part in ("mixed", "scaled"))
+        self._gather(rows, other, mixed)
+        mixed *= 1 - share
+        self.backend.xp.multiply(rows, share, out=scaled)
+        mixed += scaled
+        return mixed
+
+    def _noisy(self, X: Array, mode: Pass) -> Array:
+        """X + noise * N(0, 1), drawn in float32 on the host whatever the dtype and the device."""
+        if len(self._drawn) < len(X):
+            self._drawn = np.empty(X.shape, np.float32)
+        drawn = head(self._drawn, len(X))
+        generator(mode.seed, "noise", mode.step).standard_normal(out=drawn, dtype=np.float32)
+        if self.codes:
+            drawn[:, -self.codes :] = 0
+        noisy = self._room("noisy", X.shape, X.dtype)
+        noisy[...] = self.backend.asarray(drawn)
+        noisy *= self.noise
+        noisy += X
+        return noisy
+
+    def _room(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory for an array, taken once for the largest batch."""
+        if name not in self._memory or len(self._memory[name]) < shape[0]:
+            self._memory[name] = self.backend.empty(shape, dtype)
+        return head(self._memory[name], shape[0])

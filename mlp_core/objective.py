@@ -34,8 +34,9 @@ class Penalty:
         value: Any = 0.0
         if self.l2:
             value = value + 0.5 * self.l2 * xp.dot(theta, theta)
-        if self.l1:
-            value = value + self.l1 * xp.dot(xp.sign(theta.real).astype(theta.dtype), theta)
+        for start in range(0, len(theta) if self.l1 else 0, network.backend.block):
+            part = theta[start : start + network.backend.block]
+            value = value + self.l1 * xp.dot(xp.sign(part.real).astype(theta.dtype), part)
         return value
 
     def add_gradient(self, network: Network) -> None:

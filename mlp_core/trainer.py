@@ -175,7 +175,8 @@ class Trainer:
         theta, grad = network.parameters.theta, network.parameters.grad
         if self._sum is not None:
             grad[:] = self._sum
-        self._clip(grad)
+        if self.limits.clip_norm is not None or self.limits.clip_value is not None:
+            self._clip(grad)
         self.optimizer.step(theta, grad, lr)
         if self.limits.max_norm is not None:
             self._shorten(self.limits.max_norm)
