@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import check, doctor, evaluate, explain, gradcheck, trace, train
+from . import doctor, evaluate, explain, gradcheck, predict, trace, train
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.command("train", help=train.HELP)(train.train)
 app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
+app.command("predict", help=predict.HELP)(predict.predict)
 app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
 app.command("check", help=check.HELP)(check.check)
 app.command("explain", help=explain.HELP)(explain.explain)

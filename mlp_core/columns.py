@@ -139,14 +139,14 @@ def by_name(config: Config, source: Source, task: Task, targets: bool = True) ->
     Without `targets`, those may be absent: then none are given. Raises DataError naming every missing column.
     """
     names = source.names
-    if not source.header and config.data.name is not None and len(SETS[config.data.name].names) == len(names):
+    if not source.named and config.data.name is not None and len(SETS[config.data.name].names) == len(names):
         names = SETS[config.data.name].names
     known = set(names)
     wanted = task.targets if targets or known.issuperset(task.targets) else ()
     missing = [name for name in (*task.features, *wanted) if name not in known]
     if missing and isinstance(source, Arrays):
         return _same_shape(source, task, targets)
-    if missing and not source.header:
+    if missing and not source.named:
         message = f"{len(names)} columns without names; trained on {len(task.features)} named inputs"
         hint = "add a header line with the column names"
         raise DataError(source.problem("columns_differ", message, None, None, hint))

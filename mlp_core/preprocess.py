@@ -273,7 +273,8 @@ class Preprocessor:
         try:
             made = cls(names=[str(name) for name in state["names"]])
             made.columns = int(state["columns"])
-            made.categories = {int(column): Categories.from_state(one) for column, one in state["categories"].items()}
+            stored = {int(column): Categories.from_state(one) for column, one in state["categories"].items()}
+            made.categories = dict(sorted(stored.items()))
             made.numbers = _numbers_of(state, len(made.numeric))
             if len(made.numbers.scaler.shift) != len(made.numeric):
                 raise ValueError("columns and scales do not fit together")

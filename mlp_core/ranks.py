@@ -43,7 +43,7 @@ class Ranks:
     """Maps a column to normal scores: the share of training rows below a value, as a normal quantile.
 
     Between up to 1000 quantiles of the training rows, at least 30 rows apart, the share is interpolated; a value that
-    many rows have gets the middle of its shares, as in scikit-learn's QuantileTransformer.
+    many rows have gets the middle of its shares, as in scikit-learn's QuantileTransformer (but at the ends, too).
     """
 
     def __init__(self, quantiles: Floats) -> None:

@@ -39,6 +39,11 @@ class Arrays:
         return len(self.X)
 
     @property
+    def named(self) -> bool:
+        """Whether the names are the file's own: arrays have none."""
+        return False
+
+    @property
     def path(self) -> Path:
         return self.x
 

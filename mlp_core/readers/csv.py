@@ -268,11 +268,12 @@ class Builder:
         self._convert(rows)
         self.rows += len(rows)
 
-    def table(self, note: str, header: int) -> Table:
+    def table(self, note: str, header: int, keyed: bool = False) -> Table:
         """The table of what was added; `header` is the line of the names, 0 for none."""
         self.values.resize((self.rows, len(self.names)), refcheck=False)
         words = {column: list(codes) for column, codes in self.codes.items()}
-        return Table(self.names, self.values, words, self.odd, (Piece(self.path, 0, self.lines),), header, (note,))
+        lines = (Piece(self.path, 0, self.lines),)
+        return Table(self.names, self.values, words, self.odd, lines, header, (note,), keyed)
 
     def clear(self) -> None:
         """Forget the rows, after `table` gave them away, and go on with new ones."""

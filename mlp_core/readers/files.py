@@ -14,12 +14,15 @@ from typing import BinaryIO, cast
 
 from mlp_core.errors import DataError, Problem
 
+STDIN = Path("-")
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 
 
 def shown(path: Path) -> str:
     """The path as a person would type it: relative to the working directory when it lies below it."""
+    if path == STDIN:
+        return "standard input"
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -64,7 +64,7 @@ def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: in
 
 
 def _table(builder: Builder) -> Table:
-    return builder.table(f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON Lines", 0)
+    return builder.table(f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON Lines", 0, keyed=True)
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, str]:

@@ -59,7 +59,7 @@ def _table(
         if column not in words and (bad := np.flatnonzero(np.isinf(values[:, column]))).size:
             odd[column] = {int(row): str(values[row, column]) for row in bad[:ODD_KEPT]}
             values[bad, column] = np.nan
-    return Table(names, values, words, odd, (Piece(path, 0, Lines([0], [first + 1])),), 0, notes)
+    return Table(names, values, words, odd, (Piece(path, 0, Lines([0], [first + 1])),), 0, notes, keyed=True)
 
 
 def _tables(

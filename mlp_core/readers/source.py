@@ -11,14 +11,14 @@ from typing import TypeAlias
 from mlp_core.readers.arrays import Arrays, pair
 from mlp_core.readers.csv import WANTED, read_csv
 from mlp_core.readers.dialect import CsvOptions
-from mlp_core.readers.files import open_binary, refusal, shown
+from mlp_core.readers.files import STDIN, open_binary, refusal, shown
 from mlp_core.readers.idx import looks_like_idx, read_idx
 from mlp_core.readers.jsonl import read_jsonl
 from mlp_core.readers.libsvm import read_libsvm
 from mlp_core.readers.numpy_files import MAGIC, read_npy, read_npz
 from mlp_core.readers.parquet import read_parquet
 from mlp_core.readers.table import Table, concatenate
-from mlp_core.readers.text import STDIN, peek_stdin
+from mlp_core.readers.text import peek_stdin
 
 Source: TypeAlias = Table | Arrays
 FOREIGN = {

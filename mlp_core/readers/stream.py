@@ -9,13 +9,12 @@ import numpy as np
 
 from mlp_core.readers.arrays import Arrays, pair
 from mlp_core.readers.csv import WANTED, stream_csv
-from mlp_core.readers.files import refusal
+from mlp_core.readers.files import STDIN, refusal
 from mlp_core.readers.idx import read_idx
 from mlp_core.readers.jsonl import stream_jsonl
 from mlp_core.readers.numpy_files import array_names, read_npy, read_npz
 from mlp_core.readers.parquet import stream_parquet
 from mlp_core.readers.source import ReadOptions, Source, detect, read
-from mlp_core.readers.text import STDIN
 
 
 def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Source]:

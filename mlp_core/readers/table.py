@@ -51,7 +51,8 @@ class Table:
     values: float64 [rows, columns]; a missing cell is NaN; in a text column the cell holds the index of its word.
     words: the vocabulary of every text column, in order of first appearance.
     odd: for a column of numbers, the first few cells that are not numbers (their value is NaN): {column: {row: text}}.
-    header: the line of the column names; 0 when there is none and the names are c0, c1, ...
+    header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
+    names of its own (`keyed`), those.
     """
 
     names: tuple[str, ...]
@@ -61,6 +62,12 @@ class Table:
     pieces: tuple[Piece, ...]
     header: int
     notes: tuple[str, ...] = ()
+    keyed: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether the names are the file's own."""
+        return self.header > 0 or self.keyed
 
     @property
     def rows(self) -> int:
@@ -126,7 +133,7 @@ def concatenate(tables: Sequence[Table]) -> Table:
             odd.setdefault(column, {}).update({row + start: text for row, text in cells.items()})
         pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
         start += table.rows
-    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, first.notes)
+    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, first.notes, first.keyed)
 
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:

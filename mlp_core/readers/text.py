@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from mlp_core.errors import DataError
-from mlp_core.readers.files import GZIP_MAGIC, check_file, is_gzip, open_binary, reading, refusal, refuse_html
+from mlp_core.readers.files import GZIP_MAGIC, STDIN, check_file, is_gzip, open_binary, reading, refusal, refuse_html
 
 BOMB_SIZE = 8 << 20  # text below this size is never taken for a bomb
 BOMB_RATIO = 250  # real tables shrink 3 to 50 times
 BUFFER = 1 << 18
-STDIN = Path("-")
 
 
 class TextBytes(io.RawIOBase):

@@ -1,0 +1,92 @@
+"""`mlpbp predict`: what a trained model says about new rows."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlp_core.predict import Report
+
+HELP = "Predict new rows with a trained model; columns are matched by name, the target is not needed."
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data file, or - for standard input.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz.")
+    ] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class, too.")] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", metavar="COLUMN", help="Carry this column of DATA along.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl, parquet or npz. [default: by the name of the file]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> int:
+    console = Console("predict")
+    from mlp_core.environment import set_threads
+    from mlp_core.evaluation import open_model
+    from mlp_core.predict import Predictor
+    from mlp_core.writers import format_of
+
+    chosen = format_of(output, kind)
+    loaded, path = open_model(model)
+    set_threads(loaded.config.threads)
+    predictor = Predictor(loaded, proba, keep or ())
+    digits = 9 if loaded.config.dtype == "float32" else 17
+    shown: list[dict[str, Any]] = []
+    with _sink(console, output, chosen, force, digits, shown) as write:
+        for part in predictor.predict(data):
+            write(part)
+    report = predictor.report
+    _tell(console, report, output, loaded.task.classifies)
+    fields: dict[str, Any] = {
+        "model": str(path),
+        "rows": report.rows,
+        "output": None if output is None else str(output),
+    }
+    fields |= {"metrics": report.metrics, "unseen": dict(report.unseen)}
+    return console.result(fields if output is not None else {**fields, "predictions": shown})
+
+
+@contextmanager
+def _sink(
+    console: Console, output: Path | None, kind: str, force: bool, digits: int, shown: list[dict[str, Any]]
+) -> Iterator[Any]:
+    """Where parts go: a file, the screen, or with --json and no file the document itself."""
+    from mlp_core.writers import rows, text_writer, writing
+
+    if output is not None:
+        with writing(output, kind, force, digits) as write:
+            yield write
+    elif console.json:
+        yield lambda part: shown.extend(rows(part, digits))
+    else:
+        yield text_writer(sys.stdout, kind, digits)
+
+
+def _tell(console: Console, report: Report, output: Path | None, classifies: bool) -> None:
+    """What is to be said beside the predictions, on stderr."""
+    for name, count in report.unseen.items():
+        word = report.examples[name]
+        console.warn(f'column "{name}": {count:,} rows with a word that is rare or unseen in training ("{word}")')
+    if report.why is not None:
+        console.note(f"no metrics: {report.why}")
+    if report.metrics:
+        from .render import metric
+
+        rows = f"{report.measured:,} rows" + ("" if report.measured == report.rows else " from the start")
+        console.note(f"{rows}: " + "  ".join(f"{name} {metric(name, value)}" for name, value in report.metrics.items()))
+    if output is not None:
+        console.note(f"{report.rows:,} rows written to {output}")
