@@ -19,7 +19,7 @@ _HEAD = r"""\documentclass[11pt]{article}
 _LEGEND = (
     "One training step, in the order in which it is computed. Rows are samples, the shape of a result stands on the "
     "right, $\\odot$ and fractions work entry by entry. $\\mathrm{d}A$ is the derivative of the loss by $A$, and "
-    "$\\Delta^{[l]}$ that by $Z^{[l]}$."
+    "$\\Delta^{[l]}$ that by $Z^{[l]}$. In sentences W[1] stands for $W^{[1]}$, gamma for $\\gamma$."
 )
 _GREEK = ("Delta", "theta", "alpha", "beta", "gamma", "rho", "sigma", "Phi", "phi", "pi", "mu", "eta", "kappa", "tau")
 _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
@@ -35,9 +35,9 @@ _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
     "v_hat": r"\hat{v}",
     "rho_inf": r"\rho_\infty",
     "mean": r"\mu",
-    "var": r"\sigma^{2}",
+    "var": r"\nu",
     "running_mean": r"\bar{\mu}",
-    "running_var": r"\bar{\sigma}^{2}",
+    "running_var": r"\bar{\nu}",
     "df": "f'",
     "dT": "T'",
     "pt": "p_t",

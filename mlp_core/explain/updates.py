@@ -96,7 +96,7 @@ def update(
     rule = RULES[name]
     lines += [] if name == "lbfgs" else decay
     if isinstance(optimizer, Muon):
-        lines += _muon(rate, hidden, tables, optimizer.momentum)
+        lines += _muon(rate, hidden, tables)
         rule = tuple((fill(a, theta="rest", g="drest"), fill(b, theta="rest", g="drest")) for a, b in rule)
     if name == "lbfgs":
         lines += _two_loop()
@@ -107,11 +107,10 @@ def update(
     return lines
 
 
-def _muon(rate: str, hidden: int, tables: int, mu: float) -> list[Line]:
+def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
     a, b, c = NEWTON_SCHULZ
     step = f"{a} * G + ({b} * G @ G.T + {c} * G @ G.T @ G @ G.T) @ G"
     return [
-        Equation("mu", str(mu)),
         Note("orthogonal(G) brings all singular values of G near 1 (for G with more rows than columns, of G.T):"),
         Equation("start(G)", "G / (norm(G) + 1e-07)"),
         Equation("iterate(G)", step),
@@ -213,8 +212,8 @@ def _one_cycle(s: Schedule) -> list[Line]:
     return [
         Note(f"Steps are counted from 0; the run has {s.steps:,}, the rate is highest at step {peak:,}."),
         *([_begun(s)] if s.per_epoch else []),
-        Equation("up", f"1 / 25 + (1 - 1 / 25) * (1 - cos(pi * {now} / {peak})) / 2"),
-        Equation("x", f"clip(({now} - {peak}) / {rest}, 0, 1)"),
+        Equation("up", fill("1 / 25 + (1 - 1 / 25) * (1 - cos(pi * step / peak)) / 2", step=now, peak=peak)),
+        Equation("x", fill("clip((step - peak) / rest, 0, 1)", step=now, peak=peak, rest=rest)),
         Equation("down", fill("end + (1 - end) * (1 + cos(pi * x)) / 2", end=end)),
         Equation("lr", fill(f"base * {FACTORS['one_cycle']}", base=s.lr, step=now, peak=peak), ()),
     ]

@@ -22,7 +22,7 @@ from mlp_core.config.training import OPTIMIZERS as OPTIMIZER_NAMES
 from mlp_core.config.training import SCHEDULES as SCHEDULE_NAMES
 from mlp_core.events import StepDone
 from mlp_core.experiment import Experiment
-from mlp_core.explain import FORMATS, Equation, Note, explain
+from mlp_core.explain import FORMATS, Equation, Explanation, Note, explain
 from mlp_core.explain.formula import fill
 from mlp_core.explain.latex import latex
 from mlp_core.explain.losses import LOSS_FORMULAS
@@ -47,6 +47,7 @@ DIABETES = ["data.name=diabetes", "preprocess.numeric.scale=standard"]
 
 
 Build = Callable[..., Experiment]
+Explained = Callable[[list[str]], Explanation]
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build(binary: Path, words: Path) -> Build:
     """Experiments on digits, with overrides."""
 
@@ -81,6 +82,20 @@ def build(binary: Path, words: Path) -> Build:
         )
 
     return experiment
+
+
+@pytest.fixture(scope="session")
+def explained(build: Build) -> Explained:
+    """The explanation of an experiment with overrides, made once."""
+    made: dict[tuple[str, ...], Explanation] = {}
+
+    def explanation(overrides: list[str]) -> Explanation:
+        key = tuple(overrides)
+        if key not in made:
+            made[key] = explain(build(*overrides))
+        return made[key]
+
+    return explanation
 
 
 class Twin:
@@ -309,8 +324,8 @@ def test_each_function_and_its_slope_are_the_engines(name: str) -> None:
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_text_fits_a_terminal(build: Build, overrides: list[str]) -> None:
-    text = FORMATS["text"](explain(build(*overrides)))
+def test_text_fits_a_terminal(explained: Explained, overrides: list[str]) -> None:
+    text = FORMATS["text"](explained(overrides))
     assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"\bdf\b|maximum|minimum|where\(|\*\*|None", text)
     assert all(line == line.rstrip() for line in text.splitlines())
@@ -393,14 +408,14 @@ COMMANDS = set(
     documentclass usepackage setlength parindent allowdisplaybreaks begin end section subsection odot mathrm Delta top
     left right frac sqrt sum nolimits operatorname text cdot lVert rVert lfloor rfloor hat bar infty ell mathcal
     exp log tanh cosh sin cos max min ge le bmod dots to theta alpha beta gamma rho sigma Phi phi pi mu eta kappa tau
-    varepsilon times
+    varepsilon times nu
     """).split()
 )
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_latex_is_well_formed(build: Build, overrides: list[str]) -> None:
-    tex = FORMATS["latex"](explain(build(*overrides)))
+def test_latex_is_well_formed(explained: Explained, overrides: list[str]) -> None:
+    tex = FORMATS["latex"](explained(overrides))
     _balanced(tex)
     assert set(re.findall(r"\\([A-Za-z]+)", tex)) <= COMMANDS
     assert tex.startswith("\\documentclass")
