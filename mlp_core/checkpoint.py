@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def serialize(checkpoint: Checkpoint) -> bytes:
 def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
     """The document of a checkpoint; raises CheckpointError unless every bit is as it was written.
 
-    Reads in small parts, and parses nothing before the digest is known to be right.
+    Reads in small parts, and makes nothing of what it reads before the size and the digest are known to be right.
     """
     if isinstance(file, bytes):
         file = io.BytesIO(file)
@@ -76,6 +77,10 @@ def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
         raise damaged(path, "it is not complete")
     if not header.startswith(_BEGINNING):
         raise damaged(path, "it is not a checkpoint of mlpbp")
+    expected, size = 8 + length + _data_size(header), file.seek(0, io.SEEK_END)
+    if size != expected:
+        raise damaged(path, f"it has {size:,} bytes, by its header it should have {expected:,}")
+    file.seek(8 + length)
     place = len(_BEGINNING)
     actual = hashlib.sha256(start + header[:place] + _BLANK.encode() + header[place + 64 :])
     while chunk := file.read(_CHUNK):
@@ -83,6 +88,12 @@ def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
     if header[place : place + 64] != actual.hexdigest().encode():
         raise _error(path, "digest_mismatch", "digest mismatch, the file is damaged", None)
     return _document(header, path)
+
+
+def _data_size(header: bytes) -> int:
+    """Bytes of tensors that the last part of a header tells of; their order is that of their places."""
+    ends = re.findall(rb'"data_offsets":\[\d+,(\d{1,18})\]', header[header.rfind(b'"}') :])
+    return int(ends[-1]) if ends else 0
 
 
 def _document(header: bytes, path: str) -> dict[str, Any]:

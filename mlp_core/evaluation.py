@@ -8,13 +8,13 @@ from typing import Any
 
 from mlp_core.breakdown import GroupRow, by_group
 from mlp_core.calibration import RULES, Calibration, best_threshold, fit
-from mlp_core.checkpoint import load
 from mlp_core.dataset import Data, Dataset, column_cells, load_split
 from mlp_core.dataset import load as load_data
 from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
 from mlp_core.evaluator import Evaluation
 from mlp_core.metrics import Outcome, compute
 from mlp_core.model import Model, model_of
+from mlp_core.run_directory import load_named
 
 FIT_ON = "val"
 
@@ -67,7 +67,7 @@ def open_model(path: Path) -> tuple[Model, Path]:
     if not path.exists():
         raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
     file = checkpoint_path(path)
-    return model_of(load(file), str(file), rows=1), file
+    return model_of(load_named(file), str(file), rows=1), file
 
 
 def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -32,6 +32,10 @@ class Experiment:
     trainer: Trainer
     notes: tuple[str, ...]
     stamp: str | None = None
+    environment: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = environment(self.model.network.backend.name)
 
     @property
     def config(self) -> Config:
@@ -99,7 +103,7 @@ class Experiment:
                 "optimizer_steps": trainer.optimizer.t,
                 "log": dict(offset),
                 "data": self.data.sha256,
-                "environment": environment(network.backend.name),
+                "environment": self.environment,
                 "gradient": self.stamp,
             },
         )

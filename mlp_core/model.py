@@ -17,7 +17,7 @@ from mlp_core.device import open_cuda
 from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
 from mlp_core.evaluator import Evaluator, Split
 from mlp_core.metrics import BRIEF, THRESHOLD, full
-from mlp_core.network import Network
+from mlp_core.network import Network, parameter_count
 from mlp_core.objective import Objective
 from mlp_core.preprocess import Preprocessor
 from mlp_core.scaling import Target
@@ -124,9 +124,10 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
         task = Task.from_state(document["task"])
         inputs = Preprocessor.from_state(document["inputs"])
         target = None if document["target"] is None else Target.from_state(document["target"])
+        _check_sizes(checkpoint, config, task, inputs, path)
         model = Model.build(config, task, inputs, target, rows)
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        raise damaged(path, str(error.problems[0])) if error.problems[0].file is None else error from None
     except (KeyError, TypeError, ValueError, AttributeError, MlpbpError) as error:
         raise damaged(path, f"its description cannot be used ({error})") from None
     network = model.network
@@ -136,6 +137,16 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
     for name, array in live.items():
         array[...] = network.backend.asarray(stored[name])
     return model
+
+
+def _check_sizes(checkpoint: Checkpoint, config: Config, task: Task, inputs: Preprocessor, path: str) -> None:
+    """Raise CheckpointError where the parts do not fit, or tell of more than is stored, before memory is taken."""
+    if len(task.features) != inputs.columns:
+        raise damaged(path, f"its task has {len(task.features)} input columns, its preprocessing {inputs.columns}")
+    architecture = recipe.make_architecture(config, inputs.inputs, recipe.outputs(recipe.make_loss(config), task))
+    told, stored = parameter_count(architecture), sum(tensor.size for tensor in checkpoint.tensors.values())
+    if told > stored:
+        raise damaged(path, f"its config tells of {told:,} parameters, it holds {stored:,} numbers")
 
 
 def make_backend(config: Config) -> Backend:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config, changed_keys, from_mapping
-from mlp_core.environment import environment
 from mlp_core.errors import ConfigError, DataError, Problem
 from mlp_core.experiment import Experiment
 
@@ -47,11 +49,7 @@ def allowed_changes(before: Config, config: Config) -> list[str]:
     return list(changes)
 
 
-def other_tools(checkpoint: Checkpoint, device: str = "cpu") -> str | None:
-    """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing.
-
-    `device` is the name of the backend in use now.
-    """
-    then, now = checkpoint.document["environment"], environment(device)
+def other_tools(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing."""
     different = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
     return "made with other tools, so the last bits may differ: " + "; ".join(different) if different else None

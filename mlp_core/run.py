@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ class Run:
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
-        different = other_tools(checkpoint, self.experiment.model.network.backend.name)
+        different = other_tools(checkpoint.document["environment"], self.experiment.environment)
         if different is not None:
             self.notices.append(different)
         if changes:
@@ -194,7 +195,9 @@ class Run:
             self._begin_record()
             yield from (Noticed(notice) for notice in self.notices)
             self._preflight()
-            if not self.restored:
+            if self.restored:
+                self._save_numbered(missing=True)
+            else:
                 self._save(self._snapshot(), "last")
             for event in self.experiment.trainer.run(asked):
                 if isinstance(event, StepDone):
@@ -264,10 +267,7 @@ class Run:
         if event.improved and config.best:
             self._pending = self._snapshot()
         try:
-            if config.every is not None and epoch % config.every == 0:
-                self.log.sync()
-                self.directory.save(self._snapshot(), f"epoch-{epoch:04d}")
-                self.directory.forget_old(config.keep)
+            self._save_numbered()
             if time.monotonic() - self._saved_at > self._cost / SAVING_SHARE:
                 self._save_all()
         except OSError as error:
@@ -282,16 +282,31 @@ class Run:
             raise Diverged(Problem("diverged", f"step {step}: {bad} is no longer finite (lr {lr:g})"))
         return checkpoint
 
+    def _save_numbered(self, missing: bool = False) -> None:
+        """Save the epoch that is just complete in a file of its own if that is asked for (and it is not there yet)."""
+        config, progress = self.experiment.config.checkpoint, self.experiment.trainer.progress
+        if config.every is None or not progress.epoch or progress.position or progress.epoch % config.every:
+            return
+        name = f"epoch-{progress.epoch:04d}"
+        if not (missing and (self.directory.checkpoints / f"{name}.safetensors").exists()):
+            self._save_best()
+            self.directory.save(self._snapshot(), name)
+        self.directory.forget_old(config.keep)
+
     def _save_all(self) -> None:
-        """Save the best epoch if it is new, then the state as it is; `last` never is ahead of `best`."""
+        """Save the best epoch if it is new, then the state as it is."""
         begun = time.monotonic()
+        self._save_best()
+        self._save(self._snapshot(), "last")
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - begun
+
+    def _save_best(self) -> None:
+        """Save what a checkpoint counts on: the log up to it, and the best epoch, which is in no later state."""
         self.log.sync()
         if self._pending is not None:
             self._save(self._pending, "best")
             self._pending = None
-        self._save(self._snapshot(), "last")
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - begun
 
     def _save(self, checkpoint: Checkpoint, name: str) -> None:
         if name == "best" or self.experiment.config.checkpoint.last:
@@ -303,7 +318,6 @@ class Run:
         if event.reason == "stopped":
             self._end("interrupted", self._exit_code)
             return
-        self.directory.forget_old(self.experiment.config.checkpoint.keep)
         progress = self.experiment.trainer.progress
         best = self.directory.checkpoints / "best.safetensors"
         last = self.directory.checkpoints / "last.safetensors"
@@ -320,12 +334,13 @@ class Run:
     def _begin_record(self) -> None:
         experiment = self.experiment
         facts = {
+            "environment": {**experiment.environment, "system": platform.platform()},
             "data_sha256": experiment.data.sha256,
             "seed": experiment.config.seed,
             "notes": experiment.config.notes,
             "inferred": list(experiment.notes),
         }
-        self._record.begin(self.command, facts, self.resumed, experiment.model.network.backend.name)
+        self._record.begin(self.command, facts, self.resumed)
 
     def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
         self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)

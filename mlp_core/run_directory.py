@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,23 @@ class RunDirectory:
         if problems:
             raise CheckpointError(problems)
         return None
+
+
+def load_named(path: Path) -> Checkpoint:
+    """The checkpoint in a file; if it is damaged, the error says which one of the same run is good.
+
+    Raises CheckpointError.
+    """
+    try:
+        return load(path)
+    except CheckpointError as error:
+        problem, found = error.problems[0], None
+        if path.parent.name == "checkpoints" and problem.code in ("digest_mismatch", "damaged"):
+            with contextlib.suppress(CheckpointError):
+                found = RunDirectory(path.parent.parent).newest()
+        if found is None:
+            raise
+        raise CheckpointError(replace(problem, hint=f"newest good checkpoint: {found[0]}")) from None
 
 
 def _holder(path: Path) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlp_core.environment import environment
 from mlp_core.run_directory import RunDirectory
 
 
@@ -19,14 +17,13 @@ class RunRecord:
         self.directory = directory
         self._record: dict[str, Any] = {}
 
-    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool, device: str = "cpu") -> None:
+    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool) -> None:
         """Write down that a run begins; of a resumed one, what there was before is kept. Raises OSError."""
         earlier = self.directory.read_json("run.json") if resumed else {}
         self._record = {
             "status": "running",
             "command": list(command),
             "started": _now(),
-            "environment": {**environment(device), "system": platform.platform()},
             **facts,
         }
         if earlier:
