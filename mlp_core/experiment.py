@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
@@ -69,10 +70,11 @@ class Experiment:
         return cls(model, data, splits, trainer, (*data.notes, *unseen_notes(inputs, data.splits), *notes))
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
-        """Every split, measured with the parameters as they are."""
+        """Every split, measured with the weights as they are for use: averaged where there is an average."""
         evaluator = self.model.evaluator(self._rows())
         chosen = self.model.metric_names(report=True) if names is None else names
-        return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+        with _weights_for_use(self.trainer):
+            return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
 
     def _rows(self) -> int:
         return min(self.config.train.eval_batch_size, max(dataset.rows for dataset in self.data.splits.values()))
@@ -203,13 +205,22 @@ def _monitored(config: Config) -> list[str]:
     return [name for name in named if name.startswith("val_")]
 
 
+@contextmanager
+def _weights_for_use(trainer: Trainer) -> Iterator[None]:
+    """The averaged weights in place of the trained ones, where there is an average."""
+    theta = trainer.objective.network.parameters.theta
+    trained = None if trainer.average is None else theta.copy()
+    if trainer.average is not None:
+        theta[:] = trainer.average
+    try:
+        yield
+    finally:
+        if trained is not None:
+            theta[:] = trained
+
+
 def _validate(trainer: Trainer, evaluator: Evaluator, split: Split, names: list[str]) -> dict[str, float]:
     """Metrics of the validation split, with the averaged weights in place where there are any."""
-    theta = trainer.objective.network.parameters.theta
-    if trainer.average is not None:
-        trained = theta.copy()
-        theta[:] = trainer.average
-    metrics = defined(evaluator.evaluate(split, names).metrics)
-    if trainer.average is not None:
-        theta[:] = trained
+    with _weights_for_use(trainer):
+        metrics = defined(evaluator.evaluate(split, names).metrics)
     return {f"val_{name}": value for name, value in metrics.items()}

@@ -1,0 +1,131 @@
+"""Whole runs with device: cuda, on the stand-in: the checkpoints of the CPU, and runs that move between the two."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_cupy import Driver, fake_cupy
+from strict_xp import StrictDevice
+
+from mlp_core.checkpoint import load
+from mlp_core.config import from_mapping
+from mlp_core.cuda import find_device
+from mlp_core.errors import ConfigError
+from mlp_core.evaluation import evaluate_model, open_model
+from mlp_core.experiment import Experiment
+from mlp_core.gradcheck import check
+from mlp_core.layers import Pass
+from mlp_core.run import Run
+
+CONFIG = {
+    "data": {"name": "digits", "limit": 200},
+    "model": {"hidden": [{"units": 16, "norm": "batch", "dropout": 0.2}, 8]},
+    "optimizer": {"name": "adamw", "weight_decay": 0.01, "clip_norm": 1.0, "ema": 0.9},
+    "loss": {"class_weight": "balanced"},
+    "train": {"epochs": 3, "batch_size": 32},
+    "kernels": "numpy",
+    "threads": 1,
+}
+
+
+@pytest.fixture
+def device(monkeypatch) -> StrictDevice:
+    """A machine with a GPU that is the stand-in."""
+    device = StrictDevice()
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(device, count=2))
+    look = lambda index=0: find_device(index, {}, lambda name: Driver(), lambda: True)  # noqa: E731
+    monkeypatch.setattr("mlp_core.device.find_device", look)
+    return device
+
+
+def start(tmp_path, name: str, where: str) -> Run:
+    return Run.start(from_mapping({**CONFIG, "device": where}), b"", tmp_path / name)
+
+
+def finish(run: Run, steps: int | None = None) -> Run:
+    """Train to the end, or stop after `steps` steps in all."""
+    progress = run.experiment.trainer.progress
+    list(run.execute(lambda: 130 if steps is not None and progress.step >= steps else 0))
+    return run
+
+
+def last(run: Run):
+    return load(run.directory.checkpoints / "last.safetensors")
+
+
+def same_tensors(one, other) -> None:
+    assert one.tensors.keys() == other.tensors.keys()
+    for name, tensor in one.tensors.items():
+        assert tensor.tobytes() == other.tensors[name].tobytes(), name
+
+
+def test_a_checkpoint_of_the_device_is_that_of_the_cpu(tmp_path, device):
+    host, gpu = last(finish(start(tmp_path, "host", "cpu"))), last(finish(start(tmp_path, "gpu", "cuda:1")))
+    assert device.counts.uploads > 0
+    same_tensors(host, gpu)
+    documents = [json.loads(json.dumps(one.document)) for one in (host, gpu)]
+    assert [one["config"].pop("device") for one in documents] == ["cpu", "cuda:1"]
+    assert [one["environment"].pop("device") for one in documents] == [
+        "cpu",
+        "cuda:1 NVIDIA Stand-in, CUDA 12.9, cupy 14.2.0",
+    ]
+    for one in documents:
+        del one["sha256"]
+    assert documents[0] == documents[1]
+
+
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_a_run_moves_between_devices_within_an_epoch(tmp_path, device, first, second):
+    whole = last(finish(start(tmp_path, "whole", "cpu")))
+    finish(start(tmp_path, "moved", first), steps=7)
+    moved = finish(Run.resume(tmp_path / "moved", [f"device={second}"]))
+    assert moved.experiment.trainer.progress.epoch == 3
+    same_tensors(whole, last(moved))
+    assert whole.document["metrics"] == last(moved).document["metrics"]
+
+
+def test_a_model_of_the_device_is_used_where_there_is_none(tmp_path, device, monkeypatch):
+    run = finish(start(tmp_path, "gpu", "cuda"))
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    results = evaluate_model(open_model(run.directory.path)[0]).splits
+    assert results["val"].metrics["loss"] == run.summary.metrics["val"]["loss"]
+
+
+def test_a_run_of_the_device_is_not_resumed_where_there_is_none(tmp_path, device, monkeypatch):
+    finish(start(tmp_path, "gpu", "cuda"), steps=7)
+    monkeypatch.setattr("mlp_core.device.find_device", lambda index=0: find_device(index, {}, installed=lambda: False))
+    with pytest.raises(ConfigError) as caught:
+        Run.resume(tmp_path / "gpu")
+    assert caught.value.problems[0].code == "no_cuda"
+    assert finish(Run.resume(tmp_path / "gpu", ["device=cpu"])).summary is not None
+
+
+def test_the_gradient_check_proves_what_the_device_computes(device):
+    experiment = Experiment.build(from_mapping({**CONFIG, "device": "cuda"}))
+    train, network = experiment.splits["train"], experiment.model.network
+    X, Y, w = (network.backend.to_host(array[:4]) for array in (train.X, train.Y, train.w))
+    report = check(experiment.model.objective, X, Y, w, mode=Pass(True, 0, 0, False), method="fast", probes=("init",))
+    assert report.passed
+    wrong = dict(network.backend.kernels)
+    wrong["activation_gradient"] = lambda Delta, f, Z, A, db=None: db.fill(0) if db is not None else None
+    object.__setattr__(network, "backend", replace(network.backend, kernels=wrong))
+    report = check(experiment.model.objective, X, Y, w, mode=Pass(True, 0, 0, False), method="fast", probes=("init",))
+    assert not report.passed
+
+
+def test_a_network_larger_than_the_device_is_refused(device):
+    wide = {**CONFIG, "device": "cuda", "model": {"hidden": [20_000, 20_000]}, "optimizer": {"name": "adam"}}
+    with pytest.raises(ConfigError) as caught:
+        Experiment.build(from_mapping(wide))
+    assert "3.0 GiB are free" in caught.value.problems[0].message
+
+
+def test_the_arrays_of_a_run_are_on_the_device(device):
+    experiment = Experiment.build(from_mapping({**CONFIG, "device": "cuda"}))
+    arrays = [experiment.model.network.parameters.theta, experiment.splits["train"].X]
+    arrays += list(experiment.trainer.optimizer.state.values())
+    assert not any(isinstance(array, np.ndarray) for array in arrays)
