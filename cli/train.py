@@ -91,7 +91,9 @@ def _plan(config: Config, console: Console) -> int:
 
 
 def _describe(experiment: Any, console: Console) -> None:
-    """What was inferred, one line each."""
+    """What was inferred, one line each, and what it will take."""
+    from mlp_core.memory import expected_peak
+
     for note in experiment.notes:
         console.note(note)
     network = experiment.model.network
@@ -101,6 +103,9 @@ def _describe(experiment: Any, console: Console) -> None:
         network.architecture.outputs,
     ]
     console.note(f"network: {'-'.join(map(str, widths))}, {network.parameters.size:,} parameters, {network.dtype}")
+    peak = expected_peak(experiment)
+    if peak is not None:
+        console.note(f"memory: about {peak / 2**20:,.0f} MiB at the peak")
 
 
 def _execute(run: Run, console: Console) -> int:

@@ -25,7 +25,7 @@ FLOORS = [
     ),
     *[("network", "layers", "objective", "workspace", "batches", "dataset", "readers", "split", "preprocess")],
     ("trainer", "evaluator", "gradcheck", "checkpoint"),
-    ("experiment", "run_directory", "run", "evaluation", "checkup"),
+    ("experiment", "run_directory", "run", "evaluation", "checkup", "memory", "bench"),
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -1,0 +1,94 @@
+"""How much memory a run will take at its peak, told before it begins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlp_core.batches import Batches
+from mlp_core.experiment import Experiment
+from mlp_core.network import Network
+
+COMPILER = 48 << 20
+"""What numba and LLVM take when the first loop is loaded or compiled, beyond their import."""
+
+PREFLIGHT = 96
+"""Bytes per parameter of the gradient check before the first step: twins of the network in complex128 and float64."""
+
+CHECKPOINT = 3
+"""Copies of the saved state at once while a checkpoint is written: arrays, file, file with its digest."""
+
+PREDICTIONS = 6
+"""Arrays as large as a split's predictions in float64 that the metrics of that split need at once."""
+
+
+def resident() -> int | None:
+    """Bytes of memory this process holds now, None where the system does not tell."""
+    return _status("VmRSS")
+
+
+def peak() -> int | None:
+    """The most bytes this process has held at once, None where the system does not tell."""
+    return _status("VmHWM")
+
+
+def expected_peak(experiment: Experiment) -> int | None:
+    """Bytes that a run of this experiment, just built, will hold at most; None where the system does not tell.
+
+    What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
+    larger of two peaks: the gradient check before the first step, or training with a checkpoint being written.
+    """
+    now = resident()
+    if now is None:
+        return None
+    config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
+    parameters = network.parameters
+    if config.kernels == "numba" and "numba" in sys.modules:
+        now += COMPILER
+    check = 0 if config.train.preflight == "off" else PREFLIGHT * parameters.size
+    state = sum(array.nbytes for array in trainer.optimizer.state.values())
+    averages = 0 if trainer.average is None else parameters.theta.nbytes
+    training = parameters.grad.nbytes + state + averages + workspace(network) + _buffers(trainer.batches)
+    saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
+    return now + max(check, training + max(saving, _evaluation(experiment)))
+
+
+def workspace(network: Network) -> int:
+    """Bytes of the arrays that a network's layers work in, parameters aside."""
+    arrays = {id(a): a for layer in network.layers for a in _arrays(layer) if a.base is None}
+    delta = 0 if network.Delta is None else network.Delta.nbytes
+    return sum(array.nbytes for array in arrays.values()) + int(delta)
+
+
+def _arrays(layer: Any) -> Iterator[Any]:
+    for value in vars(layer).values():
+        if hasattr(value, "nbytes"):
+            yield value
+        elif isinstance(value, list):
+            for inner in value:
+                yield from _arrays(inner)
+
+
+def _buffers(batches: Batches) -> int:
+    """Bytes of the arrays a batch is gathered into, and of the order of an epoch."""
+    gathered = sum(array.nbytes for array in (batches._X, batches._Y, batches._w) if array is not None)
+    return int(gathered) + 16 * batches.rows if batches.shuffle else 0
+
+
+def _evaluation(experiment: Experiment) -> int:
+    """Bytes to measure the largest split: one chunk of activations, and its predictions."""
+    widths = [*(block.units for block in experiment.model.network.architecture.hidden)]
+    outputs = experiment.model.network.architecture.outputs
+    rows = max(len(split.X) for split in experiment.splits.values())
+    chunk = min(rows, experiment.config.train.eval_batch_size)
+    return chunk * (sum(widths) + outputs) * experiment.model.network.dtype.itemsize + PREDICTIONS * 8 * rows * outputs
+
+
+def _status(key: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ":"))
+    except (OSError, ValueError, StopIteration):
+        return None

@@ -1,0 +1,126 @@
+"""Memory: a step takes none that grows with batch or parameters; what a run takes is told before, within a tenth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlp_core.activations import Gelu, LeakyRelu, Relu, Tanh
+from mlp_core.backend import BLOCK, numpy_backend
+from mlp_core.batches import Augment, Batches
+from mlp_core.losses import Bce, CrossEntropy, Mse
+from mlp_core.memory import resident
+from mlp_core.network import Architecture, Block, Network
+from mlp_core.objective import Objective, Penalty
+from mlp_core.optimizers import OPTIMIZERS, Segment
+from mlp_core.schedules import Schedule
+from mlp_core.trainer import Limits, Trainer
+
+SETTINGS = {"mu": 0.9, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "rho": 0.9}
+ALLOWED = 12 * 4 * BLOCK
+"""Bytes of the generic primitives' temporaries: float32 blocks (most in gelu), whatever the size of the network."""
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def backend(request):
+    if request.param == "numpy":
+        return numpy_backend()
+    pytest.importorskip("numba", reason="numba is not installed")
+    from mlp_core.kernels import numba_backend
+
+    return numba_backend()
+
+
+PLAIN = {"block": Block(1, Relu()), "loss": CrossEntropy(), "optimizer": "adam", "limits": Limits(10**6)}
+CASES = {
+    "plain": {},
+    "gelu": {"block": Block(1, Gelu())},
+    "leaky, dropout": {"block": Block(1, LeakyRelu(), dropout=0.3)},
+    "batch norm": {"block": Block(1, Tanh(), norm="batch")},
+    "layer norm": {"block": Block(1, Tanh(), norm="layer")},
+    "residual": {"block": Block(1, Relu(), residual=True)},
+    "mse, sgd": {"loss": Mse(), "optimizer": "sgd"},
+    "bce, nesterov": {"loss": Bce(), "optimizer": "nesterov"},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "amsgrad": {"optimizer": "amsgrad"},
+    "clipped": {"limits": Limits(10**6, clip_norm=0.1, clip_value=0.01)},
+    "averaged, short": {"limits": Limits(10**6, ema=0.9, max_norm=2.0)},
+    "accumulated": {"limits": Limits(10**6, accumulate=2)},
+    "penalties": {"penalty": Penalty(1e-3, 1e-3)},
+    "noise": {"noise": 0.1},
+    "mixup": {"mixup": 0.4},
+}
+
+
+def step_bytes(backend, rows: int, units: int, case: dict) -> int:
+    """The most memory that the fourth step of training takes."""
+    case = {**PLAIN, **case}
+    hidden = tuple(replace(case["block"], units=units) for _ in range(2))
+    loss = case["loss"]
+    network = Network(Architecture(units, 4, hidden), backend, np.float32, rows)
+    network.initialize(0)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((5 * rows, units), dtype=np.float32)
+    Y = rng.integers(0, 4, 5 * rows) if loss.name == "cross_entropy" else rng.integers(0, 2, (5 * rows, 4)) * X[:, :4]
+    segments = [Segment(network.parameters.weights, 1.0, 0.01)]
+    trainer = Trainer(
+        objective=Objective(network, loss, case.get("penalty", Penalty())),
+        optimizer=OPTIMIZERS[case["optimizer"]](network.parameters, backend, segments, **SETTINGS),
+        schedule=Schedule("cosine", 1e-3, 100, 5),
+        batches=Batches(backend, X, Y, None, size=rows),
+        limits=case["limits"],
+        seed=0,
+        evaluate=dict,
+        augment=Augment(backend, case.get("noise", 0.0), case.get("mixup", 0.0), 4),
+    )
+    events = trainer.run()
+    next(events)
+    tracemalloc.start()
+    try:
+        next(events)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_step_takes_no_memory_that_grows_with_batch_or_width(case, backend):
+    """[1024, 512] is 2 MB, [512, 512] 1 MB; a permutation of the rows and what belongs to a row alone are allowed."""
+    assert step_bytes(backend, 1024, 512, case) < step_bytes(backend, 64, 32, case) + ALLOWED
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from mlp_core.config import load
+from mlp_core.memory import expected_peak, peak
+from mlp_core.run import Run
+run = Run.start(load(Path(sys.argv[1])), b"", Path(sys.argv[2]))
+expected = expected_peak(run.experiment)
+for event in run.execute(): pass
+print(json.dumps([expected, peak()]))
+"""
+
+
+@pytest.mark.skipif(resident() is None, reason="the system does not tell what memory a process holds")
+@pytest.mark.parametrize(
+    "more",
+    ["", "model: {hidden: [512, 512]}", "model: {hidden: [512, 512]}\ntrain: {preflight: 'off', epochs: 2}"],
+    ids=["small", "medium", "no preflight"],
+)
+def test_the_peak_is_told_before_training(tmp_path: Path, more: str):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=rng.standard_normal((2000, 500), dtype=np.float32), y=rng.integers(0, 10, 2000))
+    text = f"data: {{train: {tmp_path / 'd.npz'}}}\n{more}\n"
+    (tmp_path / "c.yaml").write_text(text if "train:" in more else text + "train: {epochs: 2}\n")
+    arguments = [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / "run")]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    expected, actual = json.loads(result.stdout)
+    assert expected == pytest.approx(actual, rel=0.1)
