@@ -292,6 +292,10 @@ class Optimizer:
     constants: ClassVar[tuple[str, ...]] = ()
     counts_steps: ClassVar[bool] = False
     default_lr: ClassVar[float] = 1e-3
+    default_momentum: ClassVar[float] = 0.9
+    default_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    default_eps: ClassVar[float] = 1e-8
+    default_rho: ClassVar[float] = 0.9
 
     def __init__(
         self,
@@ -338,6 +342,7 @@ class Adagrad(Optimizer):
     slots = ("v",)
     constants = ("eps",)
     default_lr = 1e-2
+    default_eps = 1e-10
 
 
 class Adadelta(Optimizer):
@@ -345,12 +350,14 @@ class Adadelta(Optimizer):
     slots = ("v", "u")
     constants = ("rho", "eps")
     default_lr = 1.0
+    default_eps = 1e-6
 
 
 class RmsProp(Optimizer):
     rule = rmsprop
     slots = ("v",)
     constants = ("rho", "eps")
+    default_rho = 0.99
 
 
 class Adam(Optimizer):
@@ -378,6 +385,7 @@ class Lion(Optimizer):
     slots = ("m",)
     constants = ("beta1", "beta2")
     default_lr = 1e-4
+    default_betas = (0.9, 0.99)
 
 
 class Muon(Optimizer):
@@ -388,8 +396,8 @@ class Muon(Optimizer):
 
     rule: ClassVar[Any] = adam
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
-    constants = ("beta1", "beta2", "eps")
-    momentum: ClassVar[float] = 0.95
+    constants = ("mu", "beta1", "beta2", "eps")
+    default_momentum = 0.95
 
     def __init__(
         self,
@@ -417,12 +425,13 @@ class Muon(Optimizer):
     def step(self, theta: Array, grad: Array, lr: float) -> None:
         self.t += 1
         m, v = self.state["m"], self.state["v"]
+        rest = {name: value for name, value in self.settings.items() if name != "mu"}
         for segment, shape in self._matrices:
             W, dW, M = (vector[segment.part].reshape(shape) for vector in (theta, grad, m))
-            muon(self.backend.xp, W, dW, M, lr * segment.lr_scale, segment.weight_decay, self.momentum)
+            muon(self.backend.xp, W, dW, M, lr * segment.lr_scale, segment.weight_decay, self.settings["mu"])
         for segment in self._rest:
             vectors = (vector[segment.part] for vector in (theta, grad, m, v))
-            self._rule(*vectors, lr * segment.lr_scale, segment.weight_decay, **self.settings, t=self.t)
+            self._rule(*vectors, lr * segment.lr_scale, segment.weight_decay, **rest, t=self.t)
 
 
 class Lbfgs(Optimizer):

@@ -200,6 +200,25 @@ def auto_lr(name: str) -> float:
     return OPTIMIZERS[name].default_lr
 
 
+def auto_settings(name: str) -> dict[str, Any]:
+    """The usual settings of an optimizer beside its learning rate, from its paper or as PyTorch has them."""
+    kind = OPTIMIZERS[name]
+    return {
+        "momentum": kind.default_momentum,
+        "betas": kind.default_betas,
+        "eps": kind.default_eps,
+        "rho": kind.default_rho,
+    }
+
+
+_CONSTANTS = {"momentum": ("mu",), "betas": ("beta1", "beta2"), "eps": ("eps",), "rho": ("rho",)}
+
+
+def uses(name: str, key: str) -> bool:
+    """Whether a setting has any influence on an optimizer."""
+    return not set(_CONSTANTS[key]).isdisjoint(OPTIMIZERS[name].constants)
+
+
 def make_optimizer(config: Config, network: Network, backend: Backend) -> Optimizer:
     values = config.optimizer
     settings = {

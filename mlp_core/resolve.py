@@ -43,12 +43,12 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if loss == "focal" and config.regularization.mixup:
         message = "focal needs one class per row, mixup makes two of them"
         raise ConfigError(config.problem("regularization.mixup", message, code="wrong_loss", hint="remove one of them"))
-    if config.optimizer.lr == "auto":
-        lr = recipe.auto_lr(config.optimizer.name)
-        decide("optimizer.lr", lr, f"learning rate: {lr:g} ({config.optimizer.name})")
-    batch = recipe.auto_batch_size(config.train.batch_size, data.splits["train"].rows)
+    decided, lines = _optimizer(config)
+    values |= decided
+    notes += lines
+    batch, line = _batch_size(config, data.splits["train"].rows)
     if config.train.batch_size == "auto":
-        decide("train.batch_size", batch, f"batch size: {batch}")
+        decide("train.batch_size", batch, line)
     if config.model.output_init == "auto":
         given = config.model.init
         decide("model.output_init", "glorot_uniform" if given == "auto" else _plain(given))
@@ -76,6 +76,52 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
             decide("checkpoint.monitor", "train_loss")
     _check_metrics(config, data)
     return config.with_absolute_paths().replace(**values), tuple(notes)
+
+
+def _optimizer(config: Config) -> tuple[dict[str, Any], list[str]]:
+    """The optimizer's settings that are `auto`, and what is to be said about all of them."""
+    values, name = config.optimizer, config.optimizer.name
+    decided: dict[str, Any] = {}
+    notes = []
+    if values.lr == "auto":
+        decided["optimizer.lr"] = recipe.auto_lr(name)
+        notes.append(f"learning rate: {recipe.auto_lr(name):g} ({name})")
+    said = []
+    for key, usual in recipe.auto_settings(name).items():
+        if getattr(values, key) == "auto":
+            decided[f"optimizer.{key}"] = usual
+            if recipe.uses(name, key):
+                said.append(f"{key} {usual if isinstance(usual, float) else list(usual)}")
+    if said:
+        notes.append(f"{name}: {', '.join(said)}")
+    if name == "lbfgs":
+        regular, model = config.regularization, config.model
+        random = [("dropout", model.input_dropout or any(layer.dropout for layer in model.layers()))]
+        random += [("input noise", regular.input_noise), ("mixup", regular.mixup)]
+        drawn = [what for what, on in random if on]
+        if drawn:
+            notes.append(f"lbfgs: {' and '.join(drawn)} drawn anew in each step, which its curvature cannot tell apart")
+    return decided, notes
+
+
+def _batch_size(config: Config, rows: int) -> tuple[int, str]:
+    """Rows per step, and a line that says so; lbfgs takes them all. Raises ConfigError."""
+    choice = config.train.batch_size
+    if config.optimizer.name != "lbfgs":
+        batch = recipe.auto_batch_size(choice, rows)
+        return batch, f"batch size: {batch}"
+    if choice not in ("auto", "full") and int(choice) < rows:
+        message = "lbfgs needs the gradient of all rows"
+        raise ConfigError(
+            config.problem(
+                "train.batch_size",
+                message,
+                code="not_full",
+                got=str(choice),
+                hint="write full, or choose another optimizer.name",
+            )
+        )
+    return rows, f"batch size: {rows}, all rows (lbfgs)"
 
 
 def _plain(value: Any) -> Any:

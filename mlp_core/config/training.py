@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Tag
 
 from mlp_core.config.scalars import Bool, Float, Int
-from mlp_core.config.section import MAPPING, OR_MAPPING, SCALAR, Complaint, Section, key
+from mlp_core.config.section import LIST, MAPPING, OR_LIST, OR_MAPPING, SCALAR, Complaint, Section, key
 from mlp_core.config.text import Duration, Text, Word, seconds
 
 OPTIMIZERS = (
@@ -46,6 +46,13 @@ class Group(Section):
     freeze: Annotated[bool, Bool()] = key(False, "leave these parameters as they are")
 
 
+Betas = Annotated[
+    Annotated[Literal["auto"], Word(words=("auto",), example="a list such as [0.9, 0.999]"), Tag(SCALAR)]
+    | Annotated[tuple[Annotated[float, Float(ge=0, lt=1, example="0.9")], ...], Tag(LIST)],
+    OR_LIST,
+]
+
+
 class Optimizer(Section):
     """How a gradient becomes a step."""
 
@@ -53,12 +60,18 @@ class Optimizer(Section):
     lr: Annotated[float | Literal["auto"], Float(gt=0, words=("auto",), example="1e-3")] = key(
         "auto", "learning rate; auto: the usual one of the optimizer"
     )
-    momentum: Annotated[float, Float(ge=0, lt=1, example="0.9")] = key(0.9, "share of the last step kept in the next")
-    betas: tuple[Annotated[float, Float(ge=0, lt=1, example="0.9")], ...] = key(
-        (0.9, 0.999), "decay of the first and second moment in the adam family and lion"
+    momentum: Annotated[float | Literal["auto"], Float(ge=0, lt=1, words=("auto",), example="0.9")] = key(
+        "auto", "share of the last step kept in the next; auto: 0.9, muon 0.95"
     )
-    eps: Annotated[float, Float(gt=0, example="1e-8")] = key(1e-8, "added to the root of the second moment")
-    rho: Annotated[float, Float(ge=0, lt=1, example="0.9")] = key(0.9, "decay of the squares in rmsprop and adadelta")
+    betas: Betas = key(
+        "auto", "decay of the first and second moment in the adam family and lion; auto: [0.9, 0.999], lion [0.9, 0.99]"
+    )
+    eps: Annotated[float | Literal["auto"], Float(gt=0, words=("auto",), example="1e-8")] = key(
+        "auto", "added to the root of the second moment; auto: 1e-8, adagrad 1e-10, adadelta 1e-6"
+    )
+    rho: Annotated[float | Literal["auto"], Float(ge=0, lt=1, words=("auto",), example="0.9")] = key(
+        "auto", "decay of the squares in rmsprop and adadelta; auto: 0.99, adadelta 0.9"
+    )
     weight_decay: Annotated[float, Float(ge=0, example="0.01")] = key(
         0.0, "weights (not biases) shrink by the learning rate times this in each step, apart from the gradient"
     )
@@ -75,7 +88,7 @@ class Optimizer(Section):
     groups: tuple[Group, ...] = key((), "settings for parameters by name: {match, lr_scale, weight_decay, freeze}")
 
     def rules(self) -> Iterator[Complaint]:
-        if len(self.betas) != 2:
+        if self.betas != "auto" and len(self.betas) != 2:
             yield Complaint("betas", "expected two numbers in [0, 1)", "for example betas: [0.9, 0.999]", "wrong_type")
 
 

@@ -17,6 +17,11 @@ SETTINGS = {"mu": 0.9, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "rho": 0.9}
 STEPS = 10
 
 
+def usual(name: str, **settings: float) -> dict[str, float]:
+    """SETTINGS with muon's own momentum."""
+    return {**SETTINGS, **({"mu": 0.95} if name == "muon" else {}), **settings}
+
+
 def make(name: str, decay: float = 0.0, dtype: type = np.float64, **settings: float) -> tuple[Optimizer, Parameters]:
     parameters = Parameters(SPECS, numpy_backend(), dtype)
     parameters.theta[:] = np.random.default_rng(0).standard_normal(parameters.size)
@@ -24,7 +29,7 @@ def make(name: str, decay: float = 0.0, dtype: type = np.float64, **settings: fl
         Segment(parameters.weights, 1.0, decay),
         Segment(slice(parameters.weights.stop, parameters.size)),
     ]
-    return OPTIMIZERS[name](parameters, numpy_backend(), segments, **{**SETTINGS, **settings}), parameters
+    return OPTIMIZERS[name](parameters, numpy_backend(), segments, **usual(name, **settings)), parameters
 
 
 def gradient(theta: np.ndarray) -> np.ndarray:
@@ -140,7 +145,7 @@ def test_muon_is_the_papers_algorithm():
 
 def test_muon_leaves_the_output_layer_and_frozen_matrices_to_others():
     optimizer, parameters = make("muon")
-    optimizer = OPTIMIZERS["muon"](parameters, numpy_backend(), [Segment(slice(15, 30))], **SETTINGS)
+    optimizer = OPTIMIZERS["muon"](parameters, numpy_backend(), [Segment(slice(15, 30))], **usual("muon"))
     before = parameters.theta.copy()
     optimizer.step(parameters.theta, gradient(parameters.theta), 0.1)
     np.testing.assert_array_equal(parameters.theta[:15], before[:15])

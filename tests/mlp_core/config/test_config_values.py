@@ -168,4 +168,4 @@ def test_the_shortest_config_has_every_default():
     assert isinstance(config, Config)
     assert config.model.hidden == (64, 64)
     assert config.train.early_stopping.patience == 20
-    assert config.optimizer.betas == (0.9, 0.999)
+    assert config.optimizer.betas == "auto"
