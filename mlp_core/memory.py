@@ -9,6 +9,7 @@ from typing import Any
 
 from mlp_core.batches import Batches
 from mlp_core.experiment import Experiment
+from mlp_core.layers import Layer
 from mlp_core.network import Network
 
 COMPILER = 48 << 20
@@ -64,11 +65,11 @@ def workspace(network: Network) -> int:
 
 def _arrays(layer: Any) -> Iterator[Any]:
     for value in vars(layer).values():
-        if hasattr(value, "nbytes"):
-            yield value
-        elif isinstance(value, list):
-            for inner in value:
-                yield from _arrays(inner)
+        for one in value if isinstance(value, list) else [value]:
+            if hasattr(one, "nbytes"):
+                yield one
+            elif isinstance(one, Layer):
+                yield from _arrays(one)
 
 
 def _buffers(batches: Batches) -> int:
