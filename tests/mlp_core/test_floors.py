@@ -1,8 +1,9 @@
-"""Imports of the engine go downward only, and only where they may."""
+"""Imports of the engine go downward only, and only where they may; the floors are those of CONTRIBUTING.md."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,8 @@ import pytest
 import mlp_core
 
 ROOT = Path(mlp_core.__file__).parent
-FLOORS = [
-    ("errors", "backend", "config", "events", "random", "special"),
-    (
-        "parameters",
-        "activations",
-        "losses",
-        "matrix_rules",
-        "optimizers",
-        "schedules",
-        "initializers",
-        "metrics",
-        "calibration",
-    ),
-    *[("network", "layers", "objective", "workspace", "batches", "dataset", "readers", "split", "preprocess")],
-    ("trainer", "evaluator", "gradcheck", "checkpoint"),
-    ("experiment", "run_directory", "run", "evaluation", "checkup", "memory", "bench"),
-]
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+TABLE = re.findall(r"^\| (\d) [^|]*\|([^|]*)\|$", (ROOT.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+FLOOR = {room: int(floor) for floor, rooms in TABLE for room in re.findall(r"`(\w+)`", rooms)}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
@@ -53,12 +38,17 @@ def test_there_are_files_to_read():
     assert len(FILES) > 20
 
 
+def test_every_room_has_a_floor():
+    rooms = {room(path) for path in FILES}
+    assert not rooms - set(FLOOR), "put them on a floor in the table of CONTRIBUTING.md"
+    assert not set(FLOOR) - rooms, "CONTRIBUTING.md names rooms that are not there"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downward_only(path):
     rooms = {name.split(".")[1] for name in imported(path) if name.startswith("mlp_core.")} - {room(path)}
-    if room(path) in FLOOR:
-        above = {name for name in rooms if FLOOR.get(name, 0) > FLOOR[room(path)]}
-        assert not above, f"{room(path)} is on floor {FLOOR[room(path)]} and imports {above} from above"
+    above = {name for name in rooms & set(FLOOR) if FLOOR[name] > FLOOR[room(path)]}
+    assert not above, f"{room(path)} is on floor {FLOOR[room(path)]} and imports {above} from above"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
