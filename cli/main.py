@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import doctor, evaluate, explain, gradcheck, predict, trace, train
+from . import check, data, doctor, evaluate, explain, gradcheck, init, predict, trace, train
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -21,11 +21,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("init", help=init.HELP)(init.init)
 app.command("train", help=train.HELP)(train.train)
 app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
 app.command("predict", help=predict.HELP)(predict.predict)
 app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
 app.command("check", help=check.HELP)(check.check)
+app.command("data", help=data.HELP)(data.data)
 app.command("explain", help=explain.HELP)(explain.explain)
 app.command("trace", help=trace.HELP)(trace.trace)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)

@@ -78,3 +78,40 @@ def findings_table(rows: Iterable[Any]) -> Table:
         text = row.detail + (f"\n-> {row.advice}" if row.advice else "")
         table.add_row(row.verdict, row.name, text, style=STYLES[row.verdict])
     return table
+
+
+def columns_table(views: Iterable[Any]) -> Table:
+    """One line per column: what it is, its gaps, and its range (and mean) or its commonest values."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, width in (("column", 16), ("is", 11), ("missing", 7), ("distinct", 8), ("values", 24)):
+        side = "right" if name in ("missing", "distinct") else "left"
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=width)
+    for view in views:
+        values = view.values
+        shown = ", ".join(clean(text, 20) for text in values.examples)
+        if values.low is not None and values.distinct > 2:
+            shown = f"{values.low:.4g} .. {values.high:.4g} ({values.mean:.4g})"
+        missing = f"{view.column.missing:,}" if view.column.missing else ""
+        kind = view.column.kind if view.part in ("", "input") else view.part
+        style = "yellow" if view.column.kind in ("ignore", "date") or values.distinct < 2 else ""
+        table.add_row(clean(view.column.name), kind, missing, f"{values.distinct:,}", shown, style=style)
+    return table
+
+
+def counts_table(classes: Mapping[str, Mapping[str, int]], splits: Mapping[str, int], most: int) -> Table:
+    """Rows of every class, by split, with its share of the first split."""
+    first = next(iter(splits))
+    rows = [
+        (
+            clean(label, 24),
+            *(f"{counts.get(split, 0):,}" for split in splits),
+            _share(counts.get(first, 0), splits[first]),
+        )
+        for label, counts in classes.items()
+    ]
+    more = [("...", *("" for _ in splits), "")] if len(rows) > most else []
+    return grid(("class", *splits, f"of {first}"), rows[:most] + more)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else ""

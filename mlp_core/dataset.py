@@ -248,3 +248,8 @@ def column_cells(config: Config, name: str, split: str, data: Data | None, path:
         )
     column, rows = source.names.index(name), range(source.rows)
     return [source.cell(int(row), column) for row in (data.indices[split] if dealt and data else rows)]
+
+
+def training_source(config: Config) -> Source:
+    """The training file as it is, before anything is inferred or left out. Raises DataError."""
+    return _read_part(config, "train")

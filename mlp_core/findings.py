@@ -45,6 +45,13 @@ def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def suspects(train: Rows, task: Task) -> tuple[list[str], list[str]]:
+    """The names of the inputs that count the rows, and of those that tell the target almost by themselves."""
+    if train.X.shape[1] > WIDE or len(train.X) < 2:
+        return [], []
+    return [task.features[c] for c in _counting(train)], [task.features[c] for c in _leaking(train, task)]
+
+
 def _named(what: str, task: Task, columns: list[int]) -> list[str]:
     if not columns:
         return []

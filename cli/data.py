@@ -1,0 +1,87 @@
+"""`mlpbp data`: what is in a file, before anything is trained on it."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlp_core.errors import Problem, UsageError
+
+from .console import Console
+from .options import Overrides, find_config
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+    from mlp_core.overview import Overview
+
+HELP = "Look at data: types, ranges, missing values, classes, repeated rows, constant and leaking columns."
+CONFIGS = (".yaml", ".yml", ".json")
+CLASSES_LISTED = 30
+
+
+def data(
+    source: Annotated[Path, typer.Argument(metavar="CONFIG or FILE", help="A config, or a file of data.")],
+    overrides: Overrides = None,
+    target: Annotated[list[str] | None, typer.Option("--target", help="Column to predict, for a file.")] = None,
+) -> int:
+    from mlp_core.overview import overview
+
+    config = _config(source, list(overrides or []), target)
+    told = config.data.target is not None or config.data.name is not None or not isinstance(config.data.train, str)
+    seen = overview(config, told or _brings_targets(source))
+    console = Console("data")
+    if not console.json:
+        _show(console, seen, told or _brings_targets(source))
+    return console.result(_fields(source, seen))
+
+
+def _config(source: Path, overrides: list[str], target: list[str] | None) -> Config:
+    from mlp_core.config import from_mapping, load
+
+    path = find_config(source)
+    if path.suffix.lower() in CONFIGS:
+        if target:
+            raise UsageError(Problem("usage", "--target goes with a file of data", "for a config write data.target="))
+        return load(path, overrides)
+    return from_mapping({"data": {"train": str(path), **({"target": target} if target else {})}}, overrides)
+
+
+def _brings_targets(source: Path) -> bool:
+    """Whether a file of arrays has its targets inside."""
+    return source.suffix.lower() == ".npz"
+
+
+def _show(console: Console, seen: Overview, told: bool) -> None:
+    from .tables import columns_table, counts_table
+
+    console.show(f"{seen.rows:,} rows of {seen.columns:,} columns, {seen.repeated:,} rows repeat an earlier one")
+    console.show(columns_table(seen.views))
+    if seen.columns > len(seen.views):
+        console.show(f"(and {seen.columns - len(seen.views):,} more columns)")
+    for note in seen.notes:
+        console.show(textwrap.fill(note, 80, subsequent_indent="  "))
+    if seen.classes:
+        console.show(counts_table(seen.classes, seen.splits, CLASSES_LISTED))
+    for problem in seen.problems:
+        console.show(textwrap.fill(f"in the way of training: {problem}", 80, subsequent_indent="  "))
+    if not told:
+        console.show("next  --target COLUMN shows the classes, and columns that give the target away")
+
+
+def _fields(source: Path, seen: Overview) -> dict[str, Any]:
+    names = ("code", "file", "line", "column", "key", "message", "hint")
+    return {
+        "source": str(source),
+        "rows": seen.rows,
+        "columns": [view.to_json() for view in seen.views],
+        "columns_in_all": seen.columns,
+        "repeated_rows": seen.repeated,
+        "task": seen.task,
+        "splits": seen.splits,
+        "classes": seen.classes,
+        "notes": list(seen.notes),
+        "problems": [{name: getattr(problem, name) for name in names} for problem in seen.problems],
+    }
