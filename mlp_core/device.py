@@ -51,7 +51,7 @@ def open_cuda(config: Config) -> Backend:
     if isinstance(found, Unusable):
         hint = f"{found.fix}, or write device: cpu"
         raise ConfigError(config.problem("device", found.reason, code="no_cuda", got=config.device, hint=hint))
-    return cuda_backend(found.index)
+    return cuda_backend(found.index, fused=config.kernels != "numpy")
 
 
 def device_memory(config: Config) -> int | None:

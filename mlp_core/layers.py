@@ -319,6 +319,16 @@ class Norm(Layer):
         return Delta
 
 
+def dropout_mask(xp: Any, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
+    """mask[...] = 0 with probability p, else 1 / (1 - p), as drawn for (seed, step, layer index).
+
+    `uniform` is memory on the host to draw into, float32 of mask's shape.
+    """
+    generator(seed, "dropout", step, index).random(out=uniform, dtype=uniform.dtype)
+    xp.greater_equal(xp.asarray(uniform), p, out=mask)
+    mask *= 1 / (1 - p)
+
+
 class Dropout(Layer):
     """A = X * mask / (1 - p) in training, X otherwise; the mask is 0 with probability p (Srivastava et al. 2014).
 
@@ -332,7 +342,7 @@ class Dropout(Layer):
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         import numpy as np
 
-        self.xp, self.backend = backend.xp, backend
+        self.xp, self._draw = backend.xp, backend.primitive(dropout_mask)
         if training:
             self._uniform = np.empty((rows, self.units), np.float32)
             self._mask = backend.empty((rows, self.units), np.zeros(0, dtype).real.dtype)
@@ -343,9 +353,7 @@ class Dropout(Layer):
         if not self.active:
             return X
         uniform, self.mask, A = head(self._uniform, len(X)), head(self._mask, len(X)), head(self._A, len(X))
-        generator(mode.seed, "dropout", mode.step, self.index).random(out=uniform, dtype=uniform.dtype)
-        self.xp.greater_equal(self.backend.asarray(uniform), self.p, out=self.mask)
-        self.mask *= 1 / (1 - self.p)
+        self._draw(self.mask, uniform, self.p, mode.seed, mode.step, self.index)
         return self.xp.multiply(X, self.mask, out=A)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 _WORD = (1 << 64) - 1
 
 
+def stream(seed: int, purpose: str, *position: int) -> tuple[list[int], list[int]]:
+    """Key (two words) and first counter (four words) of the draws for one purpose at one position."""
+    if len(position) > 3:
+        raise ValueError("a position has at most three coordinates")
+    return [seed & _WORD, zlib.crc32(purpose.encode())], [0, *position, *[0] * (3 - len(position))]
+
+
 def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     """A generator for one purpose at one position: `generator(seed, "shuffle", epoch)`.
 
@@ -27,8 +34,5 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     """
     from numpy.random import Generator, Philox
 
-    if len(position) > 3:
-        raise ValueError("a position has at most three coordinates")
-    counter = [0, *position, *[0] * (3 - len(position))]
-    key = [seed & _WORD, zlib.crc32(purpose.encode())]
+    key, counter = stream(seed, purpose, *position)
     return Generator(Philox(counter=counter, key=key))

@@ -157,7 +157,7 @@ def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
     steps = min(steps, config.train.max_steps or steps)
     seconds = steps * (60e-6 + 4e-9 * parameters + 1e-9 * batch * sum(widths[1:]))
     if config.device.startswith("cuda"):
-        return "numpy", "kernels: the device's own"
+        return "auto", "kernels: the device's own"
     if seconds < REPAYMENT:
         return "numpy", "kernels: numpy (a job too short to compile for)"
     try:

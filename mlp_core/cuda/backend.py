@@ -1,13 +1,12 @@
-"""The engine on a GPU: the generic primitives on cupy's arrays, each on whole arrays at a time."""
+"""The engine on a GPU: cupy's arrays, with fused kernels in place of the generic primitives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlp_core.backend import Array, Backend
-
-WHOLE = 1 << 62
-"""Elements per block: a GPU has no cache that a block should fit into, and every further call costs as much again."""
+from mlp_core.cuda.kernels import WHOLE, Kernels
 
 
 def _gather(X: Array, rows: Array, out: Array) -> None:
@@ -15,14 +14,17 @@ def _gather(X: Array, rows: Array, out: Array) -> None:
     X.take(rows, axis=0, out=out)
 
 
-def device_backend(xp: Any, name: str) -> Backend:
-    """The engine on a module with cupy's interface whose arrays are on a device."""
-    return Backend(name, xp, {"gather": _gather}, block=WHOLE, remote=True)
+def device_backend(xp: Any, name: str, kernels: Mapping[str, Callable[..., Any]] | None = None) -> Backend:
+    """The engine on a module with cupy's interface whose arrays are on a device; generic without `kernels`."""
+    return Backend(name, xp, {"gather": _gather, **(kernels or {})}, block=WHOLE, remote=True)
 
 
-def cuda_backend(index: int) -> Backend:
-    """The engine on GPU `index`, which must be known to be usable; makes it the current one of this thread."""
+def cuda_backend(index: int, fused: bool = True) -> Backend:
+    """The engine on GPU `index`, which must be known to be usable; makes it the current one of this thread.
+
+    Not `fused` it computes with cupy's own operations only.
+    """
     import cupy
 
     cupy.cuda.Device(index).use()
-    return device_backend(cupy, f"cuda:{index}")
+    return device_backend(cupy, f"cuda:{index}", Kernels(cupy).primitives() if fused else None)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cuda_shim import COMPILER, RawModule
 from fake_cupy import Driver, fake_cupy
 from strict_xp import StrictDevice
 
@@ -27,7 +28,7 @@ CONFIG = {
     "optimizer": {"name": "adamw", "weight_decay": 0.01, "clip_norm": 1.0, "ema": 0.9},
     "loss": {"class_weight": "balanced"},
     "train": {"epochs": 3, "batch_size": 32},
-    "kernels": "numpy",
+    "kernels": "numpy",  # on a device: its own operations without fused kernels
     "threads": 1,
 }
 
@@ -36,6 +37,7 @@ CONFIG = {
 def device(monkeypatch) -> StrictDevice:
     """A machine with a GPU that is the stand-in."""
     device = StrictDevice()
+    device.xp.RawModule = RawModule
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy(device, count=2))
     look = lambda index=0: find_device(index, {}, lambda name: Driver(), lambda: True)  # noqa: E731
     monkeypatch.setattr("mlp_core.device.find_device", look)
@@ -104,8 +106,24 @@ def test_a_run_of_the_device_is_not_resumed_where_there_is_none(tmp_path, device
     assert finish(Run.resume(tmp_path / "gpu", ["device=cpu"])).summary is not None
 
 
-def test_the_gradient_check_proves_what_the_device_computes(device):
-    experiment = Experiment.build(from_mapping({**CONFIG, "device": "cuda"}))
+@pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+def test_a_run_with_fused_kernels_follows_the_cpu_and_goes_on_bit_for_bit(tmp_path, device):
+    fused = {**CONFIG, "device": "cuda", "kernels": "auto"}
+    whole = finish(Run.start(from_mapping(fused), b"", tmp_path / "whole"))
+    assert whole.experiment.config.kernels == "auto"
+    assert "kernels: the device's own" in whole.experiment.notes
+    finish(Run.start(from_mapping(fused), b"", tmp_path / "stopped"), steps=7)
+    same_tensors(last(whole), last(finish(Run.resume(tmp_path / "stopped"))))
+    host = last(finish(start(tmp_path, "host", "cpu")))
+    for name, value in host.document["metrics"].items():
+        assert last(whole).document["metrics"][name] == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "auto"])
+def test_the_gradient_check_proves_what_the_device_computes(device, kernels):
+    if kernels == "auto" and COMPILER is None:
+        pytest.skip("g++ is not installed")
+    experiment = Experiment.build(from_mapping({**CONFIG, "device": "cuda", "kernels": kernels}))
     train, network = experiment.splits["train"], experiment.model.network
     X, Y, w = (network.backend.to_host(array[:4]) for array in (train.X, train.Y, train.w))
     report = check(experiment.model.objective, X, Y, w, mode=Pass(True, 0, 0, False), method="fast", probes=("init",))
