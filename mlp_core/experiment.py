@@ -140,7 +140,7 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
         wrong = [name for name, value in progress.items() if not isinstance(value, kinds[name])]
         parts = {name: dict for name in ("config", "metrics", "log", "environment")}
         wrong += [name for name, kind in {**parts, "data": str}.items() if not isinstance(document[name], kind)]
-        counts = [document["optimizer_steps"], document["log"]["jsonl"]]
+        counts = [document["optimizer_steps"], document["log"]["jsonl"], document["log"].get("steps", 0)]
         counts += [value for name, value in progress.items() if kinds[name] is int]
         if wrong or any(type(count) is not int or not 0 <= count < 2**62 for count in counts):
             raise ValueError(wrong)

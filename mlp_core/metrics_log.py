@@ -1,7 +1,9 @@
-"""The metrics of a run as files: `metrics.jsonl`, one object per epoch, and `metrics.csv`, with the clock's columns."""
+"""The metrics of a run as files: `metrics.jsonl`, one object per epoch, `metrics.csv`, with the clock's columns, and
+`steps.jsonl`, one object for each step that is recorded."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -43,11 +45,12 @@ class Growing:
 
 
 class MetricsLog:
-    """Both files of a run, in `folder`; either can be left out."""
+    """The files of a run, in `folder`; each can be left out. `steps.jsonl` is there once a step was recorded."""
 
     def __init__(self, folder: Path, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
         self.jsonl = Growing(folder / "metrics.jsonl") if jsonl else None
         self.csv = Growing(folder / "metrics.csv") if table else None
+        self.steps = Growing(folder / "steps.jsonl")
         self.columns = list(columns)
 
     def append(self, facts: Mapping[str, Any], clock: Mapping[str, float]) -> None:
@@ -56,7 +59,7 @@ class MetricsLog:
         After an error everything is still there, and goes out with the next epoch.
         """
         if self.jsonl is not None:
-            self.jsonl.add(json.dumps(facts, separators=(", ", ": ")) + "\n")
+            self.jsonl.add(_line(facts))
         if self.csv is not None:
             text = io.StringIO()
             writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="", lineterminator="\n")
@@ -64,19 +67,25 @@ class MetricsLog:
                 writer.writeheader()
             writer.writerow({**facts, **clock})
             self.csv.add(text.getvalue())
-        for file in (self.jsonl, self.csv):
+        for file in (self.jsonl, self.csv, self.steps):
             if file is not None:
                 file.flush()
 
+    def step(self, facts: Mapping[str, Any]) -> None:
+        """Add one step. What the disk does not take now goes out with the next epoch."""
+        self.steps.add(_line(facts))
+        with contextlib.suppress(OSError):
+            self.steps.flush()
+
     def sync(self) -> None:
         """Bring everything to the disk, before a checkpoint that counts on it; raises OSError."""
-        for file in (self.jsonl, self.csv):
+        for file in (self.jsonl, self.csv, self.steps):
             if file is not None:
                 file.sync()
 
     def offset(self) -> dict[str, int]:
-        """How long `metrics.jsonl` is; a checkpoint remembers it."""
-        return {"jsonl": 0 if self.jsonl is None else self.jsonl.size}
+        """How long `metrics.jsonl` and `steps.jsonl` are; a checkpoint remembers it."""
+        return {"jsonl": 0 if self.jsonl is None else self.jsonl.size, "steps": self.steps.size}
 
     def cut(self, epoch: int, offset: Mapping[str, int]) -> bool:
         """Forget what was written after a checkpoint at `epoch`, when a run goes on from it.
@@ -85,11 +94,10 @@ class MetricsLog:
         """
         complete = True
         if self.jsonl is not None:
-            expected, found = offset["jsonl"], size_of(self.jsonl.path)
-            complete = found >= expected
-            if found > expected:
-                os.truncate(self.jsonl.path, expected)
+            complete = _cut(self.jsonl.path, offset["jsonl"])
             self.jsonl = Growing(self.jsonl.path)
+        _cut(self.steps.path, offset.get("steps", 0))
+        self.steps = Growing(self.steps.path)
         if self.csv is not None and size_of(self.csv.path):
             lines = self.csv.path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines[: epoch + 1] if line.endswith(b"\n")]
@@ -97,3 +105,15 @@ class MetricsLog:
                 write_atomically(self.csv.path, b"".join(kept))
             self.csv = Growing(self.csv.path)
         return complete
+
+
+def _line(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, separators=(", ", ": ")) + "\n"
+
+
+def _cut(path: Path, expected: int) -> bool:
+    """Shorten a file to the bytes it is expected to have; whether it had that many."""
+    found = size_of(path)
+    if found > expected:
+        os.truncate(path, expected)
+    return found >= expected

@@ -35,7 +35,7 @@ def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None
     Raises ConfigError and DataError.
     """
     config = load_config(path, overrides)
-    return _check(Experiment.build(config), config, str(path), progress)
+    return check_experiment(Experiment.build(config), config, str(path), progress)
 
 
 def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None) -> Proof:
@@ -50,10 +50,11 @@ def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None)
     except DataError as error:
         return _check_synthetic(file, config, f"synthetic rows: {error.problems[0]}", progress)
     experiment.restore(load_checkpoint(file), str(file))
-    return _check(experiment, config, str(file), progress)
+    return check_experiment(experiment, config, str(file), progress)
 
 
-def _check(experiment: Experiment, config: Config, subject: str, progress: Any) -> Proof:
+def check_experiment(experiment: Experiment, config: Config, subject: str, progress: Any = None) -> Proof:
+    """Check a model at its weights, on training rows drawn by the seed, as the config's `gradcheck` says."""
     train = experiment.splits["train"]
     to_host = experiment.model.network.backend.to_host
     rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w))

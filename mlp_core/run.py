@@ -24,10 +24,11 @@ from mlp_core.errors import (
 )
 from mlp_core.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.experiment import Experiment, check_document
-from mlp_core.gradcheck import fast_check
+from mlp_core.gradcheck import Report, fast_check
 from mlp_core.layers import Pass
 from mlp_core.metrics import plain
 from mlp_core.metrics_log import MetricsLog
+from mlp_core.proof import check_experiment
 from mlp_core.resumption import allowed_changes, config_of, other_tools, same_data
 from mlp_core.run_directory import MARK, RunDirectory
 from mlp_core.run_record import RunRecord
@@ -201,6 +202,7 @@ class Run:
                 self._save(self._snapshot(), "last")
             for event in self.experiment.trainer.run(asked):
                 if isinstance(event, StepDone):
+                    self._record_step(event)
                     yield from self._step()
                 if isinstance(event, EpochDone):
                     yield from self._epoch(event)
@@ -227,11 +229,10 @@ class Run:
         experiment, config = self.experiment, self.experiment.config
         if config.train.preflight == "off" or experiment.trainer.progress.step:
             return
-        to_host, train = experiment.model.network.backend.to_host, experiment.splits["train"]
-        rows = slice(0, min(16, len(train.X)))
-        w = None if train.w is None else to_host(train.w[rows])
-        X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
-        report = fast_check(experiment.model.objective, X, Y, w, Pass(True, config.seed, 0, False), config.seed)
+        if config.train.preflight == "full":
+            report = check_experiment(experiment, config, str(self.directory.path)).report
+        else:
+            report = self._quick_check()
         if not report.passed:
             failed = ", ".join(report.failures())
             raise Failed(
@@ -242,6 +243,22 @@ class Run:
                 )
             )
         experiment.stamp = f"{report.worst:.0e}"
+
+    def _quick_check(self) -> Report:
+        """The fast gradient check on the first training rows."""
+        experiment, seed = self.experiment, self.experiment.config.seed
+        to_host, train = experiment.model.network.backend.to_host, experiment.splits["train"]
+        rows = slice(0, min(16, len(train.X)))
+        w = None if train.w is None else to_host(train.w[rows])
+        X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
+        return fast_check(experiment.model.objective, X, Y, w, Pass(True, seed, 0, False), seed)
+
+    def _record_step(self, event: StepDone) -> None:
+        """Write down the loss of a step, where its turn has come."""
+        every = self.experiment.config.logging.every_steps
+        if every and event.step % every == 0:
+            loss = self.experiment.trainer.settle() if event.loss is None else event.loss
+            self.log.step({"step": event.step, "epoch": event.epoch, "loss": loss, "lr": event.lr})
 
     def _step(self) -> Iterator[Event]:
         """Save within an epoch if it is time to."""

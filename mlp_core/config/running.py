@@ -37,7 +37,9 @@ class Logging(Section):
     progress: Annotated[str, Word(words=("auto", "rich", "plain", "off"))] = key(
         "auto", "live table, one line per epoch, or nothing; auto: a table on a terminal"
     )
-    every_steps: Annotated[int, Int(ge=0, example="100")] = key(0, "record the loss every so many steps; 0: per epoch")
+    every_steps: Annotated[int, Int(ge=0, example="100")] = key(
+        0, "write loss and learning rate to steps.jsonl every so many steps; 0: only per epoch"
+    )
 
 
 class Output(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.errors import Failed, Problem
 from mlp_core.gradcheck.compare import Comparison, compare
 from mlp_core.gradcheck.coverage import Coverage, choose, cover
 from mlp_core.gradcheck.hints import hint
@@ -71,6 +73,14 @@ def fast_check(
     return check(objective, X[rows], Y[rows], weights, mode=mode, method="fast", probes=("init",), seed=seed)
 
 
+def _not_complex(error: Warning) -> Failed:
+    """What to say of a forward pass that cannot be differentiated by the complex step, and where it is."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "gradcheck" not in frame.filename]
+    place = f" in {frames[-1].name}: {frames[-1].line}" if frames else ""
+    message = f"the forward pass drops imaginary parts, so that nothing can be proved{place}"
+    return Failed(Problem("not_complex", message, "branch on z.real, and use no abs, var or astype to real numbers"))
+
+
 @dataclass
 class _Part:
     """One tensor under check: what it is called, how it is covered, and its worst comparison so far."""
@@ -129,7 +139,10 @@ class _Check:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             for number, probe in enumerate(self.probes):
-                self._at(probe, number)
+                try:
+                    self._at(probe, number)
+                except np.exceptions.ComplexWarning as error:
+                    raise _not_complex(error) from None
         self._record(self._stirred())
         after = fingerprint(*(user.backend.to_host(p.theta) for p in (user.parameters, user.statistics)))
         if self.opinion is not None:

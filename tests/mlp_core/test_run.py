@@ -31,6 +31,7 @@ FEATURES = {
     "stopping": ["train.early_stopping.patience=1", "optimizer.lr=0.05", "train.epochs=12"],
     "weights_max_norm": ["loss.class_weight=balanced", "regularization.max_norm=1.0", "schedule.name=cosine"],
     "max_steps": ["train.max_steps=13", "schedule.name=one_cycle", "optimizer.name=adadelta"],
+    "steps": ["logging.every_steps=2", "optimizer.accumulate=2"],
     "float64": ["dtype=float64", "optimizer.name=amsgrad", "schedule.warmup=0.2"],
 }
 
@@ -58,7 +59,8 @@ def after(steps: int) -> Callable[[], bool]:
 
 def files(directory: Path) -> dict[str, bytes]:
     """What must not depend on interruptions."""
-    names = ("metrics.jsonl", "config.resolved.yaml", "checkpoints/last.safetensors", "checkpoints/best.safetensors")
+    names = ["metrics.jsonl", "config.resolved.yaml", "checkpoints/last.safetensors", "checkpoints/best.safetensors"]
+    names += ["steps.jsonl"] if (directory / "steps.jsonl").exists() else []
     return {name: (directory / name).read_bytes() for name in names}
 
 
@@ -262,3 +264,31 @@ def test_the_end_must_be_saved(tmp_path: Path, config: Path, monkeypatch: pytest
     monkeypatch.setattr(RunDirectory, "save", full)
     with pytest.raises(RunDirectoryError, match="cannot be saved: No space left on device"):
         finish(run)
+
+
+def test_the_loss_of_every_few_steps_is_written_down(tmp_path: Path, config: Path) -> None:
+    events = finish(start(config, tmp_path / "a", ["logging.every_steps=3", "schedule.name=cosine"]))
+    done = [event for event in events if isinstance(event, StepDone)]
+    rows = [json.loads(line) for line in (tmp_path / "a/steps.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [3, 6, 9, 12, 15, 18]
+    assert rows == [{"step": e.step, "epoch": e.epoch, "loss": e.loss, "lr": e.lr} for e in done if e.step % 3 == 0]
+    finish(start(config, tmp_path / "b"))
+    assert not (tmp_path / "b/steps.jsonl").exists()
+
+
+@pytest.mark.parametrize(("preflight", "method"), [("quick", "fast"), ("full", "full")])
+def test_the_check_before_training_is_the_one_asked_for(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, preflight: str, method: str
+) -> None:
+    from mlp_core import proof, run
+
+    reports = []
+    for room, name in ((run, "fast_check"), (proof, "check")):
+        sound = getattr(room, name)
+        monkeypatch.setattr(room, name, lambda *a, sound=sound, **k: reports.append(sound(*a, **k)) or reports[-1])
+    small = ["model.hidden=[3]", "gradcheck={batch: 2, probes: [init, wild]}", "train.epochs=1"]
+    finish(start(config, tmp_path / "a", [f"train.preflight={preflight}", *small]))
+    (report,) = reports
+    assert (report.method, report.passed) == (method, True)
+    assert report.probes == (("init", "wild") if preflight == "full" else ("init",))
+    assert json.loads((tmp_path / "a/run.json").read_text())["gradient"] == f"{report.worst:.0e}"
