@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from fake_cupy import CUDARuntimeError, Driver, DynamicLibNotFoundError, OutOfMemoryError, fake_cupy
@@ -223,3 +225,12 @@ def test_a_real_cupy_on_this_machine_gives_a_device_or_a_reason():
     assert isinstance(found, Device) or (found.meant and found.reason and found.fix)
     found = detection.find_device(load=lambda name: Driver(12080))  # past the driver, into cupy itself
     assert isinstance(found, Device) or (found.meant and found.reason and found.fix)
+
+
+def test_the_extras_that_are_recommended_exist_and_exclude_each_other():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    for version, extra in ((12080, "cuda12"), (13000, "cuda13")):
+        assert extra_for(version) == extra
+        assert extras[extra] == [f"cupy-{extra}x[ctk]>=14.0.1,!=14.1.0"]
+    assert [{"extra": "cuda12"}, {"extra": "cuda13"}] in project["tool"]["uv"]["conflicts"]

@@ -262,6 +262,7 @@ def test_cupy_has_all_that_the_stand_in_has():
             missing = set(parameters) - set(signature(getattr(cupy, name)).parameters)
             assert not missing - {"operands", "subscripts"}, f"cupy.{name} has no {missing}"
     assert all(isinstance(getattr(cupy, name), cupy.ufunc) for name in UFUNCS)
-    assert {"code", "options"} <= set(signature(cupy.RawModule).parameters)
+    assert all(word in cupy.RawModule.__doc__ for word in ("code", "options"))  # an extension type, no signature
+    assert hasattr(cupy.RawModule, "get_function")
     public = {name for name in dir(StrictArray) if not name.startswith("_")}
     assert not {name for name in public if not hasattr(cupy.ndarray, name)}
