@@ -126,17 +126,24 @@ def _leaking(train: Rows, task: Task) -> list[int]:
     X, y = train.X[::step], np.asarray(train.y)[::step]
     if y.ndim > 1 and y.shape[1] > 1:
         return []
-    return [column for column in range(X.shape[1]) if _explained(X[:, column], y.reshape(-1), task.classifies) >= SURE]
+    return [
+        column
+        for column in range(X.shape[1])
+        if _explained(X[:, column], y.reshape(-1), task.classifies, column in train.words) >= SURE
+    ]
 
 
-def _explained(values: npt.NDArray[Any], y: npt.NDArray[Any], classifies: bool) -> float:
+def _explained(values: npt.NDArray[Any], y: npt.NDArray[Any], classifies: bool, words: bool) -> float:
     """How much of the target a column explains, in 0..1, its distinct values taken as groups, or its quantiles."""
     distinct, group = np.unique(np.nan_to_num(values.astype(np.float64), nan=-1e300), return_inverse=True)
-    if len(distinct) > BINS:
-        group = np.argsort(np.argsort(values, kind="stable"), kind="stable") * BINS // len(values)
+    bins = min(BINS, len(values) // 4)
+    if len(distinct) > bins:
+        if words:
+            return 0.0  # so many words tell rows apart, not classes
+        group = np.argsort(np.argsort(values, kind="stable"), kind="stable") * bins // len(values)
     group = group.reshape(-1)
     counts = np.bincount(group)
-    if counts.max() <= 1 or len(counts) < 2:
+    if len(counts) < 2:
         return 0.0
     if classifies:
         cells = np.bincount(group * (int(y.max()) + 1) + y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -66,7 +66,7 @@ def split_by(rows: Rows, keys: Sequence[str], method: str, val: float, test: flo
         if max(val, test) >= 1:
             message, hint = "a hash needs shares, not numbers of rows", "for example val: 0.2"
             raise _refusal("inconsistent", "data.split.val", message, hint)
-        ranks = np.array([zlib.crc32(f"{seed} {key}".encode("utf-8", "surrogatepass")) for key in keys]) / 2**32
+        ranks = np.array([_rank(key, seed) for key in keys])
         parts = {
             "train": rows[ranks >= val + test],
             "val": rows[ranks < val],
@@ -76,6 +76,12 @@ def split_by(rows: Rows, keys: Sequence[str], method: str, val: float, test: flo
         message = f"no rows are left for training by {method}"
         raise _refusal("too_few_rows", "data.split.column", message, "check the column and the shares")
     return {name: np.sort(part) for name, part in parts.items() if len(part)}
+
+
+def _rank(key: str, seed: int) -> float:
+    """A number in [0, 1) that is a function of the text and the seed alone."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=6, salt=seed.to_bytes(8, "little"))
+    return int.from_bytes(digest.digest(), "little") / 2**48
 
 
 def _as_told(rows: Rows, keys: Sequence[str]) -> dict[str, Rows]:

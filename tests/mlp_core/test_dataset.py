@@ -265,8 +265,8 @@ def test_every_bad_column_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(config(train=table(tmp_path / "t.csv", "2020-01-01,1,1.5\n" * 9 + "2020-01-02,n/a,2.5\n"), target="y"))
     assert [(found.line, found.column) for found in caught.value.problems] == [(2, 1)]
+    rows = "1,1,1.5\n" * 19 + "n/a,x,2.5\n"
     with pytest.raises(DataError) as caught:
-        rows = "1,1,1.5\n" * 19 + "n/a,x,2.5\n"
         load(config(train=table(tmp_path / "t.csv", rows), target="y"))
     assert [(found.line, found.column) for found in caught.value.problems] == [(21, 1), (21, 2)]
 

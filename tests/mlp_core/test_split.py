@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_core.errors import DataError
-from mlp_core.split import OneRow, sample_rows, split_rows
+from mlp_core.split import OneRow, sample_rows, split_by, split_rows
 
 ROWS = np.arange(100, 300)
 LABELS = np.arange(200) % 7 % 4
@@ -101,3 +101,49 @@ def test_a_sample_is_drawn_once_and_sorted() -> None:
     assert rows.max() > 500
     np.testing.assert_array_equal(sample_rows(5, None, 0), np.arange(5))
     np.testing.assert_array_equal(sample_rows(5, 9, 0), np.arange(5))
+
+
+KEYS = [f"g{k % 23}" for k in range(200)]
+
+
+def test_a_column_of_words_says_where_rows_go() -> None:
+    words = ["train", "val", "Test", "validation"] * 50
+    parts = split_by(ROWS, words, "column", 0.2, 0.0, seed=0)
+    assert {name: list(part[:2]) for name, part in parts.items()} == {
+        "train": [100, 104], "val": [101, 103], "test": [102, 106]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_stay_together(seed: int) -> None:
+    parts = split_by(ROWS, KEYS, "group", 0.2, 40, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(parts.values()))), ROWS)
+    groups = [{KEYS[row - 100] for row in part} for part in parts.values()]
+    assert sum(map(len, groups)) == 23
+    assert 40 <= len(parts["val"]) < 50
+    assert 40 <= len(parts["test"]) < 50
+
+
+def test_a_hash_does_not_move_rows_when_others_come() -> None:
+    keys = [f"row {k}" for k in range(3000)]
+    few = split_by(np.arange(1000), keys[:1000], "hash", 0.2, 0.1, seed=0)
+    many = split_by(np.arange(3000), keys, "hash", 0.2, 0.1, seed=0)
+    for name, share in (("val", 0.2), ("test", 0.1)):
+        assert set(few[name]) == {row for row in many[name] if row < 1000}
+        assert abs(len(many[name]) / 3000 - share) < 0.02
+    assert set(many["val"]) != set(split_by(np.arange(3000), keys, "hash", 0.2, 0.1, seed=1)["val"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "method", "val", "code"),
+    [
+        (["train", "holdout"] * 100, "column", 0.2, "unknown_split"),
+        (["val"] * 200, "column", 0.2, "too_few_rows"),
+        (["one"] * 200, "group", 0.2, "too_few_rows"),
+        (KEYS, "hash", 20, "inconsistent"),
+    ],
+)
+def test_a_column_that_cannot_split_is_refused(keys: list[str], method: str, val: float, code: str) -> None:
+    with pytest.raises(DataError) as caught:
+        split_by(ROWS, keys, method, val, 0.0, seed=0)
+    assert caught.value.problems[0].code == code
