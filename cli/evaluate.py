@@ -46,13 +46,13 @@ def evaluate(
 ) -> int:
     requirements = [_parse(text) for text in require or []]
     console = Console("eval")
-    from mlp_core.environment import set_threads
+    from mlp_core.environment import single_thread_blas
     from mlp_core.evaluation import Wishes, evaluate_model, open_model
     from mlp_core.metrics import plain
 
     wished = _threshold(threshold)
     loaded, path = open_model(model)
-    set_threads(loaded.config.threads)
+    single_thread_blas()
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
     report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by))
     _show(console, report, loaded.task, by)

@@ -35,14 +35,14 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> int:
     console = Console("predict")
-    from mlp_core.environment import set_threads
+    from mlp_core.environment import single_thread_blas
     from mlp_core.evaluation import open_model
     from mlp_core.predict import Predictor
     from mlp_core.writers import format_of
 
     chosen = format_of(output, kind)
     loaded, path = open_model(model)
-    set_threads(loaded.config.threads)
+    single_thread_blas()
     predictor = Predictor(loaded, proba, keep or ())
     digits = 9 if loaded.config.dtype == "float32" else 17
     shown: list[dict[str, Any]] = []

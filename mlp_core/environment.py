@@ -16,12 +16,11 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def set_threads(threads: int | str) -> None:
-    """Give the linear algebra this many threads; `auto` leaves it as it is."""
+def single_thread_blas() -> None:
+    """Give the linear algebra one thread: large products are shared out by a team of our own threads."""
     from threadpoolctl import threadpool_limits
 
-    if threads != "auto":
-        threadpool_limits(int(threads), user_api="blas")
+    threadpool_limits(1, user_api="blas")
 
 
 def free_memory() -> int | None:

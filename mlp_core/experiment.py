@@ -14,7 +14,7 @@ from mlp_core.batches import Augment, Batches
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config
 from mlp_core.dataset import Data, load
-from mlp_core.environment import environment, set_threads
+from mlp_core.environment import environment, single_thread_blas
 from mlp_core.evaluator import Evaluation, Evaluator, Split
 from mlp_core.metrics import defined
 from mlp_core.model import Model, check_tensors
@@ -50,7 +50,7 @@ class Experiment:
         """
         data = load(config)
         config, notes = resolve(config, data)
-        set_threads(config.threads)
+        single_thread_blas()
         train = data.splits["train"]
         inputs = make_preprocessor(config, data.task.features, data.task.kinds).fit(train.X, train.words)
         check_fits(config, inputs)

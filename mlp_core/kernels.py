@@ -33,6 +33,7 @@ from mlp_core.activations import (
 from mlp_core.backend import BLOCK, Array, Backend
 from mlp_core.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
 from mlp_core.optimizers import nadam_rates, radam_rate
+from mlp_core.team import Team
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -420,6 +421,17 @@ KERNELS: dict[str, Callable[..., Any]] = {
 }
 
 
-def numba_backend() -> Backend:
-    """numpy with these primitives in place of the generic ones."""
-    return Backend("numba", np, KERNELS)
+VECTORS = {
+    **{"sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 3, "adadelta": 4, "rmsprop": 3},
+    **{"adam": 4, "amsgrad": 5, "nadam": 4, "radam": 4, "lion": 3},
+}
+"""How many vectors, theta and its gradient among them, each update rule goes through."""
+
+
+def numba_backend(threads: int = 1) -> Backend:
+    """numpy with these primitives in place of the generic ones; products and long updates shared by `threads`."""
+    if threads == 1:
+        return Backend("numba", np, KERNELS)
+    team = Team(threads)
+    shared = {name: team.update(KERNELS[name], vectors) for name, vectors in VECTORS.items()}
+    return Backend("numba", np, {**KERNELS, **shared, "product": team.product})

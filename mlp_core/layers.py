@@ -38,6 +38,11 @@ def head(array: Array, rows: int) -> Array:
     return array if len(array) == rows else array[:rows]
 
 
+def product(xp: Any, A: Array, B: Array, out: Array) -> Array:
+    """out = A @ B. A [i, k], B [k, j], out [i, j]."""
+    return xp.matmul(A, B, out=out)
+
+
 class Layer:
     """One step of the network. `index` is the position that PyTorch's nn.Sequential would give it."""
 
@@ -90,7 +95,7 @@ class Dense(Layer):
             self.b, self.db = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]  # [m]
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp = backend.xp
+        self._product = backend.primitive(product)
         self._activate = backend.primitive(bias_activation)
         self._differentiate = backend.primitive(activation_gradient)
         self._Z = backend.empty((rows, self.units), dtype)
@@ -100,17 +105,17 @@ class Dense(Layer):
 
     def forward(self, X: Array, mode: Pass) -> Array:
         self.X, self.Z, self.A = X, head(self._Z, len(X)), head(self._A, len(X))
-        self.xp.matmul(X, self.W.T, out=self.Z)  # [b, m] = [b, n] @ [n, m]
+        self._product(X, self.W.T, self.Z)  # [b, m] = [b, n] @ [n, m]
         self._activate(self.Z, self.b, self._f, self.A)
         return self.A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         self._differentiate(Delta, self._f, self.Z, self.A, self.db)  # dLoss/dZ [b, m], and its column sums [m]
-        self.xp.matmul(Delta.T, self.X, out=self.dW)  # [m, n] = [m, b] @ [b, n]
+        self._product(Delta.T, self.X, self.dW)  # [m, n] = [m, b] @ [b, n]
         if not input_gradient:
             return None
         assert self._dX is not None
-        return self.xp.matmul(Delta, self.W, out=head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
+        return self._product(Delta, self.W, head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
 
 
 class Embedding(Layer):

@@ -50,7 +50,8 @@ class Model:
         architecture = recipe.make_architecture(
             config, inputs.inputs, recipe.outputs(loss, task), bias, inputs.embeddings
         )
-        backend = make_backend(config) if training else numpy_backend()  # a forward pass has nothing to gain
+        # compiled kernels have nothing to give to a forward pass
+        backend = make_backend(config) if training else numpy_backend(_threads(config))
         network = Network(architecture, backend, config.dtype, rows, training)
         return cls(config, task, inputs, target, Objective(network, loss, recipe.make_penalty(config)))
 
@@ -153,7 +154,11 @@ def make_backend(config: Config) -> Backend:
     """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
         return open_cuda(config)
-    return load_kernels(config) if config.kernels == "numba" else numpy_backend()
+    return load_kernels(config) if config.kernels == "numba" else numpy_backend(_threads(config))
+
+
+def _threads(config: Config) -> int:
+    return 1 if config.threads == "auto" else config.threads
 
 
 def load_kernels(config: Config) -> Backend:
@@ -169,4 +174,4 @@ def load_kernels(config: Config) -> Backend:
             hint="install numba, or start a new run with kernels: numpy",
         )
         raise ConfigError(problem) from None
-    return numba_backend()
+    return numba_backend(_threads(config))
