@@ -1,0 +1,96 @@
+"""Threads of our own that share out large pieces of work, and sleep while they wait.
+
+The threads of a BLAS wait by spinning, for each other and for work. That is quickest on a machine that has nothing else
+to do; but as soon as another process wants a processor, the ones that spin take it from the one that they wait for, and
+a product takes many times as long as on one thread. So the BLAS gets one thread, and a product is cut into as many
+parts as there are threads, along the longer side of the result. The parts are fixed by the shapes and the number of
+threads: the same bits come out whichever thread does which part, and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray
+
+LEAST_FLOPS = 1.5e7
+"""Floating-point operations of a product from which it is shared out: handing over takes some 20 us."""
+
+LEAST_ENTRIES = 100_000
+"""Length of a parameter vector from which an update is shared out."""
+
+Task = Callable[[], Any]
+
+
+class Team:
+    """`threads` threads, the caller's among them; the others are started at the first piece of work."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._tasks: SimpleQueue[Task] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._helpers: list[Thread] = []
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Do all tasks, the first one here; raises what one of them raised."""
+        while len(self._helpers) < min(self.threads, len(tasks)) - 1:
+            self._helpers.append(Thread(target=self._help, name="mlpbp helper", daemon=True))
+            self._helpers[-1].start()
+        for task in tasks[1:]:
+            self._tasks.put(task)
+        errors: list[BaseException | None] = []
+        try:
+            tasks[0]()
+        finally:
+            errors += [self._done.get() for _ in tasks[1:]]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def _help(self) -> None:
+        while True:
+            task = self._tasks.get()
+            try:
+                task()
+            except BaseException as error:
+                self._done.put(error)
+            else:
+                self._done.put(None)
+            del task  # or the arrays in it would live until the next one
+
+    def product(self, A: Array, B: Array, out: Array) -> Array:
+        """out = A @ B, shared out where it is large. A [i, k], B [k, j], out [i, j]."""
+        rows, columns = out.shape
+        if 2 * rows * columns * A.shape[1] < LEAST_FLOPS:
+            return np.matmul(A, B, out=out)
+        if rows >= columns:
+            parts = self.parts(rows)
+            self.run([partial(np.matmul, A[part], B, out=out[part]) for part in parts])
+        else:
+            parts = self.parts(columns)
+            self.run([partial(np.matmul, A, B[:, part], out=out[:, part]) for part in parts])
+        return out
+
+    def update(self, rule: Callable[..., None], vectors: int) -> Callable[..., None]:
+        """An update rule, whose first arguments are `vectors` of equal length, shared out where they are long."""
+
+        def shared(*arguments: Any, **settings: Any) -> None:
+            if len(arguments[0]) < LEAST_ENTRIES:
+                rule(*arguments, **settings)
+                return
+            arrays, numbers = arguments[:vectors], arguments[vectors:]
+            parts = self.parts(len(arrays[0]))
+            self.run([partial(rule, *(array[part] for array in arrays), *numbers, **settings) for part in parts])
+
+        return shared
+
+    def parts(self, length: int) -> list[slice]:
+        """One slice for each thread, of about equal lengths that are multiples of 16 but for the last."""
+        step = -(-length // (16 * self.threads)) * 16
+        return [slice(start, min(start + step, length)) for start in range(0, length, step)]

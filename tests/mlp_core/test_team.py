@@ -1,0 +1,91 @@
+"""Our own threads: the parts of a piece of work are fixed, so its bits are too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlp_core import team as room
+from mlp_core.optimizers import OPTIMIZERS, Segment
+from mlp_core.parameters import Parameters, Spec
+from mlp_core.team import Team
+
+
+@pytest.fixture(autouse=True)
+def _share_everything(monkeypatch):
+    monkeypatch.setattr(room, "LEAST_FLOPS", 0)
+    monkeypatch.setattr(room, "LEAST_ENTRIES", 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 33, 1000])
+def test_the_parts_cover_everything_once(length, threads):
+    parts = Team(threads).parts(length)
+    assert len(parts) <= threads
+    np.testing.assert_array_equal(np.concatenate([np.arange(length)[part] for part in parts]), np.arange(length))
+
+
+SHAPES = [(128, 784, 512), (512, 128, 784), (10, 128, 512), (1, 3, 1), (40, 7, 300)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("turned", ["neither", "A", "B"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_product_is_that_of_numpy(shape, turned, dtype):
+    i, k, j = shape
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((k, i)).astype(dtype).T if turned == "A" else rng.standard_normal((i, k)).astype(dtype)
+    B = rng.standard_normal((j, k)).astype(dtype).T if turned == "B" else rng.standard_normal((k, j)).astype(dtype)
+    team, results = Team(2), []
+    for _ in range(3):
+        out = np.full((i, j), np.nan, dtype)
+        assert team.product(A, B, out) is out
+        results.append(out)
+    np.testing.assert_allclose(results[0], A @ B, rtol=0, atol=np.finfo(dtype).eps * 20 * np.sqrt(k))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_serial_and_concurrent_parts_give_the_same_bits():
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((2, 64, 64), dtype=np.float32)
+    team, alone = Team(2), Team(2)
+    alone.run = lambda tasks: [task() for task in tasks]
+    np.testing.assert_array_equal(
+        team.product(A, B, np.empty((64, 64), np.float32)), alone.product(A, B, np.empty((64, 64), np.float32))
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["here", "first helper", "second helper"])
+def test_an_error_comes_through_and_the_team_goes_on(place):
+    team, done = Team(3), []
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    tasks = [fail if i == place else lambda i=i: done.append(i) for i in range(3)]
+    with pytest.raises(ValueError, match="no"):
+        team.run(tasks)
+    team.run([lambda: done.append(7)] * 3)
+    assert sorted(done) == sorted({0, 1, 2} - {place}) + [7] * 3
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "amsgrad", "nadam", "radam", "lion"])
+def test_an_update_has_the_bits_of_an_undivided_one(name):
+    pytest.importorskip("numba", reason="numba is not installed")
+    from mlp_core.kernels import numba_backend
+
+    results = []
+    for threads in (1, 2, 3):
+        backend = numba_backend(threads)
+        parameters = Parameters([Spec("0.weight", (1000, 1), True)], backend, np.float32)
+        rng = np.random.default_rng(0)
+        parameters.theta[:] = rng.standard_normal(1000)
+        settings = {"mu": 0.9, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "rho": 0.9}
+        optimizer = OPTIMIZERS[name](parameters, backend, [Segment(slice(3, 1000), 1, 0.1)], **settings)
+        for _ in range(8):
+            parameters.grad[:] = rng.standard_normal(1000)
+            optimizer.step(parameters.theta, parameters.grad, 1e-2)
+        results.append([parameters.theta, *optimizer.state.values()])
+    for shared in results[1:]:
+        np.testing.assert_array_equal(shared, results[0])
