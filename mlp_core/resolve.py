@@ -18,6 +18,7 @@ from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.preprocess import Preprocessor
+from mlp_core.team import LEAST_FLOPS
 
 
 def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
@@ -129,17 +130,14 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-THREADED_FLOPS = 1e8
-"""Floating-point operations of a product from which several threads are worth it: below about a millisecond of work
-they gain little, and wait for each other's time slices as soon as another process wants a processor."""
 
 
 def auto_threads(config: Config, data: Data, batch: int) -> int:
-    """Threads for the linear algebra: one for small products, else one for every processor. Not a function of the
-    machine's load, because the last bits of a product depend on the number of threads."""
+    """Threads that share out the products: one for every processor, as far as the largest product goes round. Not a
+    function of the machine's load, because the last bits of a product may depend on how it is cut."""
     widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
     largest = max(2 * batch * n * m for n, m in itertools.pairwise(widths))
-    return available_cpus() if largest >= THREADED_FLOPS else 1
+    return max(1, min(available_cpus(), int(2 * largest // LEAST_FLOPS)))
 
 
 REPAYMENT = 4.0
