@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import check, data, doctor, evaluate, explain, gradcheck, init, predict, trace, train
+from . import check, data, doctor, evaluate, explain, gradcheck, init, inspect, predict, trace, train, verify
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -30,6 +30,8 @@ app.command("check", help=check.HELP)(check.check)
 app.command("data", help=data.HELP)(data.data)
 app.command("explain", help=explain.HELP)(explain.explain)
 app.command("trace", help=trace.HELP)(trace.trace)
+app.command("inspect", help=inspect.HELP)(inspect.inspect)
+app.command("verify", help=verify.HELP)(verify.verify)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
 
 

@@ -36,7 +36,7 @@ class Experiment:
     environment: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.environment = environment(self.model.network.backend.name)
+        self.environment = {**environment(self.model.network.backend.name), "threads": self.config.threads}
 
     @property
     def config(self) -> Config:
@@ -222,5 +222,6 @@ def _weights_for_use(trainer: Trainer) -> Iterator[None]:
 def _validate(trainer: Trainer, evaluator: Evaluator, split: Split, names: list[str]) -> dict[str, float]:
     """Metrics of the validation split, with the averaged weights in place where there are any."""
     with _weights_for_use(trainer):
-        metrics = defined(evaluator.evaluate(split, names).metrics)
+        measured = evaluator.evaluate(split, names).metrics
+    metrics = {**defined(measured), "loss": measured["loss"]}  # a metric may have no value, the loss must have one
     return {f"val_{name}": value for name, value in metrics.items()}

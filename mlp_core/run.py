@@ -84,7 +84,7 @@ class Run:
         self.log = MetricsLog(self.directory.path, columns, config.logging.jsonl, config.logging.csv)
         self.metrics: dict[str, float] = {}
         self.summary: Summary | None = None
-        self._pending: Checkpoint | None = None
+        self._waiting: dict[str, Checkpoint] = {}
         self._saved_at = time.monotonic()
         self._cost = 0.0
         self._record = RunRecord(self.directory)
@@ -197,7 +197,7 @@ class Run:
             yield from (Noticed(notice) for notice in self.notices)
             self._preflight()
             if self.restored:
-                self._save_numbered(missing=True)
+                self._save_missing()
             else:
                 self._save(self._snapshot(), "last")
             for event in self.experiment.trainer.run(asked):
@@ -274,21 +274,32 @@ class Run:
 
     def _epoch(self, event: EpochDone) -> Iterator[Event]:
         """Log an epoch and save what is due. What fails is tried again later, at the latest when the run ends."""
-        config, epoch = self.experiment.config.checkpoint, event.epoch
+        epoch = event.epoch
         self.metrics = dict(event.metrics)
         facts = {"epoch": epoch, "step": event.step, **event.metrics}
         try:
             self.log.append(facts, {"seconds": event.seconds, "rows_per_second": event.rows_per_second})
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be logged ({error.strerror or error}); going on")
-        if event.improved and config.best:
-            self._pending = self._snapshot()
+        self._set_aside(event.improved)
         try:
-            self._save_numbered()
+            if len(self._waiting) > ("best" in self._waiting):
+                self._save_waiting()
             if time.monotonic() - self._saved_at > self._cost / SAVING_SHARE:
                 self._save_all()
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be saved ({error.strerror or error}); going on")
+
+    def _set_aside(self, improved: bool) -> None:
+        """Keep a copy of the epoch that is just complete where it has to be saved: as the best, or by its number."""
+        config, epoch = self.experiment.config.checkpoint, self.experiment.trainer.progress.epoch
+        names = ["best"] * (improved and config.best)
+        if config.every is not None and epoch % config.every == 0:
+            names.append(f"epoch-{epoch:04d}")
+        if names:
+            self._waiting |= dict.fromkeys(names, self._snapshot())
+        for name in [name for name in self._waiting if name != "best"][: -config.keep]:
+            del self._waiting[name]
 
     def _snapshot(self) -> Checkpoint:
         """The state as it is; raises Diverged for numbers that could not be loaded again."""
@@ -299,34 +310,34 @@ class Run:
             raise Diverged(Problem("diverged", f"step {step}: {bad} is no longer finite (lr {lr:g})"))
         return checkpoint
 
-    def _save_numbered(self, missing: bool = False) -> None:
-        """Save the epoch that is just complete in a file of its own if that is asked for (and it is not there yet)."""
-        config, progress = self.experiment.config.checkpoint, self.experiment.trainer.progress
-        if config.every is None or not progress.epoch or progress.position or progress.epoch % config.every:
-            return
-        name = f"epoch-{progress.epoch:04d}"
-        if not (missing and (self.directory.checkpoints / f"{name}.safetensors").exists()):
-            self._save_best()
-            self.directory.save(self._snapshot(), name)
-        self.directory.forget_old(config.keep)
-
     def _save_all(self) -> None:
-        """Save the best epoch if it is new, then the state as it is."""
+        """Save the state as it is, after all that comes before it."""
         begun = time.monotonic()
-        self._save_best()
+        self._save_waiting()
         self._save(self._snapshot(), "last")
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - begun
 
-    def _save_best(self) -> None:
-        """Save what a checkpoint counts on: the log up to it, and the best epoch, which is in no later state."""
+    def _save_waiting(self) -> None:
+        """Save the log and the epochs set aside, the best one first: it is in no state that a run could resume from."""
         self.log.sync()
-        if self._pending is not None:
-            self._save(self._pending, "best")
-            self._pending = None
+        for name in sorted(self._waiting, key=lambda name: name != "best"):
+            self._save(self._waiting[name], name)
+            del self._waiting[name]
+        if self.experiment.config.checkpoint.every is not None:
+            self.directory.forget_old(self.experiment.config.checkpoint.keep)
+
+    def _save_missing(self) -> None:
+        """Save a numbered epoch whose end was reached, but which was not yet saved when the run was killed."""
+        progress = self.experiment.trainer.progress
+        if progress.epoch and not progress.position:
+            self._set_aside(improved=False)
+            kept = {name for name in self._waiting if (self.directory.checkpoints / f"{name}.safetensors").exists()}
+            self._waiting = {name: self._waiting[name] for name in self._waiting if name not in kept}
+            self._save_waiting()
 
     def _save(self, checkpoint: Checkpoint, name: str) -> None:
-        if name == "best" or self.experiment.config.checkpoint.last:
+        if name != "last" or self.experiment.config.checkpoint.last:
             self.directory.save(checkpoint, name)
 
     def _finish(self, event: Finished, seconds: float) -> None:

@@ -176,11 +176,12 @@ class RunDirectory:
         return path
 
     def forget_old(self, keep: int) -> None:
-        """Delete all but the newest `keep` numbered checkpoints."""
+        """Delete all but the newest `keep` numbered checkpoints; what cannot be deleted now is next time."""
         numbered = self.checkpoints.glob("epoch-*.safetensors")
         epochs = {int(m[1]): path for path in numbered if (m := re.fullmatch(r"epoch-(\d{4,12})", path.stem))}
         for epoch in sorted(epochs)[:-keep]:
-            remove(epochs[epoch])
+            with contextlib.suppress(OSError):
+                remove(epochs[epoch])
 
     def newest(self) -> tuple[Path, Checkpoint, list[Problem]] | None:
         """The furthest checkpoint that verifies, and what is wrong with those that do not; None where there is no file.

@@ -284,10 +284,14 @@ class Trainer:
         metrics: dict[str, float] = {"train_loss": p.loss_sum / p.weight_sum}
         p.loss_sum = p.weight_sum = 0.0
         last = p.epoch >= self.limits.epochs or self._end() is not None
+        lr = self.schedule.rate(p.step - 1) * p.plateau_factor
+        self._check_parameters(lr)
         if p.epoch % self.limits.eval_every == 0 or last:
             metrics.update(self.evaluate())
-        metrics["lr"] = self.schedule.rate(p.step - 1) * p.plateau_factor
-        self._check_parameters(metrics["lr"])
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise Diverged(_diverged(p.step, f"{name} became {_word(value)}", lr, None))
+        metrics["lr"] = lr
         improved = self._compare(metrics)
         rows = min(self.batches.rows, steps * self.batches.size * self.limits.accumulate)
         return EpochDone(p.epoch, p.step, metrics, improved, seconds, rows / max(seconds, 1e-9))

@@ -1,0 +1,66 @@
+"""`mlpbp verify`: see on this machine that an interrupted and resumed run ends with the same bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlp_core.errors import Failed, Problem
+
+from .console import Console
+from .options import Overrides, find_config
+from .signals import StopRequest
+
+HELP = "Train, interrupt, resume: is the result the same, byte for byte, as without interruptions?"
+EPOCHS = 3
+
+
+def verify(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
+    overrides: Overrides = None,
+    epochs: Annotated[int, typer.Option("-e", "--epochs", min=1, help="Epochs to train.")] = EPOCHS,
+    times: Annotated[int, typer.Option("--times", min=1, help="How often to interrupt, at random steps.")] = 3,
+) -> int:
+    from mlp_core.config import load
+    from mlp_core.verification import verify_resumption
+
+    loaded = load(find_config(config), overrides or [])
+    console = Console("verify", loaded.logging.progress)
+    console.note(f"training {epochs} epochs twice, once with {times} interruptions ...")
+    with StopRequest() as stop, tempfile.TemporaryDirectory(prefix="mlpbp-verify-") as folder:
+        found = verify_resumption(loaded, Path(folder), epochs, times, lambda: stop() != 0)
+        if found is None:
+            console.say("mlpbp: interrupted")
+            return stop.exit_code
+    places = ", ".join(f"{step:,}" for step in found.stops)
+    if not console.json:
+        from .tables import grid
+
+        rows = (
+            (
+                file.name.rpartition("/")[2],
+                *("missing" if size is None else f"{size:,}" for size in file.sizes),
+                *map(_short, file.digests),
+            )
+            for file in found.files
+        )
+        console.show(grid(("file", "bytes", "resumed", "SHA-256", "resumed"), rows))
+        console.show(f"{found.steps:,} steps, interrupted and resumed after {places}")
+    fields = {"same": found.same, "steps": found.steps, "stops": list(found.stops)}
+    files = [{**asdict(file), "same": file.same} for file in found.files]
+    if not found.same:
+        names = ", ".join(file.name for file in found.files if not file.same)
+        problem = Problem("not_identical", f"not the same bytes: {names}", "please report it with your config")
+        if console.json:
+            return console.result({**fields, "files": files, "errors": [{"message": problem.message}]}, 1)
+        raise Failed(problem)
+    console.show("identical, byte for byte")
+    return console.result({**fields, "files": files})
+
+
+def _short(digest: str | None) -> str:
+    return "missing" if digest is None else digest[:12]
