@@ -119,7 +119,7 @@ def make_ours(work: Work, fused: bool) -> Program:
 
 
 def make_gemms(work: Work) -> Program:
-    """The matrix products of a step, called one by one, and nothing else: no program that calls them so can be faster."""
+    """The matrix products of a step, called one by one: no program that calls them so can be faster."""
     xp: Any = np
     if not work.dry:
         import cupy as xp
