@@ -8,7 +8,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from mlp_core.readers.csv import CHUNK, SAMPLE, Builder, Reread
+from mlp_core.readers.builder import Builder, Reread
+from mlp_core.readers.csv import CHUNK, SAMPLE
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.files import refusal
 from mlp_core.readers.table import Table
