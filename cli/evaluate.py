@@ -126,9 +126,10 @@ def _details(report: Report, task: Task, by: str | None) -> dict[str, Any]:
         fields["threshold"] = calibration.threshold
     if task.classifies:
         fields["confusion"] = outcome.cells.tolist()
-    if report.before:
+    if calibration.fitted:
         method = {"method": calibration.method, "slope": calibration.slope, "offset": calibration.offset}
         fields["calibration"] = {**method, "temperature": calibration.temperature}
+    if report.before:
         fields["calibration"] |= {"before": plain(report.before), "after": plain(report.after)}
     if by is not None:
         groups = [{"group": row.name, "rows": row.rows, "metrics": plain(row.metrics)} for row in report.groups]
@@ -165,12 +166,10 @@ def _show(console: Console, report: Report, task: Task, by: str | None) -> None:
 
 
 def _show_fit(console: Console, report: Report) -> None:
-    """What was fitted on validation rows, and what it changed there."""
-    if not report.before:
-        return
-    from .tables import change_table
-
+    """What was fitted on validation rows, and what it changed there if that was done now."""
     calibration = report.calibration
+    if not calibration.fitted:
+        return
     if calibration.method == "temperature":
         word = "too sure" if calibration.temperature > 1 else "not sure enough"
         console.show(f"temperature {calibration.temperature:.4f}: the model was {word}")
@@ -178,4 +177,7 @@ def _show_fit(console: Console, report: Report) -> None:
         console.show(f"platt scaling: slope {calibration.slope:.4f}, offset {calibration.offset:.4f}")
     if calibration.threshold != 0.5:
         console.show(f"threshold {calibration.threshold:.4f}; to keep it: eval.threshold={calibration.threshold:.4f}")
-    console.show(change_table(report.before, report.after))
+    if report.before:
+        from .tables import change_table
+
+        console.show(change_table(report.before, report.after))

@@ -5,14 +5,15 @@ Both are fitted on validation rows. The order of a binary task's rows, and so it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
-from mlp_core.metrics import THRESHOLD
+from mlp_core.metrics import THRESHOLD, Outcome
 
+METHODS = ("none", "temperature", "platt")
 RULES = ("accuracy", "balanced_accuracy", "f1", "mcc")
 _TINY = 1e-300
 _SLOPES = (1e-3, 1e3)
@@ -24,13 +25,14 @@ class Calibration:
     """Logits become slope * logits + offset before they are made probabilities; labels count from `threshold` on.
 
     Temperature scaling (Guo et al., ICML 2017) has slope 1 / temperature and no offset; Platt scaling (Platt 1999) has
-    both, for binary tasks.
+    both, for binary tasks. `fitted`: found on validation rows, rather than said by somebody.
     """
 
     method: str = "none"
     slope: float = 1.0
     offset: float = 0.0
     threshold: float = THRESHOLD
+    fitted: bool = False
 
     @property
     def temperature(self) -> float:
@@ -46,6 +48,45 @@ class Calibration:
             return _sigmoid(self.slope * (_log(P) - _log(1 - P)))
         z = self.slope * _log_odds(P) + self.offset
         return np.stack([_sigmoid(-z), _sigmoid(z)], axis=1)
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The calibration of a checkpoint. Raises ValueError when it is not one."""
+        slope, offset, threshold = (float(state[name]) for name in ("slope", "offset", "threshold"))
+        if state["method"] not in METHODS or not np.isfinite([slope, offset, threshold]).all():
+            raise ValueError("not the state of a calibration")
+        return cls(state["method"], slope, offset, threshold, fitted=True)
+
+
+def wants_fit(method: str, threshold: float | str) -> bool:
+    """Whether something has to be found on validation rows."""
+    return method != "none" or isinstance(threshold, str)
+
+
+def choose(kind: str, method: str, threshold: float | str, outcome: Outcome) -> Calibration:
+    """What is fitted on the outcome of validation rows: first the probabilities, then the threshold on them."""
+    calibration = Calibration() if method == "none" else fit(kind, method, outcome.P, outcome.y, outcome.w)
+    if isinstance(threshold, str):
+        threshold = best_threshold(threshold, calibration.apply(outcome.P, kind), outcome.y, outcome.w)
+    return replace(calibration, threshold=threshold, fitted=True)
+
+
+def misfit(kind: str, method: str, threshold: float | str) -> tuple[str, str, str] | None:
+    """Which of `calibrate` and `threshold` does not fit a kind of task, why not, and what to do; None if both do."""
+    if kind == "regression" and method != "none":
+        return "calibrate", "a regression task has no probabilities to calibrate", "leave it out"
+    if method == "platt" and kind != "binary":
+        return "calibrate", f"platt scaling does not fit a {kind} task", "use temperature"
+    if isinstance(threshold, str) and threshold not in RULES:
+        return "threshold", "no such rule for a threshold", "use one of " + ", ".join(RULES)
+    if isinstance(threshold, str) and kind != "binary":
+        hint = "give a number" if kind == "multilabel" else "leave it out"
+        return "threshold", f"no threshold is chosen for a {kind} task", hint
+    return None
 
 
 def fit(kind: str, method: str, P: Any, y: Any, w: Any = None) -> Calibration:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.breakdown import GroupRow, by_group
-from mlp_core.calibration import RULES, Calibration, best_threshold, fit
+from mlp_core.calibration import Calibration, choose, misfit, wants_fit
 from mlp_core.dataset import Data, Dataset, column_cells, load_split
 from mlp_core.dataset import load as load_data
 from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
 from mlp_core.evaluator import Evaluation
-from mlp_core.metrics import Outcome, compute
+from mlp_core.metrics import compute
 from mlp_core.model import Model, model_of
 from mlp_core.run_directory import load_named
 
@@ -79,38 +79,30 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     wishes, kind, judged = wishes or Wishes(), model.task.kind, model.config.eval
     method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
     threshold = judged.threshold if wishes.threshold is None else wishes.threshold
-    _check(kind, method, threshold)
-    fitted = method != "none" or isinstance(threshold, str)
-    own = load_data(model.config) if wishes.data is None or fitted else None
+    stored = model.calibration.fitted and wishes.calibrate is None and wishes.threshold is None
+    if wrong := misfit(kind, method, threshold):
+        raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
+    fits = wants_fit(method, threshold) and not stored
+    own = load_data(model.config) if wishes.data is None or fits else None
     datasets = _datasets(model, wishes, own)
-    needed = {**datasets, FIT_ON: _fit_rows(own)} if fitted else datasets
+    needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
-    evaluator, names = model.evaluator(rows), model.metric_names(report=True)
+    evaluator, names = replace(model, calibration=Calibration()).evaluator(rows), model.metric_names(report=True)
     raw = {name: evaluator.evaluate(model.split(dataset), []) for name, dataset in needed.items()}
-    calibration = _calibration(kind, method, threshold, raw[FIT_ON].outcome if fitted else None)
+    if fits:
+        calibration = choose(kind, method, threshold, raw[FIT_ON].outcome)
+    else:
+        calibration = model.calibration if stored or isinstance(threshold, str) else Calibration(threshold=threshold)
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
     report = Report({name: done[name] for name in datasets}, calibration)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own, wishes.data)
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
-    if not fitted:
+    if not fits:
         return report
     watched = ["log_loss", "brier", "ece", *(["accuracy", "balanced_accuracy", "f1"] if kind == "binary" else [])]
     before, after = (compute(kind, watched, part[FIT_ON].outcome) for part in (raw, done))
     return replace(report, before=before, after=after)
-
-
-def _check(kind: str, method: str, threshold: float | str) -> None:
-    """Raise UsageError for what does not fit the task."""
-    if kind == "regression" and method != "none":
-        raise UsageError(Problem("usage", "a regression task has no probabilities to calibrate", "leave it out"))
-    if method == "platt" and kind != "binary":
-        raise UsageError(Problem("usage", f"platt scaling does not fit a {kind} task", "use temperature"))
-    if isinstance(threshold, str) and threshold not in RULES:
-        raise UsageError(Problem("usage", "no such rule for a threshold", "use one of " + ", ".join(RULES), threshold))
-    if isinstance(threshold, str) and kind != "binary":
-        hint = "give a number" if kind == "multilabel" else "leave it out"
-        raise UsageError(Problem("usage", f"no threshold is chosen for a {kind} task", hint, threshold))
 
 
 def _datasets(model: Model, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
@@ -134,17 +126,6 @@ def _fit_rows(own: Data | None) -> Dataset:
         hint = "set data.split.val or data.val when training"
         raise DataError(Problem("no_split", "calibration and threshold need validation rows", hint))
     return own.splits[FIT_ON]
-
-
-def _calibration(kind: str, method: str, threshold: float | str, outcome: Outcome | None) -> Calibration:
-    """What is fitted on the validation rows: first the probabilities, then the threshold on them."""
-    calibration = Calibration()
-    if outcome is not None and method != "none":
-        calibration = fit(kind, method, outcome.P, outcome.y, outcome.w)
-    if isinstance(threshold, str):
-        assert outcome is not None
-        threshold = best_threshold(threshold, calibration.apply(outcome.P, kind), outcome.y, outcome.w)
-    return replace(calibration, threshold=threshold)
 
 
 def _judge(kind: str, names: list[str], one: Evaluation, calibration: Calibration) -> Evaluation:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mlp_core.backend import Array
+from mlp_core.calibration import Calibration
 from mlp_core.losses import loss_and_gradient
-from mlp_core.metrics import BINS, THRESHOLD, Outcome, compute
+from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.objective import Objective
 from mlp_core.scaling import Target
 
@@ -41,7 +42,7 @@ class Evaluator:
     """Evaluates an objective whose network has memory for `rows` rows at a time.
 
     `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data;
-    `threshold` and `bins` are those of `metrics.Outcome`.
+    `calibration` is applied to probabilities; `bins` are those of the calibration error.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Evaluator:
         objective: Objective,
         kind: str,
         target: Target | None = None,
-        threshold: float = THRESHOLD,
+        calibration: Calibration | None = None,
         bins: int = BINS,
     ) -> None:
         self.objective, self.kind, self.target = objective, kind, target
-        self.threshold, self.bins = threshold, bins
+        self.calibration, self.bins = calibration or Calibration(), bins
+        self.threshold = self.calibration.threshold
         self._loss = objective.network.backend.primitive(loss_and_gradient)
 
     def predict(self, Z: Array) -> Any:
@@ -61,8 +63,9 @@ class Evaluator:
         loss, backend = self.objective.loss, self.objective.network.backend
         P = np.asarray(loss.point(np, np.asarray(backend.to_host(Z), dtype=np.float64)))
         if self.kind == "binary" and P.shape[1] == 1:
-            return np.hstack([1 - P, P])
-        return P if self.target is None else self.target.inverse(P)
+            P = np.hstack([1 - P, P])
+        P = P if self.target is None else self.target.inverse(P)
+        return self.calibration.apply(P, self.kind)
 
     def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
         """The named metrics of a split, `loss` (with its penalties) always among them."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 import numpy as np
 
 from mlp_core import recipe
 from mlp_core.batches import Augment, Batches
+from mlp_core.calibration import Calibration, choose, wants_fit
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config
 from mlp_core.dataset import Data, load
@@ -75,6 +76,18 @@ class Experiment:
         chosen = self.model.metric_names(report=True) if names is None else names
         with _weights_for_use(self.trainer):
             return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+
+    def calibrate(self) -> Calibration | None:
+        """Fit probabilities and threshold to the validation rows if `eval` asks for it; then they are used."""
+        judged = self.config.eval
+        if "val" not in self.splits or not wants_fit(judged.calibrate, judged.threshold):
+            return None
+        neutral = replace(self.model, calibration=Calibration()).evaluator(self._rows())
+        with _weights_for_use(self.trainer):
+            outcome = neutral.evaluate(self.splits["val"], []).outcome
+        found = choose(self.model.task.kind, judged.calibrate, judged.threshold, outcome)
+        self.model = replace(self.model, calibration=found)
+        return found
 
     def _rows(self) -> int:
         return min(self.config.train.eval_batch_size, max(dataset.rows for dataset in self.data.splits.values()))

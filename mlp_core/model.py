@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mlp_core import recipe
 from mlp_core.backend import Backend, numpy_backend
+from mlp_core.calibration import Calibration
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import Dataset
@@ -33,6 +34,7 @@ class Model:
     inputs: Preprocessor
     target: Target | None
     objective: Objective
+    calibration: Calibration
 
     @classmethod
     def build(
@@ -53,7 +55,9 @@ class Model:
         # compiled kernels have nothing to give to a forward pass
         backend = make_backend(config) if training else numpy_backend(_threads(config))
         network = Network(architecture, backend, config.dtype, rows, training)
-        return cls(config, task, inputs, target, Objective(network, loss, recipe.make_penalty(config)))
+        threshold = config.eval.threshold if isinstance(config.eval.threshold, float) else THRESHOLD
+        objective = Objective(network, loss, recipe.make_penalty(config))
+        return cls(config, task, inputs, target, objective, Calibration(threshold=threshold))
 
     @property
     def network(self) -> Network:
@@ -89,9 +93,7 @@ class Model:
     def evaluator(self, rows: int) -> Evaluator:
         """An evaluator over this model's parameters, `rows` rows at a time."""
         objective = Objective(self.network.replica(rows), self.objective.loss, self.objective.penalty)
-        judged = self.config.eval
-        threshold = judged.threshold if isinstance(judged.threshold, float) else THRESHOLD
-        return Evaluator(objective, self.task.kind, self.target, threshold, judged.bins)
+        return Evaluator(objective, self.task.kind, self.target, self.calibration, self.config.eval.bins)
 
     def metric_names(self, report: bool = False) -> list[str]:
         """What is measured: the config's list; for `auto` a few while training, more of them in a full `report`."""
@@ -127,6 +129,8 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
         target = None if document["target"] is None else Target.from_state(document["target"])
         _check_sizes(checkpoint, config, task, inputs, path)
         model = Model.build(config, task, inputs, target, rows)
+        state = document.get("calibration")
+        calibration = None if state is None else Calibration.from_state(state)
     except CheckpointError as error:
         raise damaged(path, str(error.problems[0])) if error.problems[0].file is None else error from None
     except (KeyError, TypeError, ValueError, AttributeError, MlpbpError) as error:
@@ -137,7 +141,7 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
     check_tensors(live, stored, path)
     for name, array in live.items():
         array[...] = network.backend.asarray(stored[name])
-    return model
+    return model if calibration is None else replace(model, calibration=calibration)
 
 
 def _check_sizes(checkpoint: Checkpoint, config: Config, task: Task, inputs: Preprocessor, path: str) -> None:

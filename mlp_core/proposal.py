@@ -174,7 +174,7 @@ def _preprocess(data: Data) -> list[str]:
 
 def _pixels(X: Any) -> bool:
     """Whether all columns hold whole numbers from 0 up to a limit that most of them reach."""
-    if X.shape[1] < PIXELS or (X.dtype.kind == "f" and np.isnan(X).any()) or X.min() < 0 or (X != np.floor(X)).any():
+    if X.shape[1] < PIXELS or (X.dtype.kind == "f" and np.isnan(X).any()) or X.min() < 0 or (np.floor(X) != X).any():
         return False
     high = X.max(axis=0)
     return bool(2 * (high == high.max()).sum() > X.shape[1])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core import recipe
+from mlp_core.calibration import misfit, wants_fit
 from mlp_core.config import Config
 from mlp_core.dataset import Data
 from mlp_core.device import decide_device, device_memory
@@ -76,6 +77,10 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         if config.checkpoint.monitor.startswith("val_"):
             decide("checkpoint.monitor", "train_loss")
     _check_metrics(config, data)
+    if wrong := misfit(task.kind, config.eval.calibrate, config.eval.threshold):
+        raise ConfigError(config.problem(f"eval.{wrong[0]}", wrong[1], code="wrong_task", hint=wrong[2]))
+    if "val" not in data.splits and wants_fit(config.eval.calibrate, config.eval.threshold):
+        notes.append("calibration and threshold: not fitted, there are no validation rows")
     return config.with_absolute_paths().replace(**values), tuple(notes)
 
 

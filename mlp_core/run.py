@@ -351,7 +351,12 @@ class Run:
         last = self.directory.checkpoints / "last.safetensors"
         chosen = best if best.exists() else last
         if chosen.exists():
-            self.experiment.restore(load(chosen), str(chosen))
+            checkpoint = load(chosen)
+            self.experiment.restore(checkpoint, str(chosen))
+            calibration = self.experiment.calibrate()
+            if calibration is not None:
+                document = {**checkpoint.document, "calibration": calibration.to_state()}
+                self._save(Checkpoint(checkpoint.tensors, document), chosen.stem)
         metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(

@@ -117,3 +117,26 @@ def test_what_does_not_fit_is_refused_in_one_line(folder: Path, arguments: tuple
     result = mlpbp("eval", *arguments, cwd=folder)
     assert result.returncode == 2, result.stderr
     assert re.fullmatch(f"mlpbp: error: .*{message}\n", result.stderr)
+
+
+def test_what_a_run_was_told_to_fit_is_kept_in_its_model(folder: Path) -> None:
+    config = "eval={threshold: f1, calibrate: temperature}"
+    trained = document("train", "b.yaml", config, "-o", "kept", cwd=folder)
+    found = document("eval", "kept", cwd=folder)
+    assert found["metrics"] == trained["metrics"]["test"]
+    assert found["threshold"] != 0.5
+    assert found["calibration"].keys() == {"method", "slope", "offset", "temperature"}
+    again = document("eval", "kept", "--calibrate", "--threshold", "f1", cwd=folder)
+    assert again["metrics"] == pytest.approx(found["metrics"])
+    assert "temperature" in mlpbp("eval", "kept", cwd=folder).stdout
+    predicted = document("predict", "kept", "b.csv", "--proba", cwd=folder)["predictions"]
+    assert all((row["prediction"] == "yes") == (row["p_yes"] >= found["threshold"]) for row in predicted)
+    plain = document("predict", "b", "b.csv", "--proba", cwd=folder)["predictions"]
+    assert [row["p_yes"] for row in plain] != [row["p_yes"] for row in predicted]
+
+
+def test_a_run_that_cannot_be_calibrated_is_not_begun(folder: Path) -> None:
+    result = mlpbp("train", "r.yaml", "eval.calibrate=temperature", "-o", "never", cwd=folder)
+    assert result.returncode == 2
+    assert "eval.calibrate: a regression task has no probabilities to calibrate" in result.stderr
+    assert not (folder / "never").exists()

@@ -78,6 +78,17 @@ def test_rows_that_are_told_apart_without_error_stay_finite(method):
     assert (Q[:, 1] > 0.5).tolist() == [False, False, True, True]
 
 
+def test_a_checkpoint_keeps_it():
+    found = Calibration("platt", 1.25, -0.5, 0.3, fitted=True)
+    assert Calibration.from_state(found.to_state()) == found
+
+
+@pytest.mark.parametrize("change", [{"method": "magic"}, {"slope": float("nan")}, {"threshold": "high"}])
+def test_a_damaged_one_is_refused(change):
+    with pytest.raises(ValueError, match=r"calibration|could not convert"):
+        Calibration.from_state({**Calibration().to_state(), **change})
+
+
 def test_without_a_method_nothing_changes():
     P = softmax(np.random.default_rng(0).normal(size=(5, 3)))
     assert Calibration().apply(P, "multiclass") is P
