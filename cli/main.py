@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import check, data, doctor, evaluate, explain, gradcheck, init, inspect, predict, trace, train, verify
+from . import bench, check, data, doctor, evaluate, explain, gradcheck, init, inspect, predict, trace, train, verify
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -33,6 +33,7 @@ app.command("trace", help=trace.HELP)(trace.trace)
 app.command("inspect", help=inspect.HELP)(inspect.inspect)
 app.command("verify", help=verify.HELP)(verify.verify)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
+app.command("bench", help=bench.HELP)(bench.bench)
 
 
 def _version(asked: bool) -> None:

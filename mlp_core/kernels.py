@@ -40,7 +40,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _compiled(function: _Function) -> _Function:
     """`function` compiled at its first call, and kept on disk where there is a folder that can be written."""
-    compiled = partial(numba.njit, error_model="numpy", fastmath={"contract"}, nogil=True)
+    compiled: Any = partial(numba.njit, error_model="numpy", fastmath={"contract"}, nogil=True)
     try:
         result: _Function = compiled(cache=True)(function)
     except RuntimeError:  # numba finds no place for its cache
@@ -57,7 +57,7 @@ def _real(array: Array) -> bool:
 
 
 @_compiled
-def _relu(Z, b, A, p):  # type: ignore[no-untyped-def]
+def _relu(Z: Array, b: Any, A: Array, p: float) -> None:
     for i in range(Z.shape[0]):
         for j in range(Z.shape[1]):
             z = Z[i, j] if b is None else Z[i, j] + b[j]
@@ -65,7 +65,7 @@ def _relu(Z, b, A, p):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _leaky_relu(Z, b, A, p):  # type: ignore[no-untyped-def]
+def _leaky_relu(Z: Array, b: Any, A: Array, p: float) -> None:
     alpha = Z.dtype.type(p)
     for i in range(Z.shape[0]):
         for j in range(Z.shape[1]):
@@ -74,7 +74,7 @@ def _leaky_relu(Z, b, A, p):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _bias(Z, b, A, p):  # type: ignore[no-untyped-def]
+def _bias(Z: Array, b: Any, A: Array, p: float) -> None:
     for i in range(Z.shape[0]):
         for j in range(Z.shape[1]):
             Z[i, j] += b[j]
@@ -84,7 +84,7 @@ def _bias(Z, b, A, p):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _relu_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+def _relu_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
     if db is not None:
         db[:] = 0
     for i in range(A.shape[0]):
@@ -96,7 +96,7 @@ def _relu_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _two_slopes_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+def _two_slopes_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
     """f' = p for a > 0, else q."""
     above, below = A.dtype.type(p), A.dtype.type(q)
     if db is not None:
@@ -110,7 +110,7 @@ def _two_slopes_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _elu_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+def _elu_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
     """f' = p for a > 0, else a + q."""
     above, alpha = A.dtype.type(p), A.dtype.type(q)
     if db is not None:
@@ -125,7 +125,7 @@ def _elu_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _parabola_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+def _parabola_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
     """f' = (p + a) (q - a): tanh has p = q = 1, the sigmoid p = 0, q = 1."""
     low, high = A.dtype.type(p), A.dtype.type(q)
     if db is not None:
@@ -139,7 +139,7 @@ def _parabola_gradient(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _sum_rows(Delta, A, db, p, q):  # type: ignore[no-untyped-def]
+def _sum_rows(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
     db[:] = 0
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
@@ -188,7 +188,7 @@ def _activation_gradient(
 
 
 @_compiled
-def _cross_entropy(Z, Y, w, total, Delta, smoothing):  # type: ignore[no-untyped-def]
+def _cross_entropy(Z: Array, Y: Array, w: Any, total: float, Delta: Array, smoothing: float) -> float:
     dtype, value = Z.dtype.type, 0.0
     rows, classes = Z.shape
     spread, chosen = dtype(smoothing / classes), dtype(1 - smoothing)
@@ -217,7 +217,7 @@ def _cross_entropy(Z, Y, w, total, Delta, smoothing):  # type: ignore[no-untyped
 
 
 @_compiled
-def _bce(Z, Y, w, total, Delta, pos_weight):  # type: ignore[no-untyped-def]
+def _bce(Z: Array, Y: Array, w: Any, total: float, Delta: Array, pos_weight: float) -> float:
     dtype, value = Z.dtype.type, 0.0
     rows, outputs = Z.shape
     one, positive = dtype(1), dtype(pos_weight)
@@ -235,7 +235,7 @@ def _bce(Z, Y, w, total, Delta, pos_weight):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _mse(Z, Y, w, total, Delta):  # type: ignore[no-untyped-def]
+def _mse(Z: Array, Y: Array, w: Any, total: float, Delta: Array) -> float:
     dtype, value = Z.dtype.type, 0.0
     rows, outputs = Z.shape
     for i in range(rows):
@@ -269,7 +269,7 @@ def _loss_and_gradient(
 
 
 @_compiled
-def _sgd(theta, grad, lr, decay):  # type: ignore[no-untyped-def]
+def _sgd(theta: Array, grad: Array, lr: float, decay: float) -> None:
     dtype = theta.dtype.type
     lr, keep = dtype(lr), dtype(1 - lr * decay)
     for i in range(theta.size):
@@ -277,7 +277,7 @@ def _sgd(theta, grad, lr, decay):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _momentum(theta, grad, m, lr, decay, mu):  # type: ignore[no-untyped-def]
+def _momentum(theta: Array, grad: Array, m: Array, lr: float, decay: float, mu: float) -> None:
     dtype = theta.dtype.type
     lr, keep, mu = dtype(lr), dtype(1 - lr * decay), dtype(mu)
     for i in range(theta.size):
@@ -286,7 +286,7 @@ def _momentum(theta, grad, m, lr, decay, mu):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _nesterov(theta, grad, m, lr, decay, mu):  # type: ignore[no-untyped-def]
+def _nesterov(theta: Array, grad: Array, m: Array, lr: float, decay: float, mu: float) -> None:
     dtype = theta.dtype.type
     lr, keep, mu = dtype(lr), dtype(1 - lr * decay), dtype(mu)
     for i in range(theta.size):
@@ -295,7 +295,7 @@ def _nesterov(theta, grad, m, lr, decay, mu):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _adagrad(theta, grad, v, lr, decay, eps):  # type: ignore[no-untyped-def]
+def _adagrad(theta: Array, grad: Array, v: Array, lr: float, decay: float, eps: float) -> None:
     dtype = theta.dtype.type
     lr, keep, eps = dtype(lr), dtype(1 - lr * decay), dtype(eps)
     for i in range(theta.size):
@@ -304,7 +304,7 @@ def _adagrad(theta, grad, v, lr, decay, eps):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _rmsprop(theta, grad, v, lr, decay, rho, eps):  # type: ignore[no-untyped-def]
+def _rmsprop(theta: Array, grad: Array, v: Array, lr: float, decay: float, rho: float, eps: float) -> None:
     dtype = theta.dtype.type
     lr, keep, new, rho, eps = dtype(lr), dtype(1 - lr * decay), dtype(1 - rho), dtype(rho), dtype(eps)
     for i in range(theta.size):
@@ -313,7 +313,7 @@ def _rmsprop(theta, grad, v, lr, decay, rho, eps):  # type: ignore[no-untyped-de
 
 
 @_compiled
-def _adadelta(theta, grad, v, u, lr, decay, rho, eps):  # type: ignore[no-untyped-def]
+def _adadelta(theta: Array, grad: Array, v: Array, u: Array, lr: float, decay: float, rho: float, eps: float) -> None:
     dtype = theta.dtype.type
     lr, keep, new, rho, eps = dtype(lr), dtype(1 - lr * decay), dtype(1 - rho), dtype(rho), dtype(eps)
     for i in range(theta.size):
@@ -324,7 +324,19 @@ def _adadelta(theta, grad, v, u, lr, decay, rho, eps):  # type: ignore[no-untype
 
 
 @_compiled
-def _adam(theta, grad, m, v, ahead, here, keep, beta1, beta2, eps, root):  # type: ignore[no-untyped-def]
+def _adam(
+    theta: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    ahead: float,
+    here: float,
+    keep: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    root: float,
+) -> None:
     """theta = keep theta - (ahead m + here g) / (sqrt(v) / root + eps); adam has here = 0, nadam not."""
     dtype = theta.dtype.type
     new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
@@ -338,7 +350,19 @@ def _adam(theta, grad, m, v, ahead, here, keep, beta1, beta2, eps, root):  # typ
 
 
 @_compiled
-def _amsgrad(theta, grad, m, v, top, rate, keep, beta1, beta2, eps, root):  # type: ignore[no-untyped-def]
+def _amsgrad(
+    theta: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    top: Array,
+    rate: float,
+    keep: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    root: float,
+) -> None:
     dtype = theta.dtype.type
     new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
     rate, keep, eps, scale = dtype(rate), dtype(keep), dtype(eps), dtype(1 / root)
@@ -352,7 +376,9 @@ def _amsgrad(theta, grad, m, v, top, rate, keep, beta1, beta2, eps, root):  # ty
 
 
 @_compiled
-def _momentum_and_square(theta, grad, m, v, rate, keep, beta1, beta2):  # type: ignore[no-untyped-def]
+def _momentum_and_square(
+    theta: Array, grad: Array, m: Array, v: Array, rate: float, keep: float, beta1: float, beta2: float
+) -> None:
     """radam's first steps: theta = keep theta - rate m, while v is gathered."""
     dtype = theta.dtype.type
     new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
@@ -365,7 +391,7 @@ def _momentum_and_square(theta, grad, m, v, rate, keep, beta1, beta2):  # type: 
 
 
 @_compiled
-def _lion(theta, grad, m, lr, decay, beta1, beta2):  # type: ignore[no-untyped-def]
+def _lion(theta: Array, grad: Array, m: Array, lr: float, decay: float, beta1: float, beta2: float) -> None:
     dtype = theta.dtype.type
     new1, new2 = dtype(1 - beta1), dtype(1 - beta2)
     lr, keep, beta1, beta2 = dtype(lr), dtype(1 - lr * decay), dtype(beta1), dtype(beta2)
@@ -375,22 +401,67 @@ def _lion(theta, grad, m, lr, decay, beta1, beta2):  # type: ignore[no-untyped-d
         m[i] = beta2 * m[i] + new2 * g
 
 
-def _adam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+def _adam_step(
+    theta: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    t: int,
+) -> None:
     rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
     _adam(theta, grad, m, v, rate, 0.0, 1 - lr * decay, beta1, beta2, eps, root)
 
 
-def _amsgrad_step(theta, grad, m, v, top, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+def _amsgrad_step(
+    theta: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    top: Array,
+    lr: float,
+    decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    t: int,
+) -> None:
     rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
     _amsgrad(theta, grad, m, v, top, rate, 1 - lr * decay, beta1, beta2, eps, root)
 
 
-def _nadam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+def _nadam_step(
+    theta: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    t: int,
+) -> None:
     ahead, here = nadam_rates(lr, beta1, t)
     _adam(theta, grad, m, v, ahead, here, 1 - lr * decay, beta1, beta2, eps, math.sqrt(1 - beta2**t))
 
 
-def _radam_step(theta, grad, m, v, lr, decay, beta1, beta2, eps, t):  # type: ignore[no-untyped-def]
+def _radam_step(
+    theta: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    t: int,
+) -> None:
     rate, rectified = radam_rate(lr, beta1, beta2, t)
     if rectified:
         _adam(theta, grad, m, v, rate, 0.0, 1 - lr * decay, beta1, beta2, eps, 1.0)

@@ -50,17 +50,17 @@ def expected_peak(experiment: Experiment) -> int | None:
         now += COMPILER
     check = 0 if config.train.preflight == "off" else PREFLIGHT * parameters.size
     state = sum(array.nbytes for array in trainer.optimizer.state.values())
-    averages = 0 if trainer.average is None else parameters.theta.nbytes
+    averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
     training = parameters.grad.nbytes + state + averages + workspace(network) + _buffers(trainer.batches)
     saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
-    return now + max(check, training + max(saving, _evaluation(experiment)))
+    return int(now + max(check, training + max(saving, _evaluation(experiment))))
 
 
 def workspace(network: Network) -> int:
     """Bytes of the arrays that a network's layers work in, parameters aside."""
     arrays = {id(a): a for layer in network.layers for a in _arrays(layer) if a.base is None}
     delta = 0 if network.Delta is None else network.Delta.nbytes
-    return sum(array.nbytes for array in arrays.values()) + int(delta)
+    return int(sum(array.nbytes for array in arrays.values()) + delta)
 
 
 def _arrays(layer: Any) -> Iterator[Any]:
@@ -84,7 +84,8 @@ def _evaluation(experiment: Experiment) -> int:
     outputs = experiment.model.network.architecture.outputs
     rows = max(len(split.X) for split in experiment.splits.values())
     chunk = min(rows, experiment.config.train.eval_batch_size)
-    return chunk * (sum(widths) + outputs) * experiment.model.network.dtype.itemsize + PREDICTIONS * 8 * rows * outputs
+    numbers = experiment.model.network.dtype.itemsize * chunk * (sum(widths) + outputs)
+    return int(numbers + PREDICTIONS * 8 * rows * outputs)
 
 
 def _status(key: str) -> int | None:
