@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -23,11 +24,23 @@ class Console:
         self.live = sys.stderr.isatty() and not (self.quiet or settings.no_progress or progress == "plain")
         if progress == "rich" and not self.quiet:
             self.live = True
+        self._read: tuple[Any, float] = (None, 0.0)
 
     def note(self, text: str) -> None:
         """A remark for people, on stderr."""
         if not self.quiet:
             self.say(text)
+
+    def reading(self, path: Any, rows: int) -> None:
+        """How far a file is read, on stderr: nothing in the first second, then a line now and then."""
+        now = time.monotonic()
+        if self._read[0] != path:
+            self._read = (path, now + 1)
+        if self.quiet or self.json or now < self._read[1]:
+            return
+        self._read = (path, now + (0.2 if self.live else 5))
+        end = "\r" if self.live else "\n"
+        print(f"reading {path.name}: {rows:,} rows", end=end, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Something that should be known, on stderr, even when quiet."""

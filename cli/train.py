@@ -56,7 +56,7 @@ def train(
 
     if dry_run:
         return _plan(loaded, console)
-    run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:])
+    run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:], console.reading)
     return _execute(run, console)
 
 
@@ -81,7 +81,7 @@ def _plan(config: Config, console: Console) -> int:
     from mlp_core.config import dump_yaml
     from mlp_core.experiment import Experiment
 
-    experiment = Experiment.build(config)
+    experiment = Experiment.build(config, console.reading)
     _describe(experiment, console)
     console.show(dump_yaml(experiment.config).rstrip())
     parameters = experiment.model.network.parameters.size

@@ -17,6 +17,7 @@ from mlp_core.columns import by_name, nearest, select
 from mlp_core.errors import DataError
 from mlp_core.findings import findings
 from mlp_core.plans import gapless
+from mlp_core.readers.csv import Reading
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.embedded import read_embedded
 from mlp_core.readers.source import ReadOptions, Source, read, read_all
@@ -71,13 +72,13 @@ class Data:
     notes: tuple[str, ...] = ()
 
 
-def load(config: Config) -> Data:
-    """Read the data a config names, infer the task, and deal the rows into splits.
+def load(config: Config, progress: Reading | None = None) -> Data:
+    """Read the data a config names, infer the task, and deal the rows into splits; `progress` hears of rows read.
 
     Raises DataError with every place found to be wrong: in the config, or at the file, line and column.
     """
     data = config.data
-    train = _read_part(config, "train")
+    train = _read_part(config, "train", None, progress)
     roles = select(config, train)
     train = relabel(train, roles.targets, data.labels)
     try:
@@ -94,7 +95,7 @@ def load(config: Config) -> Data:
     splits, indices = _deal(config, train, whole, task, roles.split)
     for name in ("val", "test"):
         if getattr(data, name) is not None:
-            splits[name] = _further(config, task, _read_part(config, name, task))
+            splits[name] = _further(config, task, _read_part(config, name, task, progress))
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
@@ -125,7 +126,7 @@ def digest(splits: Mapping[str, Dataset]) -> str:
     return sha.hexdigest()
 
 
-def _read_part(config: Config, name: str, task: Task | None = None) -> Source:
+def _read_part(config: Config, name: str, task: Task | None = None, progress: Reading | None = None) -> Source:
     """The source of one split as the config names it; `task` is known for all but the training split."""
     data = config.data
     if name == "train" and data.name is not None:
@@ -135,7 +136,7 @@ def _read_part(config: Config, name: str, task: Task | None = None) -> Source:
     names: Sequence[str] = [target for target in targets if isinstance(target, str)]
     if task is not None:
         names = (*task.features, *task.targets)
-    options = read_options(config, task)
+    options = replace(read_options(config, task), progress=progress)
     if isinstance(where, str | tuple):
         return read_all(_paths(config, where), options, names)
     return read((config.resolve_path(where.x), config.resolve_path(where.y)), options, names)

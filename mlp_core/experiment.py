@@ -20,6 +20,7 @@ from mlp_core.evaluator import Evaluation, Evaluator, Split
 from mlp_core.metrics import defined
 from mlp_core.model import Model, check_tensors
 from mlp_core.plans import check_fits, make_preprocessor, make_target, unseen_notes
+from mlp_core.readers.csv import Reading
 from mlp_core.resolve import check_memory, resolve
 from mlp_core.trainer import Progress, Trainer
 
@@ -44,12 +45,12 @@ class Experiment:
         return self.model.config
 
     @classmethod
-    def build(cls, config: Config) -> Experiment:
+    def build(cls, config: Config, progress: Reading | None = None) -> Experiment:
         """Read the data, fit the preprocessing, make the network with its initial weights.
 
         Raises ConfigError and DataError, each with its place.
         """
-        data = load(config)
+        data = load(config, progress)
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]

@@ -29,6 +29,7 @@ from mlp_core.layers import Pass
 from mlp_core.metrics import plain
 from mlp_core.metrics_log import MetricsLog
 from mlp_core.proof import check_experiment
+from mlp_core.readers.csv import Reading
 from mlp_core.resumption import allowed_changes, config_of, other_tools, same_data
 from mlp_core.run_directory import MARK, RunDirectory
 from mlp_core.run_record import RunRecord
@@ -91,9 +92,16 @@ class Run:
         self._exit_code = 0
 
     @classmethod
-    def start(cls, config: Config, text: bytes, directory: Path | None = None, command: Sequence[str] = ()) -> Run:
+    def start(
+        cls,
+        config: Config,
+        text: bytes,
+        directory: Path | None = None,
+        command: Sequence[str] = (),
+        progress: Reading | None = None,
+    ) -> Run:
         """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
-        experiment = Experiment.build(config)
+        experiment = Experiment.build(config, progress)
         if directory is None:
             number = config.output.if_exists == "number"
             run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)

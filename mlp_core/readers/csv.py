@@ -5,10 +5,11 @@ The file is read in chunks of lines, which a `Builder` converts in one piece whe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeAlias
 
 from mlp_core.readers.builder import Builder, Reread
 from mlp_core.readers.dialect import CsvOptions, Dialect, detect, records
@@ -20,6 +21,8 @@ CHUNK = 4096
 SAMPLE = 100
 MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
+Reading: TypeAlias = Callable[[Path, int], None]
+"""Called now and then while a file is read, with its path and the count of rows so far."""
 
 
 def read_csv(
@@ -28,6 +31,7 @@ def read_csv(
     delimiter: str | None = None,
     names: Sequence[str] = (),
     words: Sequence[str] = (),
+    progress: Reading | None = None,
 ) -> Table:
     """Read a text table, gzip or not. `delimiter` is what the format implies (a tab for TSV), `names` are columns
     that the header, if there is one, should contain, `words` columns that hold text even if it looks like numbers.
@@ -39,7 +43,7 @@ def read_csv(
     text: set[int] = set()
     for attempt in range(4):
         try:
-            return _read(path, options, delimiter, names, words, text, final=attempt == 3)
+            return _read(path, options, delimiter, names, words, text, attempt == 3, progress)
         except Reread as reread:
             text |= reread.columns
     raise AssertionError("the last attempt does not ask for another")
@@ -53,13 +57,15 @@ def _read(
     words: Sequence[str],
     text: Collection[int],
     final: bool,
+    progress: Reading | None,
 ) -> Table:
     with open_text(path, options.encoding, WANTED) as (watched, stream):
         start = _begin(path, stream, options, delimiter, names)
         text = {*text, *(column for column, title in enumerate(start.names) if title in words)}
         builder = Builder(path, options, watched, start.names, text, final)
         for _ in _read_chunks(start, builder):
-            pass
+            if progress is not None:
+                progress(path, builder.rows)
         if builder.rows == 0:
             raise refusal(path, "no_rows", "no rows below the header")
         return _table(builder, start)

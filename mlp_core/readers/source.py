@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mlp_core.readers.arrays import Arrays, pair
-from mlp_core.readers.csv import WANTED, read_csv
+from mlp_core.readers.csv import WANTED, Reading, read_csv
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.files import STDIN, open_binary, refusal, shown
 from mlp_core.readers.idx import looks_like_idx, read_idx
@@ -35,7 +35,7 @@ FOREIGN = {
 class ReadOptions:
     """How to read: the format or `auto`, the array names inside npz files, the ways of text tables.
 
-    text: columns that hold words even where these look like numbers.
+    text: columns that hold words even where these look like numbers. progress: told how many rows are read.
     """
 
     format: str = "auto"
@@ -43,6 +43,7 @@ class ReadOptions:
     y: str = "y"
     csv: CsvOptions = field(default_factory=CsvOptions)
     text: tuple[str, ...] = ()
+    progress: Reading | None = None
 
 
 def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -74,7 +75,7 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
     if kind in ("npy", "idx"):
         hint = f"write {{x: {shown(where)}, y: FILE}}"
         raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)
-    return read_csv(where, options.csv, "\t" if kind == "tsv" else None, names, options.text)
+    return read_csv(where, options.csv, "\t" if kind == "tsv" else None, names, options.text, options.progress)
 
 
 def read_all(paths: Sequence[Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
