@@ -36,10 +36,8 @@ def free_memory() -> int | None:
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """What a run's bits depend on beside its config: versions, linear algebra, threads, device (a backend's name)."""
+    """What a run's bits depend on beside its config: versions, linear algebra, threads, the device of its backend."""
     from threadpoolctl import threadpool_info
-
-    from mlp_core.cuda import describe
 
     blas = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
     return {
@@ -51,5 +49,5 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         else "unknown",
         "threads": int(blas[0]["num_threads"]) if blas else 1,
         "machine": platform.machine(),
-        "device": describe(device) if device.startswith("cuda") else "cpu",
+        "device": device,
     }

@@ -38,7 +38,7 @@ class Experiment:
     environment: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.environment = {**environment(self.model.network.backend.name), "threads": self.config.threads}
+        self.environment = {**environment(self.model.network.backend.device), "threads": self.config.threads}
 
     @property
     def config(self) -> Config:

@@ -1,6 +1,6 @@
 """NVIDIA GPUs: whether one can be used, and the engine on it. Only this room imports cupy, and only when asked to."""
 
 from mlp_core.cuda.backend import cuda_backend, device_backend
-from mlp_core.cuda.detection import Device, Unusable, cuda_index, describe, find_device
+from mlp_core.cuda.detection import Device, Unusable, cuda_index, find_device
 
-__all__ = ["Device", "Unusable", "cuda_backend", "cuda_index", "describe", "device_backend", "find_device"]
+__all__ = ["Device", "Unusable", "cuda_backend", "cuda_index", "device_backend", "find_device"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlp_core.backend import Array, Backend
+from mlp_core.cuda.detection import describe
 from mlp_core.cuda.kernels import WHOLE, Kernels
 
 
@@ -14,9 +15,11 @@ def _gather(X: Array, rows: Array, out: Array) -> None:
     X.take(rows, axis=0, out=out)
 
 
-def device_backend(xp: Any, name: str, kernels: Mapping[str, Callable[..., Any]] | None = None) -> Backend:
+def device_backend(
+    xp: Any, name: str, kernels: Mapping[str, Callable[..., Any]] | None = None, device: str | None = None
+) -> Backend:
     """The engine on a module with cupy's interface whose arrays are on a device; generic without `kernels`."""
-    return Backend(name, xp, {"gather": _gather, **(kernels or {})}, block=WHOLE, remote=True)
+    return Backend(name, xp, {"gather": _gather, **(kernels or {})}, WHOLE, remote=True, device=device or name)
 
 
 def cuda_backend(index: int, fused: bool = True) -> Backend:
@@ -27,4 +30,5 @@ def cuda_backend(index: int, fused: bool = True) -> Backend:
     import cupy
 
     cupy.cuda.Device(index).use()
-    return device_backend(cupy, f"cuda:{index}", Kernels(cupy).primitives() if fused else None)
+    name, kernels = f"cuda:{index}", Kernels(cupy).primitives() if fused else None
+    return device_backend(cupy, name, kernels, describe(name))
