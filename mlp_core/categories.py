@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -72,7 +73,7 @@ class Categories:
         """Numbers in a learned vector: given, or min(50, 1.6 n^0.56) for n places (fastai's rule)."""
         if isinstance(self.plan.embedding_dim, int):
             return self.plan.embedding_dim
-        return max(1, min(50, round(1.6 * float(self.places) ** 0.56)))
+        return max(1, min(50, round(1.6 * math.pow(self.places, 0.56))))
 
     def names(self) -> list[str]:
         """What each place stands for."""

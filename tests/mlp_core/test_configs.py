@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core.config import load
+from mlp_core.config import Config, load
 from mlp_core.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def test_there_are_configs() -> None:
-    assert len(CONFIGS) >= 4
+    assert len(CONFIGS) >= 13
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -26,17 +26,23 @@ def test_it_loads_and_explains_itself(path: Path) -> None:
     assert len(comments) >= 3
 
 
+def files(config: Config) -> list[str]:
+    """Overrides that find the data of a config among the shared sets."""
+    train = config.data.train
+    if isinstance(train, str):
+        return [f"data.train={SHARED / train}"]
+    return [f"data.train.{part}={SHARED / getattr(train, part)}" for part in ("x", "y")]
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_it_trains(path: Path, tmp_path: Path) -> None:
     overrides = ["train.max_steps=3", "data.limit=300", "train.preflight=off", "threads=1"]
     config = load(path, overrides)
     if config.data.name is None:
-        if not (SHARED / "mnist").is_dir():
+        if not SHARED.is_dir():
             pytest.skip("the data of this config is not here")
-        folder = str(SHARED) + "/"
         split = ["~data.test"] if config.data.test else []
-        files = [f"data.train.{part}={folder}{getattr(config.data.train, part)}" for part in ("x", "y")]
-        config = load(path, [*overrides, *files, *split, "data.split.val=100"])
+        config = load(path, [*overrides, *files(config), *split, "data.split.val=60", "data.split.test=0"])
     run = Run.start(config, path.read_bytes(), tmp_path / "run")
     list(run.execute())
     assert run.summary is not None

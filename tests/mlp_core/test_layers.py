@@ -8,7 +8,7 @@ from engine_models import make_objective
 
 from mlp_core.activations import Identity, Relu, Tanh
 from mlp_core.backend import numpy_backend
-from mlp_core.layers import EVALUATE, Dense, Dropout, Norm, Pass, PRelu
+from mlp_core.layers import EVALUATE, Dense, Dropout, Embedding, Norm, Pass, PRelu
 from mlp_core.losses import Mse
 from mlp_core.network import Architecture, Block, Network
 
@@ -146,3 +146,78 @@ def test_a_layer_leaves_its_input_as_it_is():
     net.forward(X, TRAIN)
     net.backward(rows(6, 2), input_gradient=True)
     np.testing.assert_array_equal(X, before)
+
+
+TABLES = ((3, 2), (5, 4))
+CODED = np.column_stack([rows(6, 2), [0, 1, 2, 0, 1, 0], [4, 4, 0, 1, 2, 3]])
+
+
+def embedded(dtype: type = np.float64, rows: int = 6, **options) -> Network:
+    return make_objective(
+        Architecture(4, 2, (Block(5, Tanh()),), embeddings=TABLES, **options), Mse(), rows, dtype=dtype
+    ).network
+
+
+def test_words_become_rows_of_their_tables():
+    net = embedded()
+    E = [net.parameters.values[f"0.{k}.weight"] for k in range(2)]
+    layer = net.layers[0]
+    assert isinstance(layer, Embedding)
+    codes = CODED[:, 2:].astype(int)
+    expected = np.hstack([CODED[:, :2], E[0][codes[:, 0]], E[1][codes[:, 1]]])
+    np.testing.assert_array_equal(layer.forward(CODED, TRAIN), expected)
+    assert [layer.index for layer in net.layers] == [0, 1, 3]
+
+
+@pytest.mark.parametrize("words", [512, 0], ids=["product", "scatter"])
+def test_the_gradient_of_a_table_sums_over_the_rows_of_each_word(words, monkeypatch):
+    monkeypatch.setattr(Embedding, "MATRIX_WORDS", words)
+    net = embedded()
+    layer, Delta = net.layers[0], rows(6, 8)
+    layer.forward(CODED, TRAIN)
+    dX = layer.backward(Delta.copy())
+    expected = [np.zeros(shape) for shape in TABLES]
+    for row, (first, second) in enumerate(CODED[:, 2:].astype(int)):
+        expected[0][first] += Delta[row, 2:4]
+        expected[1][second] += Delta[row, 4:]
+    for k in range(2):
+        np.testing.assert_allclose(net.parameters.gradients[f"0.{k}.weight"], expected[k], atol=1e-14)
+    np.testing.assert_array_equal(dX, np.hstack([Delta[:, :2], np.zeros((6, 2))]))
+
+
+def test_an_embedding_equals_one_hot_inputs_to_a_wider_network():
+    torch = pytest.importorskip("torch", reason="needs torch as the reference")
+    net = embedded()
+    layer = net.layers[0]
+    Delta = rows(6, 8)
+    numbers = torch.tensor(CODED[:, :2], requires_grad=True)
+    tables = [torch.tensor(E, requires_grad=True) for E in layer.E]
+    codes = torch.tensor(CODED[:, 2:]).long()
+    A = torch.cat([numbers, *(torch.nn.functional.embedding(codes[:, k], E) for k, E in enumerate(tables))], dim=1)
+    A.backward(torch.tensor(Delta))
+    np.testing.assert_allclose(layer.forward(CODED, TRAIN), A.detach().numpy(), rtol=1e-14)
+    layer.backward(Delta)
+    for dE, E in zip(layer.dE, tables, strict=True):
+        np.testing.assert_allclose(dE, E.grad.numpy(), atol=1e-14)
+
+
+@pytest.mark.parametrize("method", ["full", "sweep", "fast"])
+def test_the_gradient_check_proves_embeddings(method):
+    from mlp_core.gradcheck import check
+
+    net = make_objective(
+        Architecture(4, 2, (Block(5, Tanh(), dropout=0.2),), 0.1, embeddings=((3, 2), (90, 4))), Mse(), 6
+    )
+    X = CODED.copy()
+    X[:, 3] = [89, 70, 0, 55, 89, 1]
+    report = check(net, X, rows(6, 2), None, mode=Pass(training=True, record=False), method=method)
+    assert report.passed, report.failures()
+    assert {tensor.name for tensor in report.tensors} >= {"0.0.weight", "0.1.weight", "input"}
+
+
+def test_embeddings_start_small_and_survive_float32():
+    net = embedded(np.float32)
+    E = np.concatenate([E.ravel() for E in net.layers[0].E])
+    assert 0.03 < E.std() < 0.3
+    out = net.forward(CODED.astype(np.float32))
+    assert out.dtype == np.float32
