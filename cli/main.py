@@ -21,19 +21,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("init", help=init.HELP)(init.init)
-app.command("train", help=train.HELP)(train.train)
-app.command("eval", help=evaluate.HELP)(evaluate.evaluate)
-app.command("predict", help=predict.HELP)(predict.predict)
-app.command("gradcheck", help=gradcheck.HELP)(gradcheck.gradcheck)
-app.command("check", help=check.HELP)(check.check)
-app.command("data", help=data.HELP)(data.data)
-app.command("explain", help=explain.HELP)(explain.explain)
-app.command("trace", help=trace.HELP)(trace.trace)
-app.command("inspect", help=inspect.HELP)(inspect.inspect)
-app.command("verify", help=verify.HELP)(verify.verify)
-app.command("doctor", help=doctor.HELP)(doctor.doctor)
-app.command("bench", help=bench.HELP)(bench.bench)
+app.command("init", help=init.HELP, short_help="Look at a data file, write a config that trains well.")(init.init)
+app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
+app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
+app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
+app.command("gradcheck", help=gradcheck.HELP, short_help="Prove every gradient of a model.")(gradcheck.gradcheck)
+app.command("check", help=check.HELP, short_help="Check a config before hours are spent.")(check.check)
+app.command("data", help=data.HELP, short_help="Look at data: types, missing, classes, leaks.")(data.data)
+app.command("explain", help=explain.HELP, short_help="The formulas of a model's training step.")(explain.explain)
+app.command("trace", help=trace.HELP, short_help="The numbers of a training step.")(trace.trace)
+app.command("inspect", help=inspect.HELP, short_help="What a checkpoint holds, or how two differ.")(inspect.inspect)
+app.command("verify", help=verify.HELP, short_help="See that an interrupted run ends with the same bytes.")(
+    verify.verify
+)
+app.command("doctor", help=doctor.HELP, short_help="Versions, threads, GPU: for a bug report.")(doctor.doctor)
+app.command("bench", help=bench.HELP, short_help="How fast a config trains here, and why.")(bench.bench)
 
 
 def _version(asked: bool) -> None:
