@@ -62,7 +62,9 @@ class Config(Section):
         "auto", "threads of the linear algebra; auto: by the size of the products, never by the machine's load"
     )
     kernels: Annotated[str, Word(words=("auto", "numpy", "numba"))] = key(
-        "auto", "who does the elementwise work: numpy, or loops compiled by numba; auto: numba if the job is long"
+        "auto",
+        "who does the elementwise work: numpy, or loops compiled by numba; auto: numba if the job is long. "
+        "On a GPU numpy means cupy's own operations, anything else fused kernels",
     )
     extends: Extends = key(None, "config file or files that are read first, relative to this file")
     notes: Annotated[str | None, Text(null=True, blank=True)] = key(None, "anything worth remembering about the run")
