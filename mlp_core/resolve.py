@@ -135,8 +135,6 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-
-
 def auto_threads(config: Config, data: Data, batch: int) -> int:
     """Threads that share out the products: one for every processor, as far as the largest product goes round. Not a
     function of the machine's load, because the last bits of a product may depend on how it is cut."""
