@@ -172,6 +172,19 @@ def test_lbfgs_looks_at_its_curvature_but_transfers_nothing():
     assert all(syncs > 0 and uploads <= 1 and not downloads for syncs, uploads, downloads in steps)
 
 
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+def test_the_weight_of_a_batch_is_known_without_asking_the_device(shuffle):
+    device = StrictDevice()
+    batches = Job(weighted=True, shuffle=shuffle).trainer(device_backend(device.xp, "cuda:0")).batches
+    for epoch in (0, 1):
+        for position in range(batches.count):
+            before = device.counts.syncs, device.counts.downloads
+            weight = batches.weight(epoch, position)
+            assert (device.counts.syncs, device.counts.downloads) == before
+            assert weight == float(batches.batch(epoch, position)[2].get().sum())
+    assert Job().trainer(device_backend(device.xp, "cuda:0")).batches.weight(0, 3) == ROWS - 3 * BATCH
+
+
 def test_losses_are_read_together():
     job = Job(epochs=LOSSES_AT_ONCE // 2)  # four steps each
     events = list(job.trainer(device_backend(StrictDevice().xp, "cuda:0")).run())
