@@ -219,16 +219,16 @@ class Trainer:
         if self._sum is None:
             X, Y, w = self._batch(first, p.step)
             weight = self.batches.weight(p.epoch, first)
-            loss, _ = self.objective.value_and_gradient(X, Y, w, Pass(True, self.seed, p.step), total=weight)
+            loss, _ = self.objective.value_and_gradient(X, Y, w, Pass(True, self.seed, p.step), total=weight or 1.0)
             return self._number(loss), weight
         part = range(first, min(first + k, self.batches.count))
         weights = [self.batches.weight(p.epoch, index) for index in part]
-        total, loss = sum(weights), self._number(np.float64(0))
+        total, loss = sum(weights), self._number(np.float64(0))  # rows of no weight have no gradient
         self._sum[:] = 0
         for i, index in enumerate(part):
             X, Y, w = self._batch(index, p.step * k + i)
             value, _ = self.objective.value_and_gradient(
-                X, Y, w, Pass(True, self.seed, p.step * k + i), total=total, penalties=i == 0
+                X, Y, w, Pass(True, self.seed, p.step * k + i), total=total or 1.0, penalties=i == 0
             )
             self._sum += self.objective.network.parameters.grad
             loss = loss + self._number(value)
@@ -281,7 +281,7 @@ class Trainer:
         p = self.progress
         p.epoch += 1
         p.position = 0
-        metrics: dict[str, float] = {"train_loss": p.loss_sum / p.weight_sum}
+        metrics: dict[str, float] = {"train_loss": p.loss_sum / (p.weight_sum or 1.0)}
         p.loss_sum = p.weight_sum = 0.0
         last = p.epoch >= self.limits.epochs or self._end() is not None
         lr = self.schedule.rate(p.step - 1) * p.plateau_factor

@@ -77,11 +77,15 @@ def _zero_error(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | 
 
 
 def _extremes(proof: Objective, Y: np.ndarray) -> Precondition:
-    """Logits of 1,000 of either sign give a finite loss and gradient: the logarithm is taken with the softmax."""
+    """Logits of 1,000 of either sign give a finite loss and gradient: the logarithm is taken with the softmax.
+
+    Every other logit of either sign, then one against all the rest, so that rows are sure of one class, right or wrong.
+    """
     outputs = proof.network.architecture.outputs
-    Z = 1000.0 * np.where(np.indices((len(Y), outputs)).sum(axis=0) % 2, 1.0, -1.0)
+    row, column = np.indices((len(Y), outputs))
+    patterns = [(row + column) % 2 == 0, *((row + column) % outputs == k for k in range(min(outputs, 4)))]
     finite = True
-    for logits in (Z, -Z):
+    for logits in (sign * np.where(pattern, 1000.0, -1000.0) for pattern in patterns for sign in (1, -1)):
         rows, cache = proof.loss.forward(np, logits, Y)
         finite &= bool(np.isfinite(rows).all() and np.isfinite(proof.loss.backward(np, Y, cache)).all())
     return _row("finite at logits of 1,000", finite, "loss and gradient")
