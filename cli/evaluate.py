@@ -54,7 +54,8 @@ def evaluate(
     loaded, path = open_model(model)
     single_thread_blas()
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
-    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by))
+    named = tuple(name for name, _, _ in requirements)
+    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by, named))
     _show(console, report, loaded.task, by)
     chosen = report.splits[report.chosen]
     failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]
@@ -140,10 +141,10 @@ def _details(report: Report, task: Task, by: str | None) -> dict[str, Any]:
 def _show(console: Console, report: Report, task: Task, by: str | None) -> None:
     if console.json:
         return
-    from mlp_core.breakdown import per_class, residuals
+    from mlp_core.breakdown import confusions, per_class, residuals
 
-    from .render import confusion_table, metrics_table
-    from .tables import class_table, group_table, residual_table
+    from .render import CLASSES_SHOWN, confusion_table, metrics_table
+    from .tables import class_table, group_table, mistakes_table, residual_table
 
     outcome = report.splits[report.chosen].outcome
     _show_fit(console, report)
@@ -157,7 +158,10 @@ def _show(console: Console, report: Report, task: Task, by: str | None) -> None:
         weakest = f", the {CLASSES_LISTED} weakest of {len(rows)}" if len(rows) > CLASSES_LISTED else ""
         console.show(f"{report.chosen}: by class{weakest}")
         console.show(class_table(shown if weakest else rows))
-    if task.classifies:
+    if task.classifies and len(task.classes) > CLASSES_SHOWN:
+        console.show(f"{report.chosen}: most frequent mistakes")
+        console.show(mistakes_table(confusions(outcome.cells, task.classes)))
+    elif task.classifies:
         console.show(f"{report.chosen}: confusion matrix (rows: true class, columns: predicted)")
         console.show(confusion_table(outcome.cells, task.classes))
     if by is not None:

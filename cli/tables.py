@@ -37,6 +37,15 @@ def class_table(rows: Iterable[Any]) -> Table:
     )
 
 
+def mistakes_table(rows: Iterable[tuple[str, str, float]]) -> Table:
+    """Pairs of classes that are taken for each other, the most frequent first."""
+    return grid(
+        ("true ", "predicted ", "rows"),
+        ((clean(true, 24), clean(guess, 24), f"{weight:g}") for true, guess, weight in rows),
+        left=2,
+    )
+
+
 def group_table(column: str, rows: Sequence[Any]) -> Table:
     """The metrics of every group of rows."""
     names = list(rows[0].metrics)

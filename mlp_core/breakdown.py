@@ -71,6 +71,14 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else NAN
 
 
+def confusions(cells: Any, names: Sequence[str], most: int = 10) -> list[tuple[str, str, float]]:
+    """The most frequent mistakes in a confusion matrix [c, c]: true class, predicted class, weight of the rows."""
+    wrong = cells - np.diag(np.diag(cells))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(names)) for place in order]
+    return [(names[i], names[j], float(wrong[i, j])) for i, j in pairs if wrong[i, j] > 0]
+
+
 def by_group(kind: str, outcome: Outcome, cells: Sequence[str]) -> list[GroupRow]:
     """The metrics of every group that the cells of a column [n] make."""
     names, index = groups(cells)

@@ -12,7 +12,7 @@ from mlp_core.dataset import Data, Dataset, column_cells, load_split
 from mlp_core.dataset import load as load_data
 from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
 from mlp_core.evaluator import Evaluation
-from mlp_core.metrics import compute
+from mlp_core.metrics import compute, known
 from mlp_core.model import Model, model_of
 from mlp_core.run_directory import load_named
 
@@ -24,7 +24,8 @@ class Wishes:
     """How a model is to be measured; None: as its config says.
 
     split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
-    a probability, or the metric it is chosen for. by: a column whose groups are measured too.
+    a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
+    the usual ones, as far as they are known.
     """
 
     split: str | None = None
@@ -33,6 +34,7 @@ class Wishes:
     calibrate: str | None = None
     threshold: float | str | None = None
     by: str | None = None
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,9 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
     evaluator, names = replace(model, calibration=Calibration()).evaluator(rows), model.metric_names(report=True)
+    names += [
+        name for name in dict.fromkeys(wishes.metrics) if name != "loss" and name not in names and known(kind, name)
+    ]
     raw = {name: evaluator.evaluate(model.split(dataset), []) for name, dataset in needed.items()}
     if fits:
         calibration = choose(kind, method, threshold, raw[FIT_ON].outcome)

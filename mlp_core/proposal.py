@@ -24,7 +24,7 @@ _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 SHARE = 0.15  # of the rows, for validation and again for the test
 MANY_WORDS = 30  # a column with more words than this is better learned as a vector than as so many inputs
 DISTINCT = 50  # a column with fewer different values is no measurement with a tail
-PIXELS = 16  # columns that are alike from this number on are pixels
+PIXELS = 32  # columns that are alike from this number on are pixels
 FAR = 10.0  # deviations from the mean that speak for scaling by ranks
 TAIL = 3.0  # skewness of a positive target that speaks for its logarithm
 
@@ -45,7 +45,8 @@ class Size:
 SIZES = (
     Size(500, (32, 16), 0.1, 16, 300, 60, 0.05),
     Size(3_000, (64, 32), 0.1, 32, 200, 40, 0.02),
-    Size(20_000, (128, 64), 0.1, 64, 120, 25, 0.01),
+    Size(10_000, (128, 64), 0.1, 64, 120, 25, 0.01),
+    Size(50_000, (256, 128), 0.1, 128, 100, 20, 0.01),
     Size(200_000, (256, 128), 0.1, 256, 100, 15, 0.01),
     Size(float("inf"), (512, 256), 0.0, 1024, 40, 8, 0.01),
 )

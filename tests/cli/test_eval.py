@@ -103,6 +103,33 @@ def test_regression_tells_about_its_errors(folder: Path) -> None:
     assert {"medae", "mape", "explained_variance"} <= set(found["metrics"])
 
 
+def test_any_metric_of_the_task_can_be_required(folder: Path) -> None:
+    found = document("eval", "b", "--require", "f1_micro>=0.1", "--require", "top_k(2)>=1", cwd=folder)
+    assert found["metrics"]["top_k(2)"] == 1
+    assert found["metrics"]["f1_micro"] == pytest.approx(found["metrics"]["accuracy"])
+
+
+def test_many_classes_and_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    letters = [f"class {k:02d}" for k in np.digitize(X[:, 0], np.linspace(-1.5, 1.5, 14))]
+    table = zip(X, letters, (X > 0).astype(int), strict=True)
+    lines = [",".join([*(f"{v:.3f}" for v in x), name, *map(str, flags)]) for x, name, flags in table]
+    (tmp_path / "t.csv").write_text("a,b,c,letter,p,q,r\n" + "\n".join(lines))
+    (tmp_path / "many.yaml").write_text("data: {train: t.csv, target: letter, drop: [p, q, r]}\n" + REST)
+    (tmp_path / "labels.yaml").write_text("data: {train: t.csv, target: [p, q, r], drop: [letter]}\n" + REST)
+    for name in ("many", "labels"):
+        assert mlpbp("-q", "train", f"{name}.yaml", "-o", name, cwd=tmp_path).returncode == 0
+    many = mlpbp("eval", "many", cwd=tmp_path)
+    assert re.search(r"val: most frequent mistakes\n.*\n true +predicted +rows", many.stdout)
+    assert "top k(5)" in many.stdout
+    labels = mlpbp("eval", "labels", "--by", "letter", "--calibrate", cwd=tmp_path)
+    assert labels.returncode == 0, labels.stderr
+    assert re.search(r"^ ?q( +[\d.]+){5}", labels.stdout, re.M)
+    assert "(others)" in labels.stdout
+    assert max(map(len, (many.stdout + labels.stdout).splitlines())) <= 80
+
+
 REFUSED = [
     (("b", "--by", "gpr"), r'b\.csv:1: no column "gpr"; did you mean "grp"\?'),
     (("b", "--threshold", "2"), r"--threshold: expected a probability or a metric \(got 2\); for example f1"),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mlp_core.breakdown import by_group, groups, per_class, residuals
+from mlp_core.breakdown import by_group, confusions, groups, per_class, residuals
 from mlp_core.metrics import Outcome, compute
 
 
@@ -20,6 +20,12 @@ def test_classes_equal_scikit_learn(weighted):
     rows = per_class(outcome, ["a", "b", "c"])
     assert np.allclose([[r.precision, r.recall, r.f1, r.rows] for r in rows], np.stack(expected, axis=1))
     assert [r.name for r in rows] == ["a", "b", "c"]
+
+
+def test_the_most_frequent_mistakes():
+    cells = np.array([[9.0, 2, 0], [0, 5, 3], [2, 0, 7]])
+    assert confusions(cells, "abc") == [("b", "c", 3), ("a", "b", 2), ("c", "a", 2)]
+    assert confusions(cells, "abc", most=1) == [("b", "c", 3)]
 
 
 def test_a_class_that_is_nowhere_has_no_numbers():
