@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: check format lint types test
+.PHONY: check format lint types test soak
 
 check: format lint types test  ## everything that must hold before a commit
 
@@ -15,3 +15,6 @@ types:
 
 test:
 	$(PYTHON) -m pytest
+
+soak:  ## the test plan with its larger counts; writes the table of docs/reliability.md
+	$(PYTHON) tests/reliability/soak.py
