@@ -388,3 +388,134 @@ def test_mnist_loads() -> None:
     shapes = {"train": (50000, 784), "val": (10000, 784), "test": (10000, 784)}
     assert loaded(data) == ("multiclass", 10, shapes)
     assert data.splits["train"].y[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+COLOURS = ("red", "blue", "", "rare")
+PEOPLE = "".join(
+    f"p{i},{20 + i % 30},{COLOURS[i % 3 if i else 3]},{('yes', 'no')[i % 2]},{i % 4},{1 + i % 2},{i % 3}\n"
+    for i in range(60)
+)
+PEOPLE_NAMES = "who,age,colour,member,code,w,y\n"
+
+
+def people(folder: Path, rows: str = PEOPLE, **data: Any) -> Data:
+    return load(config(train=table(folder / "p.csv", rows, PEOPLE_NAMES), target="y", **data))
+
+
+def test_columns_of_words_come_with_their_vocabulary(tmp_path: Path) -> None:
+    data = people(tmp_path)
+    assert data.task.features == ("age", "colour", "member", "code", "w")
+    assert data.task.kinds == ("numeric", "categorical", "boolean", "numeric", "numeric")
+    train = data.splits["train"]
+    assert train.words == {1: ["rare", "blue", "red"]}
+    assert set(np.unique(train.X[:, 2])) == {0, 1}
+    assert np.isnan(train.X[:, 1]).any()
+    assert "left out: who (60 different words in 60 cells, like names or identifiers)" in data.notes
+    assert "inputs: 3 numeric, 1 categorical (colour), 1 boolean (member)" in data.notes
+
+
+def test_types_parts_and_weights_as_told(tmp_path: Path) -> None:
+    data = people(tmp_path, types={"code": "categorical", "member": "ignore"}, id=["who"], weight="w")
+    assert data.task.features == ("age", "colour", "code")
+    assert (data.task.kinds[2], data.task.ids, data.task.weight) == ("categorical", ("who",), "w")
+    train = data.splits["train"]
+    assert train.words[2] == ["0", "1", "2", "3"]
+    assert train.weight is not None
+    np.testing.assert_array_equal(train.weight, 1 + data.indices["train"] % 2)
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [(["age", "c*"], ("age", "colour", "code")), ([4, "age"], ("code", "age")), (["?"], ("w",))],
+)
+def test_features_go_by_name_place_or_pattern(features: Any, expected: tuple[str, ...], tmp_path: Path) -> None:
+    assert people(tmp_path, features=features).task.features == expected
+
+
+def test_words_of_further_files_are_matched_by_name(tmp_path: Path) -> None:
+    test = table(tmp_path / "t.csv", "2,green,no,1,1,31\n1,blue,yes,0,1,32\n", "y,colour,member,code,w,age\n")
+    data = people(tmp_path, test=test)
+    part = data.splits["test"]
+    assert part.words[1] == ["green", "blue"]
+    assert part.X[:, 0].tolist() == [31, 32]
+    assert part.X[:, 2].tolist() == [0, 1]
+
+
+def test_labels_may_be_written_in_another_way(tmp_path: Path) -> None:
+    train = table(tmp_path / "t.csv", "1,<=50K\n2,>50K\n" * 10, "")
+    (tmp_path / "test.csv").write_text("|a comment\n1, <=50K.\n2, >50K.\n")
+    options = {"names": ["a", "income"], "comment": "|"}
+    data = load(
+        config(train=train, test=str(tmp_path / "test.csv"), target="income", csv=options,
+               labels={"<=50K.": "<=50K", ">50K.": ">50K"})
+    )  # fmt: skip
+    assert (data.task.classes, data.task.features) == (("<=50K", ">50K"), ("a",))
+    assert data.splits["test"].y.tolist() == [0, 1]
+
+
+def test_files_of_a_list_or_pattern_are_one(tmp_path: Path) -> None:
+    whole = load(config(train=table(tmp_path / "whole.csv", REALS), target="y", split={"val": 0}))
+    lines = REALS.splitlines(keepends=True)
+    parts = [table(tmp_path / f"part-{k}.csv", "".join(lines[10 * k : 10 * k + 10])) for k in range(3)]
+    for where in (parts, str(tmp_path / "part-*.csv")):
+        found = load(config(train=where, target="y", split={"val": 0}))
+        np.testing.assert_array_equal(found.splits["train"].X, whole.splits["train"].X)
+
+
+@pytest.mark.parametrize(
+    ("method", "column"), [("group", "code"), ("hash", "who"), ("group", "colour"), ("hash", "age")]
+)
+def test_a_column_that_splits_is_no_input(method: str, column: str, tmp_path: Path) -> None:
+    data = people(tmp_path, split={"method": method, "column": column, "val": 0.3})
+    assert column not in data.task.features
+    assert set(data.splits) == {"train", "val"}
+    assert sorted(np.concatenate(list(data.indices.values()))) == list(range(60))
+
+
+def test_what_is_inferred_survives_a_checkpoint(tmp_path: Path) -> None:
+    task = people(tmp_path, id=["who"], weight="w").task
+    assert Task.from_state(task.to_state()) == task
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"types": {"colr": "categorical"}}, "data.types"),
+        ({"features": ["age", "x*"]}, "data.features"),
+        ({"weight": "y"}, "data.weight"),
+        ({"id": ["nobody"]}, "data.id"),
+        ({"split": {"method": "group", "column": "y"}}, "data.split.column"),
+        ({"split": {"method": "column", "column": "colour"}}, "data.split.column"),
+    ],
+)
+def test_a_part_that_no_column_can_play_is_refused(options: dict[str, Any], key: str, tmp_path: Path) -> None:
+    found = problem(train=table(tmp_path / "p.csv", PEOPLE, PEOPLE_NAMES), target="y", **options)
+    assert found.key == key
+
+
+def test_missing_cells_can_be_refused(tmp_path: Path) -> None:
+    path = table(tmp_path / "p.csv", PEOPLE.replace("p5,25,", "p5,,"), PEOPLE_NAMES)
+    for section, line in (({"numeric": {"impute": "error"}}, 7), ({"categorical": {"missing": "error"}}, 4)):
+        with pytest.raises(DataError) as caught:
+            load(from_mapping({"data": {"train": path, "target": "y"}, "preprocess": section}))
+        assert (caught.value.problems[0].code, caught.value.problems[0].line) == ("missing_value", line)
+
+
+def test_very_many_words_are_names_and_names_are_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"word {i},{i % 7},{i % 2}\n" for i in range(50_000))
+    path = table(tmp_path / "t.csv", rows)
+    assert load(config(train=path, target="y")).task.features == ("b",)
+    data = load(config(train=path, target="y", types={"a": "categorical"}))
+    from mlp_core.plans import make_preprocessor
+
+    train = data.splits["train"]
+    fitted = make_preprocessor(config(train=path, target="y"), data.task.features, data.task.kinds)
+    assert fitted.fit(train.X, train.words).inputs == 2  # one place for all of them
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data sets beside the repository")
+def test_titanic_loads_and_its_leak_is_told() -> None:
+    data = load(config(train=str(SHARED / "seaborn/titanic.csv"), target="survived"))
+    assert data.task.kinds.count("categorical") == 6
+    assert data.task.kinds.count("boolean") == 3
+    assert any(note.startswith("note: alive: tells the target") for note in data.notes)
