@@ -4,8 +4,9 @@
 
 FOLDER holds `adult`, `california-housing`, `letter`, `optdigits`, `wine-quality`, `seaborn` and `uci-regression` with
 the published files. Equal settings: the same rows for training, validation and testing; numbers filled by the median
-and scaled as the config says, words one-hot; two hidden layers of 64 relu units, Adam at 1e-3, the same batches and
-epochs, no penalty. The epoch is always chosen by the loss on validation rows, never on test rows. One thread each.
+and scaled as the config says, words one-hot; two hidden layers of 64 relu units, Glorot weights, Adam at 1e-3, the
+same batches and epochs, no penalty. The epoch is always chosen by the loss on validation rows, never on test rows.
+One thread each.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mlp_core.run import Run
 CONFIGS = Path(__file__).parents[1] / "configs"
 EPOCHS, BATCH, LR, HIDDEN = 40, 64, 1e-3, (64, 64)
 EQUAL = (
-    f"model={{hidden: {list(HIDDEN)}}}",
+    f"model={{hidden: {list(HIDDEN)}, init: glorot_uniform}}",
     "regularization={}",
     "loss={}",
     f"optimizer={{name: adam, lr: {LR}}}",
@@ -116,7 +117,9 @@ def peer(case: Case, changes: Sequence[str]) -> float:
     y = {name: part.y if classifies else part.y.reshape(-1) for name, part in data.splits.items()}
     mean, scale = (0, 1) if classifies else (y["train"].mean(), y["train"].std())
     kind = MLPClassifier if classifies else MLPRegressor
-    network = kind(HIDDEN, alpha=0.0, batch_size=BATCH, learning_rate_init=LR, random_state=config.seed)
+    network = kind(
+        hidden_layer_sizes=HIDDEN, alpha=0.0, batch_size=BATCH, learning_rate_init=LR, random_state=config.seed
+    )
     best, kept = np.inf, network
     for _ in range(EPOCHS):
         target = y["train"] if classifies else (y["train"] - mean) / scale
