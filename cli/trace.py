@@ -92,9 +92,8 @@ def _given(one: Trace, section: str, layers: list[int]) -> Iterator[str]:
             yield from _array(symbol, one.arrays[symbol]) if symbol in one.arrays else ()
     if ", forward" not in section:
         return
-    number = layer_of(section)
-    assert number is not None
-    if number - 1 not in layers:
+    number = layer_of(section) or 0  # the tables of words come before the first layer
+    if number and number - 1 not in layers:
         yield from _array(one.inputs[number], one.arrays[one.inputs[number]])
     for symbol, array in one.before.items():
         if _number(symbol) == number:
