@@ -223,7 +223,7 @@ class Trainer:
             return self._number(loss), weight
         part = range(first, min(first + k, self.batches.count))
         weights = [self.batches.weight(p.epoch, index) for index in part]
-        total, loss = sum(weights), self._number(np.float64(0))  # rows of no weight have no gradient
+        total, loss = sum(weights), 0.0  # rows of no weight have no gradient
         self._sum[:] = 0
         for i, index in enumerate(part):
             X, Y, w = self._batch(index, p.step * k + i)
@@ -231,7 +231,7 @@ class Trainer:
                 X, Y, w, Pass(True, self.seed, p.step * k + i), total=total or 1.0, penalties=i == 0
             )
             self._sum += self.objective.network.parameters.grad
-            loss = loss + self._number(value)
+            loss = self._number(value) + loss
         return loss, total
 
     def _number(self, value: Any) -> Any:
