@@ -33,8 +33,12 @@ class Child:
     def wait(self) -> Result:
         """The exit code (128 + n when killed by signal n, as a shell has it) and what was printed."""
         answer = self.server.ask({"wait": self.pid})
-        texts = ((self.folder / f"{name}-{self.pid}.txt").read_text() for name in ("stdout", "stderr"))
-        return Result(answer["code"], *texts, answer["megabytes"])
+        return Result(answer["code"], self._printed("stdout"), self._printed("stderr"), answer["megabytes"])
+
+    def _printed(self, name: str) -> str:
+        """What it printed; a child that was killed at once has not even a file for it."""
+        path = self.folder / f"{name}-{self.pid}.txt"
+        return path.read_text() if path.exists() else ""
 
 
 @dataclass(frozen=True)
