@@ -39,7 +39,8 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """What a run's bits depend on beside its config: versions, linear algebra, threads, the device of its backend."""
     from threadpoolctl import threadpool_info
 
-    blas = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
+    libraries = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
+    blas = sorted(libraries, key=lambda lib: "numpy" not in lib["filepath"])[:1]  # scipy brings one of its own
     return {
         "mlpbp": __version__,
         "python": platform.python_version(),
