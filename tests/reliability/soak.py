@@ -37,6 +37,13 @@ PLAN = (
     Row("G1", "gradient check of everything the schema admits", f"{C}/test_gradcheck.py"),
     Row("G2", "planted bugs, and broken checkers", f"{C}/test_gradcheck_self_test.py"),
     Row(
+        "G3",
+        "every mutant of the backward pass and the update rules",
+        "tests/mutation/test_mutation.py",
+        "every mutant",
+        (("MLPBP_MUTANTS_EVERY", "1"),),
+    ),
+    Row(
         "G4",
         "random models against PyTorch's autograd",
         f"{C}/test_torch_parity.py",

@@ -1,0 +1,62 @@
+"""One mutant in thirty of the backward pass and the update rules; with MLPBP_MUTANTS_EVERY=1 all of them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+
+import pytest
+from equivalent import EQUIVALENT
+from mutants import mutants, planted
+from run_mutants import run
+from targets import targets
+
+
+def test_every_mutant_of_a_sample_is_killed_or_known_to_be_equivalent():
+    every = int(os.environ.get("MLPBP_MUTANTS_EVERY", "30"))
+    outcome = run(targets(), every)
+    assert not outcome.wrong
+    assert not outcome.survivors, "\n".join(map(str, outcome.survivors))
+    assert every > 1 or not outcome.stale(), "listed as equivalent, but not among the survivors"
+    assert outcome.total("killed") > 2000 // every
+
+
+def test_equivalent_mutants_are_mutants():
+    known: dict[str, set[tuple[str, str]]] = {}
+    for target in targets():
+        known.setdefault(target.name, set()).update((m.before, m.after) for m in mutants(target.function))
+    listed = [(name, entry.before, entry.after) for entry in EQUIVALENT for name in entry.functions]
+    assert not [one for one in listed if one[1:] not in known.get(one[0], set())]
+    assert all(entry.reason for entry in EQUIVALENT)
+
+
+def example(x: float, flag: bool = True) -> float:
+    """Something to mutate."""
+    if flag and x > 1.0:
+        return -x * 2
+    return x
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        *("return x * 2", "return -x / 2", "return -x * 3", "return -x", "return 2", "return -(-x * 2)"),
+        *("if flag or x > 1.0:", "if flag and x >= 1.0:", "if flag and x < 1.0:", "if flag and x > 1.5:", "if True:"),
+    ],
+)
+def test_each_kind_of_change_is_made(after):
+    assert after in {mutant.after for mutant in mutants(example)}
+
+
+def test_mutants_are_valid_differ_and_leave_the_function_alone():
+    before, found = example(3.0), list(mutants(example))
+    assert len({(m.before, m.after) for m in found}) > 15
+    results = []
+    for mutant in found:
+        with planted(example, mutant.code):
+            results.append(example(3.0))
+        assert mutant.before != mutant.after
+    assert example(3.0) == before
+    assert sum(result != before for result in results) > 10
+    assert ast.parse(inspect.getsource(example))
