@@ -162,3 +162,18 @@ def test_a_failure_leaves_no_file(folder: Path, tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "in.csv:70002:3: 2 cells" in result.stderr
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_arrays_without_targets_and_tables_without_names(tmp_path: Path) -> None:
+    from mlp_core.readers.embedded import read_embedded
+
+    config = "data: {name: digits, limit: 300}\nmodel: {hidden: [8]}\ntrain: {epochs: 2}\nthreads: 1\n"
+    (tmp_path / "digits.yaml").write_text(config)
+    assert mlpbp("train", "digits.yaml", "-o", "run", cwd=tmp_path).returncode == 0
+    values = read_embedded("digits").values[:40]
+    np.save(tmp_path / "x.npy", values[:, :64])
+    np.savez(tmp_path / "x.npz", x=values[:, :64].reshape(40, 8, 8))
+    np.savetxt(tmp_path / "x.csv", values, fmt="%d", delimiter=",")
+    answers = [mlpbp("predict", "run", name, "--proba", cwd=tmp_path).stdout for name in ("x.npy", "x.npz", "x.csv")]
+    assert answers[0].count("\n") == 41
+    assert len(set(answers)) == 1
