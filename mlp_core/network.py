@@ -114,6 +114,7 @@ class Network:
     ) -> None:
         self.architecture, self.backend, self.dtype, self.rows = architecture, backend, np.dtype(dtype), rows
         self.layers = architecture.layers()
+        self._first = next(layer for layer in self.layers if layer.specs())  # nothing to learn before it
         specs = [spec for layer in self.layers for spec in layer.specs()]
         kept = [spec for layer in self.layers for spec in layer.statistics()]
         self.parameters = Parameters(specs, backend, dtype)
@@ -184,9 +185,8 @@ class Network:
 
         Must follow the `forward` whose rows it differentiates; overwrites Delta.
         """
-        first = next(layer for layer in self.layers if layer.specs())  # nothing to learn before it
         for layer in reversed(self.layers):
-            needed = input_gradient or layer is not first
+            needed = input_gradient or layer is not self._first
             result = layer.backward(Delta, needed)
             if not needed:
                 return None
