@@ -9,6 +9,7 @@ threads: the same bits come out whichever thread does which part, and when.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
@@ -26,43 +27,36 @@ LEAST_ENTRIES = 100_000
 """Length of a parameter vector from which an update is shared out."""
 
 Task = Callable[[], Any]
+Order = tuple[Task, "SimpleQueue[BaseException | None]"]
 
 
 class Team:
-    """`threads` threads, the caller's among them; the others are started at the first piece of work."""
+    """`threads` threads, the caller's among them; the others are started at the first piece of work.
+
+    They end with the team.
+    """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._tasks: SimpleQueue[Task] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._helpers: list[Thread] = []
+        self._tasks: SimpleQueue[Order | None] = SimpleQueue()
+        self._helpers = 0
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Do all tasks, the first one here; raises what one of them raised."""
-        while len(self._helpers) < min(self.threads, len(tasks)) - 1:
-            self._helpers.append(Thread(target=self._help, name="mlpbp helper", daemon=True))
-            self._helpers[-1].start()
+        while self._helpers < min(self.threads, len(tasks)) - 1:
+            Thread(target=_help, args=(self._tasks,), name="mlpbp helper", daemon=True).start()
+            weakref.finalize(self, self._tasks.put, None)
+            self._helpers += 1
+        done: SimpleQueue[BaseException | None] = SimpleQueue()  # its own, should this call be interrupted
         for task in tasks[1:]:
-            self._tasks.put(task)
-        errors: list[BaseException | None] = []
+            self._tasks.put((task, done))
         try:
             tasks[0]()
         finally:
-            errors += [self._done.get() for _ in tasks[1:]]
+            errors = [done.get() for _ in tasks[1:]]
         for error in errors:
             if error is not None:
                 raise error
-
-    def _help(self) -> None:
-        while True:
-            task = self._tasks.get()
-            try:
-                task()
-            except BaseException as error:
-                self._done.put(error)
-            else:
-                self._done.put(None)
-            del task  # or the arrays in it would live until the next one
 
     def product(self, A: Array, B: Array, out: Array) -> Array:
         """out = A @ B, shared out where it is large. A [i, k], B [k, j], out [i, j]."""
@@ -94,3 +88,16 @@ class Team:
         """One slice for each thread, of about equal lengths that are multiples of 16 but for the last."""
         step = -(-length // (16 * self.threads)) * 16
         return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def _help(orders: SimpleQueue[Order | None]) -> None:
+    """Do what comes in until None does."""
+    while (order := orders.get()) is not None:
+        task, done = order
+        try:
+            task()
+        except BaseException as error:
+            done.put(error)
+        else:
+            done.put(None)
+        del order, task, done  # or the arrays in them would live until the next one

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,17 @@ def test_an_error_comes_through_and_the_team_goes_on(place):
         team.run(tasks)
     team.run([lambda: done.append(7)] * 3)
     assert sorted(done) == sorted({0, 1, 2} - {place}) + [7] * 3
+
+
+def test_the_threads_end_with_their_team():
+    before, team = set(threading.enumerate()), Team(3)
+    team.run([int, int, int])
+    helpers = set(threading.enumerate()) - before
+    assert len(helpers) == 2
+    del team
+    for helper in helpers:
+        helper.join(timeout=5)
+        assert not helper.is_alive()
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "amsgrad", "nadam", "radam", "lion"])
