@@ -25,6 +25,7 @@ INTERNAL = 3
 
 def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     """Run a command; report what goes wrong. Returns the exit code."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding is no reason to stop
@@ -38,8 +39,11 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _silence()
-        return 141
+        return _nobody_reads()
+    except SystemExit as leaving:  # typer's, and rich's, answer to a broken pipe
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
     except OSError as error:
         _traceback()
         _silence()
@@ -55,6 +59,19 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
             _traceback()
             return report([_usage(error, usage())], int(getattr(error, "exit_code", 2)), arguments)
         return report([_internal(error, arguments)], INTERNAL, arguments)
+
+
+def _open_streams() -> None:
+    """Give a stream that the shell closed (`>&-`) to the null device, lest the first file opened gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _nobody_reads() -> int:
+    """The reader of a pipe has left, as `head` does: the exit code of SIGPIPE, and not a word."""
+    _silence()
+    return 141
 
 
 def _silence() -> None:

@@ -15,7 +15,6 @@ app = typer.Typer(
     name="mlpbp",
     help="Train multilayer perceptrons from one YAML file, with every gradient derived by hand and proved.",
     epilog="Start here: mlpbp train configs/digits.yaml",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -69,5 +68,5 @@ def hoist(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
-    arguments = hoist(sys.argv[1:])
+    arguments = hoist(sys.argv[1:]) or ["--help"]
     sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))

@@ -223,3 +223,23 @@ def test_the_installed_example_is_found_from_anywhere(tmp_path: Path) -> None:
     result = mlpbp("train", "configs/digits.yaml", "-e", 1, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["run"] == "runs/digits-001"
+
+
+def test_no_arguments_at_all_show_the_help(tmp_path: Path) -> None:
+    result = mlpbp(cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == mlpbp("--help", cwd=tmp_path).stdout
+
+
+STREAMS = [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), ("| true; exit ${PIPESTATUS[0]}", 141)]
+
+
+@pytest.mark.parametrize("command", ["inspect run", "explain small.yaml", "--json inspect run"])
+@pytest.mark.parametrize(("redirection", "code"), STREAMS, ids=[case[0] for case in STREAMS])
+def test_a_stream_that_nobody_reads_is_no_fault_of_ours(
+    trained: Path, command: str, redirection: str, code: int
+) -> None:
+    script = f"{sys.executable} -m mlpbp {command} {redirection}"
+    result = subprocess.run(["bash", "-c", script], cwd=trained, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (code, "")
+    assert not list(trained.glob("mlpbp-crash-*"))
