@@ -29,6 +29,8 @@ def init(
     if path.exists() and not force:
         hint = "choose another with -o FILE, or write over it with --force"
         raise UsageError(Problem("exists", "there is such a file", hint, file=str(path)))
+    if path.exists() and data.exists() and path.samefile(data):
+        raise UsageError(Problem("exists", "this is the data itself", "choose another with -o FILE", file=str(path)))
     from mlp_core.proposal import propose
 
     console = Console("init")

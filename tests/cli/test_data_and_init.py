@@ -115,6 +115,15 @@ def test_a_config_is_written_once_and_trains(folder: Path) -> None:
     assert trained["metrics"]["test"]["accuracy"] > 0.65
 
 
+def test_the_data_is_never_written_over(tmp_path: Path) -> None:
+    table = "".join(f"{i},{i % 2}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text(table)
+    result = mlpbp("init", "t.csv", "--target", "1", "-o", tmp_path / "t.csv", "--force", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "this is the data itself; choose another with -o FILE" in result.stderr
+    assert (tmp_path / "t.csv").read_text() == table
+
+
 def test_names_that_yaml_would_misread(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = "\n".join(f"{a:.3f},{b:.3f},{'on' if a > b else 'off'}" for a, b in rng.normal(size=(80, 2)))
