@@ -135,7 +135,7 @@ def _nearest(path: Path) -> str | None:
     """A hint naming the most similar file in the same directory."""
     try:
         with os.scandir(path.parent) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(1000), strict=False)]
+            names = [entry.name for entry, _ in zip(entries, range(1000), strict=False) if entry.name != path.name]
     except OSError:
         return "check data.train and the directory it is relative to"
     close = difflib.get_close_matches(path.name, names, 1)

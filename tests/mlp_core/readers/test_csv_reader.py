@@ -209,6 +209,12 @@ def test_a_missing_file_tells_what_was_tried_and_what_is_near(tmp_path: Path) ->
         read_csv(tmp_path / "trian.csv")
 
 
+def test_a_link_to_nowhere_is_not_proposed_in_its_own_place(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"no such file \(tried .*/train.csv\); check the path"):
+        read_csv(tmp_path / "train.csv")
+
+
 @pytest.mark.parametrize("kind", ["directory", "pipe", "device", "link to nowhere", "name too long"])
 def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
