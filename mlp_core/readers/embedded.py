@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from mlp_core.readers.csv import read_csv
 from mlp_core.readers.dialect import CsvOptions
@@ -30,6 +32,14 @@ SETS = {
 def read_embedded(name: str) -> Table:
     """The table of an embedded set. Raises KeyError for a name that is not in `SETS`."""
     entry = SETS[name]
-    with as_file(files("mlp_core.data") / entry.file) as path:
+    with as_file(_folder() / entry.file) as path:
         table = read_csv(path, CsvOptions(delimiter=",", header=not entry.names))
     return replace(table, names=entry.names or table.names, notes=(f"data: embedded {name}, {table.rows:,} rows",))
+
+
+def _folder() -> Traversable:
+    """Where the files are: in the installed package, or beside `mlp_core` where that is run from its source."""
+    try:
+        return files("mlp_core.data")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "data"

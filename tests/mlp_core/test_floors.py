@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import mlp_core
-
-ROOT = Path(mlp_core.__file__).parent
-TABLE = re.findall(r"^\| (\d) [^|]*\|([^|]*)\|$", (ROOT.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+REPOSITORY = Path(__file__).parents[2]
+ROOT = REPOSITORY / "mlp_core"
+TABLE = re.findall(r"^\| (\d) [^|]*\|([^|]*)\|$", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.MULTILINE)
 FLOOR = {room: int(floor) for floor, rooms in TABLE for room in re.findall(r"`(\w+)`", rooms)}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
