@@ -42,6 +42,8 @@ def train(
     short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
     changes += [f"{key}={value}" for key, value in short.items() if value is not None]
     if resume is not None:
+        if dry_run:
+            raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
         return _resume(resume, changes, output)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))

@@ -156,6 +156,7 @@ BAD = [
     (("train", "small.yaml", "--no-such"), 2, "no such option: --no-such; see mlpbp train --help"),
     (("train", "small.yaml", "-o", "run"), 2, "run: the directory is not empty; .*"),
     (("train", "--resume", "nowhere"), 2, "nowhere: there is no run here; .*"),
+    (("train", "--resume", "run", "--dry-run", "-e", "9"), 2, "a resumed run trains, .*; leave out --dry-run"),
     (
         ("train", "small.yaml", "loss.name=mse"),
         2,
