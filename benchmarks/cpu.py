@@ -1,6 +1,6 @@
 """Every peer on the same training in the same session: what a step costs, what it takes, how soon a network is good.
 
-    python benchmarks/cpu.py steps [--cases tiny,small] [--peers ours,torch] [--rounds 7] [--threads 2] [--save FILE]
+    python benchmarks/cpu.py steps [--cases tiny,small] [--peers ours,torch] [--rounds 7] [--clock processor]
     python benchmarks/cpu.py accuracy [--mnist FOLDER] [--rounds 3]
     python benchmarks/cpu.py scaling            time per step against batch, width, depth; per epoch against rows
     python benchmarks/cpu.py neighbours         a step beside zero, one and two busy processes
@@ -38,11 +38,11 @@ EPOCH = 32  # steps in an epoch of every case; some peers know only whole epochs
 class Worker:
     """A peer in a process of its own, warm and waiting."""
 
-    def __init__(self, name: str, case: str, threads: int) -> None:
+    def __init__(self, name: str, case: str, threads: int, clock: str = "wall") -> None:
         count = str(threads)
         variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "peers.py"), name, case, count],
+            [sys.executable, str(HERE / "peers.py"), name, case, count, clock],
             env={**os.environ, **dict.fromkeys(variables, count), "JAX_PLATFORMS": "cpu"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -111,9 +111,9 @@ def parameters(sizes: tuple[int, ...]) -> int:
     return parameter_count(Architecture(sizes[0], sizes[-1], tuple(Block(units, Relu()) for units in sizes[1:-1])))
 
 
-def one_case(case: str, names: list[str], rounds: int, threads: int) -> dict[str, Any]:
+def one_case(case: str, names: list[str], rounds: int, threads: int, clock: str) -> dict[str, Any]:
     """Times and memory of all peers on one case."""
-    workers = {name: Worker(name, case, threads) for name in names}
+    workers = {name: Worker(name, case, threads, clock) for name in names}
     try:
         times = take_turns(workers, rounds)
         memory = {name: worker.memory() for name, worker in workers.items()}
@@ -151,7 +151,7 @@ def steps(options: argparse.Namespace) -> None:
     print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles), flush=True)
     results = []
     for case in options.cases.split(","):
-        results.append(one_case(case, names, options.rounds, options.threads))
+        results.append(one_case(case, names, options.rounds, options.threads, options.clock))
         print(line_of(results[-1]), flush=True)
     if options.save:
         options.save.write_text(json.dumps(results))
@@ -338,6 +338,7 @@ def main() -> None:
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="processor: for busy machines")
     parser.add_argument("--mnist", type=Path)
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()

@@ -1,7 +1,8 @@
 """One training program per peer, all on the same work: shuffled batches, ReLU, softmax cross-entropy, Adam, float32.
 
-`python peers.py NAME CASE THREADS` is a worker: it prints `ready` after its warm-up, then for every number of steps
-that comes in on a line of its own the seconds that these steps took, and for `memory` its peak memory in MiB.
+`python peers.py NAME CASE THREADS [processor]` is a worker: it prints `ready` after its warm-up, then for every number
+of steps that comes in on a line of its own the seconds that these steps took (of processor time, if asked for), and for
+`memory` its peak memory in MiB.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ def make_compiled(sizes: tuple[int, ...], batch: int, threads: int) -> Run:
 
 def make_jax(sizes: tuple[int, ...], batch: int, threads: int) -> Run:
     """Everything compiled into one program: a scan over the steps of an epoch, the gather in it."""
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    os.environ["XLA_FLAGS"] = (
+        f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
+    )
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -218,7 +221,7 @@ def peak_mib() -> float:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
 
-def work(name: str, case: str, threads: int) -> None:
+def work(name: str, case: str, threads: int, clock: Callable[[], float]) -> None:
     sizes, batch = CASES[case]
     run = PEERS[name](sizes, batch, threads)
     run(BATCHES)
@@ -228,10 +231,11 @@ def work(name: str, case: str, threads: int) -> None:
         if line.strip() == "memory":
             print(peak_mib(), flush=True)
             continue
-        begun = time.perf_counter()
+        begun = clock()
         run(int(line))
-        print(time.perf_counter() - begun, flush=True)
+        print(clock() - begun, flush=True)
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    wanted = time.process_time if "processor" in sys.argv else time.perf_counter
+    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), wanted)
