@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlp_core.errors import Problem, UsageError
+
 from .console import Console
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ def predict(
     from mlp_core.writers import format_of
 
     chosen = format_of(output, kind)
+    for source in (data, model):
+        if output is not None and output.exists() and source.exists() and output.samefile(source):
+            hint = "choose another with -o FILE"
+            raise UsageError(Problem("exists", "this is what the predictions are made from", hint, file=str(output)))
     loaded, path = open_model(model)
     single_thread_blas()
     predictor = Predictor(loaded, proba, keep or ())

@@ -177,3 +177,11 @@ def test_arrays_without_targets_and_tables_without_names(tmp_path: Path) -> None
     answers = [mlpbp("predict", "run", name, "--proba", cwd=tmp_path).stdout for name in ("x.npy", "x.npz", "x.csv")]
     assert answers[0].count("\n") == 41
     assert len(set(answers)) == 1
+
+
+def test_the_data_itself_is_kept_whatever_is_asked(folder: Path) -> None:
+    before = (folder / "pets.csv").read_bytes()
+    result = mlpbp("predict", "classes", "pets.csv", "-o", "pets.csv", "--force", cwd=folder)
+    assert result.returncode == 2
+    assert "this is what the predictions are made from" in result.stderr
+    assert (folder / "pets.csv").read_bytes() == before
