@@ -113,7 +113,10 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     *_in(
         "Network.backward",
         "the truth of a number does not depend on its sign",
-        ("needed = input_gradient or layer is not self._first", "needed = -(input_gradient or layer is not self._first)"),
+        (
+            "needed = input_gradient or layer is not self._first",
+            "needed = -(input_gradient or layer is not self._first)",
+        ),
     ),
     # memory that is written before it is read
     *_in("Embedding.backward", "-0 is 0", ("dE[...] = 0", "dE[...] = -0")),
