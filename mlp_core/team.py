@@ -9,6 +9,7 @@ threads: the same bits come out whichever thread does which part, and when.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,11 +21,18 @@ import numpy as np
 
 Array = Any  # numpy.ndarray
 
-LEAST_FLOPS = 1.5e7
-"""Floating-point operations of a product from which it is shared out: handing over takes some 20 us."""
+LEAST_FLOPS = 5e7
+"""Floating-point operations of a product from which it is shared out: half a millisecond of them. What smaller ones
+would gain is lost when the results are fetched out of the other core's cache."""
 
-LEAST_ENTRIES = 100_000
+HEAD_START = 8e6
+"""Floating-point operations that the caller does while a helper wakes up: some 80 us; its part is larger by them."""
+
+LEAST_ENTRIES = 300_000
 """Length of a parameter vector from which an update is shared out."""
+
+HEAD_START_ENTRIES = 60_000
+"""Entries that the caller updates while a helper wakes up."""
 
 Task = Callable[[], Any]
 Order = tuple[Task, "SimpleQueue[BaseException | None]"]
@@ -61,13 +69,13 @@ class Team:
     def product(self, A: Array, B: Array, out: Array) -> Array:
         """out = A @ B, shared out where it is large. A [i, k], B [k, j], out [i, j]."""
         rows, columns = out.shape
-        if 2 * rows * columns * A.shape[1] < LEAST_FLOPS:
+        flops = 2 * rows * columns * A.shape[1]
+        if flops < LEAST_FLOPS:
             return np.matmul(A, B, out=out)
+        parts = self.parts(max(rows, columns), HEAD_START / flops)
         if rows >= columns:
-            parts = self.parts(rows)
             self.run([partial(np.matmul, A[part], B, out=out[part]) for part in parts])
         else:
-            parts = self.parts(columns)
             self.run([partial(np.matmul, A, B[:, part], out=out[:, part]) for part in parts])
         return out
 
@@ -79,15 +87,21 @@ class Team:
                 rule(*arguments, **settings)
                 return
             arrays, numbers = arguments[:vectors], arguments[vectors:]
-            parts = self.parts(len(arrays[0]))
+            parts = self.parts(len(arrays[0]), HEAD_START_ENTRIES / len(arrays[0]))
             self.run([partial(rule, *(array[part] for array in arrays), *numbers, **settings) for part in parts])
 
         return shared
 
-    def parts(self, length: int) -> list[slice]:
-        """One slice for each thread, of about equal lengths that are multiples of 16 but for the last."""
-        step = -(-length // (16 * self.threads)) * 16
-        return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+    def parts(self, length: int, head_start: float = 0.0) -> list[slice]:
+        """One slice for each thread; the first is longer by `head_start` of the whole, the others are equal.
+
+        All begin at multiples of 16, where there are that many.
+        """
+        ahead = min(1.0, head_start) * length
+        share = (length - ahead) / self.threads
+        starts = [0, *(min(length, math.ceil((ahead + i * share) / 16) * 16) for i in range(1, self.threads))]
+        ends = [*starts[1:], length]
+        return [slice(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
 def _help(orders: SimpleQueue[Order | None]) -> None:

@@ -87,7 +87,7 @@ def test_numba_that_was_asked_for_and_is_not_there_is_refused(without_numba):
 
 @pytest.mark.parametrize(
     ("cpus", "hidden", "batch", "threads"),
-    [(1, 2048, 256, 1), (2, 16, 32, 1), (2, 2048, 256, 2), (64, 2048, 256, 64), (64, 512, 64, 4)],
+    [(1, 2048, 256, 1), (2, 16, 32, 1), (2, 2048, 256, 2), (64, 2048, 256, 64), (64, 512, 512, 10)],
 )
 def test_threads_go_as_far_as_the_largest_product(cpus, hidden, batch, threads, monkeypatch):
     monkeypatch.setattr(resolve, "available_cpus", lambda: cpus)
@@ -100,6 +100,8 @@ def test_threads_go_as_far_as_the_largest_product(cpus, hidden, batch, threads, 
 def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, kernels, threads, monkeypatch):
     monkeypatch.setattr("mlp_core.team.LEAST_FLOPS", 0)
     monkeypatch.setattr("mlp_core.team.LEAST_ENTRIES", 0)
+    monkeypatch.setattr("mlp_core.team.HEAD_START", 0)
+    monkeypatch.setattr("mlp_core.team.HEAD_START_ENTRIES", 0)
     path = tmp_path / "c.yaml"
     path.write_text(f"{SMALL}kernels: {kernels}\nthreads: {threads}\n")
     names = ["metrics.jsonl", "config.resolved.yaml", "checkpoints/last.safetensors", "checkpoints/best.safetensors"]

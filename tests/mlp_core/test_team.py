@@ -17,12 +17,15 @@ from mlp_core.team import Team
 def _share_everything(monkeypatch):
     monkeypatch.setattr(room, "LEAST_FLOPS", 0)
     monkeypatch.setattr(room, "LEAST_ENTRIES", 0)
+    monkeypatch.setattr(room, "HEAD_START", 0)
+    monkeypatch.setattr(room, "HEAD_START_ENTRIES", 100)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("head_start", [0.0, 0.3, 5.0])
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 33, 1000])
-def test_the_parts_cover_everything_once(length, threads):
-    parts = Team(threads).parts(length)
+def test_the_parts_cover_everything_once(length, head_start, threads):
+    parts = Team(threads).parts(length, head_start)
     assert len(parts) <= threads
     np.testing.assert_array_equal(np.concatenate([np.arange(length)[part] for part in parts]), np.arange(length))
 
