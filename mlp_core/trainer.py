@@ -102,7 +102,7 @@ class Limits:
 class Trainer:
     """Moves an objective's parameters, batch by batch, from `progress` on.
 
-    `evaluate(epoch)` is asked for the validation metrics after every `eval_every` epochs, with the averaged weights in
+    `evaluate()` is asked for the validation metrics after every `eval_every` epochs, with the averaged weights in
     place where there is an average. Everything else that a run remembers is in the network, the optimizer, `average`
     and `progress`.
     """
