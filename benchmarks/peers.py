@@ -42,6 +42,7 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     from mlp_core.backend import numpy_backend
     from mlp_core.batches import Batches
     from mlp_core.environment import single_thread_blas
+    from mlp_core.events import StepDone
     from mlp_core.losses import CrossEntropy
     from mlp_core.network import Architecture, Block, Network
     from mlp_core.objective import Objective
@@ -50,7 +51,7 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     from mlp_core.trainer import Limits, Trainer
 
     if kernels == "numba":
-        from mlp_core.kernels import numba_backend
+        from mlp_core.compiled_step import numba_backend
 
         backend = numba_backend(threads)
     else:
@@ -67,9 +68,8 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     events = trainer.run()
 
     def run(steps: int) -> None:
-        end = trainer.progress.step + steps
-        while trainer.progress.step < end:
-            next(events)
+        while steps > 0:
+            steps -= isinstance(next(events), StepDone)
 
     return run
 

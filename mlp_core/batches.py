@@ -59,6 +59,17 @@ class Batches:
         self._gather(self.w, rows, w)
         return X, Y, w
 
+    def alike(self, position: int) -> int:
+        """How many batches from `position` on in an epoch have the same number of rows."""
+        whole = self.rows // self.size
+        return whole - position if position < whole else 1
+
+    def numbers(self, epoch: int, position: int, count: int) -> tuple[Any, int]:
+        """The numbers of the rows of `count` batches alike, int64 [count * rows], on the host; and the rows of each."""
+        part = slice(position * self.size, min((position + count) * self.size, self.rows))
+        self._order(epoch)
+        return self._host_rows[part], (part.stop - part.start) // count
+
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""
         part = slice(position * self.size, min((position + 1) * self.size, self.rows))
@@ -71,7 +82,10 @@ class Batches:
 
     def _order(self, epoch: int) -> Array:
         if epoch != self._epoch:
-            self._host_rows = generator(self.seed, "shuffle", epoch).permutation(self.rows)
+            rows = (
+                generator(self.seed, "shuffle", epoch).permutation(self.rows) if self.shuffle else np.arange(self.rows)
+            )
+            self._host_rows = rows
             self._rows, self._epoch = self.backend.asarray(self._host_rows), epoch
         return self._rows
 

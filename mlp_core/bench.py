@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from mlp_core.experiment import Experiment
 from mlp_core.layers import Dense, Layer
 from mlp_core.memory import peak
 from mlp_core.trainer import Trainer
+
+if TYPE_CHECKING:
+    from mlp_core.compiled_step import CompiledStep
 
 ROUNDS = 7
 UPDATE_BYTES = 28
@@ -84,15 +87,19 @@ def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
     events = trainer.run()
     steps = _Steps(lambda: next(events))
     steps.run(3)
-    bare = _bare_products([layer for layer in network._flat_layers() if isinstance(layer, Dense)])
+    layers = [layer for layer in network._flat_layers() if isinstance(layer, Dense)]
+    bare = _bare_products(layers, trainer.batches.size)
     count = max(1, int(seconds / (3 * ROUNDS) / max(steps.run(3), 1e-6)))
     totals, products = [], []
     for _ in range(ROUNDS):
         totals.append(steps.run(count))
         products.append(bare(count))
-    clock = Clock()
-    _watch(trainer, clock)
-    watched = [_phases(steps, clock, count) for _ in range(ROUNDS)]
+    if trainer.whole is None:
+        clock = Clock()
+        _watch(trainer, clock)
+        watched = [_phases(steps, clock, count) for _ in range(ROUNDS)]
+    else:
+        watched = [_instructions(trainer.whole, statistics.median(totals), count) for _ in range(ROUNDS)]
     step = statistics.median(totals)
     parameters = network.parameters
     moved = UPDATE_BYTES // 4 * parameters.theta.nbytes
@@ -135,6 +142,14 @@ def _phases(steps: _Steps, clock: Clock, count: int) -> dict[str, float]:
     return {**phases, "everything else": step - sum(phases.values())}
 
 
+def _instructions(whole: CompiledStep, step: float, count: int) -> dict[str, float]:
+    """Seconds of every instruction of a step that is compiled as a whole, each done `count` times by itself."""
+    phases: dict[str, float] = defaultdict(float)
+    for name, seconds in whole.time(count):
+        phases[name] += seconds
+    return {**phases, "everything else": max(0.0, step - sum(phases.values()))}
+
+
 def _watch(trainer: Trainer, clock: Clock) -> None:
     """Put the clock around every primitive that a step of this trainer calls."""
     network = trainer.objective.network
@@ -168,13 +183,13 @@ def _watch_whole(layer: Layer, clock: Clock) -> None:
     layer.backward = clock.timed(f"{kind} gradient", layer.backward)  # type: ignore[method-assign]
 
 
-def _bare_products(layers: list[Dense]) -> Callable[[int], float]:
+def _bare_products(layers: list[Dense], rows: int) -> Callable[[int], float]:
     """A function that does the products of that many steps and nothing else, in the layers' own arrays."""
     rng = np.random.default_rng(0)
-    calls = []
+    calls: list[tuple[Any, ...]] = []
     for i, layer in enumerate(layers):
-        X = rng.standard_normal(layer.X.shape).astype(layer.W.dtype)
-        Delta, Z = rng.standard_normal((2, *layer.Z.shape)).astype(layer.W.dtype)
+        X = rng.standard_normal((rows, layer.inputs)).astype(layer.W.dtype)
+        Delta, Z = rng.standard_normal((2, rows, layer.units)).astype(layer.W.dtype)
         dW, dX = np.empty_like(layer.dW), np.empty_like(X)
         calls += [(layer._product, X, layer.W.T, Z), (layer._product, Delta.T, X, dW)]
         calls += [(layer._product, Delta, layer.W, dX)] if i else []

@@ -168,7 +168,7 @@ def _threads(config: Config) -> int:
 def load_kernels(config: Config) -> Backend:
     """numpy with compiled kernels; raises ConfigError where numba cannot be used."""
     try:
-        from mlp_core.kernels import numba_backend
+        from mlp_core.compiled_step import numba_backend
     except Exception as error:  # an absent numba, one that does not fit this numpy, a broken LLVM
         problem = config.problem(
             "kernels",

@@ -1,4 +1,4 @@
-"""Threads of our own that share out large pieces of work, and sleep while they wait.
+"""Threads of our own that share out large products of numpy, and sleep while they wait.
 
 The threads of a BLAS wait by spinning, for each other and for work. That is quickest on a machine that has nothing else
 to do; but as soon as another process wants a processor, the ones that spin take it from the one that they wait for, and
@@ -27,12 +27,6 @@ would gain is lost when the results are fetched out of the other core's cache.""
 
 HEAD_START = 8e6
 """Floating-point operations that the caller does while a helper wakes up: some 80 us; its part is larger by them."""
-
-LEAST_ENTRIES = 300_000
-"""Length of a parameter vector from which an update is shared out."""
-
-HEAD_START_ENTRIES = 60_000
-"""Entries that the caller updates while a helper wakes up."""
 
 Task = Callable[[], Any]
 Order = tuple[Task, "SimpleQueue[BaseException | None]"]
@@ -78,19 +72,6 @@ class Team:
         else:
             self.run([partial(np.matmul, A, B[:, part], out=out[:, part]) for part in parts])
         return out
-
-    def update(self, rule: Callable[..., None], vectors: int) -> Callable[..., None]:
-        """An update rule, whose first arguments are `vectors` of equal length, shared out where they are long."""
-
-        def shared(*arguments: Any, **settings: Any) -> None:
-            if len(arguments[0]) < LEAST_ENTRIES:
-                rule(*arguments, **settings)
-                return
-            arrays, numbers = arguments[:vectors], arguments[vectors:]
-            parts = self.parts(len(arrays[0]), HEAD_START_ENTRIES / len(arrays[0]))
-            self.run([partial(rule, *(array[part] for array in arrays), *numbers, **settings) for part in parts])
-
-        return shared
 
     def parts(self, length: int, head_start: float = 0.0) -> list[slice]:
         """One slice for each thread; the first is longer by `head_start` of the whole, the others are equal.

@@ -127,6 +127,14 @@ class Trainer:
         self._ledger = Ledger(backend, LOSSES_AT_ONCE) if backend.remote else None
         self.average = parameters.theta.copy() if self.limits.ema else None
         self.steps_per_epoch = -(-self.batches.count // self.limits.accumulate)
+        make = backend.kernels.get("whole_step") if self._plain() else None
+        self.whole = None if make is None else make(self.objective, self.optimizer, self.batches)
+
+    def _plain(self) -> bool:
+        """Whether a step is no more than a gradient and an update."""
+        limits = self.limits
+        extras = (limits.clip_norm, limits.clip_value, limits.max_norm, limits.ema, self.augment)
+        return limits.accumulate == 1 and all(extra is None for extra in extras)
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Train until a limit, early stopping, or `stop()` is true after a step; yield what happens.
@@ -140,7 +148,7 @@ class Trainer:
             while p.position < self.steps_per_epoch:
                 if self.limits.max_steps is not None and p.step >= self.limits.max_steps:
                     break
-                yield self._step()
+                yield from self._steps()
                 if stop():
                     self.settle()
                     yield Finished("stopped")
@@ -161,6 +169,34 @@ class Trainer:
         if limits.max_steps is not None and p.step >= limits.max_steps and p.position == 0:
             return "max_steps"
         return "epochs" if p.epoch >= limits.epochs else None
+
+    def _steps(self) -> Iterator[StepDone]:
+        """The next step, or as many as the backend makes in one go."""
+        if self.whole is None:
+            yield self._step()
+            return
+        p, batches = self.progress, self.batches
+        count = min(self.whole.most, batches.alike(p.position))
+        if self.limits.max_steps is not None:
+            count = min(count, self.limits.max_steps - p.step)
+        weights = [batches.weight(p.epoch, p.position + i) for i in range(count)]
+        rates = [self.schedule.rate(p.step + i) * p.plateau_factor for i in range(count)]
+        rows, size = batches.numbers(p.epoch, p.position, count)
+        losses = self.whole.take(rows, size, weights, rates).tolist()
+        events = []
+        for loss, weight, lr in zip(losses, weights, rates, strict=False):
+            if not math.isfinite(loss):
+                break
+            p.step += 1
+            p.position += 1
+            p.loss_sum += loss * weight
+            p.weight_sum += weight
+            events.append(StepDone(p.step, p.epoch + 1, p.position, self.steps_per_epoch, loss, lr))
+        yield from events
+        if len(events) < count:
+            self.whole.gradient(rows[size * len(events) :][:size])  # to see where it is bad
+            with np.errstate(all="ignore"):
+                raise Diverged(self._divergence(losses[-1], rates[len(events)]))
 
     @np.errstate(all="ignore")
     def _step(self) -> StepDone:

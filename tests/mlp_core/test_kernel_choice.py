@@ -57,8 +57,8 @@ def without_numba(monkeypatch):
                 raise error
             return original(name, *args, **more)
 
-        for name in [name for name in sys.modules if name == "mlp_core.kernels"]:
-            monkeypatch.delitem(sys.modules, name)
+        for name in ("compiled_step", "kernels", "instructions", "gemm", "crew", "native", "loops"):
+            monkeypatch.delitem(sys.modules, f"mlp_core.{name}", raising=False)
         monkeypatch.setattr(builtins, "__import__", missing)
 
     return refuse
@@ -99,9 +99,7 @@ def test_threads_go_as_far_as_the_largest_product(cpus, hidden, batch, threads, 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, kernels, threads, monkeypatch):
     monkeypatch.setattr("mlp_core.team.LEAST_FLOPS", 0)
-    monkeypatch.setattr("mlp_core.team.LEAST_ENTRIES", 0)
     monkeypatch.setattr("mlp_core.team.HEAD_START", 0)
-    monkeypatch.setattr("mlp_core.team.HEAD_START_ENTRIES", 0)
     path = tmp_path / "c.yaml"
     path.write_text(f"{SMALL}kernels: {kernels}\nthreads: {threads}\n")
     names = ["metrics.jsonl", "config.resolved.yaml", "checkpoints/last.safetensors", "checkpoints/best.safetensors"]

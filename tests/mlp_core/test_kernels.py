@@ -13,7 +13,8 @@ from mlp_core import optimizers
 from mlp_core.activations import ACTIVATIONS, Activation, Elu, LeakyRelu, activation_gradient, bias_activation
 from mlp_core.backend import Backend, numpy_backend
 from mlp_core.batches import Batches, gather
-from mlp_core.kernels import KERNELS, numba_backend
+from mlp_core.compiled_step import numba_backend
+from mlp_core.kernels import KERNELS
 from mlp_core.losses import LOSSES, Bce, CrossEntropy, Loss, loss_and_gradient
 from mlp_core.network import Architecture, Block, Network
 from mlp_core.objective import Objective, Penalty

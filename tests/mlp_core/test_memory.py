@@ -33,7 +33,7 @@ def backend(request):
     if request.param == "numpy":
         return numpy_backend()
     pytest.importorskip("numba", reason="numba is not installed")
-    from mlp_core.kernels import numba_backend
+    from mlp_core.compiled_step import numba_backend
 
     return numba_backend()
 

@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 
 from mlp_core import team as room
-from mlp_core.optimizers import OPTIMIZERS, Segment
-from mlp_core.parameters import Parameters, Spec
 from mlp_core.team import Team
 
 
 @pytest.fixture(autouse=True)
 def _share_everything(monkeypatch):
     monkeypatch.setattr(room, "LEAST_FLOPS", 0)
-    monkeypatch.setattr(room, "LEAST_ENTRIES", 0)
     monkeypatch.setattr(room, "HEAD_START", 0)
-    monkeypatch.setattr(room, "HEAD_START_ENTRIES", 100)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -84,24 +80,3 @@ def test_the_threads_end_with_their_team():
     for helper in helpers:
         helper.join(timeout=5)
         assert not helper.is_alive()
-
-
-@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adam", "amsgrad", "nadam", "radam", "lion"])
-def test_an_update_has_the_bits_of_an_undivided_one(name):
-    pytest.importorskip("numba", reason="numba is not installed")
-    from mlp_core.kernels import numba_backend
-
-    results = []
-    for threads in (1, 2, 3):
-        backend = numba_backend(threads)
-        parameters = Parameters([Spec("0.weight", (1000, 1), True)], backend, np.float32)
-        rng = np.random.default_rng(0)
-        parameters.theta[:] = rng.standard_normal(1000)
-        settings = {"mu": 0.9, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "rho": 0.9}
-        optimizer = OPTIMIZERS[name](parameters, backend, [Segment(slice(3, 1000), 1, 0.1)], **settings)
-        for _ in range(8):
-            parameters.grad[:] = rng.standard_normal(1000)
-            optimizer.step(parameters.theta, parameters.grad, 1e-2)
-        results.append([parameters.theta, *optimizer.state.values()])
-    for shared in results[1:]:
-        np.testing.assert_array_equal(shared, results[0])

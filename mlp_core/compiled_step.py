@@ -1,0 +1,255 @@
+"""A training step as one list of compiled instructions: from the numbers of its rows to the moved parameters.
+
+The step that `Trainer` makes by calling one primitive after the other, for the networks that most people train: matrix
+products with their activations, a usual loss, an optimizer that goes entry by entry. Each thread takes its rows of the
+batch through the whole forward and backward pass; then all meet, and each takes its units of every layer through the
+weight gradient and the update, while they are in its cache. Nothing is interpreted in between, and several steps can be
+made in one call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mlp_core import instructions as do
+from mlp_core.activations import Activation, Identity, LeakyRelu, Relu
+from mlp_core.backend import Array, Backend
+from mlp_core.batches import Batches
+from mlp_core.crew import CHECK, MEET, WIDTH, Crew
+from mlp_core.kernels import RULES, kernels
+from mlp_core.layers import Dense
+from mlp_core.losses import Bce, CrossEntropy, Loss, Mse
+from mlp_core.objective import Objective
+from mlp_core.optimizers import Optimizer
+
+STEPS_AT_ONCE = 64
+FLOPS_AT_ONCE = 2e8
+"""Steps in one call, and floating-point operations after which it ends: some milliseconds, so that a run can be
+stopped, shown and saved at any time."""
+
+_FORWARD: dict[type[Activation], tuple[do.Instruction, Callable[[Any], Sequence[float]]]] = {
+    Relu: (do.relu, lambda f: ()),
+    LeakyRelu: (do.leaky_relu, lambda f: (f.alpha,)),
+    Identity: (do.bias, lambda f: ()),
+}
+_BACKWARD: dict[type[Activation], tuple[do.Instruction | None, Callable[[Any], Sequence[float]]]] = {
+    Relu: (do.relu_gradient, lambda f: ()),
+    LeakyRelu: (do.two_slopes_gradient, lambda f: (1.0, f.alpha)),
+    Identity: (None, lambda f: ()),
+}
+_LOSSES: dict[type[Loss], tuple[do.Instruction, Callable[[Any], float]]] = {
+    CrossEntropy: (do.cross_entropy, lambda loss: loss.label_smoothing),
+    Bce: (do.bce, lambda loss: loss.pos_weight),
+    Mse: (do.mse, lambda loss: 0.0),
+}
+_TOTAL = 0  # the first of the numbers that change from step to step: the weight of the batch
+Labelled = tuple[str, list[int]]
+_MEET: Labelled = ("meet", [MEET] + [0] * (WIDTH - 1))
+
+
+def numba_backend(threads: int = 1) -> Backend:
+    """numpy with fused primitives in place of the generic ones, and with whole steps where they are all that is needed.
+
+    Products, long updates and whole steps are shared out among `threads`.
+    """
+    return Backend("numba", np, {**kernels(threads), "whole_step": partial(compiled_step, threads)})
+
+
+def compiled_step(threads: int, objective: Objective, optimizer: Optimizer, batches: Batches) -> CompiledStep | None:
+    """The whole step of this training, or None if it needs more than there are instructions for."""
+    network, loss, penalty = objective.network, objective.loss, objective.penalty
+    dtype, rule = network.dtype, optimizer.rule.__name__
+    arrays = [batches.X, batches.Y, *([] if batches.w is None else [batches.w])]
+    if isinstance(loss, CrossEntropy):
+        targets = batches.Y.ndim == 1 and batches.Y.dtype == np.int64
+    else:
+        targets = (
+            batches.Y.ndim == 2 and batches.Y.dtype == dtype and batches.Y.shape[1] == network.architecture.outputs
+        )
+    known = (
+        dtype.char in "fd"
+        and all(isinstance(layer, Dense) and type(layer._f) in _FORWARD for layer in network.layers)
+        and type(loss) in _LOSSES
+        and targets
+        and all(array.flags.c_contiguous for array in arrays)
+        and all(array.dtype == dtype for array in (batches.X, *arrays[2:]))
+        and type(optimizer).step is Optimizer.step
+        and rule in RULES
+        and not (penalty.l2 or penalty.l1)
+    )
+    return CompiledStep(threads, objective, optimizer, batches) if known else None
+
+
+class CompiledStep:
+    """Makes training steps over memory that belongs to the network, the optimizer and the batches."""
+
+    def __init__(self, threads: int, objective: Objective, optimizer: Optimizer, batches: Batches) -> None:
+        self.objective, self.optimizer, self.batches = objective, optimizer, batches
+        self._layers = [layer for layer in objective.network.layers if isinstance(layer, Dense)]
+        self._Delta: Array = objective.network.Delta
+        parameters = objective.network.parameters
+        self._moves = [  # tensors with the segment that each belongs to; frozen ones belong to none
+            (spec, number)
+            for spec in parameters.specs
+            for number, segment in enumerate(optimizer.segments)
+            if segment.part.start <= parameters.slices[spec.name].start < segment.part.stop
+        ]
+        self._slots = len(self._rule_numbers(1.0, 0))
+        self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments))
+        self._constants: list[np.ndarray] = []  # numbers that instructions look up, kept for as long as these
+        self._programs: dict[int, np.ndarray] = {}
+        flops = sum(6.0 * batches.size * W.size for W in parameters.values.values())
+        self.most = int(max(1, min(STEPS_AT_ONCE, FLOPS_AT_ONCE // max(1.0, flops))))
+
+    def take(self, rows: np.ndarray, size: int, weights: Sequence[float], rates: Sequence[float]) -> np.ndarray:
+        """Make a step for each of the `rates`, of `size` rows each; their losses, float64 [steps].
+
+        rows: int64 [steps * size], the numbers of their rows. weights: the weight of each batch. A loss that is no
+        finite number is the last one: its step was not made, nor were those after it.
+        """
+        steps, optimizer, totals = len(rates), self.optimizer, np.empty(len(rates))
+        numbers = np.empty((steps, 1 + self._slots * len(optimizer.segments)))
+        for step, (weight, lr) in enumerate(zip(weights, rates, strict=True)):
+            row = [weight or 1.0]
+            for segment in optimizer.segments:
+                row += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay, optimizer.t + 1 + step)
+            numbers[step] = row
+        done = self._crew.run(self._program(size), numbers, rows.reshape(steps, size), totals)
+        optimizer.t += done
+        return totals[: done + 1]
+
+    def gradient(self, rows: np.ndarray) -> float:
+        """The mean loss of the rows with these numbers, every row counting the same; their gradient is left in the
+        network, and nothing is moved."""
+        numbers, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
+        numbers[0, _TOTAL] = len(rows)
+        program = [record for name, record in self.instructions(len(rows)) if name not in ("optimizer", "check")]
+        self._crew.run(np.array(program), numbers, rows[None], total)
+        return float(total[0])
+
+    def time(self, count: int) -> list[tuple[str, float]]:
+        """Seconds that each instruction takes, done `count` times by itself; the parameters are moved about."""
+        numbers = np.tile([self.batches.size, *self._rule_numbers(0.0, 0.0) * len(self.optimizer.segments)], (count, 1))
+        rows = np.resize(np.random.default_rng(0).permutation(self.batches.rows), (count, self.batches.size))
+        totals, found = np.empty(count), list[tuple[str, float]]()
+        for name, record in self.instructions(self.batches.size):
+            if record[0] not in (MEET, CHECK):
+                begun = time.perf_counter()
+                self._crew.run(np.array([record]), numbers, rows, totals)
+                found.append((name, (time.perf_counter() - begun) / count))
+        return found
+
+    def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
+        optimizer = self.optimizer
+        settings = {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
+        return RULES[optimizer.rule.__name__][1](lr, decay, **settings)
+
+    def _program(self, size: int) -> np.ndarray:
+        if size not in self._programs:
+            self._programs[size] = np.array([record for _, record in self.instructions(size)], np.int64)
+        return self._programs[size]
+
+    def instructions(self, size: int) -> list[Labelled]:
+        """The list for batches of `size` rows, each instruction with its name."""
+        check = ("check", [CHECK, self._crew.sums.ctypes.data] + [0] * (WIDTH - 2))
+        rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size)]
+        return [*rows, _MEET, check, *self._gradients(size)]
+
+    def _gathers(self, size: int) -> list[Labelled]:
+        batches = self.batches
+        pairs = [(batches.X, batches._X), (batches.Y, batches._Y)]
+        pairs += [] if batches.w is None else [(batches.w, batches._w)]
+        return [
+            ("gather", do.gather.record(
+                array.dtype, array.ctypes.data, array[0].size, self._crew.cursor, room.ctypes.data, size
+            ))
+            for array, room in pairs
+        ]  # fmt: skip
+
+    def _forward(self, size: int) -> list[Labelled]:
+        """Z = A W^T and A = f(Z + b), layer by layer."""
+        found: list[Labelled] = []
+        A = self.batches._X[:size]
+        for layer in self._layers:
+            Z, out = layer._Z[:size], layer._A[:size]
+            record = do.product(A, layer.W.T, Z, by_columns=2 * size <= layer.units)
+            if (
+                2 * size <= layer.units
+            ):  # less of the rows is to be fetched from another core's cache than of the weights
+                found += [_MEET, (f"product {layer.index} forward", record), _MEET]
+            else:
+                found.append((f"product {layer.index} forward", record))
+            instruction, numbers = _FORWARD[type(layer._f)]
+            if layer.b is not None or type(layer._f) is not Identity:
+                b = 0 if layer.b is None else layer.b.ctypes.data
+                arguments = (Z.ctypes.data, b, out.ctypes.data, *Z.shape, self._constant(numbers(layer._f)))
+                found.append(("bias, activation", instruction.record(Z.dtype, *arguments)))
+            A = out
+        return found
+
+    def _loss(self, size: int) -> Labelled:
+        """The loss of each row, and Delta = dLoss/dZ."""
+        objective, batches = self.objective, self.batches
+        Z, Delta = self._layers[-1]._A[:size], self._Delta[:size]
+        instruction, number = _LOSSES[type(objective.loss)]
+        w = 0 if batches._w is None else batches._w.ctypes.data
+        where = self._constant((number(objective.loss),)), self._crew.cells[_TOTAL:].ctypes.data
+        arguments = (Z.ctypes.data, w, Delta.ctypes.data, *Z.shape, batches._Y.ctypes.data, *where)
+        return "loss", instruction.record(Z.dtype, *arguments, self._crew.sums.ctypes.data)
+
+    def _backward(self, size: int) -> list[Labelled]:
+        """Delta *= f'(Z) and, but for the first layer, the Delta of the layer before."""
+        found: list[Labelled] = []
+        Delta = self._Delta[:size]
+        for layer in reversed(self._layers):
+            instruction, numbers = _BACKWARD[type(layer._f)]
+            if instruction is not None:
+                A = layer._A[:size]
+                arguments = (Delta.ctypes.data, 0, A.ctypes.data, *A.shape, self._constant(numbers(layer._f)))
+                found.append(("activation gradient", instruction.record(A.dtype, *arguments)))
+            if layer.index > 0:
+                before: Array = layer._dX[:size]  # type: ignore[index]
+                record = do.product(Delta, layer.W, before)
+                found.append((f"product {layer.index} input gradient", record))
+                Delta = before
+        return found
+
+    def _gradients(self, size: int) -> list[Labelled]:
+        """dW = Delta^T A and db, and the update of each tensor right after its gradient."""
+        layers, found = self._layers, list[Labelled]()
+        for place in reversed(range(len(layers))):
+            layer, last = layers[place], place == len(layers) - 1
+            Delta = self._Delta[:size] if last else layers[place + 1]._dX[:size]  # type: ignore[index]
+            X = layers[place - 1]._A[:size] if place else self.batches._X[:size]
+            record = do.product(Delta.T, X, layer.dW)
+            found.append((f"product {layer.index} weight gradient", record))
+            found += self._update(f"{layer.index}.weight")
+            if layer.b is not None:
+                assert layer.db is not None
+                arguments = (Delta.ctypes.data, layer.db.ctypes.data, 0, *Delta.shape)
+                found.append(("bias gradient", do.sum_rows.record(Delta.dtype, *arguments)))
+                found += self._update(f"{layer.index}.bias")
+        return found
+
+    def _update(self, name: str) -> list[Labelled]:
+        """The update of a tensor by its rule, if it is not frozen."""
+        optimizer, parameters = self.optimizer, self.objective.network.parameters
+        found: list[Labelled] = []
+        for spec, number in self._moves:
+            if spec.name == name:
+                part = parameters.slices[name]
+                vectors = [vector[part] for vector in (parameters.theta, parameters.grad, *optimizer.state.values())]
+                where = self._crew.cells[1 + number * self._slots :].ctypes.data
+                units = spec.shape[0]
+                record = do.update(optimizer.rule.__name__, vectors, where, units, spec.size // units)
+                found.append(("optimizer", record))
+        return found
+
+    def _constant(self, numbers: Sequence[float]) -> int:
+        self._constants.append(np.array([*numbers, 0.0]))
+        return self._constants[-1].ctypes.data

@@ -1,0 +1,96 @@
+"""What compiled loops need beside arithmetic: memory and functions by their address, numbers that threads share, sleep.
+
+Everything here is for code compiled by numba. An address is an int64; what it points to must outlive its use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import extending
+from numba.core import types as numba_types
+
+intrinsic: Any = extending.intrinsic
+types: Any = numba_types
+_I8, _I64 = ir.IntType(8), ir.IntType(64)
+WORDS = types.CPointer(types.int64)
+
+read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.intp))
+"""read(2): waits, asleep, until there are bytes in a pipe."""
+
+write: Any = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.intp))
+"""write(2)."""
+
+
+@intrinsic
+def pointer(typingctx: Any, address: Any, like: Any) -> Any:
+    """The address as a pointer of the type of `like`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(like))
+
+    return like(types.int64, like), generate
+
+
+@intrinsic
+def words(typingctx: Any, address: Any) -> Any:
+    """The address as a pointer to int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], _I64.as_pointer())
+
+    return WORDS(types.int64), generate
+
+
+@intrinsic
+def float64s(typingctx: Any, address: Any) -> Any:
+    """The address as a pointer to float64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.DoubleType().as_pointer())
+
+    return types.CPointer(types.float64)(types.int64), generate
+
+
+@intrinsic
+def call(typingctx: Any, function: Any, record: Any, part: Any, parts: Any) -> Any:
+    """Call an instruction by its address: function(record, null, part, parts)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_I64.as_pointer(), _I8.as_pointer(), _I64, _I64])
+        null = ir.Constant(_I8.as_pointer(), None)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], null, *args[2:]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, WORDS, types.int64, types.int64), generate
+
+
+@intrinsic
+def load(typingctx: Any, address: Any) -> Any:
+    """The int64 at an address, as the last thread that stored it left it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(builder.inttoptr(args[0], _I64.as_pointer()), "seq_cst", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def add(typingctx: Any, address: Any, value: Any) -> Any:
+    """The int64 that was at an address before `value` was added to it, in one piece."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def swap(typingctx: Any, address: Any, value: Any) -> Any:
+    """The int64 that was at an address before it became `value`, in one piece."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("xchg", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
