@@ -138,7 +138,9 @@ def _phases(steps: _Steps, clock: Clock, count: int) -> dict[str, float]:
 def _watch(trainer: Trainer, clock: Clock) -> None:
     """Put the clock around every primitive that a step of this trainer calls."""
     network = trainer.objective.network
-    trainer.batches._gather = clock.timed("gather", trainer.batches._gather)
+    batches = trainer.batches
+    batches._gather_inputs = clock.timed("gather", batches._gather_inputs)
+    batches._gather = clock.timed("gather", batches._gather)
     if trainer.augment is not None:
         trainer.augment = clock.timed("noise, mixup", trainer.augment)  # type: ignore[assignment]
     for layer in network._flat_layers():

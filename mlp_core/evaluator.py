@@ -13,17 +13,18 @@ from mlp_core.calibration import Calibration
 from mlp_core.losses import loss_and_gradient
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.objective import Objective
+from mlp_core.rows import Rows
 from mlp_core.scaling import Target
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split ready for the network: X [n, inputs], Y and row weights w as the loss wants them.
+    """One split ready for the network: X [n, inputs] (an array or `Rows`), Y and row weights w as the loss wants them.
 
     y and weight are the truth and the row weights as metrics want them: those of the data, without class weights.
     """
 
-    X: Array
+    X: Array | Rows
     Y: Array
     w: Array | None
     y: Any

@@ -104,6 +104,13 @@ class Preprocessor:
         return [column for column in range(self.columns) if column not in self.categories]
 
     @property
+    def linear(self) -> tuple[Floats, Floats] | None:
+        """(shift, scale), each [columns], where all that is done to complete rows is (X - shift) * scale; else None."""
+        if self.categories or not self.numbers.plain:
+            return None
+        return self.numbers.scaler.shift, self.numbers.scaler.scale
+
+    @property
     def inputs(self) -> int:
         """How many inputs the network gets."""
         wide = sum(self._width(one) for one in self.categories.values())
