@@ -75,7 +75,7 @@ def _evaluation(experiment: Experiment) -> int:
     """Bytes to measure the largest split: one chunk of activations, and its predictions."""
     widths = [*(block.units for block in experiment.model.network.architecture.hidden)]
     outputs = experiment.model.network.architecture.outputs
-    rows = max(len(split.X) for split in experiment.splits.values())
+    rows = max(len(split.measured().X) for split in experiment.splits.values())
     chunk = min(rows, experiment.config.train.eval_batch_size)
     numbers = experiment.model.network.dtype.itemsize * chunk * (sum(widths) + outputs)
     return int(numbers + PREDICTIONS * 8 * rows * outputs)

@@ -256,6 +256,11 @@ class Preprocessor:
         }
         return {name: found for name, found in counted.items() if found[0]}
 
+    def unseen_counted(self, counts: Mapping[int, Array], words: Words) -> dict[str, tuple[int, str]]:
+        """The same from how many rows have each word: {column: counts [words + 1]}, the last for missing cells."""
+        counted = {self.name(c): one.unseen_counted(counts[c], words.get(c, ())) for c, one in self.categories.items()}
+        return {name: found for name, found in counted.items() if found[0]}
+
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint; Python writes and reads their JSON without loss."""
         numbers = self.numbers

@@ -57,6 +57,10 @@ class Stored(Rows):
         self.backend, self.X, self.inputs, self.words = backend, X, inputs, dict(words or {})
         self.shape, self.dtype = (len(X), inputs.inputs), np.dtype(dtype)
 
+    def take(self, rows: Any) -> Stored:
+        """The given rows (ascending) of data on the disk, not read."""
+        return Stored(self.backend, self.X.take(rows), self.inputs, self.dtype, self.words)
+
     def __getitem__(self, rows: Any) -> Array:
         return self.backend.asarray(self.made(self.X[rows if isinstance(rows, slice) else self.backend.to_host(rows)]))
 

@@ -24,7 +24,7 @@ class Arrays:
     format itself marks the targets as class labels.
     """
 
-    X: npt.NDArray[Any]
+    X: Any  # an array, or `on_disk.OnDisk`
     Y: npt.NDArray[np.float64]
     x: Path
     y: Path
@@ -61,9 +61,14 @@ class Arrays:
     def matrix(self, columns: Sequence[int]) -> npt.NDArray[Any]:
         """The given columns, all inputs or all targets; all inputs in order are not copied."""
         inputs = self.X.shape[1]
+        found: npt.NDArray[Any] = self.X
         if list(columns) == list(range(inputs)):
-            return self.X
-        return self.X[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+            return found
+        return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+
+    def missing(self, column: int) -> int:
+        """How many cells of a column are NaN."""
+        return int(np.isnan(self.matrix([column])[:, 0]).sum())
 
     def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
         """A problem placed at a file, and at a row and column of its array (both counted from 0)."""
