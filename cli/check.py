@@ -54,6 +54,7 @@ def _check_files(config: Config) -> None:
     from glob import has_magic
 
     from mlp_core.errors import ConfigError
+    from mlp_core.readers.files import url_hint
 
     problems = []
     for part in ("train", "val", "test"):
@@ -63,7 +64,9 @@ def _check_files(config: Config) -> None:
         for file in files:
             path = config.resolve_path(file)
             if not path.exists() and not has_magic(str(path)):
-                problems.append(config.problem(f"data.{part}", "no such file", code="no_such_file", got=str(path)))
+                hint = url_hint(path)
+                problem = config.problem(f"data.{part}", "no such file", code="no_such_file", got=str(path), hint=hint)
+                problems.append(problem)
     if problems:
         raise ConfigError(problems)
 

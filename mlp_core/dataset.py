@@ -23,9 +23,9 @@ from mlp_core.readers.csv import Reading
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.embedded import read_embedded
 from mlp_core.readers.files import shown
-from mlp_core.readers.folder import REMEDY, DamagedTable, is_folder
+from mlp_core.readers.folder import DamagedTable, check_digest, is_folder
 from mlp_core.readers.on_disk import OnDisk
-from mlp_core.readers.source import ReadOptions, Source, read, read_all
+from mlp_core.readers.source import ReadOptions, Source, detect, read, read_all
 from mlp_core.readers.table import Table
 from mlp_core.split import OneRow, sample_rows, split_by, split_rows
 from mlp_core.survey import Part, Survey, survey
@@ -122,9 +122,10 @@ def _load(config: Config, progress: Reading | None) -> Data:
     splits, indices = _deal(config, train, whole, task, roles.split)
     if isinstance(whole.X, OnDisk):
         splits = _surveyed(config, train, whole, splits, indices, task, progress)
+    memory = "memmap" if isinstance(whole.X, OnDisk) else "ram"
     for name in ("val", "test"):
         if getattr(data, name) is not None:
-            splits[name] = _further(config, task, _read_part(config, name, task, progress), name)
+            splits[name] = _further(config, task, _read_part(config, name, task, progress, memory), name)
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
@@ -139,9 +140,7 @@ def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str
     others are ignored. Raises DataError naming a missing column or an unknown label.
     """
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
-    options = read_options(config, task)
-    if isinstance(where, Path) and not is_folder(where):
-        options = replace(options, memory="ram")
+    options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))
 
 
@@ -162,8 +161,13 @@ def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.i
     return sha.hexdigest()
 
 
-def _read_part(config: Config, name: str, task: Task | None = None, progress: Reading | None = None) -> Source:
-    """The source of one split as the config names it; `task` is known for all but the training split."""
+def _read_part(
+    config: Config, name: str, task: Task | None = None, progress: Reading | None = None, memory: str | None = None
+) -> Source:
+    """The source of one split as the config names it; `task` is known for all but the training split.
+
+    memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
+    """
     data = config.data
     if name == "train" and data.name is not None:
         if data.memory == "memmap":
@@ -176,18 +180,21 @@ def _read_part(config: Config, name: str, task: Task | None = None, progress: Re
     if task is not None:
         names = (*task.features, *task.targets)
     options = replace(read_options(config, task), progress=progress)
+    if memory is not None:
+        options = replace(options, memory=memory)
     if isinstance(where, str | tuple):
         paths = _paths(config, where)
         if len(paths) == 1 and is_folder(paths[0]):
             return read(paths[0], options, names)
         if config.data.cache:
             return read(cached(paths, options, names, config.resolve_path(config.data.cache)), options, names)
-        if name != "train":
-            options = replace(options, memory="ram")
-        elif options.memory == "memmap":
+        if options.memory == "memmap" and memory is None:
             raise _not_mappable(config, paths[0])
         return read_all(paths, replace(options, memory="ram"), names)
-    return read((config.resolve_path(where.x), config.resolve_path(where.y)), options, names)
+    x, y = config.resolve_path(where.x), config.resolve_path(where.y)
+    if memory is not None and detect(x) != "npy":
+        options = replace(options, memory="ram")
+    return read((x, y), options, names)
 
 
 def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:
@@ -281,9 +288,8 @@ def _surveyed(
     strict = isinstance(source, Arrays) and set(kinds) == {"numeric"}
     gaps = gapless(config, task.features, task.kinds)
     found = survey(whole.X, whole.words, rows, config.seed, refuse, gaps, not strict, told)
-    if isinstance(source, Table) and found.sha256 != source.sha256:
-        problem = Problem("damaged", "digest mismatch, the file is damaged", REMEDY, file=str(whole.X.file.path))
-        raise DamagedTable(whole.X.file.path.parent, DataError(problem))
+    if isinstance(source, Table):
+        check_digest(whole.X.file.path.parent, found.sha256, source)
     return {name: replace(part, survey=found) for name, part in splits.items()}
 
 
@@ -310,7 +316,12 @@ def _not_mappable(config: Config, path: Path) -> DataError:
 
 
 def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:
-    """Raise DataError when the training rows of a classification hold a single class."""
+    """Raise DataError when the training rows hold a single class, or a single value of every target."""
+    if task.kind == "regression" and (train.y == train.y[0]).all():
+        shown = ", ".join(f"{value:g}" for value in train.y[0, :3].tolist())
+        message = f"the target is the same in all {train.rows:,} training rows ({shown})"
+        hint = "nothing can be learned from it; check data.target"
+        raise DataError(source.problem("one_value", message, None, targets[0], hint))
     if task.classifies and (train.y == train.y[0]).all():
         message = f'all {train.rows} training rows have the class "{task.classes[int(train.y[0])]}"'
         hint = "set data.split.method: stratified, or give more data"
@@ -318,7 +329,10 @@ def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[i
 
 
 def _absent(train: Dataset, task: Task) -> tuple[str, ...]:
-    """A line about classes that have no training rows."""
+    """A line about classes that have no training rows, or about targets that are the same in all of them."""
+    if task.kind == "regression":
+        same = [name for name, one in zip(task.targets, (train.y == train.y[0]).all(axis=0), strict=True) if one]
+        return (f"note: {', '.join(same[:8])}: the same in all training rows, teaches nothing",) if same else ()
     if not task.classifies:
         return ()
     counts = np.bincount(train.y, minlength=len(task.classes))
@@ -346,13 +360,21 @@ def column_cells(config: Config, name: str, split: str, data: Data | None, path:
     if path is not None:
         config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
     dealt = data is not None and path is None and split in data.indices
-    source = _read_part(config, "train" if dealt or split == "train" else split)
+    source = _read_part(config, "train" if dealt or split == "train" else split, memory="auto")
     if name not in source.names:
         raise DataError(
             source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
         )
     column, rows = source.names.index(name), range(source.rows)
+    if isinstance(source, Table) and isinstance(source.values, OnDisk):
+        source.values.pull(column)
     return [source.cell(int(row), column) for row in (data.indices[split] if dealt and data else rows)]
+
+
+def training_files(config: Config) -> list[Path]:
+    """The files of the training table that a config names."""
+    where = config.data.train
+    return _paths(config, where) if isinstance(where, str | tuple) else []
 
 
 def training_source(config: Config) -> Source:

@@ -26,7 +26,7 @@ ODD_KEPT = 20
 COMPILED_SIZE = 24 << 20
 
 
-Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, Mapping[str, int]]], None, Table]
+Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
 """A table in blocks: (names, rows [b, columns], the codes of the words so far), and at the end all but its rows."""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlp_core.errors import Failed
 from mlp_core.readers.convert import convert
 from mlp_core.readers.files import check_file, reading
-from mlp_core.readers.folder import FORMAT, is_folder
+from mlp_core.readers.folder import FORMAT, is_folder, is_sound
 from mlp_core.readers.source import ReadOptions
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def cached(paths: Sequence[Path], options: ReadOptions, names: Sequence[str], fo
     Raises DataError for what cannot be read, Failed when the disk does not take it.
     """
     entry = folder / f"{paths[0].name.split('.')[0] or 'table'}-{_key(paths, options, names)[:20]}"
-    if not is_folder(entry):
-        if entry.exists():  # left by something else: a converted table appears whole
+    trusted = is_folder(entry) and (options.memory == "ram" or is_sound(entry))  # cells in memory are looked at anyway
+    if not trusted:
+        if entry.exists():
             shutil.rmtree(entry, ignore_errors=True)
         try:
             convert(paths, options, entry, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from mlp_core.readers.parquet import drain_parquet
 from mlp_core.readers.source import ReadOptions, detect
 from mlp_core.readers.table import Floats, Table
 
+MOST_WORDS = 4_000_000
 ATTEMPTS = 4  # readings of a table whose columns turn out to hold text: as `read_csv` makes
 
 
@@ -41,12 +43,19 @@ class Converted:
 
 
 def convert(
-    paths: Sequence[Path], options: ReadOptions, folder: Path, names: Sequence[str] = (), force: bool = False
+    paths: Sequence[Path],
+    options: ReadOptions,
+    folder: Path,
+    names: Sequence[str] = (),
+    force: bool = False,
+    needed: Sequence[str] = (),
+    drop: Collection[int | str] = (),
 ) -> Converted:
     """Write the table in `paths` (several: one after another) to a new `folder`, which appears when it is complete.
 
-    A converted table that is there is replaced if `force`. Raises DataError for what cannot be read, UsageError for a
-    folder that is there, Failed when the disk does not take it; then nothing is left of it.
+    names: columns that a header should contain. needed: columns that must be there. drop: columns that are left
+    out, by name or position. A converted table that is there is replaced if `force`. Raises DataError for what cannot
+    be read, UsageError for a folder that is there, Failed when the disk does not take it; then nothing is left of it.
     """
     _check_place(folder, paths, force)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -54,7 +63,7 @@ def convert(
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
         temporary.mkdir()
-        done = _written(paths, options, names, temporary)
+        done = _written(paths, options, names, temporary, needed, drop)
         sync_folder(temporary)
         _put(temporary, folder, force)
         sync_folder(folder.parent)
@@ -89,7 +98,7 @@ def _check_place(folder: Path, paths: Sequence[Path], force: bool) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """What conversions to the same place left behind when they were killed."""
-    pattern = re.compile(re.escape(f".{folder.name}.") + r"(\d+)\.tmp")
+    pattern = re.compile(re.escape(f".{folder.name}.") + r"(\d+)(?:\.old)?\.tmp")
     for entry in os.listdir(folder.parent):  # noqa: PTH208
         if (match := pattern.fullmatch(entry)) and not Path(f"/proc/{match[1]}").exists():
             shutil.rmtree(folder.parent / entry, ignore_errors=True)
@@ -110,25 +119,34 @@ def _put(temporary: Path, folder: Path, force: bool) -> None:
         os.rename(temporary, folder)  # noqa: PTH104
 
 
-def _written(paths: Sequence[Path], options: ReadOptions, names: Sequence[str], folder: Path) -> Converted:
+def _written(
+    paths: Sequence[Path],
+    options: ReadOptions,
+    names: Sequence[str],
+    folder: Path,
+    needed: Sequence[str],
+    drop: Collection[int | str],
+) -> Converted:
     """The table written to a folder of its own, read again as long as columns turn out to hold text."""
-    text, table = set(options.text), _Table(folder)
-    for path in paths:
-        kind = detect(path) if options.format == "auto" else options.format
-        own = set(text)
-        for attempt in range(ATTEMPTS):
-            try:
-                table.add(path, _drain(path, kind, options, names, own, attempt == ATTEMPTS - 1), options)
-                break
-            except Reread as reread:
-                own |= reread.names
-                table.forget()
-    found = {table.names[column] for column in table.words} | text
-    if any(not found & set(table.names) <= mine for mine in table.text):
+    text, table = set(options.text), _Table(folder, needed, drop)
+    try:
+        for path in paths:
+            kind = detect(path) if options.format == "auto" else options.format
+            own = set(text)
+            for attempt in range(ATTEMPTS):
+                try:
+                    table.add(path, _drain(path, kind, options, names, own, attempt == ATTEMPTS - 1), options)
+                    break
+                except Reread as reread:
+                    own |= reread.names
+                    table.forget()
+        found = set().union(text, *table.text)
+        if all(found & set(table.every) <= mine for mine in table.text):
+            return table.finish()
+    finally:
         table.close()
-        (folder / VALUES).unlink()
-        return _written(paths, replace(options, text=tuple(sorted(found))), names, folder)
-    return table.finish()
+    (folder / VALUES).unlink()
+    return _written(paths, replace(options, text=tuple(sorted(found))), names, folder, needed, drop)
 
 
 def _drain(
@@ -147,8 +165,10 @@ def _drain(
 class _Table:
     """The converted table so far."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.names = folder, tuple[str, ...]()
+    def __init__(self, folder: Path, needed: Sequence[str], drop: Collection[int | str]) -> None:
+        self.folder, self.needed, self.drop = folder, needed, drop
+        self.every = self.names = tuple[str, ...]()
+        self.places: dict[int, int] = {}
         self.file: Growing | None = None
         self.words: dict[int, dict[str, int]] = {}
         self.odd: dict[int, dict[int, str]] = {}
@@ -166,10 +186,12 @@ class _Table:
         facts = _all(drain, lambda names, block, codes: self._take(path, names, block, codes, lookups, options))
         assert self.file is not None
         for column, cells in facts.odd.items():
-            self.odd.setdefault(column, {}).update({row + rows: cell for row, cell in cells.items()})
+            if column in self.places:
+                odd = self.odd.setdefault(self.places[column], {})
+                odd.update({row + rows: cell for row, cell in cells.items()})
         lines = facts.pieces[0].lines
         self.pieces.append({"path": str(path.absolute()), "first": rows, "rows": lines.rows, "lines": lines.lines})
-        self.text.append({facts.names[column] for column in facts.words})
+        self.text.append({facts.names[column] for column in facts.words})  # those that are left out, too
         self.facts.append(facts)
 
     def forget(self) -> None:
@@ -185,25 +207,52 @@ class _Table:
         path: Path,
         names: tuple[str, ...],
         block: Floats,
-        codes: Mapping[int, Mapping[str, int]],
+        codes: Mapping[int, dict[str, int]],
         lookups: dict[int, list[float]],
         options: ReadOptions,
     ) -> None:
         if self.file is None:
-            self.names, self.gaps = names, np.zeros(len(names), np.int64)
-            self.file = Growing(self.folder / VALUES, len(names))
-        if names != self.names:
+            self.file = self._begin(path, names)
+        if names != self.every:
             hint = "give files with equal columns"
             raise refusal(path, "columns_differ", f"other columns than {self.pieces[0]['path']}", hint=hint)
         for column, words in codes.items():
-            lookup, known = lookups.setdefault(column, []), self.words.setdefault(column, {})
+            if column not in self.places:
+                words.clear()  # nobody will ask for them
+                continue
+            lookup, known = lookups.setdefault(column, []), self.words.setdefault(self.places[column], {})
             lookup += [float(known.setdefault(word, len(known))) for word in islice(words, len(lookup), None)]
             present = ~np.isnan(block[:, column])
             block[present, column] = np.array(lookup)[block[present, column].astype(np.int64)] if lookup else np.nan
+        self._check_words(path)
+        block = block if len(self.names) == len(names) else block[:, list(self.places)]
         self.gaps += np.isnan(block).sum(axis=0)
         self.file.add(block)
         if options.progress is not None:
             options.progress(path, self.file.rows)
+
+    def _begin(self, path: Path, names: tuple[str, ...]) -> Growing:
+        """Begin with the columns of the first file."""
+        drop = {one if isinstance(one, str) else names[one] for one in self.drop if one in (*names, *range(len(names)))}
+        if unknown := [str(one) for one in (*self.needed, *self.drop) if one not in (*names, *range(len(names)))]:
+            close = difflib.get_close_matches(unknown[0], names, 1)
+            hint = f'did you mean "{close[0]}"?' if close else "columns are " + ", ".join(names[:12])
+            raise refusal(path, "unknown_column", f'no column "{unknown[0]}" in the data', hint=hint)
+        kept = [column for column, name in enumerate(names) if name not in drop]
+        if not kept:
+            raise refusal(path, "no_columns", "no columns are left", hint="drop fewer")
+        self.every, self.names = names, tuple(names[column] for column in kept)
+        self.places = {column: place for place, column in enumerate(kept)}
+        self.gaps = np.zeros(len(kept), np.int64)
+        return Growing(self.folder / VALUES, len(kept))
+
+    def _check_words(self, path: Path) -> None:
+        """Refuse more words than memory should hold."""
+        if sum(map(len, self.words.values())) > MOST_WORDS:
+            place = max(self.words, key=lambda column: len(self.words[column]))
+            message = f'column "{self.names[place]}" holds {len(self.words[place]):,} different words, and goes on'
+            hint = f"names of rows teach nothing: leave it out with data.drop=[{self.names[place]}]"
+            raise refusal(path, "too_many_words", message, hint=hint)
 
     def close(self) -> None:
         if self.file is not None:

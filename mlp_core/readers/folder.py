@@ -69,6 +69,27 @@ def read_folder(path: Path, on_disk: bool) -> Table:
         raise DamagedTable(folder, told) from None
 
 
+def check_digest(path: Path, digest: str, table: Table) -> None:
+    """Raise DamagedTable unless the cells of a table that were read have the digest they should have."""
+    if digest != table.sha256:
+        folder = path.parent if path.name == TABLE else path
+        told = refusal(folder / VALUES, "damaged", "digest mismatch, the file is damaged", hint=REMEDY)
+        raise DamagedTable(folder, told)
+
+
+def is_sound(folder: Path) -> bool:
+    """Whether a converted table is as it was written, to the last bit; reads all of it."""
+    try:
+        table = read_folder(folder, on_disk=True)
+        values: OnDisk = table.values
+        sha, step = cells_digest(values.file.dtype, values.file.shape), max(1, (8 << 20) // values.stored_bytes)
+        for start in range(0, len(values), step):
+            sha.update(values.stored(start, min(start + step, len(values))).reshape(-1).view(np.uint8).data)
+    except DamagedTable:
+        return False
+    return sha.hexdigest() == table.sha256
+
+
 def table_size(path: Path) -> int:
     """How many cells a converted table has, as far as its array can be opened."""
     folder = path.parent if path.name == TABLE else path
@@ -106,7 +127,8 @@ def _codes(path: Path, count: int) -> Change:
         if present.size and not (
             present.min() >= 0 and present.max() < count and (present == present.astype(int)).all()
         ):
-            raise refusal(path, "damaged", "a cell holds no word of its column", hint=REMEDY)
+            told = refusal(path, "damaged", "a cell holds no word of its column", hint=REMEDY)
+            raise DamagedTable(path.parent, told)
         return block
 
     return check

@@ -25,7 +25,6 @@ from mlp_core.readers.text import peek_stdin
 
 Source: TypeAlias = Table | Arrays
 SMALL = 64 << 20  # bytes that always fit
-CONVERT = "mlpbp convert FILE -o FOLDER makes one, or set data.cache"
 FOREIGN = {
     b"%PDF": "a PDF document",
     b"\x89PNG": "a PNG image",
@@ -75,8 +74,6 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
         return pair(arrays[0], arrays[1], x, y, labels=y_kind == "idx" and arrays[1].dtype.kind in "iu")
     if is_folder(where):
         return read_folder(where, _stays(where, options))
-    if options.memory == "memmap":
-        raise refusal(where, "not_mappable", "only .npy arrays and converted tables stay on the disk", hint=CONVERT)
     kind = detect(where) if options.format == "auto" else options.format
     if kind == "npz":
         inputs, targets = read_npz(where, (options.x, options.y))
