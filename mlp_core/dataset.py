@@ -23,7 +23,7 @@ from mlp_core.readers.csv import Reading
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.embedded import read_embedded
 from mlp_core.readers.files import shown
-from mlp_core.readers.folder import DamagedTable, check_digest, is_folder
+from mlp_core.readers.folder import VALUES, DamagedTable, check_digest, is_folder
 from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.source import ReadOptions, Source, detect, read, read_all
 from mlp_core.readers.table import Table
@@ -375,6 +375,18 @@ def training_files(config: Config) -> list[Path]:
     """The files of the training table that a config names."""
     where = config.data.train
     return _paths(config, where) if isinstance(where, str | tuple) else []
+
+
+def data_files(config: Config) -> list[Path]:
+    """Every data file of a config that is there, the cells of a converted table in its place."""
+    files = []
+    for part in (config.data.train, config.data.val, config.data.test):
+        if isinstance(part, str | tuple):
+            files += _paths(config, part)
+        elif part is not None:
+            files += [config.resolve_path(part.x), config.resolve_path(part.y)]
+    inside = [path / VALUES if is_folder(path) and path.is_dir() else path for path in files]
+    return [path for path in inside if path.is_file()]
 
 
 def training_source(config: Config) -> Source:

@@ -7,11 +7,11 @@ are read. It appears when it is complete; one that is damaged is found by its ow
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlp_core.durable import remove_folder
 from mlp_core.errors import Failed
 from mlp_core.readers.convert import convert
 from mlp_core.readers.files import check_file, reading
@@ -34,7 +34,7 @@ def cached(paths: Sequence[Path], options: ReadOptions, names: Sequence[str], fo
     trusted = is_folder(entry) and (options.memory == "ram" or is_sound(entry))  # cells in memory are looked at anyway
     if not trusted:
         if entry.exists():
-            shutil.rmtree(entry, ignore_errors=True)
+            remove_folder(entry)
         try:
             convert(paths, options, entry, names)
         except Failed:
@@ -47,7 +47,7 @@ def discard(config: Config, entry: Path) -> bool:
     """Delete a damaged entry of the config's cache, so that it is made again; False if it does not lie there."""
     if not config.data.cache or entry.parent.resolve() != config.resolve_path(config.data.cache).resolve():
         return False
-    shutil.rmtree(entry, ignore_errors=True)
+    remove_folder(entry)
     return not entry.exists()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.durable import sync_folder, write_atomically
+from mlp_core.durable import remove_folder, sync_folder, write_atomically
 from mlp_core.errors import Failed, Problem, UsageError
 from mlp_core.readers.builder import Drain, Reread
 from mlp_core.readers.csv import drain_csv
@@ -74,7 +73,7 @@ def convert(
         )
         raise Failed(problem) from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_folder(temporary)
     return replace(done, folder=folder)
 
 
@@ -101,7 +100,7 @@ def _remove_leftovers(folder: Path) -> None:
     pattern = re.compile(re.escape(f".{folder.name}.") + r"(\d+)(?:\.old)?\.tmp")
     for entry in os.listdir(folder.parent):  # noqa: PTH208
         if (match := pattern.fullmatch(entry)) and not Path(f"/proc/{match[1]}").exists():
-            shutil.rmtree(folder.parent / entry, ignore_errors=True)
+            remove_folder(folder.parent / entry)
 
 
 def _put(temporary: Path, folder: Path, force: bool) -> None:
@@ -114,7 +113,7 @@ def _put(temporary: Path, folder: Path, force: bool) -> None:
         except OSError:
             os.rename(old, folder)  # noqa: PTH104
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
     else:
         os.rename(temporary, folder)  # noqa: PTH104
 
