@@ -1,7 +1,9 @@
-"""Batches of a split that lies on the disk: a group of chunks is held at a time, in the order of `shuffle`."""
+"""Batches of a split on the disk: a group of chunks is held, in the order of `shuffle`, while the next one is read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ class StreamedBatches(Batches):
     """Batches of rows [n, inputs] whose X is read from the disk and preprocessed batch by batch.
 
     The order of an epoch is a function of (seed, epoch) and of the size of a row, not of the machine. In memory are
-    one group of rows as stored (64 MiB), targets and weights. Without shuffling, rows come as they lie.
+    two groups of rows as stored (64 MiB each), targets and weights. Without shuffling, rows come as they lie.
     """
 
     def __init__(
@@ -45,13 +47,15 @@ class StreamedBatches(Batches):
         self._drawn: dict[tuple[int, int], Group] = {}
         self._held: tuple[int, int] | None = None
         self._buffer: Any = None
+        self._ahead: _Reading | None = None
 
     @property
     def nbytes(self) -> int:
         if not self.shuffle:
             return 0
         held = min(self.rows, self.order.chunk * TOGETHER)
-        return super().nbytes - 16 * self.rows + held * (self.disk.stored_bytes + 32)
+        buffers = min(2, self.order.groups) * held * self.disk.stored_bytes
+        return super().nbytes - 16 * self.rows + buffers + 32 * held
 
     def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
         start, stop = position * self.size, min((position + 1) * self.size, self.rows)
@@ -92,15 +96,58 @@ class StreamedBatches(Batches):
         return self._drawn[key]
 
     def _read(self, epoch: int, index: int) -> Group:
-        """A group with its rows in memory."""
+        """A group with its rows in memory; the next one of the epoch is read meanwhile."""
         group = self._group(epoch, index)
-        if self._held != (epoch, index):
-            if self._buffer is None:
-                room = min(self.rows, self.order.chunk * TOGETHER)
-                self._buffer = np.empty((room, self.disk.file.width), self.disk.file.dtype)
-            self._held, at = None, 0
-            for start, stop in group.spans:
-                self.disk.stored(start, stop, self._buffer[at : at + stop - start])
-                at += stop - start
-            self._held = (epoch, index)
+        if self._held == (epoch, index):
+            return group
+        ahead, self._ahead, spare = self._ahead, None, self._buffer
+        self._held = self._buffer = None
+        if ahead is not None:
+            found = ahead.wait()
+            if ahead.key == (epoch, index):
+                self._buffer = found
+            else:
+                spare = found
+        if self._buffer is None:
+            self._buffer = self._filled(group, spare)
+            spare = None
+        self._held = (epoch, index)
+        if index + 1 < self.order.groups:
+            following = self.order.group(epoch, index + 1)
+            self._ahead = _Reading((epoch, index + 1), lambda: self._filled(following, spare))
         return group
+
+    def _filled(self, group: Group, buffer: Any) -> Any:
+        """The rows of a group as stored, in a buffer that is free, or a new one."""
+        if buffer is None:
+            room = min(self.rows, self.order.chunk * TOGETHER)
+            buffer = np.empty((room, self.disk.file.width), self.disk.file.dtype)
+        at = 0
+        for start, stop in group.spans:
+            self.disk.stored(start, stop, buffer[at : at + stop - start])
+            at += stop - start
+        return buffer
+
+
+class _Reading:
+    """A group that is being read by a thread of its own."""
+
+    def __init__(self, key: tuple[int, int], read: Callable[[], Any]) -> None:
+        self.key, self._read = key, read
+        self._found: Any = None
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._found = self._read()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self) -> Any:
+        """The buffer when it is full; raises what reading it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found

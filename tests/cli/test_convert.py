@@ -106,7 +106,7 @@ def test_several_files_are_one_table(folder: Path) -> None:
 
 
 def test_it_takes_a_bounded_memory(tmp_path: Path) -> None:
-    """A table of 45 MB is converted, trained on and predicted in a bounded part of the memory that its numbers would take."""
+    """A table of 45 MB is converted and trained on in memory that does not grow with it."""
     rng = np.random.default_rng(0)
     lines = "".join(",".join(f"{x:.3f}" for x in row) + "\n" for row in rng.standard_normal((2000, 10)))
     with (tmp_path / "t.csv").open("w") as file:

@@ -12,7 +12,7 @@ from mlp_core import evaluator, streamed_batches, survey
 from mlp_core.checkpoint import load as load_checkpoint
 from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import load
-from mlp_core.errors import ConfigError, DataError
+from mlp_core.errors import ConfigError, DataError, Failed
 from mlp_core.events import EpochDone
 from mlp_core.experiment import Experiment
 from mlp_core.run import Run
@@ -224,3 +224,25 @@ def test_every_epoch_is_yielded(folder: Path) -> None:
     epochs = [event for event in Experiment.build(config(folder)).trainer.run() if isinstance(event, EpochDone)]
     assert len(epochs) == 3
     assert epochs[-1].metrics["train_loss"] < epochs[0].metrics["train_loss"]
+
+
+def test_groups_are_read_in_any_order_and_what_goes_wrong_meanwhile_is_told(folder: Path) -> None:
+    walked, jumping = (Experiment.build(config(folder)).trainer.batches for _ in range(2))
+    places = [(epoch, position) for epoch in range(2) for position in range(walked.count)]
+    whole = {place: [np.array(one) for one in walked.batch(*place)[:2]] for place in places}
+    for place in [places[i] for i in np.random.default_rng(0).permutation(len(places))]:
+        for mine, other in zip(jumping.batch(*place)[:2], whole[place], strict=True):
+            np.testing.assert_array_equal(mine, other)
+    with (folder / "x.npy").open("r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(Failed, match="was changed while it was being read"):
+        walked.batch(5, 0)
+
+
+def test_the_memory_that_is_taken_is_told(folder: Path) -> None:
+    batches = Experiment.build(config(folder)).trainer.batches
+    before = batches.nbytes
+    for position in range(batches.count):
+        batches.batch(0, position)
+    buffers = batches._buffer.nbytes * 2 + batches._X.nbytes + batches._Y.nbytes
+    assert buffers <= before <= buffers + 40 * len(batches._buffer)
