@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.experiment import Experiment
 
-HELP = "Check a config: every error at once; with --data its data too, with --deep whether training can work."
+HELP = (
+    "Check a config: every error at once; its data too, where that is quick to read or --data asks for it; with --deep "
+    "whether training can work."
+)
+QUICK = 4 << 20  # bytes of data files that are read without being asked to
 
 
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
     overrides: Overrides = None,
-    data: Annotated[bool, typer.Option("--data", help="Read the data too.")] = False,
+    data: Annotated[
+        bool | None, typer.Option("--data/--no-data", help="Read the data too. [default: if it is small]")
+    ] = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Try it out: loss at the start, gradients, eight rows, first steps.")
     ] = False,
@@ -36,17 +42,28 @@ def check(
     loaded = load(path, list(overrides or []))
     console = Console("check")
     _check_files(loaded)
+    if data is None:
+        data = _size(loaded) <= QUICK
     if not (data or deep):
-        console.show(f"{path}: the config is fine; not looked at: the data (--data), and whether it can learn (--deep)")
+        rest = "not looked at: the data (--data), so nothing is inferred yet, and whether it can learn (--deep)"
+        console.show(f"{path}: the config is fine; {rest}")
         return console.result({"config": str(path), "data": None, "checks": []})
     from mlp_core.experiment import Experiment
 
     experiment = Experiment.build(loaded)
     fields = _show_data(experiment, config, console)
     if not deep:
-        console.show(f"{path}: config and data are fine")
+        console.show(f"{path}: config and data are fine; not looked at: whether it can learn (--deep)")
         return console.result({**fields, "checks": []})
     return _examine(experiment, config, fields, console)
+
+
+def _size(config: Config) -> int:
+    """Bytes of all data files together; packed ones count tenfold."""
+    from mlp_core.dataset import data_files
+
+    sizes = [(path.stat().st_size * (10 if path.suffix == ".gz" else 1)) for path in data_files(config)]
+    return sum(sizes)
 
 
 def _check_files(config: Config) -> None:
@@ -54,6 +71,7 @@ def _check_files(config: Config) -> None:
     from glob import has_magic
 
     from mlp_core.errors import ConfigError
+    from mlp_core.readers.files import url_hint
 
     problems = []
     for part in ("train", "val", "test"):
@@ -63,7 +81,9 @@ def _check_files(config: Config) -> None:
         for file in files:
             path = config.resolve_path(file)
             if not path.exists() and not has_magic(str(path)):
-                problems.append(config.problem(f"data.{part}", "no such file", code="no_such_file", got=str(path)))
+                hint = url_hint(path)
+                problem = config.problem(f"data.{part}", "no such file", code="no_such_file", got=str(path), hint=hint)
+                problems.append(problem)
     if problems:
         raise ConfigError(problems)
 

@@ -51,7 +51,7 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         return report([Problem("system", error.strerror or str(error), file=where)], 1, arguments)
     except MemoryError:
         _traceback()
-        hint = "use a smaller train.batch_size, or fewer units in model.hidden"
+        hint = "use a smaller train.batch_size, fewer units in model.hidden, or data.memory: memmap"
         return report([Problem("memory", "not enough memory", hint)], 1, arguments)
     except Exception as error:
         usage = getattr(error, "format_message", None)

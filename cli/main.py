@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from . import bench, check, data, doctor, evaluate, explain, gradcheck, init, inspect, predict, trace, train, verify
+from . import (
+    bench,
+    check,
+    convert,
+    data,
+    doctor,
+    evaluate,
+    explain,
+    gradcheck,
+    init,
+    inspect,
+    predict,
+    trace,
+    train,
+    verify,
+)
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
 
@@ -27,6 +42,7 @@ app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predic
 app.command("gradcheck", help=gradcheck.HELP, short_help="Prove every gradient of a model.")(gradcheck.gradcheck)
 app.command("check", help=check.HELP, short_help="Check a config before hours are spent.")(check.check)
 app.command("data", help=data.HELP, short_help="Look at data: types, missing, classes, leaks.")(data.data)
+app.command("convert", help=convert.HELP, short_help="Make tables ready to be read from the disk.")(convert.convert)
 app.command("explain", help=explain.HELP, short_help="The formulas of a model's training step.")(explain.explain)
 app.command("trace", help=trace.HELP, short_help="The numbers of a training step.")(trace.trace)
 app.command("inspect", help=inspect.HELP, short_help="What a checkpoint holds, or how two differ.")(inspect.inspect)

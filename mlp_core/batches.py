@@ -9,6 +9,7 @@ import numpy as np
 from mlp_core.backend import Array, Backend
 from mlp_core.layers import Pass, head
 from mlp_core.random import generator
+from mlp_core.rows import Rows
 
 
 def gather(xp: Any, X: Array, rows: Array, out: Array) -> None:
@@ -17,7 +18,7 @@ def gather(xp: Any, X: Array, rows: Array, out: Array) -> None:
 
 
 class Batches:
-    """Batches of one split: inputs X [n, inputs], targets Y [n] or [n, k], weights w [n] or None.
+    """Batches of one split: inputs X [n, inputs] (an array or `Rows`), targets Y [n] or [n, k], weights w [n] or None.
 
     The order of an epoch is a function of (seed, epoch); a batch is valid until the next one is taken.
     """
@@ -25,7 +26,7 @@ class Batches:
     def __init__(
         self,
         backend: Backend,
-        X: Array,
+        X: Array | Rows,
         Y: Array,
         w: Array | None,
         *,
@@ -38,6 +39,7 @@ class Batches:
         self.rows, self.size, self.seed, self.shuffle = len(X), min(size, len(X)), seed, shuffle
         self.count = self.rows // self.size if drop_last else -(-self.rows // self.size)
         self._gather = backend.primitive(gather)
+        self._gather_inputs = type(X).gather if isinstance(X, Rows) else self._gather
         self._X = backend.empty((self.size, *X.shape[1:]), X.dtype)
         self._Y = backend.empty((self.size, *Y.shape[1:]), Y.dtype)
         self._w = None if w is None else backend.empty((self.size,), w.dtype)
@@ -51,7 +53,7 @@ class Batches:
             return self.X[part], self.Y[part], None if self.w is None else self.w[part]
         rows = self._order(epoch)[part]
         X, Y = head(self._X, len(rows)), head(self._Y, len(rows))
-        self._gather(self.X, rows, X)
+        self._gather_inputs(self.X, rows, X)
         self._gather(self.Y, rows, Y)
         if self.w is None or self._w is None:
             return X, Y, None
@@ -70,6 +72,12 @@ class Batches:
         self._order(epoch)
         return self._host_rows[part], (part.stop - part.start) // count
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays a batch is gathered into, and of the order of an epoch."""
+        gathered = sum(array.nbytes for array in (self._X, self._Y, self._w) if array is not None)
+        return int(gathered) + 16 * self.rows if self.shuffle else 0
+
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""
         part = slice(position * self.size, min((position + 1) * self.size, self.rows))
@@ -82,10 +90,8 @@ class Batches:
 
     def _order(self, epoch: int) -> Array:
         if epoch != self._epoch:
-            rows = (
-                generator(self.seed, "shuffle", epoch).permutation(self.rows) if self.shuffle else np.arange(self.rows)
-            )
-            self._host_rows = rows
+            order = generator(self.seed, "shuffle", epoch).permutation if self.shuffle else np.arange
+            self._host_rows = order(self.rows)
             self._rows, self._epoch = self.backend.asarray(self._host_rows), epoch
         return self._rows
 

@@ -153,7 +153,9 @@ def _instructions(whole: CompiledStep, step: float, count: int) -> dict[str, flo
 def _watch(trainer: Trainer, clock: Clock) -> None:
     """Put the clock around every primitive that a step of this trainer calls."""
     network = trainer.objective.network
-    trainer.batches._gather = clock.timed("gather", trainer.batches._gather)
+    batches = trainer.batches
+    batches._gather_inputs = clock.timed("gather", batches._gather_inputs)
+    batches._gather = clock.timed("gather", batches._gather)
     if trainer.augment is not None:
         trainer.augment = clock.timed("noise, mixup", trainer.augment)  # type: ignore[assignment]
     for layer in network._flat_layers():

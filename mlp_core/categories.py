@@ -51,8 +51,13 @@ class Categories:
         Kept are the words with at least `min_count` rows, at most `max_categories` of them, the most frequent first.
         """
         missing = np.isnan(codes)
-        gap = bool(missing.any()) and plan.missing == "category"
         counts = np.bincount(codes[~missing].astype(np.int64), minlength=len(vocabulary))
+        return cls.counted(plan, counts, bool(missing.any()), vocabulary)
+
+    @classmethod
+    def counted(cls, plan: CategoryPlan, counts: Codes, missing: bool, vocabulary: Sequence[str]) -> Self:
+        """The same from how many rows have each word of the vocabulary, and whether a row has none."""
+        gap = missing and plan.missing == "category"
         order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], vocabulary[code]))
         if plan.encode == "hash":
             mode = _hashed(vocabulary[order[0]], plan.max_categories) if order else 0
@@ -94,7 +99,7 @@ class Categories:
         return found
 
     def unseen(self, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> tuple[int, str]:
-        """Rows whose word is not among those kept, and one such word."""
+        """Rows whose word is not among those kept, and the first such word."""
         if self.plan.encode == "hash":
             return 0, ""
         known = set(self.words)
@@ -103,6 +108,14 @@ class Categories:
         if not rows.any():
             return 0, ""
         return int(rows.sum()), vocabulary[int(codes[np.argmax(rows)])]
+
+    def unseen_counted(self, counts: Codes, vocabulary: Sequence[str]) -> tuple[int, str]:
+        """The same from how many rows have each word of the vocabulary."""
+        known = set(self.words)
+        strange = [(int(n), word) for n, word in zip(counts, vocabulary, strict=False) if n and word not in known]
+        if self.plan.encode == "hash" or not strange:
+            return 0, ""
+        return sum(n for n, _ in strange), strange[0][1]
 
     def _lookup(self, vocabulary: Sequence[str]) -> list[int]:
         if self.plan.encode == "hash":

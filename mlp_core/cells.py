@@ -13,21 +13,26 @@ from mlp_core.column_types import as_words, truth
 from mlp_core.errors import DataError, Problem
 from mlp_core.readers.arrays import Arrays
 from mlp_core.readers.dialect import number
+from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.source import Source
+from mlp_core.readers.table import Table, number_name
 
 MOST = 20  # problems told at once
 
 
 def inputs(
     source: Source, features: Sequence[int], kinds: Sequence[str] = (), whole: bool = True
-) -> tuple[npt.NDArray[Any], dict[int, list[str]]]:
+) -> tuple[Any, dict[int, list[str]]]:
     """The input columns [rows, features], missing cells NaN, and the vocabularies of those that hold words.
 
-    Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0. `whole` says that the source is
+    Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0. Columns on the disk stay there,
+    and are not looked at yet (`survey` does). `whole` says that the source is
     all there is to learn from: then a column without any value is refused. Raises DataError naming the first bad cell
     of each column.
     """
     kinds = kinds or ("numeric",) * len(features)
+    if isinstance(cells := source.X if isinstance(source, Arrays) else source.values, OnDisk):
+        return _inputs_on_disk(source, cells, features, kinds, whole)
     if isinstance(source, Arrays) and all(kind == "numeric" for kind in kinds):
         return _finite(source, features), {}
     X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
@@ -47,6 +52,57 @@ def inputs(
     if problems:
         raise DataError(problems)
     return X, words
+
+
+def _inputs_on_disk(
+    source: Source, cells: OnDisk, features: Sequence[int], kinds: Sequence[str], whole: bool
+) -> tuple[OnDisk, dict[int, list[str]]]:
+    """The same for a source on the disk: what has to be done to a column is done when its rows are read."""
+    words, changes, problems = dict[int, list[str]](), dict[int, Any](), list[Problem]()
+    plain = all(kind == "numeric" for kind in kinds) and not source.words
+    for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
+        problem = None
+        if source.odd.get(column):
+            problem = _odd(source, column)
+        elif whole and isinstance(source, Table) and source.missing(column) == source.rows:
+            problem = _no_values(source, column)
+        elif kind == "categorical" and column in source.words:
+            words[place] = source.words[column]
+        elif kind == "categorical":
+            distinct = np.unique(np.asarray(cells.pull(column), np.float64))
+            distinct = distinct[~np.isnan(distinct)]
+            words[place], changes[place] = [number_name(float(value)) for value in distinct], _coded(distinct)
+        elif column in source.words:
+            lookup = np.array([*map(truth if kind == "boolean" else _number, source.words[column]), np.nan])
+            if np.isnan(lookup[:-1]).any():
+                _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
+            changes[place] = _looked_up(lookup)
+        elif kind == "boolean":
+            _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
+        problems += [problem] if problem else []
+        if len(problems) == MOST:
+            break
+    if problems:
+        raise DataError(problems)
+    return (cells if plain else cells.as_type(np.float64)).select(features, changes), words
+
+
+def _coded(distinct: npt.NDArray[np.float64]) -> Any:
+    """From numbers to their place among the distinct ones."""
+
+    def change(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.where(np.isnan(block), np.nan, np.searchsorted(distinct, block).astype(np.float64))
+
+    return change
+
+
+def _looked_up(lookup: npt.NDArray[np.float64]) -> Any:
+    """From codes to what they mean; the last entry is for missing cells."""
+
+    def change(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return lookup[np.where(np.isnan(block), len(lookup) - 1, block).astype(np.int64)]
+
+    return change
 
 
 def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
@@ -69,14 +125,19 @@ def relabel(source: Source, targets: Sequence[int], labels: Mapping[str, str]) -
     """The source with labels as they are meant, where they are written in another way (data.labels)."""
     if not labels or isinstance(source, Arrays):
         return source
-    values, words = source.values.copy(), dict(source.words)
+    on_disk = isinstance(source.values, OnDisk)
+    values, words = source.values if on_disk else source.values.copy(), dict(source.words)
     for column in targets:
-        coded, vocabulary = _words(source, column, values[:, column])
+        coded, vocabulary = _words(source, column, np.array(values[:, column]))
         meant = list(dict.fromkeys(labels.get(word, word) for word in vocabulary))
         lookup = np.array([meant.index(labels.get(word, word)) for word in vocabulary], np.float64)
         present = ~np.isnan(coded)
         coded[present] = lookup[coded[present].astype(np.int64)]
-        values[:, column], words[column] = coded, meant
+        words[column] = meant
+        if on_disk:
+            values = values.replaced({column: coded})
+        else:
+            values[:, column] = coded
     return replace(source, values=values, words=words)
 
 

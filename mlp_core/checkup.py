@@ -52,10 +52,12 @@ def examine(experiment: Experiment) -> Iterator[Finding]:
 
 def _sample(experiment: Experiment, rows: int = ROWS) -> tuple[Any, Any, Any]:
     """Training rows drawn at random, on the host: X, Y, row weights."""
-    train, to_host = experiment.splits["train"], experiment.model.network.backend.to_host
-    X, Y = to_host(train.X), to_host(train.Y)
-    chosen = np.sort(generator(experiment.config.seed, "checkup").permutation(len(X))[:rows])
-    return X[chosen], Y[chosen], None if train.w is None else to_host(train.w)[chosen]
+    train, backend = experiment.splits["train"], experiment.model.network.backend
+    to_host = backend.to_host
+    chosen = np.sort(generator(experiment.config.seed, "checkup").permutation(len(train.X))[:rows])
+    rows = backend.asarray(chosen)
+    X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
+    return X, Y, None if train.w is None else to_host(train.w)[chosen]
 
 
 def _objective(experiment: Experiment, rows: int) -> Objective:

@@ -84,15 +84,14 @@ def infer_types(source: Source, types: Mapping[str, str] | None = None) -> list[
 
 def _column(source: Source, place: int, wish: str | None) -> Column:
     name = source.names[place]
-    values = source.matrix([place])[:, 0]
-    gaps = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
+    gaps = source.missing(place)
     words = source.words.get(place)
     if words is None:
         missing = gaps - len(source.odd.get(place, ()))
         if wish is not None:
             return Column(name, _kind(wish), "as data.types says", missing)
         return Column(name, "numeric", "numbers", missing)
-    distinct, present = len(words), len(values) - gaps
+    distinct, present = len(words), source.rows - gaps
     if wish is not None:
         return Column(name, _kind(wish), "as data.types says", gaps, distinct)
     kind, why = _text_kind(words, present)

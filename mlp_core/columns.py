@@ -200,7 +200,7 @@ def _is_blank(source: Source, column: int) -> bool:
         return False
     if column in source.odd or not np.isnan(source.values[0, column]):
         return False
-    return bool(np.isnan(source.values[:, column]).all())
+    return source.missing(column) == source.rows
 
 
 def _column(config: Config, source: Source, key: str, column: int | str) -> int:

@@ -65,12 +65,13 @@ def compiled_step(threads: int, objective: Objective, optimizer: Optimizer, batc
     network, loss, penalty = objective.network, objective.loss, objective.penalty
     dtype, rule = network.dtype, optimizer.rule.__name__
     arrays = [batches.X, batches.Y, *([] if batches.w is None else [batches.w])]
+    if type(batches) is not Batches or not all(isinstance(array, np.ndarray) for array in arrays):
+        return None
     if isinstance(loss, CrossEntropy):
         targets = batches.Y.ndim == 1 and batches.Y.dtype == np.int64
     else:
-        targets = (
-            batches.Y.ndim == 2 and batches.Y.dtype == dtype and batches.Y.shape[1] == network.architecture.outputs
-        )
+        outputs = network.architecture.outputs
+        targets = batches.Y.ndim == 2 and batches.Y.dtype == dtype and batches.Y.shape[1] == outputs
     known = (
         dtype.char in "fd"
         and all(isinstance(layer, Dense) and type(layer._f) in _FORWARD for layer in network.layers)

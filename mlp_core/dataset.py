@@ -14,14 +14,21 @@ import numpy.typing as npt
 
 from mlp_core.cells import inputs, refuse_missing, relabel, weights
 from mlp_core.columns import by_name, nearest, select
-from mlp_core.errors import DataError
-from mlp_core.findings import findings
+from mlp_core.errors import DataError, Problem
+from mlp_core.findings import WIDE, column_notes, findings, sampled, shared
 from mlp_core.plans import gapless
+from mlp_core.readers.arrays import Arrays
+from mlp_core.readers.cache import cached, discard
 from mlp_core.readers.csv import Reading
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.embedded import read_embedded
-from mlp_core.readers.source import ReadOptions, Source, read, read_all
+from mlp_core.readers.files import shown
+from mlp_core.readers.folder import VALUES, DamagedTable, check_digest, is_folder
+from mlp_core.readers.on_disk import OnDisk
+from mlp_core.readers.source import ReadOptions, Source, detect, read, read_all
+from mlp_core.readers.table import Table
 from mlp_core.split import OneRow, sample_rows, split_by, split_rows
+from mlp_core.survey import Part, Survey, survey
 from mlp_core.task import Task, Wish, encode, infer
 
 if TYPE_CHECKING:
@@ -39,21 +46,24 @@ class Dataset:
     A missing number is NaN; a column of words holds codes.
     weight: float64 [rows], or None when every row counts the same.
     words: the vocabulary behind the codes of every column of words: {column: words}.
+    survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
     """
 
-    X: npt.NDArray[Any]
+    X: Any
     y: npt.NDArray[Any]
     weight: npt.NDArray[np.float64] | None = None
     words: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    survey: Survey | None = None
 
     @property
     def rows(self) -> int:
         return len(self.X)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Dataset:
-        """The given rows, copied."""
+        """The given rows, copied where they are in memory."""
         weight = None if self.weight is None else self.weight[rows]
-        return Dataset(self.X[rows], self.y[rows], weight, self.words)
+        X = self.X.take(rows) if isinstance(self.X, OnDisk) else self.X[rows]
+        return Dataset(X, self.y[rows], weight, self.words)
 
 
 @dataclass(frozen=True)
@@ -71,15 +81,32 @@ class Data:
     sha256: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def memory(self) -> str:
+        """Where the training inputs are: `ram` or `memmap`."""
+        return "memmap" if isinstance(self.splits["train"].X, OnDisk) else "ram"
+
 
 def load(config: Config, progress: Reading | None = None) -> Data:
     """Read the data a config names, infer the task, and deal the rows into splits; `progress` hears of rows read.
 
     Raises DataError with every place found to be wrong: in the config, or at the file, line and column.
     """
+    try:
+        return _load(config, progress)
+    except DamagedTable as error:
+        if not discard(config, error.folder):
+            raise
+        return _load(config, progress)
+
+
+def _load(config: Config, progress: Reading | None) -> Data:
     data = config.data
     train = _read_part(config, "train", None, progress)
     roles = select(config, train)
+    if isinstance(train, Table) and isinstance(train.values, OnDisk):
+        parts = [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)]
+        train.values.pull(parts)
     train = relabel(train, roles.targets, data.labels)
     try:
         task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
@@ -93,14 +120,17 @@ def load(config: Config, progress: Reading | None = None) -> Data:
     )
     whole = _dataset(config, train, roles.features, roles.targets, task)
     splits, indices = _deal(config, train, whole, task, roles.split)
+    if isinstance(whole.X, OnDisk):
+        splits = _surveyed(config, train, whole, splits, indices, task, progress)
+    memory = "memmap" if isinstance(whole.X, OnDisk) else "ram"
     for name in ("val", "test"):
         if getattr(data, name) is not None:
-            splits[name] = _further(config, task, _read_part(config, name, task, progress))
+            splits[name] = _further(config, task, _read_part(config, name, task, progress, memory), name)
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
     notes = (*train.notes, *roles.notes, why, f"rows: {counts}", *_absent(splits["train"], task))
-    return Data(task, splits, indices, digest(splits), (*notes, *findings(splits, task)))
+    return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
 
 
 def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
@@ -110,14 +140,19 @@ def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str
     others are ignored. Raises DataError naming a missing column or an unknown label.
     """
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
-    return _further(config, task, read(where, read_options(config, task), (*task.features, *task.targets)))
+    options = replace(read_options(config, task), memory="auto")
+    return _further(config, task, read(where, options, (*task.features, *task.targets)))
 
 
-def digest(splits: Mapping[str, Dataset]) -> str:
-    """SHA-256 over names, shapes, types and values of all arrays."""
+def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.int64]] | None = None) -> str:
+    """SHA-256 over names, shapes, types and values of all arrays; of one on the disk, over the digest of its file and
+    the numbers of the rows."""
     sha = hashlib.sha256()
     for name, part in splits.items():
-        for array in (part.X, part.y, part.weight):
+        if part.survey is not None:
+            sha.update(f"{name} {part.survey.sha256} {part.X.columns};".encode())
+            sha.update(np.ascontiguousarray((indices or {}).get(name, np.empty(0, np.int64))).data)
+        for array in (None if part.survey is not None else part.X, part.y, part.weight):
             if array is not None:
                 sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
                 sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
@@ -126,10 +161,18 @@ def digest(splits: Mapping[str, Dataset]) -> str:
     return sha.hexdigest()
 
 
-def _read_part(config: Config, name: str, task: Task | None = None, progress: Reading | None = None) -> Source:
-    """The source of one split as the config names it; `task` is known for all but the training split."""
+def _read_part(
+    config: Config, name: str, task: Task | None = None, progress: Reading | None = None, memory: str | None = None
+) -> Source:
+    """The source of one split as the config names it; `task` is known for all but the training split.
+
+    memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
+    """
     data = config.data
     if name == "train" and data.name is not None:
+        if data.memory == "memmap":
+            message, hint = "embedded data sets are small and live in memory", "remove the key"
+            raise DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))
         return read_embedded(data.name)
     where = getattr(data, name)
     targets = data.target if isinstance(data.target, tuple) else (data.target,)
@@ -137,9 +180,21 @@ def _read_part(config: Config, name: str, task: Task | None = None, progress: Re
     if task is not None:
         names = (*task.features, *task.targets)
     options = replace(read_options(config, task), progress=progress)
+    if memory is not None:
+        options = replace(options, memory=memory)
     if isinstance(where, str | tuple):
-        return read_all(_paths(config, where), options, names)
-    return read((config.resolve_path(where.x), config.resolve_path(where.y)), options, names)
+        paths = _paths(config, where)
+        if len(paths) == 1 and is_folder(paths[0]):
+            return read(paths[0], options, names)
+        if config.data.cache:
+            return read(cached(paths, options, names, config.resolve_path(config.data.cache)), options, names)
+        if options.memory == "memmap" and memory is None:
+            raise _not_mappable(config, paths[0])
+        return read_all(paths, replace(options, memory="ram"), names)
+    x, y = config.resolve_path(where.x), config.resolve_path(where.y)
+    if memory is not None and detect(x) != "npy":
+        options = replace(options, memory="ram")
+    return read((x, y), options, names)
 
 
 def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:
@@ -157,14 +212,16 @@ def read_options(config: Config, task: Task | None = None) -> ReadOptions:
     data = config.data
     csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
     words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
-    return ReadOptions(data.format, data.x, data.y, csv, tuple(words.union(task.words if task else ())))
+    text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize
+    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize)
 
 
 def _dataset(
     config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
 ) -> Dataset:
     X, words = inputs(source, features, task.kinds, whole)
-    refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+    if not isinstance(X, OnDisk):
+        refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
     weight = None
     if task.weight is not None and task.weight in source.names:
         weight = weights(source, source.names.index(task.weight))
@@ -199,14 +256,72 @@ def _deal(
     return {name: whole.take(part) for name, part in parts.items()}, parts
 
 
-def _further(config: Config, task: Task, source: Source) -> Dataset:
+def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
     """A further source with the columns and classes of the task."""
     features, targets = by_name(config, source, task)
-    return _dataset(config, relabel(source, targets, config.data.labels), features, targets, task, whole=False)
+    source = relabel(source, targets, config.data.labels)
+    part = _dataset(config, source, features, targets, task, whole=False)
+    return _surveyed(config, source, part, {name: part}, {}, task)[name] if isinstance(part.X, OnDisk) else part
+
+
+def _surveyed(
+    config: Config,
+    source: Source,
+    whole: Dataset,
+    splits: dict[str, Dataset],
+    indices: Mapping[str, npt.NDArray[np.int64]],
+    task: Task,
+    progress: Reading | None = None,
+) -> dict[str, Dataset]:
+    """The splits of a source on the disk with what one pass over it finds. Raises DataError, DamagedTable."""
+    kinds = task.kinds or ("numeric",) * len(task.features)
+    place = {name: source.names.index(name) for name in task.features if name in source.names}
+
+    def refuse(code: str, message: str, row: int, column: int, hint: str) -> Problem:
+        return source.problem(code, message, row, place.get(task.features[column], column), hint)
+
+    def told(rows: int) -> None:
+        if progress is not None:
+            progress(source.path, rows)
+
+    rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
+    strict = isinstance(source, Arrays) and set(kinds) == {"numeric"}
+    gaps = gapless(config, task.features, task.kinds)
+    found = survey(whole.X, whole.words, rows, config.seed, refuse, gaps, not strict, told)
+    if isinstance(source, Table):
+        check_digest(whole.X.file.path.parent, found.sha256, source)
+    return {name: replace(part, survey=found) for name, part in splits.items()}
+
+
+def _found(splits: Mapping[str, Dataset], task: Task) -> tuple[str, ...]:
+    """What should be known about the data, as far as it is in memory or was found in one pass."""
+    train = splits["train"]
+    if train.survey is None:
+        return findings(splits, task) if all(part.survey is None for part in splits.values()) else ()
+    found, sums = train.survey, train.survey.sums
+    rows = {name: splits[name].rows for name in found.keys if name in splits}
+    notes = shared(found.keys, rows, found.one_in) if len(rows) > 1 else []
+    if len(task.features) <= WIDE and train.rows > 1:
+        constant = ((sums.low == sums.high) & (sums.gaps == 0)) | (sums.gaps == sums.rows)
+        first = Part(found.first, train.y[: len(found.first)], train.words)
+        spread = Part(found.sample, train.y[found.places], train.words)
+        notes += column_notes(task, np.flatnonzero(constant).tolist(), *sampled(first, spread, task))
+    return tuple(notes)
+
+
+def _not_mappable(config: Config, path: Path) -> DataError:
+    hint = f"convert it once with: mlpbp convert {shown(path)} -o FOLDER, or name a folder in data.cache"
+    message = "only .npy arrays and converted tables stay on the disk"
+    return DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))
 
 
 def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:
-    """Raise DataError when the training rows of a classification hold a single class."""
+    """Raise DataError when the training rows hold a single class, or a single value of every target."""
+    if task.kind == "regression" and (train.y == train.y[0]).all():
+        shown = ", ".join(f"{value:g}" for value in train.y[0, :3].tolist())
+        message = f"the target is the same in all {train.rows:,} training rows ({shown})"
+        hint = "nothing can be learned from it; check data.target"
+        raise DataError(source.problem("one_value", message, None, targets[0], hint))
     if task.classifies and (train.y == train.y[0]).all():
         message = f'all {train.rows} training rows have the class "{task.classes[int(train.y[0])]}"'
         hint = "set data.split.method: stratified, or give more data"
@@ -214,7 +329,10 @@ def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[i
 
 
 def _absent(train: Dataset, task: Task) -> tuple[str, ...]:
-    """A line about classes that have no training rows."""
+    """A line about classes that have no training rows, or about targets that are the same in all of them."""
+    if task.kind == "regression":
+        same = [name for name, one in zip(task.targets, (train.y == train.y[0]).all(axis=0), strict=True) if one]
+        return (f"note: {', '.join(same[:8])}: the same in all training rows, teaches nothing",) if same else ()
     if not task.classifies:
         return ()
     counts = np.bincount(train.y, minlength=len(task.classes))
@@ -242,13 +360,33 @@ def column_cells(config: Config, name: str, split: str, data: Data | None, path:
     if path is not None:
         config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
     dealt = data is not None and path is None and split in data.indices
-    source = _read_part(config, "train" if dealt or split == "train" else split)
+    source = _read_part(config, "train" if dealt or split == "train" else split, memory="auto")
     if name not in source.names:
         raise DataError(
             source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
         )
     column, rows = source.names.index(name), range(source.rows)
+    if isinstance(source, Table) and isinstance(source.values, OnDisk):
+        source.values.pull(column)
     return [source.cell(int(row), column) for row in (data.indices[split] if dealt and data else rows)]
+
+
+def training_files(config: Config) -> list[Path]:
+    """The files of the training table that a config names."""
+    where = config.data.train
+    return _paths(config, where) if isinstance(where, str | tuple) else []
+
+
+def data_files(config: Config) -> list[Path]:
+    """Every data file of a config that is there, the cells of a converted table in its place."""
+    files = []
+    for part in (config.data.train, config.data.val, config.data.test):
+        if isinstance(part, str | tuple):
+            files += _paths(config, part)
+        elif part is not None:
+            files += [config.resolve_path(part.x), config.resolve_path(part.y)]
+    inside = [path / VALUES if is_folder(path) and path.is_dir() else path for path in files]
+    return [path for path in inside if path.is_file()]
 
 
 def training_source(config: Config) -> Source:

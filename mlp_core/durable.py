@@ -101,6 +101,14 @@ def remove(path: Path) -> None:
         os.unlink(path)  # noqa: PTH108
 
 
+def remove_folder(folder: Path) -> None:
+    """Delete a folder of files, as far as that can be done; one that holds folders is left."""
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):  # noqa: PTH208
+            os.unlink(folder / entry)  # noqa: PTH108
+        os.rmdir(folder)  # noqa: PTH106
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of a process that was killed while it wrote; only for who holds the lock."""
     for entry in os.listdir(folder):  # noqa: PTH208

@@ -102,6 +102,8 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     report = Report({name: done[name] for name in datasets}, calibration)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own, wishes.data)
+        rows = report.splits[report.chosen].rows
+        cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
     if not fits:
         return report
@@ -135,4 +137,4 @@ def _fit_rows(own: Data | None) -> Dataset:
 
 def _judge(kind: str, names: list[str], one: Evaluation, calibration: Calibration) -> Evaluation:
     outcome = replace(one.outcome, P=calibration.apply(one.outcome.P, kind), threshold=calibration.threshold)
-    return Evaluation({**one.metrics, **compute(kind, names, outcome)}, outcome)
+    return Evaluation({**one.metrics, **compute(kind, names, outcome)}, outcome, one.rows)

@@ -13,29 +13,54 @@ from mlp_core.calibration import Calibration
 from mlp_core.losses import loss_and_gradient
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.objective import Objective
+from mlp_core.random import generator
+from mlp_core.rows import Rows, Stored
 from mlp_core.scaling import Target
+
+MEASURED = 1_000_000
+"""Rows of a split on the disk that are measured at most: metrics need all predictions at once, in memory."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split ready for the network: X [n, inputs], Y and row weights w as the loss wants them.
+    """One split ready for the network: X [n, inputs] (an array or `Rows`), Y and row weights w as the loss wants them.
 
     y and weight are the truth and the row weights as metrics want them: those of the data, without class weights.
     """
 
-    X: Array
+    X: Array | Rows
     Y: Array
     w: Array | None
     y: Any
     weight: Any = None
 
+    def measured(self) -> Split:
+        """The rows that are measured: all of them, or of many on the disk `MEASURED`, drawn at random."""
+        rows = self.drawn()
+        if rows is None:
+            return self
+        assert isinstance(self.X, Stored)
+        part = self.X.backend.asarray(rows)
+        w, weight = (None if one is None else one[at] for one, at in ((self.w, part), (self.weight, rows)))
+        return Split(self.X.take(rows), self.Y[part], w, self.y[rows], weight)
+
+    def drawn(self) -> Any:
+        """The row numbers of those, ascending; None for all."""
+        if not isinstance(self.X, Stored) or len(self.X) <= MEASURED:
+            return None
+        return np.sort(generator(0, "measured").choice(len(self.X), MEASURED, replace=False, shuffle=False))
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured on a split: named metrics (with `loss`), and the outcome behind them."""
+    """What was measured on a split: named metrics (with `loss`), and the outcome behind them.
+
+    rows: the numbers of the rows it was measured on, None for all.
+    """
 
     metrics: dict[str, float]
     outcome: Outcome
+    rows: Any = None
 
 
 class Evaluator:
@@ -69,7 +94,8 @@ class Evaluator:
 
     def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
         """The named metrics of a split, `loss` (with its penalties) always among them."""
-        network, total = self.objective.network, 0.0
+        network, total, drawn = self.objective.network, 0.0, split.drawn()
+        split = split.measured()
         weight = float(len(split.X) if split.w is None else split.w.sum())
         P = []
         for start in range(0, len(split.X), network.rows):
@@ -81,4 +107,4 @@ class Evaluator:
         predictions = np.concatenate(P)
         loss = total + float(self.objective.penalty.value(network))
         outcome = Outcome(predictions, split.y, split.weight, self.threshold, self.bins)
-        return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome)
+        return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome, drawn)

@@ -16,12 +16,15 @@ from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config
 from mlp_core.dataset import Data, load
 from mlp_core.environment import environment, single_thread_blas
-from mlp_core.evaluator import Evaluation, Evaluator, Split
+from mlp_core.evaluator import MEASURED, Evaluation, Evaluator, Split
+from mlp_core.fitting import fit_surveyed
 from mlp_core.metrics import defined
 from mlp_core.model import Model, check_tensors
 from mlp_core.plans import check_fits, make_preprocessor, make_target, unseen_notes
 from mlp_core.readers.csv import Reading
 from mlp_core.resolve import check_memory, resolve
+from mlp_core.rows import Stored
+from mlp_core.streamed_batches import StreamedBatches
 from mlp_core.trainer import Progress, Trainer
 
 
@@ -54,7 +57,11 @@ class Experiment:
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]
-        inputs = make_preprocessor(config, data.task.features, data.task.kinds).fit(train.X, train.words)
+        inputs, fitted = make_preprocessor(config, data.task.features, data.task.kinds), tuple[str, ...]()
+        if train.survey is None:
+            inputs.fit(train.X, train.words)
+        else:
+            fitted = fit_surveyed(inputs, train.survey, train.words)
         check_fits(config, inputs)
         target = make_target(config, data.task.kind)
         if target is not None:
@@ -69,7 +76,8 @@ class Experiment:
         model.network.initialize(config.seed)
         splits = {name: model.split(dataset) for name, dataset in data.splits.items()}
         trainer = make_trainer(model, splits)
-        return cls(model, data, splits, trainer, (*data.notes, *unseen_notes(inputs, data.splits), *notes))
+        notes = (*data.notes, *unseen_notes(inputs, data.splits), *notes, *fitted, *_measured_notes(splits))
+        return cls(model, data, splits, trainer, notes)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the weights as they are for use: averaged where there is an average."""
@@ -166,7 +174,7 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
 def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
     """The trainer of a model on its training split, measuring on its validation split."""
     config, network, train = model.config, model.network, splits["train"]
-    batches = Batches(
+    batches = (StreamedBatches if isinstance(train.X, Stored) else Batches)(
         network.backend,
         train.X,
         train.Y,
@@ -210,6 +218,12 @@ def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
     if "val" in splits:
         trainer.evaluate = lambda: _validate(trainer, evaluator, splits["val"], names)
     return trainer
+
+
+def _measured_notes(splits: Mapping[str, Split]) -> tuple[str, ...]:
+    """A line about splits that are measured on some of their rows."""
+    large = [name for name, split in splits.items() if split.measured() is not split]
+    return (f"measured on {MEASURED:,} rows drawn at random: {', '.join(large)}",) if large else ()
 
 
 def _monitored(config: Config) -> list[str]:

@@ -39,10 +39,21 @@ def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
     train = splits["train"]
     notes = list(_shared_rows(splits))
     if train.X.shape[1] <= WIDE and len(train.X) > 1:
-        notes += _named("constant in training, teaches nothing", task, _constant(train.X))
-        notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, _counting(train))
-        notes += _named("tells the target almost by itself; is it known when predicting?", task, _leaking(train, task))
+        notes += column_notes(task, _constant(train.X), _counting(train), _leaking(train, task))
     return tuple(notes)
+
+
+def column_notes(task: Task, constant: list[int], counting: list[int], leaking: list[int]) -> list[str]:
+    """The lines about single columns."""
+    notes = _named("constant in training, teaches nothing", task, constant)
+    notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, counting)
+    return notes + _named("tells the target almost by itself; is it known when predicting?", task, leaking)
+
+
+def sampled(first: Rows, spread: Rows, task: Task) -> tuple[list[int], list[int]]:
+    """The columns that count the rows, as the first training rows show, and those that tell the target, as rows from
+    all over show."""
+    return _counting(first), _leaking(spread, task)
 
 
 def suspects(train: Rows, task: Task) -> tuple[list[str], list[str]]:
@@ -64,17 +75,21 @@ def _shared_rows(splits: Mapping[str, Rows]) -> list[str]:
     """How many rows of val and test have the same inputs as a training row."""
     if len(splits) == 1 or any(part.X.dtype != splits["train"].X.dtype for part in splits.values()):
         return []
-    train = np.unique(_keys(splits["train"]))
-    found = {
-        name: int(np.isin(_keys(part), train, assume_unique=False).sum())
-        for name, part in splits.items()
-        if name != "train"
-    }
-    told = [f"{count:,} of {len(splits[name].X):,} {name} rows" for name, count in found.items() if count]
+    return shared(
+        {name: row_keys(part) for name, part in splits.items()}, {name: len(part.X) for name, part in splits.items()}
+    )
+
+
+def shared(keys: Mapping[str, npt.NDArray[np.uint64]], rows: Mapping[str, int], one_in: int = 1) -> list[str]:
+    """How many rows of val and test have the key of a training row, told from one key in `one_in`."""
+    train = np.unique(keys["train"])
+    found = {name: one_in * int(np.isin(mine, train).sum()) for name, mine in keys.items() if name != "train"}
+    about = "about " if one_in > 1 else ""
+    told = [f"{about}{count:,} of {rows[name]:,} {name} rows" for name, count in found.items() if count]
     return [f"note: {' and '.join(told)} have the inputs of a training row"] if told else []
 
 
-def _keys(part: Rows) -> npt.NDArray[np.uint64]:
+def row_keys(part: Rows) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of every row's inputs: the sum over columns of odd multiples of the mixed bits of its cells."""
     columns = part.X.shape[1]
     factors = np.random.Generator(np.random.Philox(0)).integers(0, 2**63, columns, np.uint64) * np.uint64(

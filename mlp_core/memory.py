@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlp_core.batches import Batches
 from mlp_core.experiment import Experiment
 from mlp_core.layers import Layer
 from mlp_core.network import Network
@@ -51,7 +50,7 @@ def expected_peak(experiment: Experiment) -> int | None:
     check = 0 if config.train.preflight == "off" else PREFLIGHT * parameters.size
     state = sum(array.nbytes for array in trainer.optimizer.state.values())
     averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
-    training = parameters.grad.nbytes + state + averages + workspace(network) + _buffers(trainer.batches)
+    training = parameters.grad.nbytes + state + averages + workspace(network) + trainer.batches.nbytes
     saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
     return int(now + max(check, training + max(saving, _evaluation(experiment))))
 
@@ -72,17 +71,11 @@ def _arrays(layer: Any) -> Iterator[Any]:
                 yield from _arrays(one)
 
 
-def _buffers(batches: Batches) -> int:
-    """Bytes of the arrays a batch is gathered into, and of the order of an epoch."""
-    gathered = sum(array.nbytes for array in (batches._X, batches._Y, batches._w) if array is not None)
-    return int(gathered) + 16 * batches.rows if batches.shuffle else 0
-
-
 def _evaluation(experiment: Experiment) -> int:
     """Bytes to measure the largest split: one chunk of activations, and its predictions."""
     widths = [*(block.units for block in experiment.model.network.architecture.hidden)]
     outputs = experiment.model.network.architecture.outputs
-    rows = max(len(split.X) for split in experiment.splits.values())
+    rows = max(len(split.measured().X) for split in experiment.splits.values())
     chunk = min(rows, experiment.config.train.eval_batch_size)
     numbers = experiment.model.network.dtype.itemsize * chunk * (sum(widths) + outputs)
     return int(numbers + PREDICTIONS * 8 * rows * outputs)

@@ -21,6 +21,8 @@ from mlp_core.metrics import BRIEF, THRESHOLD, full
 from mlp_core.network import Network, parameter_count
 from mlp_core.objective import Objective
 from mlp_core.preprocess import Preprocessor
+from mlp_core.readers.on_disk import OnDisk
+from mlp_core.rows import Stored
 from mlp_core.scaling import Target
 from mlp_core.task import Task
 
@@ -81,9 +83,14 @@ class Model:
 
     def split(self, dataset: Dataset) -> Split:
         """A data set ready for the network."""
-        backend, w = self.network.backend, self.weights(dataset)
+        backend, w, dtype = self.network.backend, self.weights(dataset), self.config.dtype
+        X: Any
+        if isinstance(dataset.X, OnDisk):
+            X = Stored(backend, dataset.X, self.inputs, dtype, dataset.words)
+        else:
+            X = backend.asarray(self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
         return Split(
-            X=backend.asarray(self.inputs.transform(dataset.X, dataset.words, dtype=self.config.dtype)),
+            X=X,
             Y=backend.asarray(self.targets(dataset.y)),
             w=None if w is None else backend.asarray(w),
             y=dataset.y,

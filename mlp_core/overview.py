@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,14 @@ from mlp_core.columns import select
 from mlp_core.config import Config
 from mlp_core.dataset import Data, load, training_source
 from mlp_core.errors import DataError, Problem
+from mlp_core.random import generator
+from mlp_core.readers.arrays import Arrays
+from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.source import Source
 
 COLUMNS = 100  # looked at one by one; the rest of a wide table is only counted
 EXAMPLES = 4
+CELLS = 1 << 22  # looked at of data that stays on the disk
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,11 @@ def overview(config: Config, targeted: bool = True) -> Overview:
 
     Raises DataError only when the training file cannot be read at all.
     """
-    source = training_source(config)
+    source, seen_rows = training_source(config), None
     types = infer_types(source, config.data.types)
+    rows = source.rows
+    if len(part := some_rows(source)) < rows:
+        source, seen_rows = in_memory(source, part), len(part)
     data, problems = None, tuple[Problem, ...]()
     if targeted:
         try:
@@ -72,7 +79,9 @@ def overview(config: Config, targeted: bool = True) -> Overview:
         for place, column in enumerate(types[:COLUMNS])
     )
     notes = source.notes if data is None else data.notes
-    seen = Overview(source.rows, len(types), views, repeated_rows(source), notes, problems=problems)
+    if seen_rows is not None:
+        notes = (*notes, f"values and repeated rows are those of {seen_rows:,} rows drawn at random")
+    seen = Overview(rows, len(types), views, repeated_rows(source), notes, problems=problems)
     return seen if data is None else _with_task(seen, data)
 
 
@@ -101,6 +110,22 @@ def _parts(config: Config, source: Source, types: list[Column]) -> dict[int, str
     for part, places in (("input", roles.features), ("target", roles.targets), ("id", roles.ids)):
         parts |= dict.fromkeys(places, part)
     return {place: parts.get(place, "left out") for place in range(len(types))}
+
+
+def some_rows(source: Source) -> Any:
+    """The numbers of the rows that are looked at: all in memory, of those on the disk as many as memory should hold."""
+    cells = source.X if isinstance(source, Arrays) else source.values
+    count = max(1, CELLS // len(source.names))
+    if not isinstance(cells, OnDisk) or source.rows <= count:
+        return np.arange(source.rows)
+    return np.sort(generator(0, "overview").choice(source.rows, count, replace=False, shuffle=False))
+
+
+def in_memory(source: Source, rows: Any) -> Source:
+    """Some rows of a source on the disk, in memory."""
+    if isinstance(source, Arrays):
+        return replace(source, X=source.X[rows], Y=source.Y[rows])
+    return replace(source, values=source.values[rows], odd={}, gaps=None)
 
 
 def repeated_rows(source: Source) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlp_core.categories import CategoryPlan
 from mlp_core.errors import ConfigError
@@ -76,11 +76,18 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
         raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
 
 
+def _unseen(inputs: Preprocessor, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+    """The words of a split that training did not keep, counted before where the rows are on the disk."""
+    if rows.survey is None:
+        return inputs.unseen(rows.X, rows.words)
+    return inputs.unseen_counted(rows.survey.words[name], rows.words)
+
+
 def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
     """A line for every split with words that training did not keep."""
     notes = []
     for name, rows in splits.items():
-        if name != "train" and (found := inputs.unseen(rows.X, rows.words)):
+        if name != "train" and (found := _unseen(inputs, name, rows)):
             parts = [f'{column} {count:,} ("{word}")' for column, (count, word) in list(found.items())[:4]]
             notes.append(f"note: {name} rows with words that are rare or unseen in training: {', '.join(parts)}")
     return notes

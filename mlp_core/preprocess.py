@@ -104,6 +104,13 @@ class Preprocessor:
         return [column for column in range(self.columns) if column not in self.categories]
 
     @property
+    def linear(self) -> tuple[Floats, Floats] | None:
+        """(shift, scale), each [columns], where all that is done to complete rows is (X - shift) * scale; else None."""
+        if self.categories or not self.numbers.plain:
+            return None
+        return self.numbers.scaler.shift, self.numbers.scaler.scale
+
+    @property
     def inputs(self) -> int:
         """How many inputs the network gets."""
         wide = sum(self._width(one) for one in self.categories.values())
@@ -247,6 +254,11 @@ class Preprocessor:
             self.name(column): one.unseen(X[:, column], words.get(column, ()))
             for column, one in self.categories.items()
         }
+        return {name: found for name, found in counted.items() if found[0]}
+
+    def unseen_counted(self, counts: Mapping[int, Array], words: Words) -> dict[str, tuple[int, str]]:
+        """The same from how many rows have each word: {column: counts [words + 1]}, the last for missing cells."""
+        counted = {self.name(c): one.unseen_counted(counts[c], words.get(c, ())) for c, one in self.categories.items()}
         return {name: found for name, found in counted.items() if found[0]}
 
     def to_state(self) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from mlp_core.column_types import Column, infer_types
 from mlp_core.config import from_mapping
 from mlp_core.dataset import Data, load, training_source
 from mlp_core.errors import Problem, UsageError
-from mlp_core.findings import suspects
+from mlp_core.findings import WIDE, sampled, suspects
 from mlp_core.readers.source import Source
+from mlp_core.survey import Part
 
 LIKELY = ("target", "label", "labels", "class", "y")
 _NAMES_ROWS = re.compile(r"(?i)^(|.*[_ ])(id|uuid|guid|index|row|rownum|row_?number|unnamed: ?\d+|nr|no)$")
@@ -77,7 +78,7 @@ def propose(file: Path, targets: list[str], written: Path) -> Proposal:
     drops = {column.name: f"a date ({column.why})" for column in types if column.kind == "date"}
     drops |= {name: "names the rows" for name in _row_names(source, types, targets)}
     data = _load(base, drops)
-    counting, leaking = suspects(data.splits["train"], data.task)
+    counting, leaking = _suspects(data)
     found = {name: "counts the rows" for name in counting if name not in drops}
     found |= {
         name: "tells the target almost by itself; keep it only if it is known when predicting" for name in leaking
@@ -93,6 +94,20 @@ def propose(file: Path, targets: list[str], written: Path) -> Proposal:
 
 def _load(base: dict[str, Any], drops: dict[str, str]) -> Data:
     return load(from_mapping({"data": {**base["data"], "drop": list(drops)}}))
+
+
+def _suspects(data: Data) -> tuple[list[str], list[str]]:
+    """The inputs that count the rows, and those that tell the target."""
+    train = data.splits["train"]
+    if train.survey is None:
+        return suspects(train, data.task)
+    found, names = train.survey, data.task.features
+    if len(names) > WIDE:
+        return [], []
+    first = Part(found.first, train.y[: len(found.first)], train.words)
+    spread = Part(found.sample, train.y[found.places], train.words)
+    counting, leaking = sampled(first, spread, data.task)
+    return [names[column] for column in counting], [names[column] for column in leaking]
 
 
 def _brings_targets(source: Source) -> bool:
@@ -160,10 +175,11 @@ def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list
 def _preprocess(data: Data) -> list[str]:
     """What is not the default: scaling by ranks for far values, vectors for many words, a logarithm for long tails."""
     train, lines = data.splits["train"], list[str]()
-    numeric = [place for place in range(train.X.shape[1]) if place not in train.words]
-    if _pixels(train.X):
+    X = train.X if train.survey is None else train.survey.sample
+    numeric = [place for place in range(X.shape[1]) if place not in train.words]
+    if _pixels(X):
         lines.append("  numeric: {scale: minmax}  # like pixels: all columns have one range")
-    elif train.rows >= 500 and _far(train.X[:, numeric]):
+    elif train.rows >= 500 and _far(X[:, numeric]):
         lines.append("  numeric: {scale: quantile}  # some values lie far out: by ranks to a normal distribution")
     most = max((len(words) for words in train.words.values()), default=0)
     if most > MANY_WORDS:

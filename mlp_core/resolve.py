@@ -19,6 +19,7 @@ from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.preprocess import Preprocessor
+from mlp_core.readers.on_disk import OnDisk
 from mlp_core.team import LEAST_FLOPS
 
 
@@ -32,6 +33,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
             notes.append(note)
 
     decide("data.task", task.kind)
+    decide("data.memory", data.memory, _memory_note(data))
     loss = config.loss.name
     if loss == "auto":
         loss = recipe.AUTO_LOSS[task.kind]
@@ -82,6 +84,15 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if "val" not in data.splits and wants_fit(config.eval.calibrate, config.eval.threshold):
         notes.append("calibration and threshold: not fitted, there are no validation rows")
     return config.with_absolute_paths().replace(**values), tuple(notes)
+
+
+def _memory_note(data: Data) -> str | None:
+    """A line about inputs that stay on the disk."""
+    X = data.splits["train"].X
+    if not isinstance(X, OnDisk):
+        return None
+    size = X.file.count * X.stored_bytes
+    return f"memory: {size / 2**30:.2f} GiB of inputs stay on the disk; shuffled in chunks, and within groups of these"
 
 
 def _optimizer(config: Config) -> tuple[dict[str, Any], list[str]]:
@@ -230,7 +241,8 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)
-    needed = itemsize * (parameters * slots + rows * sum(widths) + first * sum(s.rows for s in data.splits.values()))
+    held = sum(split.rows for split in data.splits.values() if split.survey is None)
+    needed = itemsize * (parameters * slots + rows * sum(widths) + first * held)
     free = device_memory(config)
     if free is not None and needed > free:
         raise ConfigError(

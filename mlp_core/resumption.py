@@ -12,7 +12,7 @@ from mlp_core.experiment import Experiment
 
 # keys that a resumed run may change, because nothing that was computed depends on them
 CHANGEABLE = (
-    *("data.train", "data.val", "data.test"),  # files may move; what is in them is compared by its digest
+    *("data.train", "data.val", "data.test", "data.cache"),  # files may move; what is in them is compared by its digest
     *("name", "notes", "device", "threads", "train.epochs", "train.max_steps", "train.max_time", "train.preflight"),
     *("train.early_stopping", "checkpoint", "logging", "output", "gradcheck", "extends", "eval.calibrate"),
 )

@@ -120,8 +120,7 @@ class Run:
     def _write_split(self) -> None:
         """Which rows of the training file went where, if they were dealt from it."""
         if self.experiment.data.indices:
-            indices = {name: rows.tolist() for name, rows in self.experiment.data.indices.items()}
-            self.directory.write_json("split.json", indices, compact=True)
+            self.directory.write("split.json", _row_numbers(self.experiment.data.indices))
 
     @classmethod
     def resume(cls, path: Path, overrides: Sequence[str] = (), command: Sequence[str] = ()) -> Run:
@@ -402,6 +401,17 @@ class Run:
             found = self.directory.newest()
             return 0 if found is None else int(found[1].document["progress"]["epoch"])
         return 0
+
+
+def _row_numbers(indices: Mapping[str, Any]) -> bytes:
+    """Lists of row numbers as JSON, made bit by bit: there may be many millions of them."""
+    text = bytearray(b"{")
+    for name, rows in indices.items():
+        text += f'{", " if len(text) > 1 else ""}"{name}": ['.encode()
+        for start in range(0, len(rows), 1 << 16):
+            text += (", " * bool(start) + ", ".join(map(str, rows[start : start + (1 << 16)].tolist()))).encode()
+        text += b"]"
+    return bytes(text + b"}\n")
 
 
 def _no_room(path: Path, error: OSError) -> RunDirectoryError:

@@ -47,19 +47,34 @@ class Scaler:
             self.shift, self.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
             return self
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+        quartiles = np.quantile(X.astype(np.float64), (0.25, 0.5, 0.75), axis=0) if self.method == "robust" else None
+        moments = _moments(X, low, high) if self.method == "standard" else None
+        return self.take(low, high, moments, quartiles)
+
+    def take(
+        self,
+        low: Floats,
+        high: Floats,
+        moments: tuple[Floats, Floats, npt.NDArray[np.bool_]] | None = None,
+        quartiles: Floats | None = None,
+    ) -> Self:
+        """Take shift and scale from what is known of the training rows, each [columns]: their range, and for `standard`
+        (mean, deviation, whether constant), for `robust` the three quartiles [3, columns]. Raises DataError as `fit`.
+        """
+        columns = len(low)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.method == "minmax":
                 shift, spread = low, high - low
                 constant = spread == 0
             elif self.method == "maxabs":
-                shift, spread = np.zeros(X.shape[1]), np.maximum(np.abs(low), np.abs(high))
+                shift, spread = np.zeros(columns), np.maximum(np.abs(low), np.abs(high))
                 constant = spread == 0
-            elif self.method == "robust":
-                quartiles = np.quantile(X.astype(np.float64), (0.25, 0.5, 0.75), axis=0)
+            elif quartiles is not None:
                 shift, spread = quartiles[1], quartiles[2] - quartiles[0]
                 constant = spread == 0
             else:
-                shift, spread, constant = _moments(X, low, high)
+                assert moments is not None
+                shift, spread, constant = moments
         if (bad := np.flatnonzero(~np.isfinite(spread))).size:
             column = int(bad[0])
             name = f'column "{self.names[column]}"' if self.names else f"column {column} (from 0)"
@@ -160,9 +175,14 @@ def _moments(X: Array, low: Floats, high: Floats) -> tuple[Floats, Floats, npt.N
         sums += block.sum(axis=0)
         squares += np.einsum("ij,ij->j", block, block)
     variance = np.maximum(squares - sums * sums / rows, 0.0) / rows
+    return mean, np.sqrt(variance), (low == high) | rounding_noise(rows, mean, variance)
+
+
+def rounding_noise(rows: int, mean: Floats, variance: Floats) -> npt.NDArray[np.bool_]:
+    """Whether a variance over so many rows may be nothing but rounding."""
     eps = np.finfo(np.float64).eps
-    constant = (low == high) | (variance <= rows * eps * variance + (rows * mean * eps) ** 2)
-    return mean, np.sqrt(variance), constant
+    noise: npt.NDArray[np.bool_] = variance <= rows * eps * variance + (rows * mean * eps) ** 2
+    return noise
 
 
 def parts(X: Array) -> Iterator[slice]:

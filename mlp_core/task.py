@@ -206,9 +206,9 @@ def _indices(source: Source, column: int, classes: Sequence[str]) -> npt.NDArray
         lookup = np.array([index.get(word, -1) for word in source.words[column]], np.int64)
         indices = lookup[values.astype(np.int64)]
     else:
-        distinct, codes = np.unique(values, return_inverse=True)
+        distinct = np.unique(values)
         lookup = np.array([index.get(number_name(float(value)), -1) for value in distinct], np.int64)
-        indices = lookup[codes.reshape(-1)]
+        indices = lookup[np.searchsorted(distinct, values)]
     unknown = np.flatnonzero(indices < 0)
     if unknown.size:
         row = int(unknown[0])

@@ -9,11 +9,12 @@ from pydantic import Tag
 
 from mlp_core.config.scalars import INT_MAX, Bool, Float, Int, ShareOrCount
 from mlp_core.config.section import LIST, MAPPING, OR_ANY, OR_LIST, SCALAR, Complaint, Maybe, Section, key
-from mlp_core.config.text import Column, Encoding, Text, Word
+from mlp_core.config.text import Column, Encoding, Folder, Text, Word
 
 EMBEDDED = ("digits", "diabetes")
 FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet", "libsvm", "npz", "npy", "idx")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
+MEMORIES = ("auto", "ram", "memmap")
 SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
 BY_COLUMN = ("group", "column", "hash")
 KINDS = ("numeric", "categorical", "boolean", "ignore")
@@ -138,6 +139,14 @@ class Data(Section):
         None, "column with the weight of each row in the loss and the metrics"
     )
     csv: Csv = key(Csv(), "how text tables are written")
+    memory: Annotated[str, Word(words=MEMORIES)] = key(
+        "auto",
+        "where the inputs are while training: ram, or memmap: .npy arrays and converted tables (mlpbp convert) stay on "
+        "the disk, which changes the order of rows; auto: memmap if they would take more than half of the free memory",
+    )
+    cache: Annotated[str | Literal[False], Folder(example=".cache")] = key(
+        False, "folder in which tables are kept converted, so that a second run does not parse them again; false: none"
+    )
     split: Split = key(Split(), "how validation and test rows are split off")
     limit: Annotated[int | None, Int(ge=1, null=True, example="1000")] = key(
         None, "use only this many rows, drawn at random; null: all"

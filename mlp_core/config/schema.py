@@ -142,6 +142,8 @@ class Config(Section):
     def with_absolute_paths(self) -> Self:
         """The same config with data files that mean the same from any folder."""
         files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
+        if self.data.cache:
+            files["cache"] = self.data.cache
         return self.replace(**{f"data.{name}": self._absolute(value) for name, value in files.items()})
 
     def _absolute(self, files: str | tuple[str, ...] | ArrayFiles | None) -> Any:

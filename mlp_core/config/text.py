@@ -43,6 +43,25 @@ class Text(Kind):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Folder(Kind):
+    """The path of a folder, or `false` for none."""
+
+    @property
+    def expected(self) -> str:
+        return "a folder, or false"
+
+    def read(self, scalar: Scalar) -> str | bool:
+        if scalar.plain and scalar.text == "false":
+            return False
+        if (scalar.plain and scalar.text == "true") or not scalar.text or "\0" in scalar.text:
+            raise self.refuse(scalar)
+        return scalar.text
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": False}, {"type": ["string", "number"]}]}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Word(Kind):
     """One of `words`, or a name that `pattern` matches; `synonyms` are pairs of another name and ours.
 

@@ -21,10 +21,10 @@ class Arrays:
     """One split's inputs X [rows, inputs] and targets Y float64 [rows, targets], as stored in `x` and `y`.
 
     The columns are the inputs x0, x1, ... and after them the targets: y, or y0, y1, ... `labels` says that the file
-    format itself marks the targets as class labels.
+    format itself marks the targets as class labels. first: the row of the file that is row 0 here.
     """
 
-    X: npt.NDArray[Any]
+    X: Any  # an array, or `on_disk.OnDisk`
     Y: npt.NDArray[np.float64]
     x: Path
     y: Path
@@ -33,6 +33,7 @@ class Arrays:
     odd: dict[int, dict[int, str]] = field(default_factory=dict)
     header: int = 0
     notes: tuple[str, ...] = ()
+    first: int = 0
 
     @property
     def rows(self) -> int:
@@ -61,15 +62,20 @@ class Arrays:
     def matrix(self, columns: Sequence[int]) -> npt.NDArray[Any]:
         """The given columns, all inputs or all targets; all inputs in order are not copied."""
         inputs = self.X.shape[1]
+        found: npt.NDArray[Any] = self.X
         if list(columns) == list(range(inputs)):
-            return self.X
-        return self.X[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+            return found
+        return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+
+    def missing(self, column: int) -> int:
+        """How many cells of a column are NaN."""
+        return int(np.isnan(self.matrix([column])[:, 0]).sum())
 
     def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
         """A problem placed at a file, and at a row and column of its array (both counted from 0)."""
         inputs = self.X.shape[1]
         path = self.y if column is not None and column >= inputs else self.x
-        places = [] if row is None else [f"row {row}"]
+        places = [] if row is None else [f"row {row + self.first}"]
         if column is not None and (column < inputs or self.Y.shape[1] > 1):
             places.append(f"column {column if column < inputs else column - inputs}")
         where = f" at {', '.join(places)} (from 0)" if places else ""
@@ -77,7 +83,8 @@ class Arrays:
 
     def cell(self, row: int, column: int) -> str:
         """The text of a cell."""
-        return str(self.matrix([column])[row, 0])
+        inputs = self.X.shape[1]
+        return str(self.X[row, column] if column < inputs else self.Y[row, column - inputs])
 
 
 def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, labels: bool = False) -> Arrays:

@@ -7,11 +7,11 @@ cell by cell, which is where text, missing values and errors are sorted out.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from itertools import chain
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from mlp_core.readers.text import TextBytes
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 ODD_KEPT = 20
 COMPILED_SIZE = 24 << 20
+
+
+Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
+"""A table in blocks: (names, rows [b, columns], the codes of the words so far), and at the end all but its rows."""
 
 
 class Reread(Exception):
@@ -47,7 +51,7 @@ class Builder:
     ) -> None:
         self.path, self.options, self.watched, self.names, self.final = path, options, watched, names, final
         self.values: Floats = np.empty((0, len(names)))
-        self.rows = 0
+        self.rows = self.given = 0
         self.codes: dict[int, dict[str, int]] = {column: {} for column in text if column < len(names)}
         self.odd: dict[int, dict[int, str]] = {}
         self.odd_count: dict[int, int] = {}
@@ -99,7 +103,7 @@ class Builder:
 
     def _take(self, block: Floats, line: int) -> None:
         self._reserve(len(block))
-        self.values[self.rows : self.rows + len(block)] = block
+        self.values[self.rows - self.given : self.rows - self.given + len(block)] = block
         self.lines.add(self.rows, line)
         self.rows += len(block)
 
@@ -147,21 +151,35 @@ class Builder:
         lines = (Piece(self.path, 0, self.lines),)
         return Table(self.names, self.values, words, self.odd, lines, header, (note,), keyed)
 
+    def facts(self, note: str, header: int, keyed: bool = False) -> Table:
+        """The table without its rows, after `drain` gave them away."""
+        self.given, self.rows, rows = 0, 0, self.rows
+        facts = self.table(note, header, keyed)
+        self.rows = self.given = rows
+        return facts
+
     def clear(self) -> None:
         """Forget the rows, after `table` gave them away, and go on with new ones."""
-        self.values, self.rows, self.lines = np.empty((0, len(self.names))), 0, Lines()
+        self.values, self.rows, self.given, self.lines = np.empty((0, len(self.names))), 0, 0, Lines()
         self.codes = {column: {} for column in self.codes}
         self.odd, self.odd_count, self.missing = {}, {}, {}
 
+    def drain(self) -> Floats:
+        """Give away the rows that are held, [rows, columns], and go on as if they were still there."""
+        block, self.values = self.values[: self.rows - self.given], np.empty((0, len(self.names)))
+        self.given = self.rows
+        return block
+
     def _reserve(self, count: int) -> None:
         """Room for more rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
-        if self.rows + count > len(self.values):
-            check_memory(self.path, (self.rows + count) * len(self.names) * 8)
-            room = max(self.rows + count, int(1.5 * len(self.values)))
+        held = self.rows - self.given
+        if held + count > len(self.values):
+            check_memory(self.path, (held + count) * len(self.names) * 8)
+            room = max(held + count, int(1.5 * len(self.values)))
             self.values.resize((room, len(self.names)), refcheck=False)
 
     def _convert(self, rows: list[list[str]]) -> None:
-        span = slice(self.rows, self.rows + len(rows))
+        span = slice(self.rows - self.given, self.rows - self.given + len(rows))
         late: set[int] = set()
         for column, cells in enumerate(zip(*rows, strict=True)):
             if column not in self.codes:

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
 
-from mlp_core.readers.builder import Builder, Reread
+from mlp_core.readers.builder import Builder, Drain, Reread
 from mlp_core.readers.dialect import CsvOptions, Dialect, detect, records
 from mlp_core.readers.files import refusal
 from mlp_core.readers.table import Table
@@ -96,6 +96,26 @@ def stream_csv(
             yield _table(builder, start)
 
 
+def drain_csv(
+    path: Path,
+    options: CsvOptions,
+    delimiter: str | None,
+    names: Sequence[str],
+    words: Collection[str],
+    final: bool,
+) -> Drain:
+    """Read a text table as `read_csv` does, block by block. Raises Reread where a column turns out to hold text."""
+    with open_text(path, options.encoding, WANTED) as (watched, stream):
+        start = _begin(path, stream, options, delimiter, names)
+        text = {column for column, title in enumerate(start.names) if title in words}
+        builder = Builder(path, options, watched, start.names, text, final)
+        for _ in _read_chunks(start, builder):
+            yield start.names, builder.drain(), builder.codes
+        if builder.rows == 0:
+            raise refusal(path, "no_rows", "no rows below the header")
+        return builder.facts(_note(builder, start), start.header)
+
+
 @dataclass(frozen=True)
 class _Start:
     """What is known after the header: how the table is written, and its further lines, the first of them `line`."""
@@ -138,11 +158,14 @@ def _read_chunks(start: _Start, builder: Builder) -> Iterator[None]:
 
 
 def _table(builder: Builder, start: _Start) -> Table:
+    return builder.table(_note(builder, start), start.header)
+
+
+def _note(builder: Builder, start: _Start) -> str:
     dialect = start.dialect
     shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
     note = f"table: {builder.rows:,} rows of {len(builder.names)} columns, delimiter {shown}"
-    note += ", names from the first line" if dialect.header else ", no header line"
-    return builder.table(note, start.header)
+    return note + (", names from the first line" if dialect.header else ", no header line")
 
 
 def _uncommented(lines: Iterator[str], comment: str | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 from mlp_core.errors import DataError, Problem
 
 STDIN = Path("-")
+SCHEMES = frozenset({"http:", "https:", "ftp:", "s3:", "gs:", "hdfs:", "file:"})
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 
@@ -131,8 +132,16 @@ def reading(path: Path) -> Iterator[None]:
         raise refusal(path, "unreadable_file", f"cannot be read ({_reason(error)})") from None
 
 
+def url_hint(path: Path) -> str | None:
+    """What to do about a path that is meant as the address of something elsewhere."""
+    elsewhere = any(part.lower() in SCHEMES for part in path.parts)
+    return "addresses are not fetched: download the file, and name the file here" if elsewhere else None
+
+
 def _nearest(path: Path) -> str | None:
     """A hint naming the most similar file in the same directory."""
+    if (elsewhere := url_hint(path)) is not None:
+        return elsewhere
     try:
         with os.scandir(path.parent) as entries:
             names = [entry.name for entry, _ in zip(entries, range(1000), strict=False) if entry.name != path.name]

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from mlp_core.readers.builder import Builder, Reread
+from mlp_core.readers.builder import Builder, Drain, Reread
 from mlp_core.readers.csv import CHUNK, SAMPLE
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.files import refusal
@@ -42,7 +42,24 @@ def stream_jsonl(path: Path, options: CsvOptions, numbers: Collection[str], rows
     return _tables(path, options, lambda name: name not in numbers, True, rows)
 
 
+def drain_jsonl(path: Path, options: CsvOptions, words: Collection[str], final: bool) -> Drain:
+    """The same as `read_jsonl`, block by block. Raises Reread where a column turns out to hold text."""
+    for builder in _chunks(path, options, lambda name: name in words, final):
+        yield builder.names, builder.drain(), builder.codes
+    return builder.facts(_note(builder), 0, keyed=True)
+
+
 def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: int | None) -> Iterator[Table]:
+    for builder in _chunks(path, options, is_text, final):
+        if rows is not None and builder.rows >= rows:
+            yield _table(builder)
+            builder.clear()
+    if builder.rows:
+        yield _table(builder)
+
+
+def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Iterator[Builder]:
+    """One builder again and again, each time with some more rows."""
     with open_text(path, "utf-8", WANTED) as (watched, stream):
         numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
         sample = [(number, _object(path, number, line)) for number, line in islice(numbered, SAMPLE)]
@@ -57,15 +74,15 @@ def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: in
         parsed = chain(sample, rest)
         while chunk := list(islice(parsed, CHUNK)):
             builder.add_rows([[row.get(name, "") for name in names] for _, row in chunk], [n for n, _ in chunk])
-            if rows is not None and builder.rows >= rows:
-                yield _table(builder)
-                builder.clear()
-        if builder.rows:
-            yield _table(builder)
+            yield builder
 
 
 def _table(builder: Builder) -> Table:
-    return builder.table(f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON Lines", 0, keyed=True)
+    return builder.table(_note(builder), 0, keyed=True)
+
+
+def _note(builder: Builder) -> str:
+    return f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON Lines"
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, str]:

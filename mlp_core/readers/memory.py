@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mlp_core.readers.files import refusal
 
+REMEDY = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
+
 
 def free_memory() -> int:
     """Bytes that can be taken without swapping: the machine's, or what the control group leaves."""
@@ -27,4 +29,4 @@ def check_memory(path: Path, needed: int) -> None:
     """Raise DataError when an array of `needed` bytes would not leave as much memory again for the work on it."""
     if needed > 16 << 20 and needed > (free := free_memory()) // 2:
         message = f"needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
-        raise refusal(path, "too_large", message, hint="use fewer rows or columns, or a larger machine")
+        raise refusal(path, "too_large", message, hint=REMEDY)

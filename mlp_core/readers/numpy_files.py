@@ -81,7 +81,7 @@ def _member(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> npt.N
 
 def _array(stream: BinaryIO, bound: int, path: Path, what: str = "") -> npt.NDArray[Any]:
     """The array that starts here and ends with the stream, which holds at most `bound` bytes."""
-    shape, dtype, fortran, used = _header(stream, path, what)
+    shape, dtype, fortran, used = read_header(stream, path, what)
     needed = math.prod(shape) * dtype.itemsize
     if needed > bound - used:
         message = f"{what}the header declares {needed:,} bytes, the file can hold {max(bound - used, 0):,}"
@@ -95,7 +95,7 @@ def _array(stream: BinaryIO, bound: int, path: Path, what: str = "") -> npt.NDAr
     return np.ascontiguousarray(array.astype(dtype.newbyteorder("="), copy=False))
 
 
-def _header(stream: BinaryIO, path: Path, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+def read_header(stream: BinaryIO, path: Path, what: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """Shape, dtype, whether in Fortran order, and the length of the header."""
     start = stream.read(8)
     if len(start) < 8 or start[:6] != MAGIC or start[6] not in (1, 2, 3) or start[7] != 0:

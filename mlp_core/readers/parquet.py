@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlp_core.errors import DataError, Problem
+from mlp_core.readers.builder import Drain
 from mlp_core.readers.dialect import CsvOptions, number
 from mlp_core.readers.files import check_file, reading, refusal
 from mlp_core.readers.memory import check_memory
@@ -23,7 +25,7 @@ def read_parquet(path: Path, options: CsvOptions, words: Collection[str] = ()) -
 
     Raises DataError when pyarrow is not installed, for damage, and for columns of lists or structures.
     """
-    tables = list(_tables(path, options, lambda name: name in words))
+    tables = list(_tables(path, options, lambda name: name in words, whole=True))
     if not tables:
         raise refusal(path, "no_rows", "no rows in this file")
     values = np.concatenate([values for values, _, _ in tables])
@@ -38,6 +40,23 @@ def stream_parquet(path: Path, options: CsvOptions, numbers: Collection[str]) ->
     for values, names, vocabularies in _tables(path, options, lambda name: name not in numbers):
         yield _table(path, values, names, {c: dict(v) for c, v in vocabularies.items()}, first, ())
         first += len(values)
+
+
+def drain_parquet(path: Path, options: CsvOptions, words: Collection[str]) -> Drain:
+    """The same as `read_parquet`, block by block."""
+    rows, odd, names, vocabularies = 0, dict[int, dict[int, str]](), tuple[str, ...](), dict[int, dict[str, int]]()
+    for values, names, vocabularies in _tables(path, options, lambda name: name in words):
+        part = _table(path, values, names, vocabularies, rows, ())
+        for column, cells in part.odd.items():
+            kept = odd.setdefault(column, {})
+            kept |= {row + rows: text for row, text in [*cells.items()][: ODD_KEPT - len(kept)]}
+        rows += len(values)
+        yield names, values, vocabularies
+    if not rows:
+        raise refusal(path, "no_rows", "no rows in this file")
+    note = f"table: {rows:,} rows of {len(names)} columns, Parquet"
+    facts = _table(path, np.empty((0, len(names))), names, vocabularies, 0, (note,))
+    return replace(facts, odd=odd)
 
 
 def parquet_module() -> Any:
@@ -63,7 +82,7 @@ def _table(
 
 
 def _tables(
-    path: Path, options: CsvOptions, is_text: Any
+    path: Path, options: CsvOptions, is_text: Any, whole: bool = False
 ) -> Iterator[tuple[Floats, tuple[str, ...], dict[int, dict[str, int]]]]:
     """Batches of rows, with vocabularies that grow from one to the next."""
     check_file(path)
@@ -76,7 +95,8 @@ def _tables(
             names = tuple(file.schema_arrow.names)
             if len(set(names)) < len(names):
                 raise refusal(path, "duplicate_column", "a column name given twice", hint="rename one")
-            check_memory(path, file.metadata.num_rows * len(names) * 8)
+            if whole:
+                check_memory(path, file.metadata.num_rows * len(names) * 8)
             vocabularies: dict[int, dict[str, int]] = {}
             for batch in file.iter_batches(ROWS):
                 values = np.empty((batch.num_rows, len(names)))

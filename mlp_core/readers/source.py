@@ -8,19 +8,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from mlp_core.errors import DataError
 from mlp_core.readers.arrays import Arrays, pair
 from mlp_core.readers.csv import WANTED, Reading, read_csv
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.files import STDIN, open_binary, refusal, shown
+from mlp_core.readers.folder import is_folder, read_folder, table_size
 from mlp_core.readers.idx import looks_like_idx, read_idx
 from mlp_core.readers.jsonl import read_jsonl
 from mlp_core.readers.libsvm import read_libsvm
 from mlp_core.readers.numpy_files import MAGIC, read_npy, read_npz
+from mlp_core.readers.on_disk import OnDisk, disk_pair, fits
 from mlp_core.readers.parquet import read_parquet
 from mlp_core.readers.table import Table, concatenate
 from mlp_core.readers.text import peek_stdin
 
 Source: TypeAlias = Table | Arrays
+SMALL = 64 << 20  # bytes that always fit
 FOREIGN = {
     b"%PDF": "a PDF document",
     b"\x89PNG": "a PNG image",
@@ -35,7 +39,9 @@ FOREIGN = {
 class ReadOptions:
     """How to read: the format or `auto`, the array names inside npz files, the ways of text tables.
 
-    text: columns that hold words even where these look like numbers. progress: told how many rows are read.
+    text: columns that hold words even where these look like numbers. progress: told how many rows are read. memory:
+    ram, memmap for arrays that stay on the disk, or auto for those that do where they would take too much memory beside
+    the same numbers of `itemsize` bytes.
     """
 
     format: str = "auto"
@@ -44,6 +50,8 @@ class ReadOptions:
     csv: CsvOptions = field(default_factory=CsvOptions)
     text: tuple[str, ...] = ()
     progress: Reading | None = None
+    memory: str = "ram"
+    itemsize: int = 4
 
 
 def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -59,8 +67,13 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
             if kind not in ("npy", "idx"):
                 hint = "for a table write its path and data.target instead of {x:, y:}"
                 raise refusal(path, "not_arrays", "expected a .npy or IDX file of arrays", hint=hint)
+        if options.memory != "ram" and (disk := _on_disk(x, x_kind, options)) is not None:
+            targets = read_npy(y) if y_kind == "npy" else read_idx(y)
+            return disk_pair(disk, targets, y, labels=y_kind == "idx" and targets.dtype.kind in "iu")
         arrays = [read_npy(path) if kind == "npy" else read_idx(path) for path, kind in ((x, x_kind), (y, y_kind))]
         return pair(arrays[0], arrays[1], x, y, labels=y_kind == "idx" and arrays[1].dtype.kind in "iu")
+    if is_folder(where):
+        return read_folder(where, _stays(where, options))
     kind = detect(where) if options.format == "auto" else options.format
     if kind == "npz":
         inputs, targets = read_npz(where, (options.x, options.y))
@@ -99,6 +112,30 @@ def read_all(paths: Sequence[Path], options: ReadOptions, names: Sequence[str] =
             assert isinstance(again, Table)
             tables[place] = again
     return concatenate(tables)
+
+
+def _on_disk(x: Path, kind: str, options: ReadOptions) -> OnDisk | None:
+    """The inputs left on the disk, if they are to be and can."""
+    if options.memory == "memmap":
+        if kind != "npy":
+            raise refusal(x, "not_mappable", f"{kind} cannot stay on the disk", hint="write it with numpy.save")
+        return OnDisk.open(x)
+    if kind != "npy" or x.stat().st_size < SMALL:
+        return None
+    try:
+        disk = OnDisk.open(x)
+    except DataError:
+        return None
+    made = disk.size * disk.dtype.itemsize
+    return None if fits(made, disk.size * options.itemsize) else disk
+
+
+def _stays(where: Path, options: ReadOptions) -> bool:
+    """Whether a converted table stays on the disk: in memory are its cells, the inputs, and those of the network."""
+    if options.memory != "auto":
+        return options.memory == "memmap"
+    cells = table_size(where)
+    return 8 * cells >= SMALL and not fits(16 * cells, options.itemsize * cells)
 
 
 def detect(path: Path) -> str:

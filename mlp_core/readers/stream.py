@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from mlp_core.errors import DataError
 from mlp_core.readers.arrays import Arrays, pair
 from mlp_core.readers.csv import WANTED, stream_csv
 from mlp_core.readers.files import STDIN, refusal
+from mlp_core.readers.folder import cells_digest, check_digest, is_folder, read_folder
 from mlp_core.readers.idx import read_idx
 from mlp_core.readers.jsonl import stream_jsonl
 from mlp_core.readers.numpy_files import array_names, read_npy, read_npz
+from mlp_core.readers.on_disk import PIECE, OnDisk
 from mlp_core.readers.parquet import stream_parquet
 from mlp_core.readers.source import ReadOptions, Source, detect, read
+from mlp_core.readers.table import Table
 
 
 def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Source]:
-    """The source at `path`, or on standard input for `-`, in parts of bounded size; arrays in one part.
+    """The source at `path`, or on standard input for `-`, in parts of bounded size; only packed arrays in one part.
 
     names: columns that a header line should contain. numbers: the columns of numbers; all others are words. Arrays
     may come without targets. Raises DataError.
     """
+    if is_folder(path):
+        yield from _table_in_parts(path)
+        return
     kind = detect(path) if options.format == "auto" else options.format
     if kind in ("csv", "tsv"):
         yield from stream_csv(path, options.csv, "\t" if kind == "tsv" else None, names, numbers)
@@ -34,12 +42,44 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
         )
     elif kind == "parquet":
         yield from stream_parquet(path, options.csv, numbers)
+    elif kind == "npy" and (disk := _unpacked(path)) is not None:
+        for rows, block in disk.blocks():
+            yield replace(_alone(block, path), first=rows.start)
     elif kind in ("npy", "idx"):
         yield _alone(read_npy(path) if kind == "npy" else read_idx(path), path)
     elif kind == "npz" and options.y not in array_names(path):
         yield _alone(read_npz(path, (options.x,))[0], path)
     else:
         yield read(path, options, names)
+
+
+def _unpacked(path: Path) -> OnDisk | None:
+    """An array that can be read in pieces, None for any other; what is wrong with it says who reads it whole."""
+    try:
+        disk = OnDisk.open(path)
+    except DataError:
+        return None
+    return disk if len(disk.file.shape) > 1 and disk.size else None
+
+
+def _table_in_parts(path: Path) -> Iterator[Table]:
+    """A converted table block by block, its places in the original files kept. Raises DamagedTable at its end."""
+    table = read_folder(path, on_disk=True)
+    values: OnDisk = table.values
+    sha = cells_digest(values.file.dtype, values.file.shape)
+    step = max(1, PIECE // values.stored_bytes)
+    for start in range(0, len(values), step):
+        stop = min(start + step, len(values))
+        stored = values.stored(start, stop)
+        sha.update(stored.reshape(-1).view(np.uint8).data)
+        odd = {
+            column: {row - start: cell for row, cell in cells.items() if start <= row < stop}
+            for column, cells in table.odd.items()
+        }
+        pieces = tuple(replace(piece, first=piece.first - start) for piece in table.pieces)
+        kept = {column: cells for column, cells in odd.items() if cells}
+        yield replace(table, values=values.made(stored), odd=kept, pieces=pieces, gaps=None)
+    check_digest(path, sha.hexdigest(), table)
 
 
 def _alone(x: np.ndarray, path: Path) -> Arrays:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -53,16 +53,20 @@ class Table:
     odd: for a column of numbers, the first few cells that are not numbers (their value is NaN): {column: {row: text}}.
     header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
     names of its own (`keyed`), those.
+    gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
+    for those on the disk.
     """
 
     names: tuple[str, ...]
-    values: Floats
+    values: Any  # an array, or `on_disk.OnDisk`
     words: dict[int, list[str]]
     odd: dict[int, dict[int, str]]
     pieces: tuple[Piece, ...]
     header: int
     notes: tuple[str, ...] = ()
     keyed: bool = False
+    gaps: tuple[int, ...] | None = None
+    sha256: str = ""
 
     @property
     def named(self) -> bool:
@@ -96,7 +100,12 @@ class Table:
 
     def matrix(self, columns: Sequence[int]) -> Floats:
         """The given columns, in the given order."""
-        return self.values[:, list(columns)]
+        values: Floats = self.values[:, list(columns)]
+        return values
+
+    def missing(self, column: int) -> int:
+        """How many cells of a column are NaN."""
+        return int(np.isnan(self.matrix([column])[:, 0]).sum()) if self.gaps is None else self.gaps[column]
 
     def cell(self, row: int, column: int) -> str:
         """The text of a cell, numbers in their shortest form."""
@@ -138,7 +147,7 @@ def concatenate(tables: Sequence[Table]) -> Table:
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:
     """The table's values with its codes replaced by those of `words`, which grows by the new ones."""
-    values = table.values.copy()
+    values: Floats = table.values.copy()
     for column, vocabulary in table.words.items():
         codes = {word: code for code, word in enumerate(words[column])}
         for word in vocabulary:

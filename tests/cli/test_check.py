@@ -45,9 +45,23 @@ def test_a_file_that_is_not_there(folder: Path) -> None:
 
 
 def test_a_fine_config(folder: Path) -> None:
+    result = mlpbp("check", "good.yaml", "--no-data", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("good.yaml: the config is fine; not looked at: the data (--data)")
+
+
+def test_small_data_is_looked_at_without_being_asked_to(folder: Path) -> None:
     result = mlpbp("check", "good.yaml", cwd=folder)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("good.yaml: the config is fine")
+    assert "task: multiclass" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("good.yaml: config and data are fine; not looked at")
+    (folder / "small.csv").write_text("a,b\n" + "1,2\n3,4\n" * 20)
+    (folder / "wrong.yaml").write_text("data: {train: small.csv, target: c}\n")
+    assert 'no column "c" in the data' in mlpbp("check", "wrong.yaml", cwd=folder).stderr
+    (folder / "small.csv").write_text("a,b\n" + "1,2\n3,4\n" * 600_000)
+    result = mlpbp("check", "wrong.yaml", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "nothing is inferred yet" in result.stdout
 
 
 def test_what_the_data_says(folder: Path) -> None:

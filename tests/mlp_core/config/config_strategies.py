@@ -11,7 +11,7 @@ from mlp_core.config.data import BY_COLUMN, Csv, Data, Split
 from mlp_core.config.model import WITH_ALPHA, Activation, Init
 from mlp_core.config.scalars import INT_MAX, Bool, Float, Int, Kind, ShareOrCount
 from mlp_core.config.section import Section
-from mlp_core.config.text import Column, Duration, Encoding, Text, Word
+from mlp_core.config.text import Column, Duration, Encoding, Folder, Text, Word
 from mlp_core.config.training import Optimizer, Schedule
 
 OWN = {("normal", "std"), ("uniform", "scale")}
@@ -74,6 +74,8 @@ def scalar(kind: Kind) -> st.SearchStrategy[Any]:
         own = st.sampled_from(["utf-8", "latin-1", "cp1252"])
     elif isinstance(kind, Column):
         own = st.integers(-INT_MAX, INT_MAX) | TEXT | TRICKY
+    elif isinstance(kind, Folder):
+        own = st.just(False) | TEXT | TRICKY
     elif isinstance(kind, Text):
         own = TEXT | TRICKY if kind.pattern is None else st.from_regex(kind.pattern, fullmatch=True).filter(printable)
     else:

@@ -1,0 +1,61 @@
+"""`mlpbp convert`: from tables of any size to a folder that training reads from the disk."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlp_core.errors import Problem, UsageError
+
+from .console import Console
+
+HELP = (
+    "Convert tables (CSV, TSV, JSON Lines, Parquet; a file, several, or a pattern) in bounded memory to a folder that "
+    "training and prediction read from the disk: for data larger than memory, and to parse it only once."
+)
+
+
+def convert(
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DATA... [KEY=VALUE]...", help="Files, then data options such as data.csv.decimal=,"),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Column to predict, for the config that is shown.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a converted table that is there.")] = False,
+) -> int:
+    from mlp_core.config import from_mapping
+    from mlp_core.conversion import config_for, convert_data
+
+    files = [word for word in data if "=" not in word or Path(word).exists()]
+    overrides = [word for word in data if word not in files]
+    if not files:
+        raise UsageError(Problem("usage", "no file given", "for example: mlpbp convert data.csv -o data"))
+    targets, console = list(target or []), Console("convert")
+    config = from_mapping({"data": {"train": files if len(files) > 1 else files[0]}}, overrides)
+    done = convert_data(config, targets, output, force, console.reading)
+    text = config_for(config, targets, output)
+    size = f"{done.bytes / 2**20:,.1f} MiB"
+    for note in done.notes:
+        console.note(note)
+    console.show(f"{output}: {done.rows:,} rows of {len(done.names):,} columns, {size} ({done.dtype} cells)")
+    console.show(f"\n{text.rstrip()}\n")
+    if targets:
+        console.show("next  write these lines to a file, and: mlpbp train FILE")
+    else:
+        console.show(f"next  mlpbp init {shlex.quote(str(output))} --target COLUMN")
+    return console.result(
+        {
+            "folder": str(output),
+            "rows": done.rows,
+            "columns": list(done.names),
+            "dtype": done.dtype,
+            "bytes": done.bytes,
+            "config": text,
+        }
+    )

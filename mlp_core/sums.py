@@ -1,0 +1,89 @@
+"""Sums over rows that come block by block: counts, means, deviations and ranges of columns in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Sums:
+    """What is known of columns of numbers after the rows so far, each array [columns]; missing cells (NaN) are counted
+    in `gaps` and in nothing else.
+
+    rows: rows so far. low, high: the range of the present cells. mean, squares: their mean, and the sum of their
+    squared deviations from it, merged block by block: for blocks a and b with means m, M and deviations s, S
+
+        s' = s + S + (M - m)^2 n N / (n + N)
+
+    (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+
+    >>> sums = Sums(1); sums.add(np.array([[1.0], [3.0]])); sums.add(np.array([[8.0]]))
+    >>> float(sums.mean[0]), float(sums.squares[0])
+    (4.0, 26.0)
+    """
+
+    def __init__(self, columns: int) -> None:
+        self.rows = 0
+        self.gaps = np.zeros(columns, np.int64)
+        self.mean, self.squares = np.zeros(columns), np.zeros(columns)
+        self.low, self.high = np.full(columns, np.inf), np.full(columns, -np.inf)
+
+    @property
+    def present(self) -> Floats:
+        """Cells that hold a number."""
+        return (self.rows - self.gaps).astype(np.float64)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def add(self, block: npt.NDArray[Any]) -> None:
+        """Take a block of rows [b, columns]."""
+        if not len(block):
+            return
+        values = np.asarray(block, np.float64)
+        gaps = np.isnan(values.sum(axis=0)) if block.dtype.kind == "f" else np.zeros(values.shape[1], bool)
+        count, missing = np.full(values.shape[1], float(len(block))), None
+        if gaps.any():
+            missing = np.isnan(values)
+            count -= missing.sum(axis=0)
+            values = np.where(missing, 0.0, values)
+        mean = values.sum(axis=0) / np.maximum(count, 1)
+        deviations = values - mean
+        if missing is not None:
+            deviations[missing] = 0
+        squares = np.einsum("ij,ij->j", deviations, deviations) - deviations.sum(axis=0) ** 2 / np.maximum(count, 1)
+        self._merge(count, mean, np.maximum(squares, 0), len(block))
+        low, high = (values, values) if missing is None else (np.where(missing, s, values) for s in (np.inf, -np.inf))
+        self.low = np.minimum(self.low, low.min(axis=0))
+        self.high = np.maximum(self.high, high.max(axis=0))
+
+    def _merge(self, count: Floats, mean: Floats, squares: Floats, rows: int) -> None:
+        """Put together with `count` cells that have this mean and these squared deviations."""
+        before = self.present
+        total = np.maximum(before + count, 1)
+        difference = mean - self.mean
+        self.mean = np.where(before == 0, mean, self.mean + difference * (count / total))
+        self.squares = self.squares + squares + difference**2 * (before * count / total)
+        self.gaps += rows - count.astype(np.int64)
+        self.rows += rows
+
+    def filled(self, fill: Floats) -> Sums:
+        """What would be known if every missing cell had held the number `fill` [columns]."""
+        made = Sums(len(fill))
+        gaps = self.gaps.astype(np.float64)
+        made._merge(self.present, self.mean, self.squares, self.rows)
+        made.gaps[:] = self.gaps
+        total, difference = np.maximum(self.present + gaps, 1), fill - self.mean
+        made.mean = np.where(gaps == 0, self.mean, self.mean + difference * (gaps / total))
+        made.squares = self.squares + np.where(gaps == 0, 0.0, difference**2 * (self.present * gaps / total))
+        made.gaps[:] = 0
+        made.low = np.where(gaps > 0, np.minimum(self.low, fill), self.low)
+        made.high = np.where(gaps > 0, np.maximum(self.high, fill), self.high)
+        return made
+
+    @property
+    def variance(self) -> Floats:
+        """Of the present cells (population variance)."""
+        return self.squares / np.maximum(self.present, 1)
