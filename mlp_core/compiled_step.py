@@ -101,7 +101,7 @@ class CompiledStep:
             if segment.part.start <= parameters.slices[spec.name].start < segment.part.stop
         ]
         self._slots = len(self._rule_numbers(1.0, 0))
-        self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments))
+        self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments), batches.size)
         self._constants: list[np.ndarray] = []  # numbers that instructions look up, kept for as long as these
         self._programs: dict[int, np.ndarray] = {}
         flops = sum(6.0 * batches.size * W.size for W in parameters.values.values())
@@ -129,8 +129,9 @@ class CompiledStep:
         network, and nothing is moved."""
         numbers, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
         numbers[0, _TOTAL] = len(rows)
-        program = [record for name, record in self.instructions(len(rows)) if name not in ("optimizer", "check")]
-        self._crew.run(np.array(program), numbers, rows[None], total)
+        still = [one for one in self.instructions(len(rows)) if one[0] != "optimizer"]
+        program = sorted(still, key=lambda one: one[0] == "check")  # a loss that is no number has a gradient, too
+        self._crew.run(np.array([record for _, record in program]), numbers, rows[None], total)
         return float(total[0])
 
     def time(self, count: int) -> list[tuple[str, float]]:
@@ -157,7 +158,7 @@ class CompiledStep:
 
     def instructions(self, size: int) -> list[Labelled]:
         """The list for batches of `size` rows, each instruction with its name."""
-        check = ("check", [CHECK, self._crew.sums.ctypes.data] + [0] * (WIDTH - 2))
+        check = ("check", [CHECK, size] + [0] * (WIDTH - 2))
         rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size)]
         return [*rows, _MEET, check, *self._gradients(size)]
 
@@ -201,7 +202,7 @@ class CompiledStep:
         w = 0 if batches._w is None else batches._w.ctypes.data
         where = self._constant((number(objective.loss),)), self._crew.cells[_TOTAL:].ctypes.data
         arguments = (Z.ctypes.data, w, Delta.ctypes.data, *Z.shape, batches._Y.ctypes.data, *where)
-        return "loss", instruction.record(Z.dtype, *arguments, self._crew.sums.ctypes.data)
+        return "loss", instruction.record(Z.dtype, *arguments, self._crew.terms.ctypes.data)
 
     def _backward(self, size: int) -> list[Labelled]:
         """Delta *= f'(Z) and, but for the first layer, the Delta of the layer before."""

@@ -26,8 +26,7 @@ MEET = 0
 """In place of an address: wait until all threads have come here."""
 
 CHECK = 1
-"""In place of an address: leave the list unless the sum of the numbers at an address (word 1), as many as there are
-threads, is finite."""
+"""In place of an address: leave the list unless the sum of the terms so far is finite: of as many as word 1 says."""
 
 SPIN = 20_000
 """Looks at a counter before a thread goes to sleep: some ten microseconds, longer than all but the largest waits of a
@@ -35,8 +34,8 @@ step and shorter than it takes to be woken up."""
 
 _LINE = 16  # words between things that different threads write: two cache lines
 _JOBS, _MEETINGS, _JOB, _BEDS = 0, _LINE, 2 * _LINE, 4 * _LINE  # two counters, the job, and where each thread sleeps
-_ASLEEP, _READ, _WRITE, _BYTE = range(4)  # in a bed: whether its thread is asleep, the ends of a pipe, room for a byte
-_FIRST, _LENGTH, _STEPS, _NUMBERS, _SLOTS, _CELLS, _ROWS, _STRIDE, _CURSOR, _SUMS, _TOTALS = range(_JOB, _JOB + 11)
+_ASLEEP, _READ, _WRITE, _BYTE, _SUM = range(5)  # in a bed: whether its thread sleeps, the ends of a pipe, a byte, a sum
+_FIRST, _LENGTH, _STEPS, _NUMBERS, _SLOTS, _CELLS, _ROWS, _STRIDE, _CURSOR, _TERMS, _TOTALS = range(_JOB, _JOB + 11)
 
 
 @compiled
@@ -73,24 +72,24 @@ def _meet(state: int, part: int, parts: int) -> None:
 
 
 @compiled
-def _total(address: int, parts: int) -> float:
-    values = float64s(address)
+def _sum(terms: Any, count: int) -> float:
     total = 0.0
-    for part in range(parts):
-        total += values[part]
+    for i in range(count):
+        total += terms[i]
     return total
 
 
 @compiled
-def _go_through(program: Any, state: int, part: int, parts: int) -> bool:
-    """All instructions once; False if a check failed."""
+def _go_through(program: Any, terms: Any, total: Any, state: int, part: int, parts: int) -> bool:
+    """All instructions once; False if a check failed. `total` is this thread's own sum of the terms."""
     for i in range(program.shape[0]):
         function = program[i, 0]
         if function == MEET:
             if parts > 1:
                 _meet(state, part, parts)
         elif function == CHECK:
-            if not np.isfinite(_total(program[i, 1], parts)):
+            total[0] = _sum(terms, program[i, 1])
+            if not np.isfinite(total[0]):
                 return False
         else:
             call(function, words(program.ctypes.data + 8 * WIDTH * i), part, parts)
@@ -104,7 +103,11 @@ def _steps(job: Any, part: int, parts: int) -> int:
     Before each time the caller's thread lays the numbers of that step where the instructions look for them.
     """
     state = job.ctypes.data
-    program = carray(words(job[_FIRST]), (job[_LENGTH], WIDTH))
+    program, total = (
+        carray(words(job[_FIRST]), (job[_LENGTH], WIDTH)),
+        float64s(state + 8 * (_BEDS + _LINE * part + _SUM)),
+    )
+    total[0] = 0.0
     for step in range(job[_STEPS]):
         if part == 0:
             numbers, cells = float64s(job[_NUMBERS]), float64s(job[_CELLS])
@@ -113,9 +116,9 @@ def _steps(job: Any, part: int, parts: int) -> int:
             words(job[_CURSOR])[0] = job[_ROWS] + step * job[_STRIDE]
         if parts > 1:
             _meet(state, part, parts)
-        whole = _go_through(program, state, part, parts)
+        whole = _go_through(program, float64s(job[_TERMS]), total, state, part, parts)
         if part == 0:
-            float64s(job[_TOTALS])[step] = _total(job[_SUMS], parts)
+            float64s(job[_TOTALS])[step] = total[0]
         if not whole:
             return step
         if parts > 1:
@@ -162,17 +165,17 @@ class Crew:
     """`threads` threads, the caller's among them; the others start with the first job and end with the crew.
 
     A list is int64 [instructions, WIDTH]. Instructions find numbers that change from step to step in `cells`, and the
-    address of the step's row numbers at `cursor`; they leave one number for each thread in `sums`.
+    address of the step's row numbers at `cursor`; they leave numbers to be added up in `terms`.
     """
 
-    def __init__(self, threads: int, cells: int = 0) -> None:
+    def __init__(self, threads: int, cells: int = 0, terms: int = 0) -> None:
         self.threads, self._process = threads, 0
         size = _BEDS + _LINE * threads
         memory = np.zeros(size + _LINE, np.int64)
         self._job = memory[-(memory.ctypes.data // 8) % _LINE :][:size]
-        self.cells, self.sums, self._total = np.zeros(max(1, cells)), np.zeros(threads), np.zeros(1)
+        self.cells, self.terms, self._total = np.zeros(cells), np.zeros(terms), np.zeros(1)
         self._cursor = np.zeros(1, np.int64)
-        self._job[[_CELLS, _SUMS, _CURSOR]] = [a.ctypes.data for a in (self.cells, self.sums, self._cursor)]
+        self._job[[_CELLS, _TERMS, _CURSOR]] = [a.ctypes.data for a in (self.cells, self.terms, self._cursor)]
 
     @property
     def cursor(self) -> int:
@@ -182,7 +185,7 @@ class Crew:
     def run(self, program: Any, numbers: Any = None, rows: Any = None, totals: Any = None) -> int:
         """Go through a list once for each row of `numbers` [steps, cells]; how many times that was done to the end.
 
-        `rows` int64 [steps, n] are the row numbers of each step, `totals` float64 [steps] takes what the sums came to.
+        `rows` int64 [steps, n] are the row numbers of each step, `totals` float64 [steps] takes what the terms came to.
         """
         if self.threads > 1 and self._process != os.getpid():
             self._start()

@@ -165,49 +165,52 @@ def two_slopes_gradient(a: Any, like: Any, part: int, parts: int) -> None:
     loops.two_slopes_gradient(_rows(a, 1, like, first, last), _rows(a, 3, like, first, last), None, p[0], p[1])
 
 
-# --- losses: Z, Delta [rows, c]; each thread leaves the sum of its rows' losses, divided by the total weight ---
+# --- losses: Z, Delta [rows, c]; the loss of each row, divided by the total weight, goes to its own place ---
 
 
 @Instruction
 def cross_entropy(a: Any, like: Any, part: int, parts: int) -> None:
-    """Z, w or 0, Delta, rows, c, Y, where smoothing is, where the total weight is, where the sums go."""
+    """Z, w or 0, Delta, rows, c, Y, where smoothing is, where the total weight is, where the losses go."""
     first, last = _share(a[4], part, parts)
-    Z, Delta = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
-    number, total = float64s(a[7])[0], float64s(a[8])[0]
-    Y = carray(words(a[6]), (a[4],))[first:last]
-    if a[2] != 0:
-        value = loops.cross_entropy(Z, Y, carray(pointer(a[2], like), (a[4],))[first:last], total, Delta, number)
-    else:
-        value = loops.cross_entropy(Z, Y, None, total, Delta, number)
-    float64s(a[9])[part] = value / total
+    Z, Delta, Y = _rows(a, 1, like, 0, a[4]), _rows(a, 3, like, 0, a[4]), carray(words(a[6]), (a[4],))
+    number, total, losses = float64s(a[7])[0], float64s(a[8])[0], float64s(a[9])
+    for i in range(first, last):
+        z, y, d = Z[i : i + 1], Y[i : i + 1], Delta[i : i + 1]
+        if a[2] != 0:
+            w = carray(pointer(a[2], like), (a[4],))[i : i + 1]
+            losses[i] = loops.cross_entropy(z, y, w, total, d, number) / total
+        else:
+            losses[i] = loops.cross_entropy(z, y, None, total, d, number) / total
 
 
 @Instruction
 def bce(a: Any, like: Any, part: int, parts: int) -> None:
-    """Z, w or 0, Delta, rows, c, Y [rows, c], where pos_weight is, where the total weight is, where the sums go."""
+    """Z, w or 0, Delta, rows, c, Y [rows, c], where pos_weight is, where the total weight is, where the losses go."""
     first, last = _share(a[4], part, parts)
-    Z, Delta = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
-    number, total = float64s(a[7])[0], float64s(a[8])[0]
-    Y = _rows(a, 6, like, first, last)
-    if a[2] != 0:
-        value = loops.bce(Z, Y, carray(pointer(a[2], like), (a[4],))[first:last], total, Delta, number)
-    else:
-        value = loops.bce(Z, Y, None, total, Delta, number)
-    float64s(a[9])[part] = value / total
+    Z, Delta, Y = _rows(a, 1, like, 0, a[4]), _rows(a, 3, like, 0, a[4]), _rows(a, 6, like, 0, a[4])
+    number, total, losses = float64s(a[7])[0], float64s(a[8])[0], float64s(a[9])
+    for i in range(first, last):
+        z, y, d = Z[i : i + 1], Y[i : i + 1], Delta[i : i + 1]
+        if a[2] != 0:
+            w = carray(pointer(a[2], like), (a[4],))[i : i + 1]
+            losses[i] = loops.bce(z, y, w, total, d, number) / total
+        else:
+            losses[i] = loops.bce(z, y, None, total, d, number) / total
 
 
 @Instruction
 def mse(a: Any, like: Any, part: int, parts: int) -> None:
-    """Z, w or 0, Delta, rows, c, Y [rows, c], -, where the total weight is, where the sums go."""
+    """Z, w or 0, Delta, rows, c, Y [rows, c], -, where the total weight is, where the losses go."""
     first, last = _share(a[4], part, parts)
-    Z, Delta = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
-    total = float64s(a[8])[0]
-    Y = _rows(a, 6, like, first, last)
-    if a[2] != 0:
-        value = loops.mse(Z, Y, carray(pointer(a[2], like), (a[4],))[first:last], total, Delta)
-    else:
-        value = loops.mse(Z, Y, None, total, Delta)
-    float64s(a[9])[part] = value / total
+    Z, Delta, Y = _rows(a, 1, like, 0, a[4]), _rows(a, 3, like, 0, a[4]), _rows(a, 6, like, 0, a[4])
+    total, losses = float64s(a[8])[0], float64s(a[9])
+    for i in range(first, last):
+        z, y, d = Z[i : i + 1], Y[i : i + 1], Delta[i : i + 1]
+        if a[2] != 0:
+            w = carray(pointer(a[2], like), (a[4],))[i : i + 1]
+            losses[i] = loops.mse(z, y, w, total, d) / total
+        else:
+            losses[i] = loops.mse(z, y, None, total, d) / total
 
 
 # --- units of a layer ---
@@ -220,7 +223,11 @@ def sum_rows(a: Any, like: Any, part: int, parts: int) -> None:
     Delta, db = carray(pointer(a[1], like), (a[4], a[5])), carray(pointer(a[2], like), (a[5],))
     for j in range(first, last):
         db[j] = 0
-    for i in range(a[4]):
+    whole = a[4] - a[4] % 4
+    for i in range(0, whole, 4):  # so that db is read and written but once for four rows
+        for j in range(first, last):
+            db[j] += (Delta[i, j] + Delta[i + 1, j]) + (Delta[i + 2, j] + Delta[i + 3, j])
+    for i in range(whole, a[4]):
         for j in range(first, last):
             db[j] += Delta[i, j]
 

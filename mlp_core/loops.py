@@ -37,19 +37,31 @@ def _loop(function: _Function) -> _Function:
 
 @_loop
 def relu(Z: Array, b: Any, A: Array, p: float) -> None:
+    """NaN stays NaN. A that is Z itself has a loop of its own: the compiler sees that nothing overlaps there."""
+    zero, in_place = Z.dtype.type(0), Z.ctypes.data == A.ctypes.data
     for i in range(Z.shape[0]):
-        for j in range(Z.shape[1]):
-            z = Z[i, j] if b is None else Z[i, j] + b[j]
-            A[i, j] = Z.dtype.type(0) if z <= 0 else z  # NaN stays NaN
+        if in_place:
+            for j in range(Z.shape[1]):
+                z = Z[i, j] if b is None else Z[i, j] + b[j]
+                Z[i, j] = zero if z <= 0 else z
+        else:
+            for j in range(Z.shape[1]):
+                z = Z[i, j] if b is None else Z[i, j] + b[j]
+                A[i, j] = zero if z <= 0 else z
 
 
 @_loop
 def leaky_relu(Z: Array, b: Any, A: Array, p: float) -> None:
-    alpha = Z.dtype.type(p)
+    alpha, in_place = Z.dtype.type(p), Z.ctypes.data == A.ctypes.data
     for i in range(Z.shape[0]):
-        for j in range(Z.shape[1]):
-            z = Z[i, j] if b is None else Z[i, j] + b[j]
-            A[i, j] = z if z > 0 else alpha * z
+        if in_place:
+            for j in range(Z.shape[1]):
+                z = Z[i, j] if b is None else Z[i, j] + b[j]
+                Z[i, j] = z if z > 0 else alpha * z
+        else:
+            for j in range(Z.shape[1]):
+                z = Z[i, j] if b is None else Z[i, j] + b[j]
+                A[i, j] = z if z > 0 else alpha * z
 
 
 @_loop
