@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 ODD_KEPT = 20
-COMPILED_SIZE = 24 << 20
+COMPILED_SIZE = 16 << 20
 
 
 Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
@@ -275,6 +275,8 @@ class Builder:
     def _ragged(self, row: Sequence[str], line: int, dialect: Dialect) -> Exception:
         message = f"{len(row)} cells, expected {len(self.names)} as in the first row"
         hint = f'mend the row, or set data.csv.delimiter (now "{dialect.delimiter}")'
+        if len(self.names) == 1 and self.rows == 0:
+            hint = "if the first line is no data, set data.csv.comment to its first character"
         column = min(len(row), len(self.names)) + 1
         return refusal(self.path, "ragged_row", message, hint=hint.replace("\t", "tab"), line=line, column=column)
 

@@ -5,6 +5,7 @@ The file is read in chunks of lines, which a `Builder` converts in one piece whe
 
 from __future__ import annotations
 
+import csv
 import io
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -138,6 +139,10 @@ def _begin(
     blank, start = _skip_blank(lines)
     sample = [*start, *islice(lines, SAMPLE)]
     dialect, first = detect(sample, options, delimiter, names)
+    limit = csv.field_size_limit()
+    if not first and start and max(map(len, sample)) > limit:
+        message, hint = f"a line of more than {limit:,} characters in one cell", "this is not a table of rows"
+        raise refusal(path, "line_too_long", message, hint=hint, line=blank + 1)
     if not first and start:
         hint = "mend the quotes, or set data.csv.quote"
         raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)

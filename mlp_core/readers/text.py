@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import sys
@@ -19,11 +20,19 @@ from mlp_core.readers.files import GZIP_MAGIC, STDIN, check_file, is_gzip, open_
 BOMB_SIZE = 8 << 20  # text below this size is never taken for a bomb
 BOMB_RATIO = 250  # real tables shrink 3 to 50 times
 BUFFER = 1 << 18
+WIDE = {"utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
 
 
 def count_lines(data: bytes) -> int:
     """The count of line feeds, at the speed of memory (`bytes.count` looks at one byte after another)."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
+
+
+def refuse_bomb(path: Path, count: int, packed: int) -> None:
+    """Raise DataError where gzip unpacks to more bytes than a table would."""
+    if count > max(BOMB_SIZE, BOMB_RATIO * packed):
+        message = f"unpacks to more than {BOMB_RATIO} times its size"
+        raise refusal(path, "too_large", message, hint="unpack it first if that is right")
 
 
 class TextBytes(io.RawIOBase):
@@ -50,9 +59,8 @@ class TextBytes(io.RawIOBase):
 
     def _watch(self, data: bytes) -> None:
         self.count += len(data)
-        if self.packed is not None and self.count > max(BOMB_SIZE, BOMB_RATIO * self.packed):
-            message = f"unpacks to more than {BOMB_RATIO} times its size"
-            raise refusal(self.path, "too_large", message, hint="unpack it first if that is right")
+        if self.packed is not None:
+            refuse_bomb(self.path, self.count, self.packed)
         if not self.zeros and (at := data.find(0)) >= 0:
             line = self.newlines + data.count(b"\n", 0, at) + 1
             hint = "this is not a text table; or set data.csv.encoding, for example utf-16"
@@ -131,15 +139,24 @@ def open_raw(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int | None, bo
     packed = is_gzip(path, wanted)
     size = check_file(path)
     with path.open("rb") as file:
+        if packed and size >= 18:  # what gzip says it holds, which may be a lie: the bytes are counted as well
+            file.seek(-4, io.SEEK_END)
+            refuse_bomb(path, int.from_bytes(file.read(4), "little"), size)
+            file.seek(0)
         yield cast(BinaryIO, file), size, packed
 
 
 @contextmanager
 def open_text(path: Path, encoding: str, wanted: str) -> Iterator[io.TextIOWrapper]:
-    """A text file (line ends kept), unpacked when it is gzip, its byte order mark skipped."""
+    """A text file (line ends kept), unpacked when it is gzip, its byte order mark skipped.
+
+    A mark of UTF-16 or UTF-32 is believed where the encoding is utf-8, which has no such bytes.
+    """
     with reading(path), open_raw(path, wanted) as (file, size, packed):
         inner = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
         name = encoding.lower().replace("_", "-")
+        if name in ("utf-8", "utf8") and not packed and (marked := _marked(path, file)) is not None:
+            encoding = name = marked
         watched = TextBytes(inner, path, size if packed else None, zeros="16" in name or "32" in name)
         codec = "utf-8-sig" if name in ("utf-8", "utf8") else encoding
         buffered = io.BufferedReader(watched, BUFFER)
@@ -152,6 +169,14 @@ def open_text(path: Path, encoding: str, wanted: str) -> Iterator[io.TextIOWrapp
             yield text
         except UnicodeError as error:
             raise _undecodable(path, watched, codec, error) from None
+
+
+def _marked(path: Path, file: BinaryIO) -> str | None:
+    """The wide encoding that a byte order mark tells, as spreadsheets write it."""
+    start = peek_stdin(4) if path == STDIN else file.read(4)
+    if path != STDIN:
+        file.seek(0)
+    return next((name for name, marks in WIDE.items() if start.startswith(marks)), None)
 
 
 def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeError) -> DataError:
