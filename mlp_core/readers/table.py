@@ -142,7 +142,9 @@ def concatenate(tables: Sequence[Table]) -> Table:
             odd.setdefault(column, {}).update({row + start: text for row, text in cells.items()})
         pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
         start += table.rows
-    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, first.notes, first.keyed)
+    counted = f"{start:,} rows in {len(tables)} files"
+    notes = tuple(note.replace(f"{first.rows:,} rows", counted, 1) for note in first.notes)
+    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, notes, first.keyed)
 
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:

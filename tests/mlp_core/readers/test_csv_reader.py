@@ -278,6 +278,7 @@ def test_tables_are_joined_with_one_vocabulary(tmp_path: Path) -> None:
         (tmp_path / name).write_text("kind,n\n" + rows)
     table = concatenate([read_csv(tmp_path / "a"), read_csv(tmp_path / "b")])
     assert [table.cell(row, 0) for row in range(4)] == ["red", "blue", "green", "red"]
+    assert table.notes[0].startswith("table: 4 rows in 2 files of 2 columns, ")
     problem = table.problem("", "", 3, 0)
     assert (Path(problem.file or "").name, problem.line) == ("b", 3)
     (tmp_path / "b").write_text("kind,m\nred,1\n")
