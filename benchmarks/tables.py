@@ -39,6 +39,7 @@ EQUAL = (
     "schedule={}",
     f"train={{epochs: {EPOCHS}, batch_size: {BATCH}, early_stopping: false}}",
     "preprocess.categorical={}",
+    "preprocess.numeric.log=[]",
 )
 
 

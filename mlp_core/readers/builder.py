@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 ODD_KEPT = 20
+CHUNK_ROWS = 4096
 COMPILED_SIZE = 16 << 20
 
 
@@ -76,6 +77,8 @@ class Builder:
         # markers such as -999 look like numbers, so every cell must be compared with them
         self.bulk = options.decimal == "." and all(number(marker) is None for marker in self.na)
         self.compiled = _compiled(path) if self.bulk else None
+        self.size = path.stat().st_size if self.compiled is not None else 0
+        self.parsed = self.parsed_size = 0  # rows and characters of the blocks so far
         self.parsers: list[Parser] = []  # the idle ones
 
     def add_plain(self, chunk: list[str], dialect: Dialect, line: int) -> bool:
@@ -130,6 +133,7 @@ class Builder:
         for column in self.codes:
             values[:, column] = codes[values[:, column].astype(np.intp)]
         self.parsers.append(block.parser)
+        self.parsed, self.parsed_size = self.parsed + len(values), self.parsed_size + len(block.text)
         self._take(values, line)
         return len(values)
 
@@ -208,7 +212,10 @@ class Builder:
         held = self.rows - self.given
         if held + count > len(self.values):
             check_memory(self.path, (held + count) * len(self.names) * 8)
-            room = max(held + count, int(1.5 * len(self.values)))
+            room = int(1.5 * len(self.values))
+            if self.parsed:  # no further than the file will reach, by the length of its lines so far
+                room = min(room, CHUNK_ROWS + int(1.01 * self.size / self.parsed_size * self.parsed))
+            room = max(held + count, room)
             self.values.resize((room, len(self.names)), refcheck=False)
 
     def _convert(self, rows: list[list[str]]) -> None:
