@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -48,6 +49,8 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         _traceback()
         _silence()
         where = None if error.filename is None else str(error.filename)
+        if error.errno == errno.ENAMETOOLONG:  # a name that someone typed, and nothing was done yet
+            return report([Problem("long_name", "this name is too long for a file", file=where)], 2, arguments)
         return report([Problem("system", error.strerror or str(error), file=where)], 1, arguments)
     except MemoryError:
         _traceback()

@@ -45,7 +45,15 @@ class Finding:
 
 
 def examine(experiment: Experiment) -> Iterator[Finding]:
-    """Look at an experiment before its first step; the last look trains it for some steps."""
+    """Look at an experiment before its first step; the last look trains it for some steps.
+
+    Where all rows are alike there is one finding, since all others would only repeat it.
+    """
+    X, _, _ = _sample(experiment)
+    if not np.ptp(X, axis=0).any():
+        advice = "nothing can be learned from that: look at the columns with mlpbp data"
+        yield Finding("inputs", "wrong", "every input is constant in the training rows", advice)
+        return
     for look in (_inputs, _targets, _start, _gradients, _units, _proof, _eight_rows, _first_steps):
         yield look(experiment)
 

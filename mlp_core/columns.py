@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +17,8 @@ from mlp_core.readers.arrays import Arrays
 from mlp_core.readers.embedded import SETS
 from mlp_core.readers.source import Source
 from mlp_core.task import Task
+
+_POSITION = re.compile("[0-9]{1,6}")
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -204,11 +207,13 @@ def _is_blank(source: Source, column: int) -> bool:
 
 
 def _column(config: Config, source: Source, key: str, column: int | str) -> int:
-    """The index of a column given by name or by position."""
+    """The index of a column given by name or by position; a name of digits that no column has is a position."""
     names = source.names
     if isinstance(column, str):
         if column in names:
             return names.index(column)
+        if _POSITION.fullmatch(column) and int(column) < len(names):
+            return int(column)
         raise _refusal(config, key, "unknown_column", f'no column "{column}" in the data', nearest(column, names))
     if -len(names) <= column < len(names):
         return column % len(names)

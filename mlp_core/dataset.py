@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Data", "Dataset", "Task", "load", "load_split"]
 
+MAX_LONELY = 20  # more classes of one row each are no classes
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -249,6 +251,9 @@ def _deal(
         row = int(rows[np.flatnonzero(whole.y[rows] == single.label)[0]])
         message = f'class "{task.classes[single.label]}" has only this row'
         hint = "add rows of it, remove it, or set data.split.method: random"
+        if (lonely := int((np.bincount(whole.y[rows]) == 1).sum())) > MAX_LONELY:
+            message += f", and so have {lonely - 1:,} other classes"
+            hint = "is this the column to predict? where it holds quantities, set data.task: regression"
         target = source.names.index(task.targets[0])
         raise DataError(source.problem("too_few_rows", message, row, target, hint)) from None
     if len(parts) == 1 and len(rows) == whole.rows:

@@ -54,7 +54,12 @@ class Report:
 
 
 def checkpoint_path(path: Path) -> Path:
-    """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory."""
+    """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
+
+    Raises UsageError where there is neither file nor directory.
+    """
+    if not path.exists():
+        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
     if not path.is_dir():
         return path
     for name in ("best", "last"):
@@ -65,9 +70,7 @@ def checkpoint_path(path: Path) -> Path:
 
 
 def open_model(path: Path) -> tuple[Model, Path]:
-    """The model saved at `path` and the file it came from; raises CheckpointError."""
-    if not path.exists():
-        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
+    """The model saved at `path` and the file it came from; raises CheckpointError, UsageError."""
     file = checkpoint_path(path)
     return model_of(load_named(file), str(file), rows=1), file
 

@@ -19,7 +19,7 @@ from mlp_core.run_directory import load_named
 def inspect(path: Path) -> tuple[dict[str, Any], Checkpoint]:
     """Everything worth knowing about a checkpoint (or the best one of a run directory), and the checkpoint.
 
-    Raises CheckpointError unless it is one that could be used.
+    Raises UsageError where there is none, CheckpointError unless it is one that could be used.
     """
     file = checkpoint_path(path)
     checkpoint = load_named(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,8 +196,3 @@ class Network:
 def parameter_count(architecture: Architecture) -> int:
     """Trained numbers of an architecture, without taking memory for them."""
     return sum(math.prod(spec.shape) for layer in architecture.layers() for spec in layer.specs())
-
-
-def logits(network: Network, X: Array) -> Sequence[Array]:
-    """Logits of many rows in chunks of the network's memory, each a copy."""
-    return [network.forward(X[i : i + network.rows]).copy() for i in range(0, len(X), network.rows)]

@@ -336,7 +336,11 @@ def _fill(impute: float | str, block: Array, j: int, gaps: npt.NDArray[np.bool_]
     present = column[~np.isnan(column)] if gaps[j] else column
     if not len(present):
         return 0.0
-    value = float(present.mean() if impute == "mean" else np.median(present))
+    if impute == "mode":
+        values, counts = np.unique(present, return_counts=True)
+        value = float(values[counts.argmax()])
+    else:
+        value = float(present.mean() if impute == "mean" else np.median(present))
     return value if math.isfinite(value) else 0.0
 
 

@@ -72,6 +72,7 @@ def propose(file: Path, targets: list[str], written: Path) -> Proposal:
     source = training_source(from_mapping(base))
     if not targets and not _brings_targets(source):
         raise _no_target(source)
+    targets = [_name(source, target) for target in targets]
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     types = infer_types(source)
@@ -108,6 +109,12 @@ def _suspects(data: Data) -> tuple[list[str], list[str]]:
     spread = Part(found.sample, train.y[found.places], train.words)
     counting, leaking = sampled(first, spread, data.task)
     return [names[column] for column in counting], [names[column] for column in leaking]
+
+
+def _name(source: Source, target: str) -> str:
+    """The column's name, where its position was given."""
+    known = target in source.names or not re.fullmatch("[0-9]{1,6}", target) or int(target) >= len(source.names)
+    return target if known else source.names[int(target)]
 
 
 def _brings_targets(source: Source) -> bool:

@@ -50,6 +50,18 @@ def allowed_changes(before: Config, config: Config) -> list[str]:
     return list(changes)
 
 
+def enough_epochs(experiment: Experiment) -> None:
+    """Raise ConfigError where a restored experiment has trained for more epochs than its config asks for."""
+    progress, asked = experiment.trainer.progress, experiment.config.train.epochs
+    if progress.epoch + (progress.position > 0) > asked:
+        done = f"{progress.epoch} epochs" + (f" and {progress.position} steps" if progress.position else "")
+        message, hint = (
+            f"{done} are done already",
+            "ask for more; an earlier epoch is among the run's checkpoints or gone",
+        )
+        raise ConfigError(Problem("changed", message, hint, got=str(asked), key="train.epochs"))
+
+
 def other_tools(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing."""
     different = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]

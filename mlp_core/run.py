@@ -30,7 +30,7 @@ from mlp_core.metrics import plain
 from mlp_core.metrics_log import MetricsLog
 from mlp_core.proof import check_experiment
 from mlp_core.readers.csv import Reading
-from mlp_core.resumption import allowed_changes, config_of, other_tools, same_data
+from mlp_core.resumption import allowed_changes, config_of, enough_epochs, other_tools, same_data
 from mlp_core.run_directory import MARK, RunDirectory
 from mlp_core.run_record import RunRecord
 
@@ -145,6 +145,7 @@ class Run:
             experiment = Experiment.build(config)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
+            enough_epochs(experiment)
             run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
             run._go_on(checkpoint, changes)
         except BaseException as error:

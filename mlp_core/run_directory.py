@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 from mlp_core.checkpoint import Checkpoint, load, save
 from mlp_core.durable import LEFTOVER, remove, remove_leftovers, sync_folder, write_atomically
-from mlp_core.errors import CheckpointError, Problem, RunDirectoryError, UsageError
+from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
 
 MARK = "config.resolved.yaml"
 """The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
@@ -236,7 +237,9 @@ def _holder(path: Path) -> str:
     return " by another process"
 
 
-def _unwritable(path: Path, error: OSError) -> RunDirectoryError:
+def _unwritable(path: Path, error: OSError) -> MlpbpError:
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError(Problem("long_name", "this name is too long for a file", file=str(path)))
     reason = error.strerror or str(error)
     return RunDirectoryError(
         Problem("not_writable", f"cannot be written: {reason}", "choose another place with -o DIR", file=str(path))

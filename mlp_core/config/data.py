@@ -19,7 +19,7 @@ SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
 BY_COLUMN = ("group", "column", "hash")
 KINDS = ("numeric", "categorical", "boolean", "ignore")
 SCALINGS = ("standard", "minmax", "robust", "maxabs", "quantile", "none")
-IMPUTES = ("median", "mean", "zero", "error")
+IMPUTES = ("median", "mean", "mode", "zero", "error")
 ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
 UNKNOWNS = ("other", "zero", "error")
 MISSINGS = ("category", "mode", "error")
@@ -180,7 +180,9 @@ class Numeric(Section):
         "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, by median and quartiles, by the largest "
         "size, by ranks to a normal distribution, or not; fitted on training rows",
     )
-    impute: Annotated[float | str, _Impute] = key("median", "what stands in for a missing number; error: refuse it")
+    impute: Annotated[float | str, _Impute] = key(
+        "median", "what stands in for a missing number (mode: the commonest, of several the smallest); error: refuse it"
+    )
     indicator: Annotated[bool | Literal["auto"], Bool(words=("auto",))] = key(
         "auto", "add an input that says where a number is missing; auto: for columns that miss any in training"
     )

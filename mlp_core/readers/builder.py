@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from itertools import chain
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,15 +21,30 @@ from mlp_core.readers.dialect import CsvOptions, Dialect, number, records
 from mlp_core.readers.files import STDIN, refusal
 from mlp_core.readers.memory import check_memory
 from mlp_core.readers.table import Floats, Lines, Piece, Table
-from mlp_core.readers.text import TextBytes
+
+if TYPE_CHECKING:
+    from mlp_core.readers.blocks import Parsed, Parser
 
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 ODD_KEPT = 20
-COMPILED_SIZE = 24 << 20
+CHUNK_ROWS = 4096
+COMPILED_SIZE = 16 << 20
 
 
 Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
 """A table in blocks: (names, rows [b, columns], the codes of the words so far), and at the end all but its rows."""
+
+Submit: TypeAlias = Callable[..., "Future[Any]"]
+"""Calls a function with its arguments, now or in another thread."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines on their way through a parser: their text, who parses them, and what comes of it."""
+
+    text: str
+    parser: Parser | None = None
+    parsed: Future[Parsed | None] | None = None
 
 
 class Reread(Exception):
@@ -44,12 +61,11 @@ class Builder:
         self,
         path: Path,
         options: CsvOptions,
-        watched: TextBytes,
         names: tuple[str, ...],
         text: Collection[int],
         final: bool,
     ) -> None:
-        self.path, self.options, self.watched, self.names, self.final = path, options, watched, names, final
+        self.path, self.options, self.names, self.final = path, options, names, final
         self.values: Floats = np.empty((0, len(names)))
         self.rows = self.given = 0
         self.codes: dict[int, dict[str, int]] = {column: {} for column in text if column < len(names)}
@@ -59,17 +75,21 @@ class Builder:
         self.lines = Lines()
         self.na = frozenset(options.na)
         # markers such as -999 look like numbers, so every cell must be compared with them
-        self.parse_lines = _compiled_parser(path)
         self.bulk = options.decimal == "." and all(number(marker) is None for marker in self.na)
+        self.compiled = _compiled(path) if self.bulk else None
+        self.size = path.stat().st_size if self.compiled is not None else 0
+        self.parsed = self.parsed_size = 0  # rows and characters of the blocks so far
+        self.parsers: list[Parser] = []  # the idle ones
 
     def add_plain(self, chunk: list[str], dialect: Dialect, line: int) -> bool:
         """Take a chunk of plain cells, one row per line; False when it is anything else."""
-        quoted = dialect.quote is not None and any(dialect.quote in text for text in chunk)
-        if quoted or not (self.bulk and self.watched.plain) or not chunk[-1].strip():
+        if not self.bulk or not chunk[-1].strip():
             return False
-        if self.parse_lines is not None and dialect.delimiter != " ":
-            return self._add_parsed(chunk, dialect.delimiter, line)
-        if self.codes:
+        text = "".join(chunk)
+        if self.compiled is not None:
+            return self.end_block(self.begin_block(text, dialect, _at_once), line) > 0
+        quoted = dialect.quote is not None and dialect.quote in text
+        if self.codes or quoted or not _plain(text):
             return False
         delimiter = None if dialect.delimiter == " " else dialect.delimiter
         try:
@@ -81,25 +101,41 @@ class Builder:
         self._take(block, line)
         return True
 
-    def _add_parsed(self, chunk: list[str], delimiter: str, line: int) -> bool:
-        """Take a chunk by the compiled parser: numbers, empty cells where these mean missing ones, and words."""
-        assert self.parse_lines is not None
-        text = np.array([column in self.codes for column in range(len(self.names))])
-        block = self.parse_lines(chunk, delimiter, text)
-        if block is None:
-            return False
-        gaps = np.isnan(block.values[:, ~text]).sum(axis=0)
-        if gaps.any() and "" not in self.na:
-            return False
-        for column, count in zip(np.flatnonzero(~text).tolist(), gaps.tolist(), strict=True):
-            if count:
-                self.missing[column] = self.missing.get(column, 0) + count
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether the columns are told apart, and the parser of blocks is there."""
+        return self.compiled is not None and self.rows > 0
+
+    def begin_block(self, text: str, dialect: Dialect, submit: Submit) -> Block:
+        """Begin to parse lines, in another thread if `submit` says so."""
+        if self.compiled is None or not dialect.splits_bytes:
+            return Block(text)
+        try:
+            lines = (text if text.endswith("\n") else text + "\n").encode("utf-8")
+        except UnicodeEncodeError:
+            return Block(text)
+        parser = self.parsers.pop() if self.parsers else self.compiled(len(self.names), self.codes, self.na)
+        return Block(text, parser, submit(parser.parse, lines, dialect.delimiter, dialect.quote))
+
+    def end_block(self, block: Block, line: int) -> int:
+        """Take a block's lines, the first of them number `line`: the count of rows, or 0 where a cell is not plain.
+
+        Blocks are taken in the order of the file.
+        """
+        if block.parser is None or block.parsed is None or (parsed := block.parsed.result()) is None:
+            return 0
+        values, missing = parsed
+        for column in np.flatnonzero(missing).tolist():
+            self.missing[column] = self.missing.get(column, 0) + int(missing[column])
+        codes = block.parser.codes
+        if new := [self._code(column, word) for column, word in block.parser.since(len(codes))]:
+            codes = block.parser.codes = np.append(codes, new)
         for column in self.codes:
-            cells = block.words(column)
-            known = {cell: cell.decode("ascii") for cell in dict.fromkeys(cells)}
-            block.values[:, column] = self._codes(column, [known[cell] for cell in cells])
-        self._take(block.values, line)
-        return True
+            values[:, column] = codes[values[:, column].astype(np.intp)]
+        self.parsers.append(block.parser)
+        self.parsed, self.parsed_size = self.parsed + len(values), self.parsed_size + len(block.text)
+        self._take(values, line)
+        return len(values)
 
     def _take(self, block: Floats, line: int) -> None:
         self._reserve(len(block))
@@ -163,6 +199,7 @@ class Builder:
         self.values, self.rows, self.given, self.lines = np.empty((0, len(self.names))), 0, 0, Lines()
         self.codes = {column: {} for column in self.codes}
         self.odd, self.odd_count, self.missing = {}, {}, {}
+        self.parsers = []
 
     def drain(self) -> Floats:
         """Give away the rows that are held, [rows, columns], and go on as if they were still there."""
@@ -175,7 +212,10 @@ class Builder:
         held = self.rows - self.given
         if held + count > len(self.values):
             check_memory(self.path, (held + count) * len(self.names) * 8)
-            room = max(held + count, int(1.5 * len(self.values)))
+            room = int(1.5 * len(self.values))
+            if self.parsed:  # no further than the file will reach, by the length of its lines so far
+                room = min(room, CHUNK_ROWS + int(1.01 * self.size / self.parsed_size * self.parsed))
+            room = max(held + count, room)
             self.values.resize((room, len(self.names)), refcheck=False)
 
     def _convert(self, rows: list[list[str]]) -> None:
@@ -188,7 +228,7 @@ class Builder:
                     if self.rows and not self.final:
                         late.add(column)
                     elif not self.rows:
-                        self.codes[column] = {}
+                        self.codes[column], self.parsers = {}, []
                         self.odd.pop(column)
             if column in self.codes:
                 self.values[span, column] = self._codes(column, cells)
@@ -201,13 +241,17 @@ class Builder:
 
     def _numbers(self, column: int, cells: Sequence[str]) -> Floats:
         """The cells as numbers; missing and odd ones are NaN and counted."""
-        if self.bulk and (self.watched.plain or _plain("".join(cells))):
+        if self.bulk and _plain("".join(cells)):
+            present = [cell not in self.na for cell in cells]
             try:
-                values = np.fromiter(map(float, cells), np.float64, len(cells))
-                if np.isfinite(values).all():
-                    return values
+                values = np.array([float(cell) if there else nan for cell, there in zip(cells, present, strict=True)])
             except ValueError:
                 pass
+            else:
+                count = sum(present)
+                if np.isfinite(values).sum() == count:
+                    self.missing[column] = self.missing.get(column, 0) + len(cells) - count
+                    return values
         values = np.empty(len(cells))
         for index, cell in enumerate(cells):
             values[index] = self._number(column, self.rows + index, cell)
@@ -228,29 +272,37 @@ class Builder:
 
     def _codes(self, column: int, cells: Sequence[str]) -> Floats:
         """The cells as codes of their words; missing ones are NaN."""
-        codes = self.codes[column]
-        lookup: dict[str, float] = {}
-        for cell in dict.fromkeys(cells):
-            word = cell.strip()
-            lookup[cell] = nan if word in self.na else float(codes.setdefault(word, len(codes)))
+        lookup = {cell: self._code(column, cell) for cell in dict.fromkeys(cells)}
         return np.fromiter(map(lookup.__getitem__, cells), np.float64, len(cells))
+
+    def _code(self, column: int, cell: str) -> float:
+        codes, word = self.codes[column], cell.strip()
+        return nan if word in self.na else float(codes.setdefault(word, len(codes)))
 
     def _ragged(self, row: Sequence[str], line: int, dialect: Dialect) -> Exception:
         message = f"{len(row)} cells, expected {len(self.names)} as in the first row"
         hint = f'mend the row, or set data.csv.delimiter (now "{dialect.delimiter}")'
+        if len(self.names) == 1 and self.rows == 0:
+            hint = "if the first line is no data, set data.csv.comment to its first character"
         column = min(len(row), len(self.names)) + 1
         return refusal(self.path, "ragged_row", message, hint=hint.replace("\t", "tab"), line=line, column=column)
 
 
-def _compiled_parser(path: Path) -> Callable[..., Any] | None:
-    """The parser of `digits`, where numba is there and the file large enough to repay the second it takes to load."""
+def _compiled(path: Path) -> type[Parser] | None:
+    """The compiled parser, where numba is there and the file large enough to repay the second it takes to load."""
     if path == STDIN or path.stat().st_size < COMPILED_SIZE:
         return None
     try:
-        from mlp_core.readers.digits import parse_lines
+        from mlp_core.readers.blocks import Parser
     except ImportError:
         return None
-    return parse_lines
+    return Parser
+
+
+def _at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    done: Future[Any] = Future()
+    done.set_result(function(*arguments))
+    return done
 
 
 def _plain(text: str) -> bool:

@@ -23,7 +23,7 @@ from mlp_core.readers.growing import Growing
 from mlp_core.readers.jsonl import drain_jsonl
 from mlp_core.readers.parquet import drain_parquet
 from mlp_core.readers.source import ReadOptions, detect
-from mlp_core.readers.table import Floats, Table
+from mlp_core.readers.table import Floats, Table, of_all
 
 MOST_WORDS = 4_000_000
 ATTEMPTS = 4  # readings of a table whose columns turn out to hold text: as `read_csv` makes
@@ -261,6 +261,7 @@ class _Table:
         """Write the header of the array, and all that is not numbers beside it."""
         assert self.file is not None
         first, file, sha = self.facts[0], self.file, self.file.finish()
+        notes = first.notes if len(self.facts) == 1 else of_all(first.notes, file.rows, len(self.facts))
         document = {
             "format": FORMAT,
             "rows": file.rows,
@@ -271,12 +272,12 @@ class _Table:
             "pieces": self.pieces,
             "header": first.header,
             "keyed": first.keyed,
-            "notes": list(first.notes),
+            "notes": list(notes),
             "sha256": sha,
         }
         write_atomically(self.folder / TABLE, (text_of(document) + "\n").encode())
         size = (self.folder / VALUES).stat().st_size
-        return Converted(self.folder, file.rows, self.names, file.dtype.name, size, first.notes)
+        return Converted(self.folder, file.rows, self.names, file.dtype.name, size, notes)
 
 
 def _all(drain: Drain, take: Callable[..., None]) -> Table:

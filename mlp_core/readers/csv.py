@@ -5,19 +5,24 @@ The file is read in chunks of lines, which a `Builder` converts in one piece whe
 
 from __future__ import annotations
 
+import csv
+import io
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from mlp_core.readers.builder import Builder, Drain, Reread
+from mlp_core.readers.builder import Block, Builder, Drain, Reread
 from mlp_core.readers.dialect import CsvOptions, Dialect, detect, records
 from mlp_core.readers.files import refusal
 from mlp_core.readers.table import Table
-from mlp_core.readers.text import open_text
+from mlp_core.readers.text import TextLines, open_text
 
 CHUNK = 4096
+THREADS, AHEAD = 2, 3  # that parse blocks; blocks that are read before they are taken
 SAMPLE = 100
 MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
@@ -59,10 +64,10 @@ def _read(
     final: bool,
     progress: Reading | None,
 ) -> Table:
-    with open_text(path, options.encoding, WANTED) as (watched, stream):
+    with open_text(path, options.encoding, WANTED) as stream:
         start = _begin(path, stream, options, delimiter, names)
         text = {*text, *(column for column, title in enumerate(start.names) if title in words)}
-        builder = Builder(path, options, watched, start.names, text, final)
+        builder = Builder(path, options, start.names, text, final)
         for _ in _read_chunks(start, builder):
             if progress is not None:
                 progress(path, builder.rows)
@@ -84,10 +89,10 @@ def stream_csv(
     `numbers` are the columns of numbers; all others are read as text, whatever they look like. Otherwise as `read_csv`.
     """
     options = options or CsvOptions()
-    with open_text(path, options.encoding, WANTED) as (watched, stream):
+    with open_text(path, options.encoding, WANTED) as stream:
         start = _begin(path, stream, options, delimiter, names)
         text = {column for column, title in enumerate(start.names) if title not in numbers}
-        builder = Builder(path, options, watched, start.names, text, final=True)
+        builder = Builder(path, options, start.names, text, final=True)
         for _ in _read_chunks(start, builder):
             if builder.rows >= rows:
                 yield _table(builder, start)
@@ -105,10 +110,10 @@ def drain_csv(
     final: bool,
 ) -> Drain:
     """Read a text table as `read_csv` does, block by block. Raises Reread where a column turns out to hold text."""
-    with open_text(path, options.encoding, WANTED) as (watched, stream):
+    with open_text(path, options.encoding, WANTED) as stream:
         start = _begin(path, stream, options, delimiter, names)
         text = {column for column, title in enumerate(start.names) if title in words}
-        builder = Builder(path, options, watched, start.names, text, final)
+        builder = Builder(path, options, start.names, text, final)
         for _ in _read_chunks(start, builder):
             yield start.names, builder.drain(), builder.codes
         if builder.rows == 0:
@@ -123,17 +128,21 @@ class _Start:
     dialect: Dialect
     header: int
     names: tuple[str, ...]
-    lines: Iterator[str]
+    lines: TextLines
     line: int
 
 
 def _begin(
-    path: Path, stream: Iterator[str], options: CsvOptions, delimiter: str | None, names: Sequence[str]
+    path: Path, stream: io.TextIOBase, options: CsvOptions, delimiter: str | None, names: Sequence[str]
 ) -> _Start:
-    lines = _uncommented(stream, options.comment)
+    lines = TextLines(stream, options.comment)
     blank, start = _skip_blank(lines)
     sample = [*start, *islice(lines, SAMPLE)]
     dialect, first = detect(sample, options, delimiter, names)
+    limit = csv.field_size_limit()
+    if not first and start and max(map(len, sample)) > limit:
+        message, hint = f"a line of more than {limit:,} characters in one cell", "this is not a table of rows"
+        raise refusal(path, "line_too_long", message, hint=hint, line=blank + 1)
     if not first and start:
         hint = "mend the quotes, or set data.csv.quote"
         raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
@@ -141,20 +150,37 @@ def _begin(
         raise refusal(path, "no_rows", "no rows in this file")
     if len(first) > MAX_COLUMNS:
         raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
-    lines = chain(sample, lines)
+    lines.give_back(sample)
     header, titles = _header(path, lines, dialect, first, blank, options.names)
     return _Start(dialect, header, titles, lines, max(header, blank) + 1)
 
 
 def _read_chunks(start: _Start, builder: Builder) -> Iterator[None]:
-    """Give the builder all lines, in chunks; after each there is a moment to take what it has."""
-    line = start.line
-    while chunk := list(islice(start.lines, CHUNK)):
-        if builder.add_plain(chunk, start.dialect, line):
-            line += len(chunk)
-        else:
-            line += builder.add_cells(chunk, start.lines, start.dialect, line)
-        yield
+    """Give the builder all lines, in chunks; after each there is a moment to take what it has.
+
+    The first chunk, by whose cells columns are told apart, is one of lines; blocks follow where the builder takes them,
+    parsed in threads of their own while further ones are read.
+    """
+    line, dialect = start.line, start.dialect
+    ahead: deque[Block] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        while True:
+            while builder.takes_blocks and len(ahead) < AHEAD and (text := start.lines.block()):
+                ahead.append(builder.begin_block(text, dialect, pool.submit))
+            if ahead and builder.takes_blocks and (rows := builder.end_block(ahead[0], line)):
+                ahead.popleft()
+                line += rows
+                yield
+                continue
+            while ahead:  # one is not plain, or the builder begins anew
+                start.lines.return_block(ahead.pop().text)
+            if not (chunk := list(islice(start.lines, CHUNK))):
+                return
+            if builder.add_plain(chunk, dialect, line):
+                line += len(chunk)
+            else:
+                line += builder.add_cells(chunk, start.lines, dialect, line)
+            yield
 
 
 def _table(builder: Builder, start: _Start) -> Table:
@@ -166,13 +192,6 @@ def _note(builder: Builder, start: _Start) -> str:
     shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
     note = f"table: {builder.rows:,} rows of {len(builder.names)} columns, delimiter {shown}"
     return note + (", names from the first line" if dialect.header else ", no header line")
-
-
-def _uncommented(lines: Iterator[str], comment: str | None) -> Iterator[str]:
-    """The lines with comment lines emptied, so that line numbers stay true."""
-    if comment is None:
-        return lines
-    return ("\n" if line.startswith(comment) else line for line in lines)
 
 
 def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:

@@ -36,6 +36,11 @@ class Dialect:
     quote: str | None
     header: bool
 
+    @property
+    def splits_bytes(self) -> bool:
+        """Whether cells end at single bytes of UTF-8."""
+        return self.delimiter != " " and self.delimiter.isascii() and (self.quote or "").isascii()
+
 
 def number(text: str, decimal: str = ".") -> float | None:
     """The number a cell holds, or None. Plain decimal notation only: no `nan`, `inf`, `1_000` or other alphabets."""

@@ -60,7 +60,7 @@ def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: in
 
 def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Iterator[Builder]:
     """One builder again and again, each time with some more rows."""
-    with open_text(path, "utf-8", WANTED) as (watched, stream):
+    with open_text(path, "utf-8", WANTED) as stream:
         numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
         sample = [(number, _object(path, number, line)) for number, line in islice(numbered, SAMPLE)]
         if not sample:
@@ -69,7 +69,7 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
         if not names:
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
         text = {column for column, name in enumerate(names) if is_text(name)}
-        builder = Builder(path, options, watched, names, text, final)
+        builder = Builder(path, options, names, text, final)
         rest = ((number, _object(path, number, line)) for number, line in numbered)
         parsed = chain(sample, rest)
         while chunk := list(islice(parsed, CHUNK)):

@@ -26,7 +26,7 @@ def read_libsvm(path: Path, width: int | None = None) -> Arrays:
     places: list[int] = []
     values: list[float] = []
     ends: list[int] = []
-    with open_text(path, "utf-8", WANTED) as (_, stream):
+    with open_text(path, "utf-8", WANTED) as stream:
         for at, line in enumerate(stream, 1):
             cells = line.partition("#")[0].split()
             if not cells:

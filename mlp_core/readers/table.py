@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,13 @@ def concatenate(tables: Sequence[Table]) -> Table:
             odd.setdefault(column, {}).update({row + start: text for row, text in cells.items()})
         pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
         start += table.rows
-    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, first.notes, first.keyed)
+    notes = of_all(first.notes, start, len(tables))
+    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, notes, first.keyed)
+
+
+def of_all(notes: Sequence[str], rows: int, files: int) -> tuple[str, ...]:
+    """The notes of the first of several files, with the rows of all."""
+    return tuple(re.sub(r"[\d,]+ rows", f"{rows:,} rows in {files} files", note, count=1) for note in notes)
 
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+import numpy as np
 
 from mlp_core.errors import DataError
 from mlp_core.readers.files import GZIP_MAGIC, STDIN, check_file, is_gzip, open_binary, reading, refusal, refuse_html
@@ -16,13 +20,25 @@ from mlp_core.readers.files import GZIP_MAGIC, STDIN, check_file, is_gzip, open_
 BOMB_SIZE = 8 << 20  # text below this size is never taken for a bomb
 BOMB_RATIO = 250  # real tables shrink 3 to 50 times
 BUFFER = 1 << 18
+WIDE = {"utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
+
+
+def count_lines(data: bytes) -> int:
+    """The count of line feeds, at the speed of memory (`bytes.count` looks at one byte after another)."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
+
+
+def refuse_bomb(path: Path, count: int, packed: int) -> None:
+    """Raise DataError where gzip unpacks to more bytes than a table would."""
+    if count > max(BOMB_SIZE, BOMB_RATIO * packed):
+        message = f"unpacks to more than {BOMB_RATIO} times its size"
+        raise refusal(path, "too_large", message, hint="unpack it first if that is right")
 
 
 class TextBytes(io.RawIOBase):
     """The bytes of a text file on their way to the decoder, watched for what no table contains.
 
-    Refuses zero bytes (unless the encoding has them), lines longer than `LINE_LIMIT`, gzip bombs. `plain` stays
-    true while every byte is ASCII other than the underscore, which Python's `float` would accept as `1_000`.
+    Refuses zero bytes (unless the encoding has them), lines longer than `LINE_LIMIT`, gzip bombs.
     """
 
     LINE_LIMIT = 16 << 20
@@ -31,7 +47,6 @@ class TextBytes(io.RawIOBase):
         super().__init__()
         self.inner, self.path, self.packed, self.zeros = inner, path, packed, zeros
         self.count = self.newlines = self.run = 0
-        self.plain = True
 
     def readable(self) -> bool:
         return True
@@ -44,9 +59,8 @@ class TextBytes(io.RawIOBase):
 
     def _watch(self, data: bytes) -> None:
         self.count += len(data)
-        if self.packed is not None and self.count > max(BOMB_SIZE, BOMB_RATIO * self.packed):
-            message = f"unpacks to more than {BOMB_RATIO} times its size"
-            raise refusal(self.path, "too_large", message, hint="unpack it first if that is right")
+        if self.packed is not None:
+            refuse_bomb(self.path, self.count, self.packed)
         if not self.zeros and (at := data.find(0)) >= 0:
             line = self.newlines + data.count(b"\n", 0, at) + 1
             hint = "this is not a text table; or set data.csv.encoding, for example utf-16"
@@ -57,8 +71,53 @@ class TextBytes(io.RawIOBase):
             message = f"a line of more than {self.LINE_LIMIT >> 20} MiB"
             hint = "this is not a table of rows"
             raise refusal(self.path, "line_too_long", message, hint=hint, line=self.newlines + 1)
-        self.newlines += data.count(b"\n")
-        self.plain = self.plain and data.isascii() and b"_" not in data
+        self.newlines += count_lines(data)
+
+
+class TextLines:
+    """The lines of a text, one by one or a block of them at once, and lines given back for another look.
+
+    Lines that begin with `comment` come out empty, so that line numbers stay true.
+    """
+
+    BLOCK = 1 << 19
+
+    def __init__(self, stream: io.TextIOBase, comment: str | None) -> None:
+        self.stream, self.comment = stream, comment
+        self.held: deque[str] = deque()
+
+    def __iter__(self) -> TextLines:
+        return self
+
+    def __next__(self) -> str:
+        if self.held:
+            return self.held.popleft()
+        if line := self.stream.readline():
+            return self._uncommented(line)
+        raise StopIteration
+
+    def give_back(self, lines: Iterable[str]) -> None:
+        """Lines that come next, before all others."""
+        self.held.extendleft(reversed(list(lines)))
+
+    def block(self) -> str:
+        """Whole lines as they stand, about BLOCK characters; none at the end, where lines are held, or for comments."""
+        if self.held:
+            return ""
+        text = self.stream.read(self.BLOCK)
+        if text and not text.endswith("\n"):
+            text += self.stream.readline()
+        if self.comment is not None and self.comment in text:
+            self.return_block(text)
+            return ""
+        return text
+
+    def return_block(self, text: str) -> None:
+        """A block that is to come again, line by line."""
+        self.give_back(map(self._uncommented, io.StringIO(text, newline="")))
+
+    def _uncommented(self, line: str) -> str:
+        return "\n" if self.comment is not None and line.startswith(self.comment) else line
 
 
 def peek_stdin(count: int) -> bytes:
@@ -80,15 +139,24 @@ def open_raw(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int | None, bo
     packed = is_gzip(path, wanted)
     size = check_file(path)
     with path.open("rb") as file:
+        if packed and size >= 18:  # what gzip says it holds, which may be a lie: the bytes are counted as well
+            file.seek(-4, io.SEEK_END)
+            refuse_bomb(path, int.from_bytes(file.read(4), "little"), size)
+            file.seek(0)
         yield cast(BinaryIO, file), size, packed
 
 
 @contextmanager
-def open_text(path: Path, encoding: str, wanted: str) -> Iterator[tuple[TextBytes, io.TextIOWrapper]]:
-    """A text file's watched bytes and its lines (ends kept), unpacked when it is gzip, its byte order mark skipped."""
+def open_text(path: Path, encoding: str, wanted: str) -> Iterator[io.TextIOWrapper]:
+    """A text file (line ends kept), unpacked when it is gzip, its byte order mark skipped.
+
+    A mark of UTF-16 or UTF-32 is believed where the encoding is utf-8, which has no such bytes.
+    """
     with reading(path), open_raw(path, wanted) as (file, size, packed):
         inner = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
         name = encoding.lower().replace("_", "-")
+        if name in ("utf-8", "utf8") and not packed and (marked := _marked(path, file)) is not None:
+            encoding = name = marked
         watched = TextBytes(inner, path, size if packed else None, zeros="16" in name or "32" in name)
         codec = "utf-8-sig" if name in ("utf-8", "utf8") else encoding
         buffered = io.BufferedReader(watched, BUFFER)
@@ -98,9 +166,17 @@ def open_text(path: Path, encoding: str, wanted: str) -> Iterator[tuple[TextByte
             hint = "for example utf-8, latin-1, cp1252, utf-16"
             raise refusal(path, "unknown_encoding", f'no encoding "{encoding}"', hint=hint) from None
         try:
-            yield watched, text
+            yield text
         except UnicodeError as error:
             raise _undecodable(path, watched, codec, error) from None
+
+
+def _marked(path: Path, file: BinaryIO) -> str | None:
+    """The wide encoding that a byte order mark tells, as spreadsheets write it."""
+    start = peek_stdin(4) if path == STDIN else file.read(4)
+    if path != STDIN:
+        file.seek(0)
+    return next((name for name, marks in WIDE.items() if start.startswith(marks)), None)
 
 
 def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeError) -> DataError:

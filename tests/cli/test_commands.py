@@ -140,6 +140,12 @@ def test_gradcheck_of_config_and_checkpoint(trained: Path) -> None:
     assert set(document["tensors"][0]) == names
 
 
+LONG = 300 * "x"
+TAKE_A_NAME = (
+    *(("train",), ("check",), ("data",), ("explain",), ("trace",), ("bench",), ("verify",), ("gradcheck",)),
+    *(("eval",), ("inspect",), ("train", "--resume"), ("train", "small.yaml", "-o"), ("eval", "run")),
+    *(("init", "--target", "y"), ("init", "small.yaml", "--target", "y", "-o")),
+)
 BAD = [
     (("train", "missing.yaml"), 2, r"missing\.yaml: no such file.*"),
     (
@@ -166,6 +172,8 @@ BAD = [
     (("eval", "nowhere"), 2, "nowhere: no such file or directory"),
     (("eval", "small.yaml"), 1, r"small\.yaml: not a usable checkpoint: .*"),
     (("gradcheck", "small.yaml", "--full", "--fast"), 2, "--full and --fast exclude each other; keep one of them"),
+    (("inspect", "nowhere"), 2, "nowhere: no such file or directory"),
+    *(((*words, LONG), 2, f"{LONG[:100]}.*too long.*") for words in TAKE_A_NAME),
     (("nonsense",), 2, r"no such command 'nonsense'.*"),
 ]
 

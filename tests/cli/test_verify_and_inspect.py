@@ -105,4 +105,4 @@ def test_inspect_refuses_a_damaged_one(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(blob)
     result = mlpbp("inspect", "x.safetensors", cwd=tmp_path, code=1)
     assert result.stderr.startswith("mlpbp: error: x.safetensors: digest mismatch, the file is damaged")
-    mlpbp("inspect", "nowhere", cwd=tmp_path, code=1)
+    mlpbp("inspect", "nowhere", cwd=tmp_path, code=2)

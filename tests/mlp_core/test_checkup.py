@@ -108,6 +108,14 @@ def test_a_fault_is_found_where_it_is(folder, name, verdict, target, features, s
     assert finding.advice
 
 
+def test_constant_inputs_are_named_and_nothing_else_is_blamed(folder: Path) -> None:
+    (folder / "flat.csv").write_text("a,b,y\n" + "3,x,0\n3,x,1\n" * 40)
+    experiment = Experiment.build(from_mapping({"data": {"train": str(folder / "flat.csv"), "target": "y"}}))
+    (finding,) = examine(experiment)
+    assert (finding.name, finding.verdict) == ("inputs", "wrong")
+    assert "constant" in finding.detail
+
+
 def test_a_wrong_loss_and_a_wrong_gradient_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forward, backward = losses.Bce.forward, losses.Bce.backward
 

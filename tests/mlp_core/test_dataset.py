@@ -261,6 +261,17 @@ def test_the_message_for_a_bad_cell_word_for_word(tmp_path: Path, monkeypatch: p
     assert str(found) == 'data/train.csv:1042:2: not a number ("n/a"); fix the cell or list it under data.csv.na'
 
 
+def test_labels_that_are_none_are_suspected(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{k},w{k}\n" for k in range(1000)))
+    with pytest.raises(DataError, match="and so have 999 other classes; is this the column to predict"):
+        load(config(train=str(tmp_path / "t.csv"), target="y"))
+
+
+def test_a_target_by_its_position_may_be_written_as_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("5,6,a\n3,4,b\n" * 9)
+    assert load(config(train=str(tmp_path / "t.csv"), target="2")).task.targets == ("c2",)
+
+
 def test_every_bad_column_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(config(train=table(tmp_path / "t.csv", "2020-01-01,1,1.5\n" * 9 + "2020-01-02,n/a,2.5\n"), target="y"))

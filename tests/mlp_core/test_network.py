@@ -11,7 +11,7 @@ from engine_models import make_objective, targets
 from mlp_core.activations import ACTIVATIONS, Gelu, Relu, Tanh
 from mlp_core.layers import EVALUATE, Pass
 from mlp_core.losses import LOSSES, CrossEntropy, Mse
-from mlp_core.network import Architecture, Block, logits, parameter_count
+from mlp_core.network import Architecture, Block, parameter_count
 from mlp_core.objective import Objective, Penalty
 from mlp_core.optimizers import OPTIMIZERS
 
@@ -71,14 +71,6 @@ def test_a_replica_of_the_same_dtype_shares_parameters_and_of_another_copies_the
     assert copied.parameters.theta.dtype == np.complex128
     assert not np.array_equal(copied.parameters.theta.real, network.parameters.theta)
     assert copied.forward(X[:2].astype(complex)).dtype == np.complex128
-
-
-def test_many_rows_in_chunks():
-    network = make_objective(Architecture(5, 3, (Block(4, Tanh()),)), CrossEntropy(), 4).network
-    X = np.random.default_rng(0).standard_normal((11, 5))
-    chunks = logits(network, X)
-    assert [len(chunk) for chunk in chunks] == [4, 4, 3]
-    np.testing.assert_allclose(np.concatenate(chunks), network.replica(11).forward(X), rtol=1e-13)
 
 
 def test_initial_weights_do_not_depend_on_the_batch_size_and_runs_repeat_bit_for_bit():

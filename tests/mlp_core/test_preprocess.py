@@ -42,6 +42,16 @@ def test_missing_numbers_are_filled_as_scikit_learn_fills_them(impute: Any) -> N
     np.testing.assert_array_equal(inputs[:, 3:], np.isnan(HOLES))
 
 
+def test_the_commonest_number_is_scikit_learns() -> None:
+    X = RNG.integers(0, 4, (200, 3)).astype(float)
+    X[RNG.random(X.shape) < 0.2] = np.nan
+    X[:4, 2] = [5, 5, 7, 7]
+    X[4:, 2] = np.nan  # of several, the smallest
+    expected = sklearn("sklearn.impute").SimpleImputer(strategy="most_frequent").fit_transform(X)
+    found = Preprocessor(NumericPlan("none", "mode", indicator=False)).fit(X).transform(X)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(("indicator", "inputs"), [("auto", 4), (True, 6), (False, 3)])
 def test_indicators_are_for_columns_that_miss_values_in_training(indicator: Any, inputs: int) -> None:
     X = HOLES.copy()

@@ -125,6 +125,15 @@ def test_more_epochs_may_be_added(tmp_path: Path, config: Path) -> None:
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_fewer_epochs_than_are_done_are_refused(epochs: int, tmp_path: Path, config: Path) -> None:
+    finish(start(config, tmp_path / "a"))
+    before = files(tmp_path / "a")
+    with pytest.raises(ConfigError, match=rf"train.epochs: 4 epochs are done already \(got {epochs}\)"):
+        Run.resume(tmp_path / "a", [f"train.epochs={epochs}"])
+    assert files(tmp_path / "a") == before
+
+
 @pytest.mark.parametrize(
     ("override", "key"),
     [

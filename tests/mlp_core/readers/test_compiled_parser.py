@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import struct
 from pathlib import Path
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 
 from mlp_core.errors import DataError
 from mlp_core.readers import builder
-from mlp_core.readers.csv import read_csv
+from mlp_core.readers.csv import read_csv, stream_csv
+from mlp_core.readers.dialect import CsvOptions
+from mlp_core.readers.text import TextLines
 
 pytest.importorskip("numba", reason="needs numba, which compiles the parser")
 
@@ -38,32 +42,81 @@ def number(rng: random.Random) -> str:
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_numbers_are_read_to_the_last_bit(seed: int) -> None:
-    from mlp_core.readers.digits import parse_lines
+def parsed(lines: str, columns: int) -> np.ndarray | None:
+    """The values that the compiled parser finds in lines of numbers, or None."""
+    from mlp_core.readers.blocks import Parser
 
+    found = Parser(columns, (), ("", "NA")).parse(lines.encode(), ",", '"')
+    if found is None:
+        return None
+    values, missing = found
+    np.testing.assert_array_equal(missing, np.isnan(values).sum(axis=0))
+    return values
+
+
+@pytest.mark.parametrize("quote", ["", '"'], ids=["bare", "quoted"])
+@pytest.mark.parametrize("seed", range(8))
+def test_numbers_are_read_to_the_last_bit(seed: int, quote: str) -> None:
     rng = random.Random(seed)
     rows = [[number(rng) for _ in range(7)] for _ in range(1000)]
-    block = parse_lines([",".join(row) + "\r\n" for row in rows], ",", np.zeros(7, bool))
-    assert block is not None
+    values = parsed("".join(",".join(f"{quote}{cell}{quote}" for cell in row) + "\r\n" for row in rows), 7)
+    assert values is not None
     expected = np.array([[float(cell) for cell in row] for row in rows])
-    np.testing.assert_array_equal(block.values.view(np.uint64), expected.view(np.uint64))
+    np.testing.assert_array_equal(values.view(np.uint64), expected.view(np.uint64))
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.text("0123456789.eE+- \tx,\n\r", max_size=24), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text('0123456789.eE+- \tx,\n\rNA"', max_size=24), min_size=1, max_size=4))
 def test_what_it_takes_is_what_python_reads(cells: list[str]) -> None:
-    from mlp_core.readers.digits import parse_lines
+    line = ",".join(cells) + "\n"
+    values = parsed(line, len(cells))
+    if values is not None:
+        rows = csv.reader(io.StringIO(line, newline=""), skipinitialspace=True, strict=True)
+        expected = [[np.nan if cell.strip() in ("", "NA") else float(cell) for cell in row] for row in rows]
+        np.testing.assert_array_equal(values, expected)
 
-    block = parse_lines([",".join(cells) + "\n"], ",", np.zeros(len(cells), bool))
-    if block is not None:
-        for found, cell in zip(block.values[0], cells, strict=True):
-            np.testing.assert_equal(found, float(cell) if cell.strip() else np.nan)
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.text('ab é \t;,"_', max_size=4), min_size=3, max_size=3), min_size=1, max_size=40))
+def test_words_are_told_apart(rows: list[list[str]]) -> None:
+    """Against the csv module: equal words have equal numbers, in order of appearance, column by column."""
+    from mlp_core.readers.blocks import Parser
+
+    lines = "".join(",".join(row) + "\n" for row in rows)
+    parser = Parser(3, (0, 1, 2), ("",))
+    if (found := parser.parse(lines.encode(), ",", '"')) is None:
+        return
+    expected = list(csv.reader(lines.splitlines(keepends=True), skipinitialspace=True, strict=True))
+    words = parser.since(0)
+    assert [[words[int(value)] for value in row] for row in found[0]] == [
+        [(column, cell.strip(" \t")) for column, cell in enumerate(row)] for row in expected
+    ]
+    assert len(set(words)) == len(words)
+    assert list(dict.fromkeys(words)) == list(
+        dict.fromkeys((column, cell.strip(" \t")) for row in expected for column, cell in enumerate(row))
+    )
+
+
+def test_the_table_of_words_grows() -> None:
+    """Over many blocks, from its first size to thousands of words: no word is lost or met twice."""
+    from mlp_core.readers.blocks import Parser
+
+    rng = random.Random(0)
+    parser, seen = Parser(2, (0, 1), ()), dict[tuple[int, str], int]()
+    for block in range(30):
+        rows = [[f"w{rng.randrange(200 * block + 1)}", "x" * rng.randrange(400)] for _ in range(200)]
+        found = parser.parse("".join(",".join(row) + "\n" for row in rows).encode(), ",", None)
+        assert found is not None
+        for row, codes in zip(rows, found[0], strict=True):
+            for column, (word, code) in enumerate(zip(row, codes, strict=True)):
+                assert seen.setdefault((column, word), len(seen)) == code
+    assert [(column, word) for column, word in parser.since(0)] == list(seen)
 
 
 def both(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What the compiled and the slow way make of a file: the table, or the problem."""
     path, results = folder / "t.csv", []
+    monkeypatch.setattr(TextLines, "BLOCK", 5000)
     path.write_text(text)
     for size in (0, 1 << 60):
         monkeypatch.setattr(builder, "COMPILED_SIZE", size)
@@ -82,6 +135,25 @@ ROWS = "".join(f"{k},w{k % 5},{k / 7},{'' if k % 11 == 0 else k}\n" for k in ran
 @pytest.mark.parametrize(
     "text",
     [
+        "a_b,w_w,b,c\n" + ROWS,
+        "a,w,b,c\n" + ROWS.replace(",w", ",é_w"),
+        "a,w,b,c\n"
+        + ROWS.replace(",w", ',"w')
+        .replace("w0", 'w0"')
+        .replace("w1", 'w1"')
+        .replace("w2", 'w2"')
+        .replace("w3", 'w3, x"')
+        .replace("w4", 'w4"'),
+        "a,w,b,c\n" + ROWS.replace("7,", '"7",'),
+        "a,w,b,c\n" + ROWS + '9000,"w""4",1,1\n' + ROWS,
+        "a,w,b,c\n" + ROWS + '9000,w"4,1,1\n' + ROWS,
+        "a,w,b,c\n" + ROWS + '9000,\t"w4",1,1\n' + ROWS,
+        "a,w,b,c\n" + ROWS + '9000,"x\ny",1,1\n' + ROWS + '9000,"x\n\ny",1,1\n' + ROWS,
+        "a,w,b,c\n" + ROWS + "9000,\x0bw1\x1f,1,1\n" + ROWS,
+        "a,w,b,c\n" + ROWS.replace(",\n", ",NA\n"),
+        "a,w,b,c\n" + ROWS.replace(",\n", ",NA\n").replace("\n", "\r", 100),
+        "a,w,b,c\n" + ROWS + "   \n" + ROWS + ' "" \n',
+        "a,w,b,c\n" + ROWS.replace(",w4", ","),
         "a,w,b,c\n" + ROWS,
         "a,w,b,c\r\n" + ROWS.replace("\n", "\r\n"),
         "a;w;b;c\n" + ROWS.replace(",", " ; "),
@@ -100,3 +172,21 @@ ROWS = "".join(f"{k},w{k % 5},{k / 7},{'' if k % 11 == 0 else k}\n" for k in ran
 def test_both_ways_agree(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled, slow = both(text, tmp_path, monkeypatch)
     assert compiled == slow
+
+
+@pytest.mark.parametrize("comment", [None, "#"])
+def test_a_table_in_parts_is_the_whole_table(
+    comment: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,w,b,c\n" + ROWS + ('# "remark\n' if comment else "") + ROWS + '9000,"w""4",1,1\n' + ROWS)
+    monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
+    monkeypatch.setattr(TextLines, "BLOCK", 5000)
+    options = CsvOptions(comment=comment)
+    whole = read_csv(path, options)
+    parts = list(stream_csv(path, options, numbers=("a", "b", "c"), rows=5000))
+    assert len(parts) > 3
+    cells = [[part.cell(row, column) for column in range(4)] for part in parts for row in range(part.rows)]
+    assert cells == [[whole.cell(row, column) for column in range(4)] for row in range(whole.rows)]
+    last = parts[-1]
+    assert last.problem("x", "y", last.rows - 1) == whole.problem("x", "y", whole.rows - 1)

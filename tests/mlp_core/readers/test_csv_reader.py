@@ -14,6 +14,7 @@ from mlp_core.readers import csv as csv_module
 from mlp_core.readers.csv import read_csv
 from mlp_core.readers.dialect import CsvOptions, number
 from mlp_core.readers.table import concatenate
+from mlp_core.readers.text import TextBytes
 
 NUMBERS = [[1.0, 2.5, -3.0], [4.0, 5e-3, 6.0]]
 WRITTEN = {
@@ -232,10 +233,41 @@ def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -
         read_csv(path)
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_byte_order_mark_tells_the_encoding(codec: str, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_bytes("größe\tb\r\n1\té\r\n2\t漢\r\n".encode(codec))
+    table = read_csv(tmp_path / "t.tsv", delimiter="\t")
+    assert table.names == ("größe", "b")
+    assert table.words == {1: ["é", "漢"]}
+
+
+def test_a_cell_that_is_too_long_is_not_taken_for_a_quote(tmp_path: Path) -> None:
+    problem = refused(b"a" * 200_000 + b",b\n1,2\n", tmp_path / "t.csv", CsvOptions())
+    assert (problem.code, problem.line) == ("line_too_long", 1)
+
+
+def test_a_comment_before_the_table_is_suspected(tmp_path: Path) -> None:
+    problem = refused(b"|1x3 Cross validator\n1,2\n3,4\n", tmp_path / "t.csv", CsvOptions())
+    assert (problem.line, problem.hint) == (
+        2,
+        "if the first line is no data, set data.csv.comment to its first character",
+    )
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the size that gzip writes at its end."""
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"1,2\n" * 4_000_000))
+    monkeypatch.setattr(TextBytes, "readinto", None)
+    with pytest.raises(DataError, match="unpacks to more than 250 times its size"):
+        read_csv(tmp_path / "t.csv.gz")
+
+
 @pytest.mark.parametrize("line", [b"0" * 999 + b"\n", b"0," * 500 + b"0\n", b"\n"])
-def test_a_gzip_bomb_is_refused(line: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lies", [False, True])
+def test_a_gzip_bomb_is_refused(line: bytes, lies: bool, tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
-    path.write_bytes(gzip.compress(line * ((12 << 20) // len(line))))
+    packed = gzip.compress(line * ((12 << 20) // len(line)))
+    path.write_bytes(packed[:-4] + bytes(4) if lies else packed)
     with pytest.raises(DataError) as caught:
         read_csv(path)
     assert caught.value.problems[0].code == "too_large"
@@ -246,6 +278,7 @@ def test_tables_are_joined_with_one_vocabulary(tmp_path: Path) -> None:
         (tmp_path / name).write_text("kind,n\n" + rows)
     table = concatenate([read_csv(tmp_path / "a"), read_csv(tmp_path / "b")])
     assert [table.cell(row, 0) for row in range(4)] == ["red", "blue", "green", "red"]
+    assert table.notes[0].startswith("table: 4 rows in 2 files of 2 columns, ")
     problem = table.problem("", "", 3, 0)
     assert (Path(problem.file or "").name, problem.line) == ("b", 3)
     (tmp_path / "b").write_text("kind,m\nred,1\n")
