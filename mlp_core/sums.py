@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+CELLS = 1 << 15  # taken at once, so that temporaries stay in the cache
+
 
 class Sums:
     """What is known of columns of numbers after the rows so far, each array [columns]; missing cells (NaN) are counted
@@ -37,25 +39,29 @@ class Sums:
         """Cells that hold a number."""
         return (self.rows - self.gaps).astype(np.float64)
 
-    @np.errstate(over="ignore", invalid="ignore")
     def add(self, block: npt.NDArray[Any]) -> None:
         """Take a block of rows [b, columns]."""
-        if not len(block):
-            return
+        step = max(1, CELLS // max(1, block.shape[1]))
+        for start in range(0, len(block), step):
+            self._add(block[start : start + step])
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _add(self, block: npt.NDArray[Any]) -> None:
         values = np.asarray(block, np.float64)
-        gaps = np.isnan(values.sum(axis=0)) if block.dtype.kind == "f" else np.zeros(values.shape[1], bool)
+        total = values.sum(axis=0)
         count, missing = np.full(values.shape[1], float(len(block))), None
-        if gaps.any():
+        if np.isnan(total).any():
             missing = np.isnan(values)
             count -= missing.sum(axis=0)
             values = np.where(missing, 0.0, values)
-        mean = values.sum(axis=0) / np.maximum(count, 1)
+            total = values.sum(axis=0)
+        mean = total / np.maximum(count, 1)
         deviations = values - mean
         if missing is not None:
             deviations[missing] = 0
         squares = np.einsum("ij,ij->j", deviations, deviations) - deviations.sum(axis=0) ** 2 / np.maximum(count, 1)
         self._merge(count, mean, np.maximum(squares, 0), len(block))
-        low, high = (values, values) if missing is None else (np.where(missing, s, values) for s in (np.inf, -np.inf))
+        low, high = (block, block) if missing is None else (np.where(missing, s, values) for s in (np.inf, -np.inf))
         self.low = np.minimum(self.low, low.min(axis=0))
         self.high = np.maximum(self.high, high.max(axis=0))
 

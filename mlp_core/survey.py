@@ -26,7 +26,8 @@ Rows = npt.NDArray[np.int64]
 Words = Mapping[int, Sequence[str]]
 
 SAMPLE = 1 << 23  # cells that are kept to be fitted to; all training rows, where they are fewer
-MOST_KEYS = 1 << 22  # rows whose inputs are compared with each other, by a key of 64 bits
+CELLS = 1 << 15  # hashed at once, so that temporaries stay in the cache
+MOST_KEYS = 1 << 20  # rows whose inputs are compared with each other, by a key of 64 bits
 
 
 @dataclass(frozen=True)
@@ -150,5 +151,7 @@ def _count(words: dict[int, Rows], part: Array) -> None:
 
 def _some_keys(part: Array, words: Words, one_in: int) -> npt.NDArray[np.uint64]:
     """The keys of rows, of those only whose key says so: the same for equal rows, whichever split they are in."""
-    keys = row_keys(Part(part, np.empty(0), words))
+    step = max(1, CELLS // part.shape[1])
+    starts = range(0, max(1, len(part)), step)
+    keys = np.concatenate([row_keys(Part(part[at : at + step], np.empty(0), words)) for at in starts])
     return keys if one_in == 1 else keys[keys >> np.uint64(20) & np.uint64(one_in - 1) == 0]
