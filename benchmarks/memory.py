@@ -86,15 +86,14 @@ def small(folder: Path) -> None:
 
 def tables(folder: Path, gib: float, limit: int) -> None:
     """A text table: converted, then trained on."""
-    limit //= 2
     path, converted = folder / "large.csv", folder / "converted"
     rows = make_csv(path, gib)
     name = f"CSV {gib:g} GiB, {rows:,} rows"
-    done = child(["convert", str(path), "-o", str(converted), "--target", "y", "--force"], limit)
-    show(name, "convert", "-", limit, done, rows / done.seconds)
+    done = child(["convert", str(path), "-o", str(converted), "--target", "y", "--force"], limit // 2)
+    show(name, "convert", "-", limit // 2, done, rows / done.seconds)
     config = folder / "converted.yaml"
     config.write_text(f"data: {{train: {converted}, target: y, memory: memmap, task: binary}}\n{TRAINING}")
-    trained_with(name, config, "memmap", limit, folder / "run-csv", 1)
+    trained_with(name, config, "memmap", 3 * limit // 4, folder / "run-csv", 1)
 
 
 def make_arrays(folder: Path, gib: float) -> int:

@@ -75,13 +75,18 @@ class StreamedBatches(Batches):
             at = part.stop
         return X, Y, w
 
+    def numbers(self, epoch: int, position: int, count: int) -> tuple[Any, int]:
+        if not self.shuffle:
+            return super().numbers(epoch, position, count)
+        start, stop = position * self.size, min((position + count) * self.size, self.rows)
+        pieces = self.order.pieces(epoch, start, stop)
+        rows = np.concatenate([self._group(epoch, index).numbers[places] for index, places in pieces])
+        return rows, len(rows) // count
+
     def weight(self, epoch: int, position: int) -> float:
         if self._weights is None or not self.shuffle:
             return super().weight(epoch, position)
-        start, stop = position * self.size, min((position + 1) * self.size, self.rows)
-        pieces = self.order.pieces(epoch, start, stop)
-        rows = np.concatenate([self._group(epoch, index).numbers[places] for index, places in pieces])
-        return float(self._weights[rows].sum())
+        return float(self._weights[self.numbers(epoch, position, 1)[0]].sum())
 
     def _make(self, stored: Any, places: Any, out: Array) -> None:
         """out[i] = inputs of the row as stored at places[i]."""
