@@ -38,7 +38,8 @@ def expected_peak(experiment: Experiment) -> int | None:
     """Bytes that a run of this experiment, just built, will hold at most; None where the system does not tell.
 
     What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
-    larger of two peaks: the gradient check before the first step, or training with a checkpoint being written.
+    larger of two peaks: the gradient check before the first step, or training with a checkpoint being written. If
+    reading the data took more, it is that.
     """
     now = resident()
     if now is None:
@@ -52,7 +53,8 @@ def expected_peak(experiment: Experiment) -> int | None:
     averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
     training = parameters.grad.nbytes + state + averages + workspace(network) + trainer.batches.nbytes
     saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
-    return int(now + max(check, training + max(saving, _evaluation(experiment))))
+    ahead = int(now + max(check, training + max(saving, _evaluation(experiment))))
+    return max(ahead, peak() or 0)
 
 
 def workspace(network: Network) -> int:

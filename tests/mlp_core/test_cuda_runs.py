@@ -147,3 +147,20 @@ def test_the_arrays_of_a_run_are_on_the_device(device):
     arrays = [experiment.model.network.parameters.theta, experiment.splits["train"].X]
     arrays += list(experiment.trainer.optimizer.state.values())
     assert not any(isinstance(array, np.ndarray) for array in arrays)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_inputs_on_the_disk_reach_the_device_in_the_order_of_the_cpu(tmp_path, device, monkeypatch, shuffle):
+    monkeypatch.setattr("mlp_core.streamed_batches.CHUNK", 10 * 64)
+    monkeypatch.setattr("mlp_core.streamed_batches.TOGETHER", 4)
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.integers(0, 256, (150, 64), np.uint8))
+    np.save(tmp_path / "y.npy", rng.integers(0, 3, 150))
+    arrays = {"x": str(tmp_path / "x.npy"), "y": str(tmp_path / "y.npy")}
+    train = {**CONFIG["train"], "shuffle": shuffle}
+    wish = {**CONFIG, "data": {"train": arrays, "memory": "memmap"}, "train": train}
+    runs = []
+    for where in ("cpu", "cuda:1"):
+        run = Run.start(from_mapping({**wish, "device": where}), b"", tmp_path / where.replace(":", ""))
+        runs.append(last(finish(run)))
+    same_tensors(*runs)
