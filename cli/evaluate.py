@@ -59,6 +59,9 @@ def evaluate(
     _show(console, report, loaded.task, by)
     chosen = report.splits[report.chosen]
     failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]
+    for name, one in report.splits.items():
+        if one.rows is not None:
+            console.note(f"{name}: measured on {len(one.rows):,} rows drawn at random")
     fields = {
         "model": str(path),
         "split": report.chosen,

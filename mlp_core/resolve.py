@@ -91,8 +91,9 @@ def _memory_note(data: Data) -> str | None:
     X = data.splits["train"].X
     if not isinstance(X, OnDisk):
         return None
-    size = X.file.count * X.stored_bytes
-    return f"memory: {size / 2**30:.2f} GiB of inputs stay on the disk; shuffled in chunks, and within groups of these"
+    size = X.file.count * X.stored_bytes / 2**20
+    told = f"{size:,.1f} MiB" if size < 1024 else f"{size / 1024:,.1f} GiB"
+    return f"memory: {told} of inputs stay on the disk; shuffled in chunks, and within groups of these"
 
 
 def _optimizer(config: Config) -> tuple[dict[str, Any], list[str]]:
