@@ -21,9 +21,14 @@ CHANGEABLE = (
 def config_of(checkpoint: Checkpoint, path: str) -> Config:
     """The config in a checkpoint; raises CheckpointError where it is not one."""
     try:
-        return from_mapping(dict(checkpoint.document["config"]))
+        return settled(from_mapping(dict(checkpoint.document["config"])))
     except ConfigError as error:
         raise damaged(path, f"its config cannot be used ({error.problems[0]})") from None
+
+
+def settled(config: Config) -> Config:
+    """The config with the inputs where they were: runs that do not say so were begun when they were in memory only."""
+    return config.replace(**{"data.memory": "ram"}) if config.data.memory == "auto" else config
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:

@@ -30,7 +30,7 @@ from mlp_core.metrics import plain
 from mlp_core.metrics_log import MetricsLog
 from mlp_core.proof import check_experiment
 from mlp_core.readers.csv import Reading
-from mlp_core.resumption import allowed_changes, config_of, enough_epochs, other_tools, same_data
+from mlp_core.resumption import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
 from mlp_core.run_directory import MARK, RunDirectory
 from mlp_core.run_record import RunRecord
 
@@ -131,7 +131,7 @@ class Run:
         if not (path / MARK).is_file():
             hint = "give the directory of a run"
             raise ConfigError(Problem("no_run", "there is no run here", hint, file=str(path)))
-        config = load_config(path / MARK, overrides)
+        config = settled(load_config(path / MARK, overrides))
         directory = RunDirectory(path)
         directory.open()
         try:
@@ -160,7 +160,7 @@ class Run:
         if record.get("status") == "finished":
             message = "this run is finished, and its checkpoints are gone"
             raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
-        changes = allowed_changes(load_config(directory.path / MARK), config)
+        changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
         experiment = Experiment.build(config)
         if "data_sha256" in record:
             same_data(experiment, record["data_sha256"])

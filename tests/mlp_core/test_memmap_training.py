@@ -246,3 +246,17 @@ def test_the_memory_that_is_taken_is_told(folder: Path) -> None:
         batches.batch(0, position)
     buffers = batches._buffer.nbytes * 2 + batches._X.nbytes + batches._Y.nbytes
     assert buffers <= before <= buffers + 40 * len(batches._buffer)
+
+
+def test_a_run_that_does_not_say_where_its_inputs_were_had_them_in_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in Run.start(config(folder, "ram"), b"", folder / "old").execute():
+        pass
+    resolved = folder / "old" / "config.resolved.yaml"
+    text = resolved.read_text()
+    assert text.count("memory: ram") == 1
+    resolved.write_text(text.replace("memory: ram", "memory: auto"))
+    monkeypatch.setattr("mlp_core.readers.source.SMALL", 0)
+    monkeypatch.setattr("mlp_core.readers.on_disk.free_memory", lambda: 0)
+    assert Run.resume(folder / "old", ["train.epochs=4"]).experiment.data.memory == "ram"
