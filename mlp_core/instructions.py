@@ -9,6 +9,7 @@ are shared out in forward and backward passes, units of a layer in its gradients
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -36,11 +37,8 @@ class Instruction:
         kind = np.dtype(dtype).char
         if kind not in self._compiled:
             signature = types.void(WORDS, types.CPointer(_TYPES[kind]), types.int64, types.int64)
-            settings = {"error_model": "numpy", "fastmath": {"contract"}}
-            try:
-                self._compiled[kind] = numba.cfunc(signature, cache=True, **settings)(self._function)
-            except RuntimeError:  # numba finds no place for its cache
-                self._compiled[kind] = numba.cfunc(signature, **settings)(self._function)
+            compiler = partial(numba.cfunc, signature)
+            self._compiled[kind] = compiled(self._function, compiler, nogil=False, fastmath={"contract"})
         row = [self._compiled[kind].address, *map(int, arguments)]
         return row + [0] * (WIDTH - len(row))
 

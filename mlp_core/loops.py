@@ -6,9 +6,10 @@ called fast-math only the fused multiply-add is taken, so NaN, infinities and th
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -18,18 +19,33 @@ Array = Any  # numpy.ndarray
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def compiled(function: _Function, fastmath: bool | set[str] = False) -> _Function:
-    """`function` compiled at its first call, without Python's lock, and kept on disk where there is room for it."""
-    compile_: Any = partial(numba.njit, error_model="numpy", fastmath=fastmath, nogil=True)
+def _digest() -> str:
+    """Of everything that is compiled: a function that calls another one holds a copy of it."""
+    rooms = [Path(__file__).with_name(f"{room}.py") for room in ("loops", "native", "gemm", "crew", "instructions")]
+    return hashlib.sha256(b"".join(room.read_bytes() for room in rooms)).hexdigest()[:12]
+
+
+DIGEST = _digest()
+
+
+def compiled(
+    function: _Function, compiler: Callable[..., Any] = numba.njit, nogil: bool = True, **settings: Any
+) -> _Function:
+    """`function` compiled, without Python's lock, and kept on disk where there is room for it.
+
+    It is kept under a name that changes with any of the sources; numba itself looks only at the file it is in.
+    """
+    function.__qualname__ = f"{function.__name__}_{DIGEST}"
+    settings |= {"error_model": "numpy", **({"nogil": True} if nogil else {})}
     try:
-        result: _Function = compile_(cache=True)(function)
+        result: _Function = compiler(cache=True, **settings)(function)
     except RuntimeError:  # numba finds no place for its cache
-        result = compile_()(function)
+        result = compiler(**settings)(function)
     return result
 
 
 def _loop(function: _Function) -> _Function:
-    return compiled(function, {"contract"})
+    return compiled(function, fastmath={"contract"})
 
 
 # --- bias and activation: Z, A [rows, m], b [m] or None; p is the parameter of f ---
