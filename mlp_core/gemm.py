@@ -96,8 +96,8 @@ class _Tile:
         return [cgutils.alloca_once_value(self.builder, zeros) for _ in range(count)]
 
     def add_product(self, total: _Value, a: _Value, b: _Value) -> None:
-        """total += a b, rounded once."""
-        value = self._call(f"llvm.fma.{self._name}", self.vector, [a, b, self.builder.load(total)])
+        """total += a b, rounded once where the processor can."""
+        value = self._call(f"llvm.fmuladd.{self._name}", self.vector, [a, b, self.builder.load(total)])
         self.builder.store(value, total)
 
     def across(self, vectors: list[_Value]) -> list[_Value]:

@@ -159,7 +159,7 @@ def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
     return max(1, min(available_cpus(), int(largest // SHARE_FLOPS.get(kernels, LEAST_FLOPS))))
 
 
-REPAYMENT = 4.0
+REPAYMENT = 6.0
 """Seconds that compiled kernels must save: numba takes that long to import and to compile them for the first time."""
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -67,3 +73,29 @@ def test_nothing_beside_a_factor_is_read():
     A[:], B[:] = np.arange(39).reshape(3, 13), 1
     np.testing.assert_array_equal(multiplied(Crew(1), A, B.T), A @ B.T)
     np.testing.assert_array_equal(multiplied(Crew(1), A.T, B), A.T @ B)
+
+
+NARROW = """
+import llvmlite.binding as llvm
+llvm.get_host_cpu_features = lambda: {}
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_gemm
+assert test_gemm.gemm._BYTES == 32
+test_gemm.SHAPES[:] = [shape for shape in test_gemm.SHAPES if sum(shape) % 5 == 0]
+for dtype in test_gemm.TOLERANCE:
+    test_gemm.test_products_are_those_of_numpy_whoever_makes_them(dtype)
+print("all equal")
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of another family")
+def test_narrower_registers_give_the_same_products(tmp_path):
+    """A processor without 64-byte registers has smaller tiles."""
+    processor = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
+    if sys.platform == "linux" and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor cannot run code for one with AVX2")
+    command = [sys.executable, "-c", NARROW, str(Path(__file__).parent)]
+    environment = {**os.environ, **processor, "NUMBA_CACHE_DIR": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.stdout == "all equal\n", result.stderr
