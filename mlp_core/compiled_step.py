@@ -179,7 +179,7 @@ class CompiledStep:
         A = self.batches._X[:size]
         for layer in self._layers:
             Z, out = layer._Z[:size], layer._A[:size]
-            record = do.product(A, layer.W.T, Z, by_columns=2 * size <= layer.units)
+            record = do.product(A, layer.W.T, Z, self._crew.scratch, by_columns=2 * size <= layer.units)
             if (
                 2 * size <= layer.units
             ):  # less of the rows is to be fetched from another core's cache than of the weights
@@ -216,7 +216,7 @@ class CompiledStep:
                 found.append(("activation gradient", instruction.record(A.dtype, *arguments)))
             if layer.index > 0:
                 before: Array = layer._dX[:size]  # type: ignore[index]
-                record = do.product(Delta, layer.W, before)
+                record = do.product(Delta, layer.W, before, self._crew.scratch)
                 found.append((f"product {layer.index} input gradient", record))
                 Delta = before
         return found
@@ -228,7 +228,7 @@ class CompiledStep:
             layer, last = layers[place], place == len(layers) - 1
             Delta = self._Delta[:size] if last else layers[place + 1]._dX[:size]  # type: ignore[index]
             X = layers[place - 1]._A[:size] if place else self.batches._X[:size]
-            record = do.product(Delta.T, X, layer.dW)
+            record = do.product(Delta.T, X, layer.dW, self._crew.scratch)
             found.append((f"product {layer.index} weight gradient", record))
             found += self._update(f"{layer.index}.weight")
             if layer.b is not None:

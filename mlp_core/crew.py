@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numba import carray
 
+from mlp_core.gemm import SCRATCH
 from mlp_core.loops import compiled
 from mlp_core.native import add, call, float64s, load, read, swap, words, write
 
@@ -176,6 +178,12 @@ class Crew:
         self.cells, self.terms, self._total = np.zeros(cells), np.zeros(terms), np.zeros(1)
         self._cursor = np.zeros(1, np.int64)
         self._job[[_CELLS, _TERMS, _CURSOR]] = [a.ctypes.data for a in (self.cells, self.terms, self._cursor)]
+
+    @cached_property
+    def scratch(self) -> int:
+        """The address of memory in which matrix products lay out what they read, a piece for each thread."""
+        self._scratch = np.empty(SCRATCH * self.threads, np.uint8)
+        return int(self._scratch.ctypes.data)
 
     @property
     def cursor(self) -> int:

@@ -19,6 +19,7 @@ from numba import extending
 from numba.core import cgutils, types
 
 from mlp_core.loops import compiled
+from mlp_core.native import pointer
 
 _WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))  # 32 registers of 64 bytes, else at least 16 of 32
 _BYTES = 64 if _WIDE else 32
@@ -31,6 +32,9 @@ BLOCK = 256
 ROWS = 128
 """Rows of X that are multiplied with all of W before the next ones are: with a block along k they fit into the
 second-level cache."""
+
+SCRATCH = 8 * ROWS * (2 * BLOCK + 16)
+"""Bytes of memory of its own that each thread needs: for a block of rows of X or a panel, and a little between rows."""
 
 intrinsic: Any = extending.intrinsic
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -203,10 +207,26 @@ _square, _column, _line, _single = (
 
 
 @compiled
+def _far_apart(stride: int, size: int, rows: int) -> bool:
+    """Whether rows that many numbers apart are best copied before they are read `rows` times: a multiple of 1 KiB makes
+    them all compete for the same few places in a cache."""
+    return rows >= 64 and stride * size % 1024 == 0
+
+
+@compiled
+def _copied(like: Any, size: int, source: int, stride: int, rows: int, columns: int, target: int, width: int) -> None:
+    for i in range(rows):
+        line, copy = pointer(source + size * stride * i, like), pointer(target + size * width * i, like)
+        for j in range(columns):
+            copy[j] = line[j]
+
+
+@compiled
 def outer_product(
-    like: Any, size: int, A: int, row: int, step: int, B: int, ldb: int, C: int, ldc: int, m: int, n: int, k: int
-) -> None:
-    """C [m, n] = A [m, k] B [k, n]. A, B and C are addresses, `size` bytes to a number.
+    like: Any, size: int, A: int, row: int, step: int, B: int, ldb: int, C: int, ldc: int, m: int, n: int, k: int,
+    scratch: int
+) -> None:  # fmt: skip
+    """C [m, n] = A [m, k] B [k, n]. A, B and C are addresses, `size` bytes to a number; `scratch` of SCRATCH bytes.
 
     A(i, k) is `row` i + `step` k numbers on from A; rows of B are ldb numbers apart, those of C ldc.
     """
@@ -215,45 +235,62 @@ def outer_product(
         length, first = min(BLOCK, k - k0), 1 if k0 == 0 else 0
         for j in range(0, n, 2 * lanes):
             left = n - j
+            panel, ldp = B + size * (ldb * k0 + j), ldb
+            if _far_apart(ldb, size, m):
+                _copied(like, size, panel, ldb, length, min(left, 2 * lanes), scratch, 2 * lanes)
+                panel, ldp = scratch, 2 * lanes
             for i in range(0, m - m % _TALL, _TALL):
-                a, b, c = A + size * (row * i + step * k0), B + size * (ldb * k0 + j), C + size * (ldc * i + j)
+                a, b, c = A + size * (row * i + step * k0), panel, C + size * (ldc * i + j)
                 if left >= 2 * lanes:
-                    _tall_wide(like, a, row, step, b, ldb, c, ldc, length, first, lanes)
+                    _tall_wide(like, a, row, step, b, ldp, c, ldc, length, first, lanes)
                 else:
-                    _tall_last(like, a, row, step, b, ldb, c, ldc, length, first, left)
+                    _tall_last(like, a, row, step, b, ldp, c, ldc, length, first, left)
                     if left > lanes:
                         b, c = b + size * lanes, c + size * lanes
-                        _tall_last(like, a, row, step, b, ldb, c, ldc, length, first, left - lanes)
+                        _tall_last(like, a, row, step, b, ldp, c, ldc, length, first, left - lanes)
             for i in range(m - m % _TALL, m):
-                a, b, c = A + size * (row * i + step * k0), B + size * (ldb * k0 + j), C + size * (ldc * i + j)
+                a, b, c = A + size * (row * i + step * k0), panel, C + size * (ldc * i + j)
                 if left >= 2 * lanes:
-                    _row_wide(like, a, row, step, b, ldb, c, ldc, length, first, lanes)
+                    _row_wide(like, a, row, step, b, ldp, c, ldc, length, first, lanes)
                 else:
-                    _row_last(like, a, row, step, b, ldb, c, ldc, length, first, left)
+                    _row_last(like, a, row, step, b, ldp, c, ldc, length, first, left)
                     if left > lanes:
                         b, c = b + size * lanes, c + size * lanes
-                        _row_last(like, a, row, step, b, ldb, c, ldc, length, first, left - lanes)
+                        _row_last(like, a, row, step, b, ldp, c, ldc, length, first, left - lanes)
 
 
 @compiled
 def dot_product(
-    like: Any, size: int, A: int, lda: int, B: int, ldb: int, C: int, ldc: int, m: int, n: int, k: int
+    like: Any, size: int, A: int, lda: int, B: int, ldb: int, C: int, ldc: int, m: int, n: int, k: int, scratch: int
 ) -> None:
-    """C [m, n] = A [m, k] B^T, B [n, k]: rows of A, B and C are lda, ldb and ldc numbers apart, A, B, C addresses."""
+    """C [m, n] = A [m, k] B^T, B [n, k]: rows of A, B and C are lda, ldb and ldc numbers apart; else as above."""
     for k0 in range(0, k, 2 * BLOCK):
         length, first = min(2 * BLOCK, k - k0), 1 if k0 == 0 else 0
         for i0 in range(0, m, ROWS):
             end = min(m, i0 + ROWS)
             whole = end - (end - i0) % _DOT_ROWS
+            block, ldx = A + size * (lda * i0 + k0), lda
+            if _far_apart(lda, size, n):
+                ldx = length + 16
+                _copied(like, size, block, lda, end - i0, length, scratch, ldx)
+                block = scratch
             for j in range(0, n - n % _DOT_COLUMNS, _DOT_COLUMNS):
                 b = B + size * (ldb * j + k0)
                 for i in range(i0, whole, _DOT_ROWS):
-                    _square(like, A + size * (lda * i + k0), lda, b, ldb, C + size * (ldc * i + j), ldc, length, first)
+                    _square(
+                        like, block + size * ldx * (i - i0), ldx, b, ldb, C + size * (ldc * i + j), ldc, length, first
+                    )
                 for i in range(whole, end):
-                    _line(like, A + size * (lda * i + k0), lda, b, ldb, C + size * (ldc * i + j), ldc, length, first)
+                    _line(
+                        like, block + size * ldx * (i - i0), ldx, b, ldb, C + size * (ldc * i + j), ldc, length, first
+                    )
             for j in range(n - n % _DOT_COLUMNS, n):
                 b = B + size * (ldb * j + k0)
                 for i in range(i0, whole, _DOT_ROWS):
-                    _column(like, A + size * (lda * i + k0), lda, b, ldb, C + size * (ldc * i + j), ldc, length, first)
+                    _column(
+                        like, block + size * ldx * (i - i0), ldx, b, ldb, C + size * (ldc * i + j), ldc, length, first
+                    )
                 for i in range(whole, end):
-                    _single(like, A + size * (lda * i + k0), lda, b, ldb, C + size * (ldc * i + j), ldc, length, first)
+                    _single(
+                        like, block + size * ldx * (i - i0), ldx, b, ldb, C + size * (ldc * i + j), ldc, length, first
+                    )

@@ -18,7 +18,7 @@ from numba import carray, types
 
 from mlp_core import loops
 from mlp_core.crew import WIDTH
-from mlp_core.gemm import dot_product, outer_product
+from mlp_core.gemm import SCRATCH, dot_product, outer_product
 from mlp_core.loops import compiled
 from mlp_core.native import WORDS, float64s, pointer, words
 
@@ -69,20 +69,23 @@ def gather(a: Any, like: Any, part: int, parts: int) -> None:
 @Instruction
 def outer(a: Any, like: Any, part: int, parts: int) -> None:
     """C = A B, rows of C shared out: A, its steps to a row and a column, B, its stride, C, its stride, m, n, k, size of
-    a number."""
+    a number, scratch."""
     first, last = _share(a[8], part, parts)
     if last > first:
         A, C = a[1] + a[11] * a[2] * first, a[6] + a[11] * a[7] * first
-        outer_product(like, a[11], A, a[2], a[3], a[4], a[5], C, a[7], last - first, a[9], a[10])
+        outer_product(
+            like, a[11], A, a[2], a[3], a[4], a[5], C, a[7], last - first, a[9], a[10], a[12] + SCRATCH * part
+        )
 
 
 @Instruction
 def dot(a: Any, like: Any, part: int, parts: int) -> None:
-    """C = A B^T, rows of C shared out: A, its stride, -, B, its stride, C, its stride, m, n, k, size of a number."""
+    """C = A B^T, rows of C shared out: A, its stride, -, B, its stride, C, its stride, m, n, k, size of a
+    number, scratch."""
     first, last = _share(a[8], part, parts)
     if last > first:
         A, C = a[1] + a[11] * a[2] * first, a[6] + a[11] * a[7] * first
-        dot_product(like, a[11], A, a[2], a[4], a[5], C, a[7], last - first, a[9], a[10])
+        dot_product(like, a[11], A, a[2], a[4], a[5], C, a[7], last - first, a[9], a[10], a[12] + SCRATCH * part)
 
 
 @Instruction
@@ -91,17 +94,18 @@ def dot_by_columns(a: Any, like: Any, part: int, parts: int) -> None:
     first, last = _share(a[9], part, parts)
     if last > first:
         B, C = a[4] + a[11] * a[5] * first, a[6] + a[11] * first
-        dot_product(like, a[11], a[1], a[2], B, a[5], C, a[7], a[8], last - first, a[10])
+        dot_product(like, a[11], a[1], a[2], B, a[5], C, a[7], a[8], last - first, a[10], a[12] + SCRATCH * part)
 
 
-def product(A: Any, B: Any, out: Any, by_columns: bool = False) -> list[int]:
+def product(A: Any, B: Any, out: Any, scratch: int, by_columns: bool = False) -> list[int]:
     """The instruction out = A @ B. Rows of `out` and rows of B, or rows of A and columns of B, lie without gaps.
 
+    `scratch` is the address of memory of the threads that carry it out (Crew.scratch).
     `by_columns`, for columns of B without gaps: share out columns of the result, not rows.
     """
     size = out.itemsize
     (row, step), (ldb, along), (ldc, _) = ([stride // size for stride in array.strides] for array in (A, B, out))
-    sizes = (*out.shape, A.shape[1], size)
+    sizes = (*out.shape, A.shape[1], size, scratch)
     if along == 1:
         return outer.record(out.dtype, A.ctypes.data, row, step, B.ctypes.data, ldb, out.ctypes.data, ldc, *sizes)
     how = dot_by_columns if by_columns else dot

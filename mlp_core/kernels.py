@@ -190,7 +190,7 @@ def _product(crew: Crew, A: Array, B: Array, out: Array) -> Array:
     lies_well = 1 in (B.strides[1] // B.itemsize, B.strides[0] // B.itemsize if A.strides[1] == A.itemsize else 0)
     if not _real(out) or not lies_well or 2.0 * out.size * A.shape[1] < LEAST_FLOPS:
         return np.matmul(A, B, out=out)
-    crew.run(np.array([instructions.product(A, B, out)]))
+    crew.run(np.array([instructions.product(A, B, out, crew.scratch)]))
     return out
 
 

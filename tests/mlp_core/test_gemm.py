@@ -19,6 +19,7 @@ from mlp_core.crew import Crew
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-15}  # relative to sqrt(k), the size of a sum of k products of 1
 ROWS, INNER, COLUMNS = (1, 2, 3, 7, 8, 15, 16, 17, 33), (1, 2, 5, 15, 16, 17, 40), (1, 3, 4, 5, 10, 16, 31, 32, 33, 50)
 BLOCKS = [(40, 2 * gemm.BLOCK + 88, 37), (gemm.ROWS + 2, 1100, 65), (9, gemm.BLOCK + 1, 20), (200, 513, 8)]
+BLOCKS += [(130, 512, 256), (70, 256, 1024), (65, 512, 67)]  # rows a power of two apart
 SHAPES = [(b, n, m) for b in ROWS for n in INNER for m in COLUMNS] + BLOCKS
 
 
@@ -32,7 +33,7 @@ def factors(b: int, n: int, m: int, dtype: type) -> list[tuple[np.ndarray, np.nd
 def multiplied(crew: Crew, A: np.ndarray, B: np.ndarray, by_columns: bool = False) -> np.ndarray:
     """A @ B in the first rows of an array; the row behind them must stay as it is."""
     room = np.full((len(A) + 1, B.shape[1]), np.nan, A.dtype)
-    crew.run(np.array([instructions.product(A, B, room[:-1], by_columns)]))
+    crew.run(np.array([instructions.product(A, B, room[:-1], crew.scratch, by_columns)]))
     assert np.isnan(room[-1]).all()
     return room[:-1]
 
