@@ -151,12 +151,17 @@ SHARE_FLOPS = {"numba": 3e6, "numpy": LEAST_FLOPS / 2}
 """Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting."""
 
 
+LEAST_ROWS = 8
+"""Rows of a batch for each thread: so many are multiplied at once."""
+
+
 def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
     """Threads that share out the products: one for every processor, as far as the largest product goes round. Not a
     function of the machine's load, because the last bits of a product may depend on how it is cut."""
     widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
     largest = max(2 * batch * n * m for n, m in itertools.pairwise(widths))
-    return max(1, min(available_cpus(), int(largest // SHARE_FLOPS.get(kernels, LEAST_FLOPS))))
+    fitting = int(largest // SHARE_FLOPS.get(kernels, LEAST_FLOPS))
+    return max(1, min(available_cpus(), fitting, batch // LEAST_ROWS))
 
 
 REPAYMENT = 6.0

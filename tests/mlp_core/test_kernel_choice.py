@@ -87,9 +87,9 @@ def test_numba_that_was_asked_for_and_is_not_there_is_refused(without_numba):
 
 @pytest.mark.parametrize(
     ("cpus", "hidden", "batch", "threads"),
-    [(1, 2048, 256, 1), (2, 16, 32, 1), (2, 2048, 256, 2), (64, 2048, 256, 64), (64, 512, 512, 10)],
+    [(1, 2048, 256, 1), (2, 16, 32, 1), (2, 2048, 256, 2), (64, 2048, 256, 32), (64, 512, 512, 10)],
 )
-def test_threads_go_as_far_as_the_largest_product(cpus, hidden, batch, threads, monkeypatch):
+def test_threads_go_as_far_as_the_largest_product_and_its_rows(cpus, hidden, batch, threads, monkeypatch):
     monkeypatch.setattr(resolve, "available_cpus", lambda: cpus)
     config = from_mapping({**DATA, "model": {"hidden": [hidden] * 2}, "train": {"batch_size": batch}})
     assert Experiment.build(config).config.threads == threads
