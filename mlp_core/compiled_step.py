@@ -62,7 +62,7 @@ def numba_backend(threads: int = 1) -> Backend:
 
 def compiled_step(threads: int, objective: Objective, optimizer: Optimizer, batches: Batches) -> CompiledStep | None:
     """The whole step of this training, or None if it needs more than there are instructions for."""
-    network, loss, penalty = objective.network, objective.loss, objective.penalty
+    network, loss = objective.network, objective.loss
     dtype, rule = network.dtype, optimizer.rule.__name__
     arrays = [batches.X, batches.Y, *([] if batches.w is None else [batches.w])]
     if type(batches) is not Batches or not all(isinstance(array, np.ndarray) for array in arrays):
@@ -81,7 +81,6 @@ def compiled_step(threads: int, objective: Objective, optimizer: Optimizer, batc
         and all(array.dtype == dtype for array in (batches.X, *arrays[2:]))
         and type(optimizer).step is Optimizer.step
         and rule in RULES
-        and not (penalty.l2 or penalty.l1)
     )
     return CompiledStep(threads, objective, optimizer, batches) if known else None
 
@@ -100,8 +99,13 @@ class CompiledStep:
             for number, segment in enumerate(optimizer.segments)
             if segment.part.start <= parameters.slices[spec.name].start < segment.part.stop
         ]
+        penalty = objective.penalty
+        self._penalised = [
+            spec for spec in parameters.specs if (penalty.l2 or penalty.l1) and (spec.is_weight or penalty.bias)
+        ]
         self._slots = len(self._rule_numbers(1.0, 0))
-        self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments), batches.size)
+        terms = batches.size + sum(spec.shape[0] for spec in self._penalised)
+        self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments), terms)
         self._constants: list[np.ndarray] = []  # numbers that instructions look up, kept for as long as these
         self._programs: dict[int, np.ndarray] = {}
         flops = sum(6.0 * batches.size * W.size for W in parameters.values.values())
@@ -158,8 +162,9 @@ class CompiledStep:
 
     def instructions(self, size: int) -> list[Labelled]:
         """The list for batches of `size` rows, each instruction with its name."""
-        check = ("check", [CHECK, size] + [0] * (WIDTH - 2))
-        rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size)]
+        penalties, terms = self._penalties(size)
+        check = ("check", [CHECK, terms] + [0] * (WIDTH - 2))
+        rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size), *penalties]
         return [*rows, _MEET, check, *self._gradients(size)]
 
     def _gathers(self, size: int) -> list[Labelled]:
@@ -221,6 +226,20 @@ class CompiledStep:
                 Delta = before
         return found
 
+    def _penalties(self, size: int) -> tuple[list[Labelled], int]:
+        """The penalty of every unit, to be added up after the losses of `size` rows; and how many numbers these are."""
+        found: list[Labelled] = []
+        for spec in self._penalised:
+            theta, units = self.objective.network.parameters.values[spec.name], spec.shape[0]
+            arguments = (units, spec.size // units, self._crew.terms[size:].ctypes.data)
+            record = do.penalty.record(theta.dtype, theta.ctypes.data, 0, self._strengths(), *arguments)
+            found.append(("penalty", record))
+            size += units
+        return found, size
+
+    def _strengths(self) -> int:
+        return self._constant((self.objective.penalty.l2, self.objective.penalty.l1))
+
     def _gradients(self, size: int) -> list[Labelled]:
         """dW = Delta^T A and db, and the update of each tensor right after its gradient."""
         layers, found = self._layers, list[Labelled]()
@@ -239,9 +258,15 @@ class CompiledStep:
         return found
 
     def _update(self, name: str) -> list[Labelled]:
-        """The update of a tensor by its rule, if it is not frozen."""
+        """What the penalty adds to the gradient of a tensor, and its update by the rule, if it is not frozen."""
         optimizer, parameters = self.optimizer, self.objective.network.parameters
         found: list[Labelled] = []
+        for spec in self._penalised:
+            if spec.name == name:
+                theta, grad = parameters.values[name], parameters.gradients[name]
+                arguments = (self._strengths(), spec.shape[0], spec.size // spec.shape[0])
+                record = do.penalty_gradient.record(theta.dtype, theta.ctypes.data, grad.ctypes.data, *arguments)
+                found.append(("penalty gradient", record))
         for spec, number in self._moves:
             if spec.name == name:
                 part = parameters.slices[name]

@@ -234,6 +234,30 @@ def sum_rows(a: Any, like: Any, part: int, parts: int) -> None:
             db[j] += Delta[i, j]
 
 
+@Instruction
+def penalty(a: Any, like: Any, part: int, parts: int) -> None:
+    """l2/2 theta^2 + l1 |theta|, summed up over each unit: theta, -, where l2 and l1 are, units, entries, the sums."""
+    first, last = _share(a[4], part, parts)
+    theta, p, sums = carray(pointer(a[1], like), (a[4], a[5])), float64s(a[3]), float64s(a[6])
+    for i in range(first, last):
+        square = absolute = 0.0
+        for j in range(a[5]):
+            square += theta[i, j] * theta[i, j]
+            absolute += abs(theta[i, j])
+        sums[i] = 0.5 * p[0] * square + p[1] * absolute
+
+
+@Instruction
+def penalty_gradient(a: Any, like: Any, part: int, parts: int) -> None:
+    """grad += l2 theta + l1 sign(theta): theta, grad, where l2 and l1 are, units, entries."""
+    first, last = _share(a[4], part, parts)
+    theta, grad = carray(pointer(a[1], like), (a[4], a[5])), carray(pointer(a[2], like), (a[4], a[5]))
+    l2, l1 = theta.dtype.type(float64s(a[3])[0]), theta.dtype.type(float64s(a[3])[1])
+    for i in range(first, last):
+        for j in range(a[5]):
+            grad[i, j] += l2 * theta[i, j] + l1 * np.sign(theta[i, j])
+
+
 @compiled
 def _stretch(a: Any, k: int, like: Any, part: int, parts: int) -> Any:
     """This part's own entries of the vector whose address is word k; units and entries of each are words 7 and 8."""

@@ -107,6 +107,9 @@ CASES = {
     "segments, one of them frozen": {"segments": True},
     "segments of momentum": {"segments": True, "rule": "momentum"},
     "few steps at most": {"max_steps": 8},
+    "l2": {"penalty": Penalty(l2=0.1)},
+    "l1 and l2 of everything, momentum": {"penalty": Penalty(l2=0.1, l1=0.01, bias=True), "rule": "momentum"},
+    "l1, segments": {"penalty": Penalty(l1=0.01), "segments": True},
 }
 
 
@@ -136,7 +139,6 @@ OTHERS = {
     "a norm": {"hidden": (Block(8, Relu(), norm="batch"), Block(7, Relu()))},
     "another activation": {"hidden": (Block(8, ACTIVATIONS["tanh"]()), Block(7, Relu()))},
     "another loss": {"loss": Focal()},
-    "a penalty": {"penalty": Penalty(l2=0.1)},
     "another rule": {"rule": "radam"},
     "batches in parts": {"accumulate": 2},
     "short gradients": {"clip_norm": 1.0},
