@@ -29,7 +29,8 @@ class Backend:
 
     `block` is the number of elements that a generic primitive handles at once. On a `remote` backend the arrays are on
     a device that works on its own: to read a number is to wait for all that is queued there, so it is done seldom.
-    `device` is what is written down about it, because the last bits of a run depend on it.
+    `device` is what is written down about it, because the last bits of a run depend on it. `recorder` is what can write
+    a training step down and carry it out as a whole, where there is that.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Backend:
     block: int = BLOCK
     remote: bool = False
     device: str = "cpu"
+    recorder: Any = None
 
     def primitive(self, generic: Callable[..., Any]) -> Callable[..., Any]:
         """The fused version of `generic(xp, ...)` if this backend has one, else `generic` bound to its `xp`."""

@@ -15,6 +15,7 @@ from mlp_core.activations import Activation, Identity, activation_gradient, bias
 from mlp_core.backend import Array, Backend
 from mlp_core.parameters import Spec
 from mlp_core.random import generator
+from mlp_core.vectors import add, copy, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +348,7 @@ class Dropout(Layer):
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         import numpy as np
 
-        self.xp, self._draw = backend.xp, backend.primitive(dropout_mask)
+        self._draw, self._multiply = backend.primitive(dropout_mask), backend.primitive(multiply)
         if training:
             self._uniform = np.empty((rows, self.units), np.float32)
             self._mask = backend.empty((rows, self.units), np.zeros(0, dtype).real.dtype)
@@ -359,12 +360,10 @@ class Dropout(Layer):
             return X
         uniform, self.mask, A = head(self._uniform, len(X)), head(self._mask, len(X)), head(self._A, len(X))
         self._draw(self.mask, uniform, self.p, mode.seed, mode.step, self.index)
-        return self.xp.multiply(X, self.mask, out=A)
+        return self._multiply(X, self.mask, A)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        if self.active:
-            Delta *= self.mask
-        return Delta
+        return self._multiply(Delta, self.mask, Delta) if self.active else Delta
 
 
 class Residual(Layer):
@@ -386,7 +385,7 @@ class Residual(Layer):
             layer.bind(values, gradients, kept)
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp = backend.xp
+        self._add, self._copy = backend.primitive(add), backend.primitive(copy)
         for layer in self.inner:
             layer.allocate(backend, dtype, rows, training)
         self._A = backend.empty((rows, self.units), dtype)
@@ -396,13 +395,12 @@ class Residual(Layer):
         A = X
         for layer in self.inner:
             A = layer.forward(A, mode)
-        return self.xp.add(X, A, out=head(self._A, len(X)))
+        return self._add(X, A, head(self._A, len(X)))
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._skip is not None
         skip = head(self._skip, len(Delta))
-        self.xp.copyto(skip, Delta)
+        self._copy(Delta, skip)
         for layer in reversed(self.inner):
             Delta = layer.backward(Delta)
-        Delta += skip
-        return Delta
+        return self._add(Delta, skip, Delta)

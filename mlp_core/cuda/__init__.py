@@ -1,6 +1,16 @@
 """NVIDIA GPUs: whether one can be used, and the engine on it. Only this room imports cupy, and only when asked to."""
 
-from mlp_core.cuda.backend import cuda_backend, device_backend
+from mlp_core.cuda.backend import cuda_backend, device_backend, fused_backend
+from mlp_core.cuda.blas import PRECISIONS
 from mlp_core.cuda.detection import Device, Unusable, cuda_index, find_device
 
-__all__ = ["Device", "Unusable", "cuda_backend", "cuda_index", "device_backend", "find_device"]
+__all__ = [
+    "PRECISIONS",
+    "Device",
+    "Unusable",
+    "cuda_backend",
+    "cuda_index",
+    "device_backend",
+    "find_device",
+    "fused_backend",
+]

@@ -1,13 +1,26 @@
-"""The engine on a GPU: cupy's arrays, with fused kernels in place of the generic primitives."""
+"""The engine on a GPU: cupy's arrays, with fused kernels and cuBLAS in place of the generic primitives."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mlp_core.backend import Array, Backend
+from mlp_core.cuda.blas import Blas, load_cublas
 from mlp_core.cuda.detection import describe
+from mlp_core.cuda.graph import Graphs
 from mlp_core.cuda.kernels import WHOLE, Kernels
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """What it takes to write a training step down and to capture it."""
+
+    kernels: Kernels
+    blas: Blas
+    graphs: Graphs
 
 
 def _gather(X: Array, rows: Array, out: Array) -> None:
@@ -16,13 +29,28 @@ def _gather(X: Array, rows: Array, out: Array) -> None:
 
 
 def device_backend(
-    xp: Any, name: str, kernels: Mapping[str, Callable[..., Any]] | None = None, device: str | None = None
+    xp: Any,
+    name: str,
+    kernels: Mapping[str, Callable[..., Any]] | None = None,
+    device: str | None = None,
+    recorder: Recorder | None = None,
 ) -> Backend:
     """The engine on a module with cupy's interface whose arrays are on a device; generic without `kernels`."""
-    return Backend(name, xp, {"gather": _gather, **(kernels or {})}, WHOLE, remote=True, device=device or name)
+    own = {"gather": _gather, **(kernels or {})}
+    return Backend(name, xp, own, WHOLE, remote=True, device=device or name, recorder=recorder)
 
 
-def cuda_backend(index: int, fused: bool = True) -> Backend:
+def fused_backend(
+    xp: Any, name: str, library: Any, stream: Any, precision: str = "highest", device: str | None = None
+) -> Backend:
+    """The engine with fused kernels, and products of this precision by a cuBLAS library, all on one stream."""
+    kernels = Kernels(xp)
+    blas = Blas(xp, library, stream.ptr, kernels.launches, precision, kernels.narrow)
+    primitives = {**kernels.primitives(), "product": blas.product}
+    return device_backend(xp, name, primitives, device, Recorder(kernels, blas, Graphs(xp, stream)))
+
+
+def cuda_backend(index: int, fused: bool = True, precision: str = "highest") -> Backend:
     """The engine on GPU `index`, which must be known to be usable; makes it the current one of this thread.
 
     Not `fused` it computes with cupy's own operations only.
@@ -30,5 +58,16 @@ def cuda_backend(index: int, fused: bool = True) -> Backend:
     import cupy
 
     cupy.cuda.Device(index).use()
-    name, kernels = f"cuda:{index}", Kernels(cupy).primitives() if fused else None
-    return device_backend(cupy, name, kernels, describe(name))
+    name = f"cuda:{index}"
+    stream = _stream(index).use()
+    if not fused:
+        return device_backend(cupy, name, None, describe(name))
+    return fused_backend(cupy, name, load_cublas(), stream, precision, describe(name))
+
+
+@functools.cache
+def _stream(index: int) -> Any:
+    """The one stream that everything on a device goes to, in order. A graph cannot be captured on the default one."""
+    import cupy
+
+    return cupy.cuda.Stream(non_blocking=True)

@@ -1,75 +1,21 @@
 """The fused kernels as CUDA C++: one formula per line, each the one of the engine's generic primitives.
 
-`REAL` is float or double. Every kernel is a loop over independent elements (rows for the loss), so it gives the same
-numbers for any number of threads, and needs nothing from its neighbours.
+`REAL` is float or double. A kernel is a loop over independent elements, so it gives the same numbers for any number of
+threads; what is summed over rows is summed in an order that the sizes alone decide. A number that changes from step to
+step comes as an argument or, for a step that is written down once and carried out often, from where it is `given` on
+the device: a pointer that is null where the argument counts.
 """
 
 from __future__ import annotations
 
-# a = f(z) and f'(z) from z and a; p is the parameter of f
-ACTIVATION = {
-    "identity": ("z", "1"),
-    "relu": ("z <= 0 ? 0 : z", "a > 0 ? 1 : 0"),
-    "leaky_relu": ("z > 0 ? z : p * z", "a > 0 ? 1 : p"),
-    "elu": ("z > 0 ? z : p * expm1(z)", "a > 0 ? 1 : a + p"),
-    "selu": ("SELU_S * (z > 0 ? z : SELU_A * expm1(z))", "a > 0 ? SELU_S : a + SELU_S * SELU_A"),
-    "gelu": (
-        "HALF * z * (1 + erf(z * SQRT_HALF))",
-        "HALF * (1 + erf(z * SQRT_HALF)) + z * exp(-HALF * z * z) * DENSITY",
-    ),
-    "gelu_tanh": ("HALF * z * (1 + gelu_t(z))", "gelu_tanh_slope(z)"),
-    "silu": ("z * logistic(z)", "logistic(z) * (1 + z * (1 - logistic(z)))"),
-    "mish": ("z * tanh(softplus(z))", "mish_slope(z)"),
-    "tanh": ("tanh(z)", "1 - a * a"),
-    "sigmoid": ("logistic(z)", "a * (1 - a)"),
-    "softplus": ("softplus(z)", "-expm1(-a)"),
-    "softsign": ("z / (1 + fabs(z))", "(1 - fabs(a)) * (1 - fabs(a))"),
-    "hard_tanh": ("z >= 1 ? 1 : z <= -1 ? -1 : z", "a > -1 && a < 1 ? 1 : 0"),
-    "hard_sigmoid": ("z >= 3 ? 1 : z <= -3 ? 0 : z / 6 + HALF", "z > -3 && z < 3 ? (REAL)1 / 6 : 0"),
-    "hard_swish": ("z >= 3 ? z : z <= -3 ? 0 : z * (z + 3) / 6", "z >= 3 ? 1 : z <= -3 ? 0 : (2 * z + 3) / 6"),
-    "sin": ("sin(z)", "cos(z)"),
-}
-
-# vectors of the state, numbers, and what is done to one entry x of theta with gradient g; keep = 1 - lr decay
-RULE = {
-    "sgd": ("", "lr", "x = keep * x - lr * g;"),
-    "momentum": ("m", "lr mu", "m = mu * m + g; x = keep * x - lr * m;"),
-    "nesterov": ("m", "lr mu", "m = mu * m + g; x = keep * x - lr * (g + mu * m);"),
-    "adagrad": ("v", "lr eps", "v += g * g; x = keep * x - lr * g / (sqrt(v) + eps);"),
-    "rmsprop": ("v", "lr rho new2 eps", "v = rho * v + new2 * g * g; x = keep * x - lr * g / (sqrt(v) + eps);"),
-    "adadelta": (
-        "v u",
-        "lr rho new2 eps",
-        "v = rho * v + new2 * g * g; REAL d = sqrt(u + eps) / sqrt(v + eps) * g; u = rho * u + new2 * d * d;"
-        " x = keep * x - lr * d;",
-    ),
-    "adam": (
-        "m v",
-        "ahead here beta1 new1 beta2 new2 eps root",
-        "m = beta1 * m + new1 * g; v = beta2 * v + new2 * g * g;"
-        " x = keep * x - (ahead * m + here * g) / (sqrt(v) / root + eps);",
-    ),
-    "amsgrad": (
-        "m v top",
-        "ahead beta1 new1 beta2 new2 eps root",
-        "m = beta1 * m + new1 * g; v = beta2 * v + new2 * g * g; top = top >= v ? top : v;"
-        " x = keep * x - ahead * m / (sqrt(top) / root + eps);",
-    ),
-    "warm_adam": (
-        "m v",
-        "ahead beta1 new1 beta2 new2",
-        "m = beta1 * m + new1 * g; v = beta2 * v + new2 * g * g; x = keep * x - ahead * m;",
-    ),
-    "lion": (
-        "m",
-        "lr beta1 new1 beta2 new2",
-        "REAL d = beta1 * m + new1 * g; x = keep * x - lr * (d > 0 ? 1 : d < 0 ? -1 : d); m = beta2 * m + new2 * g;",
-    ),
-}
+from mlp_core.cuda.formulas import ACTIVATION, OUTPUT, RULE
 
 PREAMBLE = """
 typedef long long Int;
 typedef unsigned long long Word;
+typedef unsigned int Count;
+typedef unsigned short Bits;
+typedef unsigned char Byte;
 
 #define FIRST (blockIdx.x * (Int)blockDim.x + threadIdx.x)
 #define EACH(i, count) (Int i = FIRST; i < (count); i += gridDim.x * (Int)blockDim.x)
@@ -80,9 +26,18 @@ typedef unsigned long long Word;
 #define SELU_A ((REAL)1.6732632423543772848170429916717)
 #define GELU_A ((REAL)0.79788456080286535588)
 #define GELU_B ((REAL)0.044715)
+#define LOG_2 ((REAL)0.69314718055994530942)
+
+/* i / n and i % n, by way of 32 bits where they suffice: a GPU divides those ten times faster. */
+inline __device__ Int over(Int i, Int n) { return (i | n) >> 32 ? i / n : (Int)((Count)i / (Count)n); }
+inline __device__ Int rest(Int i, Int n) { return (i | n) >> 32 ? i % n : (Int)((Count)i % (Count)n); }
 
 inline __device__ REAL logistic(REAL z) { return HALF * (1 + tanh(HALF * z)); }
 inline __device__ REAL softplus(REAL z) { return (z > 0 ? z : 0) + log1p(exp(z > 0 ? -z : z)); }
+inline __device__ REAL share(REAL z) {
+    REAL e = exp(-fabs(z));
+    return (z >= 0 ? 1 : e) / (1 + e);
+}
 inline __device__ REAL mish_slope(REAL z) {
     REAL t = tanh(softplus(z));
     return t + z * (1 - t * t) * logistic(z);
@@ -92,12 +47,41 @@ inline __device__ REAL gelu_tanh_slope(REAL z) {
     REAL t = gelu_t(z);
     return HALF * (1 + t) + HALF * z * (1 - t * t) * GELU_A * (1 + 3 * GELU_B * z * z);
 }
+
+/* Whether this thread is the last of `members` to come by; it sees what the others wrote before they did, and leaves
+   the counter at zero. Who is last changes nothing: the last one adds up what all wrote, in order of place. */
+inline __device__ bool last_of(Count *counter, Count members) {
+    __threadfence();
+    if (atomicAdd(counter, 1u) + 1 != members) return false;
+    *counter = 0;
+    __threadfence();
+    return true;
+}
+
+/* The sum of one value from each of `count` threads, thread i's at place i: 32 by 32, and those sums 32 by 32. True for
+   the one thread that has the sum. `room` takes 2 count + 8 numbers, `counters` count / 16 + 8. */
+inline __device__ bool sum_of(double value, Int i, Int count, double *room, Count *counters, double *sum) {
+    while (count > 1) {
+        Int group = i / 32, groups = (count + 31) / 32, first = group * 32;
+        Int members = count - first < 32 ? count - first : 32;
+        room[i] = value;
+        if (!last_of(counters + group, (Count)members)) return false;
+        value = 0;
+        for (Int k = 0; k < members; k++) value += __ldcg(room + first + k);
+        room += count;
+        counters += groups;
+        i = group;
+        count = groups;
+    }
+    *sum = value;
+    return true;
+}
 """
 
 _FORWARD = """
 extern "C" __global__ void forward_NAME(REAL *Z, const REAL *b, REAL *A, Int size, Int columns, Int biased, REAL p) {
     for EACH(i, size) {
-        REAL z = biased ? Z[i] + b[i % columns] : Z[i];
+        REAL z = biased ? Z[i] + b[rest(i, columns)] : Z[i];
         Z[i] = z;
         A[i] = FORMULA;
     }
@@ -105,17 +89,37 @@ extern "C" __global__ void forward_NAME(REAL *Z, const REAL *b, REAL *A, Int siz
 """
 
 _GRADIENT = """
-extern "C" __global__ void gradient_NAME(REAL *Delta, const REAL *Z, const REAL *A, Int size, REAL p) {
-    for EACH(i, size) {
-        [[maybe_unused]] REAL z = Z[i], a = A[i]; /* a formula needs one of them */
-        REAL slope = FORMULA;
-        Delta[i] *= slope;
+/* Delta *= f', and db its column sums: a thread goes down one of `parts` parts of a column, the last one of a column
+   adds the parts up. */
+extern "C" __global__ void gradient_NAME(REAL *Delta, const REAL *Z, const REAL *A, REAL *db, REAL *room,
+                                         Count *counters, Int rows, Int columns, Int parts, Int summed, REAL p) {
+    for EACH(i, parts * columns) {
+        Int part = over(i, columns), j = rest(i, columns), length = (rows + parts - 1) / parts;
+        Int end = (part + 1) * length < rows ? (part + 1) * length : rows;
+        REAL sum = 0;
+        for (Int r = part * length; r < end; r++) {
+            [[maybe_unused]] REAL z = Z[r * columns + j], a = A[r * columns + j]; /* a formula needs one of them */
+            REAL slope = FORMULA, d = Delta[r * columns + j] * slope;
+            Delta[r * columns + j] = d;
+            sum += d;
+        }
+        if (!summed) continue;
+        room[i] = sum;
+        if (!last_of(counters + j, (Count)parts)) continue;
+        sum = 0;
+        for (Int k = 0; k < parts; k++) sum += __ldcg(room + k * columns + j);
+        db[j] = sum;
     }
 }
 """
 
 _RULE = """
-extern "C" __global__ void NAME(REAL *theta, const REAL *grad, POINTERSInt size, REAL keepNUMBERS) {
+extern "C" __global__ void NAME(REAL *theta, const REAL *grad, POINTERSInt size, const double *given,
+                                REAL keepNUMBERS) {
+    if (given) {
+        keep = (REAL)given[0];
+        GIVEN
+    }
     for EACH(i, size) {
         REAL x = theta[i], g = grad[i];
         LOADS
@@ -129,7 +133,8 @@ extern "C" __global__ void NAME(REAL *theta, const REAL *grad, POINTERSInt size,
 _CROSS_ENTROPY = """
 extern "C" __global__ void cross_entropy(const REAL *Z, const Int *Y, const REAL *w, REAL *losses, REAL *Delta,
                                          Int rows, Int classes, Int weighted, Int differentiated, REAL total,
-                                         REAL smoothing) {
+                                         REAL smoothing, const double *given) {
+    if (given) total = (REAL)*given;
     for EACH(i, rows) {
         const REAL *z = Z + i * classes;
         Int y = Y[i];
@@ -144,9 +149,117 @@ extern "C" __global__ void cross_entropy(const REAL *Z, const Int *Y, const REAL
         if (!differentiated) continue;
         REAL factor = weight / total;
         for (Int k = 0; k < classes; k++) {
-            REAL share = exp(z[k] - top) / sum - smoothing / classes;
-            Delta[i * classes + k] = (share - (k == y ? 1 - smoothing : 0)) * factor;
+            REAL part = exp(z[k] - top) / sum - smoothing / classes;
+            Delta[i * classes + k] = (part - (k == y ? 1 - smoothing : 0)) * factor;
         }
+    }
+}
+"""
+
+_OUTPUTS = """
+extern "C" __global__ void loss_NAME(const REAL *Z, const REAL *Y, const REAL *w, REAL *losses, REAL *Delta, Int rows,
+                                     Int outputs, Int weighted, Int differentiated, REAL total, REAL p,
+                                     const double *given) {
+    if (given) total = (REAL)*given;
+    for EACH(i, rows) {
+        REAL weight = (weighted ? w[i] : 1) / outputs, factor = weight / total, sum = 0;
+        for (Int k = i * outputs; k < (i + 1) * outputs; k++) {
+            REAL z = Z[k], y = Y[k];
+            [[maybe_unused]] REAL d = z - y;
+            sum += FORMULA;
+            if (differentiated) Delta[k] = (SLOPE) * factor;
+        }
+        losses[i] = weight * sum;
+    }
+}
+"""
+
+_SUMS = """
+/* The losses of all rows over their weight, into place `given_slot` of the ledger, or its first. */
+extern "C" __global__ void mean_loss(const REAL *losses, double *ledger, double *room, Count *counters, Int rows,
+                                     Int count, double total, const double *given_total, const double *given_slot) {
+    for EACH(i, count) {
+        double value = 0, sum;
+        for (Int r = i; r < rows; r += count) value += losses[r];
+        if (!sum_of(value, i, count, room, counters, &sum)) continue;
+        ledger[given_slot ? (Int)*given_slot : 0] = sum / (given_total ? *given_total : total);
+    }
+}
+
+extern "C" __global__ void square_sum(const REAL *x, double *sum, double *room, Count *counters, Int size, Int count) {
+    for EACH(i, count) {
+        double value = 0, all;
+        for (Int k = i; k < size; k += count) value += (double)x[k] * x[k];
+        if (sum_of(value, i, count, room, counters, &all)) *sum = all;
+    }
+}
+
+/* A vector of length sqrt(square), cut to length `longest` where it is longer; not a number where that is none. */
+extern "C" __global__ void shorten(REAL *x, const double *square, Int size, double longest) {
+    double length = sqrt(*square), ratio = longest / (length < 1e-300 ? 1e-300 : length);
+    REAL factor = ratio >= 1 ? (REAL)1 : (REAL)ratio;
+    for EACH(i, size) x[i] *= factor;
+}
+"""
+
+_ELEMENTWISE = """
+extern "C" __global__ void hadamard(const REAL *X, const REAL *M, REAL *out, Int size) {
+    for EACH(i, size) out[i] = X[i] * M[i];
+}
+
+extern "C" __global__ void plus(const REAL *X, const REAL *Y, REAL *out, Int size) {
+    for EACH(i, size) out[i] = X[i] + Y[i];
+}
+
+extern "C" __global__ void duplicate(const REAL *X, REAL *out, Int size) {
+    for EACH(i, size) out[i] = X[i];
+}
+
+extern "C" __global__ void clip_value(REAL *x, Int size, REAL largest) {
+    for EACH(i, size) x[i] = x[i] > largest ? largest : x[i] < -largest ? -largest : x[i];
+}
+
+extern "C" __global__ void follow(REAL *average, const REAL *theta, Int size, REAL share, const double *given) {
+    if (given) share = (REAL)*given;
+    for EACH(i, size) average[i] += share * (theta[i] - average[i]);
+}
+
+extern "C" __global__ void penalty_gradient(const REAL *theta, REAL *grad, Int size, REAL l2, REAL l1) {
+    for EACH(i, size) {
+        REAL x = theta[i], g = grad[i];
+        if (l2 != 0) g += l2 * x;
+        if (l1 != 0) g += l1 * (x > 0 ? 1 : x < 0 ? -1 : x);
+        grad[i] = g;
+    }
+}
+
+/* The nearest bfloat16, to even where two are as near: the upper half of a float's bits. */
+extern "C" __global__ void narrow(const REAL *X, Bits *out, Int size, Int columns, Int distance) {
+    for EACH(i, size) {
+        union { float number; Count bits; } x;
+        x.number = (float)X[over(i, columns) * distance + rest(i, columns)];
+        Count up = 0x7FFFu + ((x.bits >> 16) & 1u);
+        out[i] = (Bits)((x.number != x.number ? x.bits | 0x400000u : x.bits + up) >> 16);
+    }
+}
+"""
+
+_GATHER = """
+extern "C" __global__ void gather_TYPE(const TYPE *X, const Int *rows, TYPE *out, Int size, Int columns, Int first,
+                                       const double *given) {
+    if (given) first = (Int)*given;
+    for EACH(i, size) out[i] = X[rows[first + over(i, columns)] * columns + rest(i, columns)];
+}
+"""
+
+_SCALE = """
+/* Rows as stored, scaled as on the host: in double, then rounded. */
+extern "C" __global__ void scaled_TYPE(const TYPE *X, const Int *rows, const double *shift, const double *scale,
+                                       REAL *out, Int size, Int columns, Int first, const double *given) {
+    if (given) first = (Int)*given;
+    for EACH(i, size) {
+        Int j = rest(i, columns);
+        out[i] = (REAL)(((double)X[rows[first + over(i, columns)] * columns + j] - shift[j]) * scale[j]);
     }
 }
 """
@@ -155,7 +268,8 @@ _DROPOUT = """
 /* Philox4x64-10 (Salmon et al., SC 2011); numpy counts up before each block of four words, and takes two float32 from
    a word, the lower half first: the same masks as numpy's, bit for bit. One thread per block of eight entries. */
 extern "C" __global__ void dropout_mask(REAL *mask, Int size, Word key0, Word key1, Word step, Word layer, float p,
-                                        REAL scale) {
+                                        REAL scale, const double *given) {
+    if (given) step = (Word)*given;
     for EACH(block, (size + 7) / 8) {
         Word c0 = block + 1, c1 = step, c2 = layer, c3 = 0, k0 = key0, k1 = key1;
         for (int round = 0; round < 10; round++) {
@@ -184,7 +298,15 @@ def kernels() -> dict[str, str]:
     for name, (forward, slope) in ACTIVATION.items():
         found[f"forward_{name}"] = _FORWARD.replace("NAME", name).replace("FORMULA", forward)
         found[f"gradient_{name}"] = _GRADIENT.replace("NAME", name).replace("FORMULA", slope)
-    return {**found, "cross_entropy": _CROSS_ENTROPY, "dropout_mask": _DROPOUT}
+    for name, (loss, slope) in OUTPUT.items():
+        found[f"loss_{name}"] = _OUTPUTS.replace("NAME", name).replace("FORMULA", loss).replace("SLOPE", slope)
+    found |= {f"gather_{kind}": _GATHER.replace("TYPE", kind) for kind in ("float", "double", "Int")}
+    found |= {f"scaled_{kind}": _SCALE.replace("TYPE", kind) for kind in ("Byte", "float", "double")}
+    found |= {"cross_entropy": _CROSS_ENTROPY, "dropout_mask": _DROPOUT}
+    for text in (_SUMS, _ELEMENTWISE):
+        for part in text.split('extern "C" __global__ void ')[1:]:
+            found[part.partition("(")[0]] = f'\nextern "C" __global__ void {part.partition("/*")[0]}'
+    return found
 
 
 def source(*names: str) -> str:
@@ -193,11 +315,22 @@ def source(*names: str) -> str:
     return PREAMBLE + "".join(found[name] for name in names or found)
 
 
+def parameters(name: str) -> list[tuple[str, bool, bool]]:
+    """Type, whether a pointer, and whether what it points to is only read, of every parameter of a kernel."""
+    listed = kernels()[name].partition(f"__global__ void {name}(")[2].partition(")")[0]
+    result = []
+    for parameter in listed.split(","):
+        words = parameter.replace("*", " * ").split()
+        result.append((next(word for word in words if word != "const"), "*" in words, "const" in words))
+    return result
+
+
 def _rule(name: str, slots: list[str], numbers: list[str], body: str) -> str:
     replaced = {
         "NAME": name,
         "POINTERS": "".join(f"REAL *{slot}_, " for slot in slots),
         "NUMBERS": "".join(f", REAL {number}" for number in numbers),
+        "GIVEN": " ".join(f"{number} = (REAL)given[{place}];" for place, number in enumerate(numbers, 1)),
         "LOADS": " ".join(f"REAL {slot} = {slot}_[i];" for slot in slots),
         "BODY": body,
         "STORES": " ".join(f"{slot}_[i] = {slot};" for slot in slots),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from fake_cuda import runtime as streams
 from strict_xp import StrictDevice
 
 
@@ -53,13 +54,14 @@ def fake_cupy(device: StrictDevice, count: int = 1, **fails: Exception) -> Modul
         "getDeviceProperties": lambda index: {"name": b"NVIDIA Stand-in"},
         "memGetInfo": lambda: (3 << 30, 4 << 30),
         "runtimeGetVersion": lambda: 12090,
+        "streamCaptureModeThreadLocal": 1,
     }
     cupy = ModuleType("cupy")
     cupy.__dict__.update({name: value for name, value in vars(device.xp).items() if not name.startswith("__")})
     cupy.__dict__["__version__"] = "14.2.0"
     for name, error in fails.items():
         (runtime if name in runtime else cupy.__dict__)[name] = _raising(error)
-    cupy.__dict__["cuda"] = SimpleNamespace(runtime=SimpleNamespace(**runtime), Device=_Device)
+    cupy.__dict__["cuda"] = SimpleNamespace(runtime=SimpleNamespace(**runtime), Device=_Device, **streams(device))
     return cupy
 
 

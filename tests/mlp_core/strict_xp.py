@@ -6,7 +6,9 @@ no out). A host array as an operand is refused, and so is every way in which num
 
 from __future__ import annotations
 
+import ctypes
 import inspect
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -30,11 +32,30 @@ IN_PLACE = ("add", "sub", "mul", "truediv", "pow", "and", "or")
 
 @dataclass
 class Counts:
-    """Times the host waited for the device, and transfers in each direction."""
+    """Times the host waited for the device, transfers in each direction, and launches of graphs."""
 
     syncs: int = 0
     uploads: int = 0
     downloads: int = 0
+    launches: int = 0
+
+
+@dataclass
+class StrictMemory:
+    """Where an array lies; its address can be read by whoever must have it, and bytes be sent there."""
+
+    device: StrictDevice
+    array: np.ndarray
+
+    @property
+    def ptr(self) -> int:
+        return self.array.ctypes.data
+
+    def copy_from_host_async(self, address: int, size: int, stream: Any = None) -> None:
+        assert self.array.flags.c_contiguous
+        assert self.array.nbytes == size
+        self.device.counts.uploads += 1
+        self.device.fetch(address, size, self.ptr, stream)
 
 
 class StrictArray:
@@ -46,6 +67,7 @@ class StrictArray:
 
     def __init__(self, device: StrictDevice, array: Any) -> None:
         self._device, self._array = device, np.asarray(array)
+        device.remember(self._array)
 
     shape = property(lambda self: self._array.shape)
     ndim = property(lambda self: self._array.ndim)
@@ -53,6 +75,8 @@ class StrictArray:
     dtype = property(lambda self: self._array.dtype)
     nbytes = property(lambda self: self._array.nbytes)
     flags = property(lambda self: self._array.flags)
+    strides = property(lambda self: self._array.strides)
+    data = property(lambda self: StrictMemory(self._device, self._array))
     T = property(lambda self: self._device.wrap(self._array.T))
     real = property(lambda self: self._device.wrap(self._array.real))
     imag = property(lambda self: self._device.wrap(self._array.imag))
@@ -156,13 +180,48 @@ class StrictDevice:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.captured: list[Callable[[], None]] | None = None
+        self._memory: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+        self._pinned: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self.xp = _module(self)
+
+    def remember(self, array: np.ndarray) -> None:
+        """Keep in mind, as long as it lives, where the memory of an array begins and ends."""
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        self._memory[array.ctypes.data] = array
+
+    def holds(self, address: int, size: int) -> bool:
+        """Whether so many bytes from an address on are memory of this device that is in use."""
+        return any(
+            a.ctypes.data <= address <= address + size <= a.ctypes.data + a.nbytes for a in self._memory.values()
+        )
+
+    def pin(self, size: int) -> np.ndarray:
+        """Memory of the host from which this device can fetch by itself."""
+        memory = np.full(size, 255, np.uint8)
+        self._pinned[memory.ctypes.data] = memory
+        return memory
+
+    def fetch(self, address: int, size: int, target: int, stream: Any) -> None:
+        """Copy from pinned memory; memory that is not pinned would make the host wait."""
+        inside = (m.ctypes.data <= address <= address + size <= m.ctypes.data + m.nbytes for m in self._pinned.values())
+        assert any(inside), "this memory is not pinned"
+        self.give(lambda: ctypes.memmove(target, address, size))
+
+    def give(self, work: Callable[[], Any]) -> None:
+        """Kernels, products and copies come here: carried out, or captured."""
+        if self.captured is None:
+            work()
+        else:
+            self.captured.append(work)
 
     def wrap(self, array: Any) -> StrictArray:
         return StrictArray(self, array)
 
     def operand(self, value: Any) -> Any:
         """The numpy array of an array of this device, or a scalar as it is; anything else is refused."""
+        assert self.captured is None, "an operation of the array module during a capture"
         if isinstance(value, StrictArray):
             assert value._device is self, "an array of another device"
             return value._array
@@ -214,6 +273,7 @@ def _module(device: StrictDevice) -> ModuleType:
     wrap, operand = device.wrap, device.operand
 
     def poisoned(shape: Any, dtype: Any = float) -> StrictArray:
+        assert device.captured is None, "memory is taken during a capture"
         array = np.empty(shape, dtype)
         array.fill(np.nan if array.dtype.kind in "fc" else -1 if array.dtype.kind == "i" else 0)
         return wrap(array)

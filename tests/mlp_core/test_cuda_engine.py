@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -277,5 +278,13 @@ def test_cupy_has_all_that_the_stand_in_has():
     assert all(isinstance(getattr(cupy, name), cupy.ufunc) for name in UFUNCS)
     assert all(word in cupy.RawModule.__doc__ for word in ("code", "options"))  # an extension type, no signature
     assert hasattr(cupy.RawModule, "get_function")
+    assert {"use", "begin_capture", "end_capture", "record", "wait_event"} <= set(dir(cupy.cuda.Stream))
+    assert {"non_blocking", "ptr"} <= set(
+        re.findall(r"\w+", cupy.cuda.Stream.__doc__ + cupy.cuda.Stream.__init__.__doc__)
+    )
+    assert {"launch", "upload"} <= set(dir(cupy.cuda.Graph))
+    assert {"ptr", "copy_from_host_async"} <= set(dir(cupy.cuda.MemoryPointer))
+    assert cupy.cuda.runtime.streamCaptureModeThreadLocal == 1
+    assert callable(cupy.cuda.alloc_pinned_memory)
     public = {name for name in dir(StrictArray) if not name.startswith("_")}
     assert not {name for name in public if not hasattr(cupy.ndarray, name)}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from cuda_shim import COMPILER, RawModule
+from cuda_shim import COMPILER
+from fake_cuda import FakeCublas, equip
 from fake_cupy import Driver, fake_cupy
 from strict_xp import StrictDevice
 
 from mlp_core.checkpoint import load
 from mlp_core.config import from_mapping
 from mlp_core.cuda import find_device
+from mlp_core.cuda.backend import _stream
 from mlp_core.errors import ConfigError
 from mlp_core.evaluation import evaluate_model, open_model
 from mlp_core.experiment import Experiment
@@ -34,14 +37,16 @@ CONFIG = {
 
 
 @pytest.fixture
-def device(monkeypatch) -> StrictDevice:
+def device(monkeypatch) -> Iterator[StrictDevice]:
     """A machine with a GPU that is the stand-in."""
-    device = StrictDevice()
-    device.xp.RawModule = RawModule
+    device = equip(StrictDevice())
+    _stream.cache_clear()
+    monkeypatch.setattr("mlp_core.cuda.backend.load_cublas", lambda: FakeCublas(device))
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy(device, count=2))
     look = lambda index=0: find_device(index, {}, lambda name: Driver(), lambda: True)  # noqa: E731
     monkeypatch.setattr("mlp_core.device.find_device", look)
-    return device
+    yield device
+    _stream.cache_clear()
 
 
 def start(tmp_path, name: str, where: str) -> Run:

@@ -1,0 +1,42 @@
+"""Small primitives on whole arrays: products and sums entry by entry, lengths cut, averages that follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlp_core.backend import BLOCK, Array, blocks
+
+
+def multiply(xp: Any, X: Array, M: Array, out: Array) -> Array:
+    """out = X * M, entry by entry."""
+    return xp.multiply(X, M, out=out)
+
+
+def add(xp: Any, X: Array, Y: Array, out: Array) -> Array:
+    """out = X + Y."""
+    return xp.add(X, Y, out=out)
+
+
+def copy(xp: Any, X: Array, out: Array) -> Array:
+    """out = X."""
+    xp.copyto(out, X)
+    return out
+
+
+def clip_value(xp: Any, grad: Array, largest: float) -> None:
+    """Entries cut to [-largest, largest]."""
+    xp.clip(grad, -largest, largest, out=grad)
+
+
+def clip_norm(xp: Any, grad: Array, longest: float) -> None:
+    """A vector cut to length `longest` (Pascanu et al., ICML 2013), without asking how long it is."""
+    length = xp.maximum(xp.sqrt(xp.dot(grad, grad).astype(np.float64)), 1e-300)
+    grad *= xp.minimum(longest / length, 1).astype(grad.dtype)
+
+
+def follow(xp: Any, average: Array, theta: Array, share: float, block: int = BLOCK) -> None:
+    """average += share (theta - average)."""
+    for s in blocks(len(theta), 1, block):
+        average[s] += share * (theta[s] - average[s])
