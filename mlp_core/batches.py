@@ -43,7 +43,7 @@ class Batches:
         self._X = backend.empty((self.size, *X.shape[1:]), X.dtype)
         self._Y = backend.empty((self.size, *Y.shape[1:]), Y.dtype)
         self._w = None if w is None else backend.empty((self.size,), w.dtype)
-        self._epoch = -1
+        self._epoch = self._host_epoch = -1
         self._weights = None if w is None else backend.to_host(w)
 
     def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
@@ -69,8 +69,7 @@ class Batches:
     def numbers(self, epoch: int, position: int, count: int) -> tuple[Any, int]:
         """The numbers of the rows of `count` batches alike, int64 [count * rows], on the host; and the rows of each."""
         part = slice(position * self.size, min((position + count) * self.size, self.rows))
-        self._order(epoch)
-        return self._host_rows[part], (part.stop - part.start) // count
+        return self.dealt(epoch)[part], (part.stop - part.start) // count
 
     @property
     def nbytes(self) -> int:
@@ -85,14 +84,22 @@ class Batches:
             return float(part.stop - part.start)
         if not self.shuffle:
             return float(self._weights[part].sum())
-        self._order(epoch)
-        return float(self._weights[self._host_rows[part]].sum())
+        return float(self._weights[self.dealt(epoch)[part]].sum())
+
+    def memory(self, rows: int) -> tuple[Array, Array, Array | None]:
+        """The arrays that batches of so many rows are gathered into: X, Y, w."""
+        return head(self._X, rows), head(self._Y, rows), None if self._w is None else head(self._w, rows)
+
+    def dealt(self, epoch: int) -> Any:
+        """The order of the rows in an epoch, on the host [rows]."""
+        if epoch != self._host_epoch:
+            order = generator(self.seed, "shuffle", epoch).permutation if self.shuffle else np.arange
+            self._host_rows, self._host_epoch = order(self.rows), epoch
+        return self._host_rows
 
     def _order(self, epoch: int) -> Array:
         if epoch != self._epoch:
-            order = generator(self.seed, "shuffle", epoch).permutation if self.shuffle else np.arange
-            self._host_rows = order(self.rows)
-            self._rows, self._epoch = self.backend.asarray(self._host_rows), epoch
+            self._rows, self._epoch = self.backend.asarray(self.dealt(epoch)), epoch
         return self._rows
 
 

@@ -77,6 +77,7 @@ class Experiment:
         splits = {name: model.split(dataset) for name, dataset in data.splits.items()}
         trainer = make_trainer(model, splits)
         notes = (*data.notes, *unseen_notes(inputs, data.splits), *notes, *fitted, *_measured_notes(splits))
+        notes += (trainer.way,) if trainer.way else ()
         return cls(model, data, splits, trainer, notes)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
@@ -214,6 +215,7 @@ def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
         stopping=recipe.make_stopping(config),
         plateau=recipe.make_plateau(config, monitor),
         augment=augment,
+        read_every=config.logging.every_steps,
     )
     if "val" in splits:
         trainer.evaluate = lambda: _validate(trainer, evaluator, splits["val"], names)

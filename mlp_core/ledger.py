@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mlp_core.backend import Array, Backend
@@ -15,22 +17,28 @@ class Ledger:
     """
 
     def __init__(self, backend: Backend, capacity: int) -> None:
-        self._backend, self._losses = backend, backend.zeros((capacity,), np.float64)
+        self._backend, self.losses = backend, backend.zeros((capacity,), np.float64)
         self._weights: list[float] = []
 
     @property
-    def full(self) -> bool:
-        return len(self._weights) == len(self._losses)
+    def room(self) -> int:
+        """How many losses more there is a place for."""
+        return len(self.losses) - len(self._weights)
 
     def add(self, loss: Array, weight: float) -> None:
         """Put down the loss of a step, a single number on the device, without looking at it."""
-        self._losses[len(self._weights)] = loss
-        self._weights.append(weight)
+        self.losses[self.reserve([weight])] = loss
+
+    def reserve(self, weights: Sequence[float]) -> int:
+        """The place of the first of some losses that a device will put into `losses` by itself, one after the other."""
+        place = len(self._weights)
+        self._weights += weights
+        return place
 
     def read(self) -> list[tuple[float, float]]:
         """Loss and weight of every step since the last time, oldest first."""
         weights, self._weights = self._weights, []
         if not weights:
             return []
-        losses = self._backend.to_host(self._losses[: len(weights)])
+        losses = self._backend.to_host(self.losses[: len(weights)])
         return [(float(loss), weight) for loss, weight in zip(losses, weights, strict=True)]

@@ -15,6 +15,7 @@ from mlp_core.backend import Backend
 from mlp_core.config import Config
 from mlp_core.errors import ConfigError
 from mlp_core.layers import PRelu
+from mlp_core.limits import Limits
 from mlp_core.losses import LOSSES, Loss
 from mlp_core.metrics import smaller_is_better
 from mlp_core.network import Architecture, Block, Network
@@ -22,7 +23,7 @@ from mlp_core.objective import Penalty
 from mlp_core.optimizers import OPTIMIZERS, Optimizer, Segment
 from mlp_core.schedules import Schedule
 from mlp_core.task import Task
-from mlp_core.trainer import Limits, Plateau, Stopping, Watch
+from mlp_core.trainer import Plateau, Stopping, Watch
 
 AUTO_LOSS = {"binary": "bce", "multiclass": "cross_entropy", "multilabel": "bce", "regression": "mse"}
 FITTING_LOSSES = {

@@ -211,7 +211,8 @@ class Run:
             for event in self.experiment.trainer.run(asked):
                 if isinstance(event, StepDone):
                     self._record_step(event)
-                    yield from self._step()
+                    if event.step == self.experiment.trainer.progress.step:  # else there are more of the same launch
+                        yield from self._step()
                 if isinstance(event, EpochDone):
                     yield from self._epoch(event)
                 if isinstance(event, Finished):

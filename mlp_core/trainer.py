@@ -13,12 +13,15 @@ import numpy as np
 from mlp_core.backend import Array
 from mlp_core.batches import Augment, Batches
 from mlp_core.errors import Diverged, Problem
-from mlp_core.events import EpochDone, Event, Finished, StepDone
+from mlp_core.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.layers import Pass
 from mlp_core.ledger import Ledger
+from mlp_core.limits import Limits
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
 from mlp_core.schedules import Schedule
+from mlp_core.vectors import clip_norm, clip_value, follow
+from mlp_core.whole_steps import LEDGER, WholeSteps, average_share, hindrance
 
 LOSSES_AT_ONCE = 64
 """Steps after which the losses are read from a device that works on its own."""
@@ -83,21 +86,6 @@ class Plateau:
     factor: float
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When training ends, and how a gradient is kept in bounds. Times in seconds."""
-
-    epochs: int
-    max_steps: int | None = None
-    max_seconds: float | None = None
-    accumulate: int = 1
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    max_norm: float | None = None
-    ema: float | None = None
-    eval_every: int = 1
-
-
 @dataclass
 class Trainer:
     """Moves an objective's parameters, batch by batch, from `progress` on.
@@ -105,6 +93,9 @@ class Trainer:
     `evaluate()` is asked for the validation metrics after every `eval_every` epochs, with the averaged weights in
     place where there is an average. Everything else that a run remembers is in the network, the optimizer, `average`
     and `progress`.
+
+    On a device that can be given whole steps, several are taken at once, and their events follow: `progress` is then
+    ahead of them, and agrees with the last one. `read_every` are the steps whose losses must be in their events.
     """
 
     objective: Objective
@@ -119,16 +110,20 @@ class Trainer:
     plateau: Plateau | None = None
     augment: Augment | None = None
     progress: Progress = field(default_factory=Progress)
+    read_every: int = 0
 
     def __post_init__(self) -> None:
         parameters, backend = self.objective.network.parameters, self.objective.network.backend
         many = self.limits.accumulate > 1
         self._sum = backend.zeros((parameters.size,), parameters.theta.dtype) if many else None
-        self._ledger = Ledger(backend, LOSSES_AT_ONCE) if backend.remote else None
         self.average = parameters.theta.copy() if self.limits.ema else None
         self.steps_per_epoch = -(-self.batches.count // self.limits.accumulate)
         make = backend.kernels.get("whole_step") if self._plain() else None
         self.whole = None if make is None else make(self.objective, self.optimizer, self.batches)
+        self.hindrance = "kernels: numpy" if backend.recorder is None else self._hindrance()
+        listed = self.hindrance is None
+        self._ledger = Ledger(backend, LEDGER if listed else LOSSES_AT_ONCE) if backend.remote else None
+        self.device_steps = self._device_steps() if listed else None
 
     def _plain(self) -> bool:
         """Whether a step is no more than a gradient and an update."""
@@ -136,11 +131,28 @@ class Trainer:
         extras = (limits.clip_norm, limits.clip_value, limits.max_norm, limits.ema, self.augment)
         return limits.accumulate == 1 and all(extra is None for extra in extras)
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train until a limit, early stopping, or `stop()` is true after a step; yield what happens.
+    def _hindrance(self) -> str | None:
+        return hindrance(self.objective, self.optimizer, self.batches, self.limits, self.augment)
 
-        Raises Diverged at the step at which the loss is no longer a finite number; on a device that works on its own
-        some steps later.
+    def _device_steps(self) -> WholeSteps:
+        assert self._ledger is not None
+        parts = (self.objective, self.optimizer, self.batches, self.limits, self.seed)
+        return WholeSteps(*parts, self._ledger.losses, self.average)
+
+    @property
+    def way(self) -> str | None:
+        """How steps are given to a device that works on its own, in one line."""
+        if not self.objective.network.backend.remote:
+            return None
+        if self.device_steps is None:
+            return f"steps: one by one, operation by operation ({self.hindrance} is in no CUDA graph yet)"
+        return f"steps: whole ones, up to {self.device_steps.at_once} in a CUDA graph"
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train until a limit, early stopping, or `stop()` is true after a step or all that were taken at once.
+
+        Yields what happens. Raises Diverged at the step at which the loss is no longer a finite number; on a device
+        that works on its own some steps later.
         """
         p, begun = self.progress, time.monotonic()
         while (reason := self._end()) is None:
@@ -170,11 +182,17 @@ class Trainer:
             return "max_steps"
         return "epochs" if p.epoch >= limits.epochs else None
 
-    def _steps(self) -> Iterator[StepDone]:
+    def _steps(self) -> Iterator[Event]:
         """The next step, or as many as the backend makes in one go."""
-        if self.whole is None:
+        if self.device_steps is not None:
+            yield from self._given(self.device_steps)
+        elif self.whole is not None:
+            yield from self._compiled()
+        else:
             yield self._step()
-            return
+
+    def _compiled(self) -> Iterator[StepDone]:
+        """Steps made by one call; its losses are there when it is back."""
         p, batches = self.progress, self.batches
         count = min(self.whole.most, batches.alike(p.position))
         if self.limits.max_steps is not None:
@@ -197,6 +215,29 @@ class Trainer:
             self.whole.gradient(rows[size * len(events) :][:size])  # to see where it is bad
             with np.errstate(all="ignore"):
                 raise Diverged(self._divergence(losses[-1], rates[len(events)]))
+
+    def _given(self, whole: WholeSteps) -> Iterator[Event]:
+        """Steps given to a device that works on its own; their losses are there when they have been read."""
+        p, limits, known = self.progress, self.limits, whole.failure
+        assert self._ledger is not None
+        left = self.steps_per_epoch - p.position
+        left = left if limits.max_steps is None else min(left, limits.max_steps - p.step)
+        count = whole.reach(p.position, left)
+        rates = [self.schedule.rate(p.step + i) * p.plateau_factor for i in range(count)]
+        slot = self._ledger.reserve([self.batches.weight(p.epoch, p.position + i) for i in range(count)])
+        whole.take(p.epoch, p.position, p.step, rates, slot)
+        step, position = p.step, p.position
+        p.step, p.position = step + count, position + count
+        if whole.failure != known:
+            yield Noticed(
+                f"steps are given to the device one by one: no CUDA graph can be made ({whole.failure})"
+            )
+        losses: list[float | None] = [None] * count
+        due = self.read_every and p.step // self.read_every > step // self.read_every
+        if due or self._ledger.room < whole.at_once:
+            losses[:] = self._read()[-count:]
+        for i, (loss, lr) in enumerate(zip(losses, rates, strict=True), 1):
+            yield StepDone(step + i, p.epoch + 1, position + i, self.steps_per_epoch, loss, lr)
 
     @np.errstate(all="ignore")
     def _step(self) -> StepDone:
@@ -228,13 +269,18 @@ class Trainer:
 
     def _glance(self) -> float | None:
         """The loss of the last step, where it is time to read."""
-        return self.settle() if self._ledger is not None and self._ledger.full else None
+        return self.settle() if self._ledger is not None and not self._ledger.room else None
 
     def settle(self) -> float | None:
         """Read the losses that are still on the device into `progress`; the last of them, None if there is none.
 
         Raises Diverged.
         """
+        losses = self._read()
+        return losses[-1] if losses else None
+
+    def _read(self) -> list[float]:
+        """The losses of all steps since the last time, also put into `progress`; raises Diverged."""
         p, losses = self.progress, [] if self._ledger is None else self._ledger.read()
         for left, (loss, weight) in zip(reversed(range(len(losses))), losses, strict=True):
             if not math.isfinite(loss):
@@ -243,7 +289,7 @@ class Trainer:
                 raise Diverged(_diverged(step, f"loss became {_word(loss)}", lr, None))
             p.loss_sum += loss * weight
             p.weight_sum += weight
-        return losses[-1][0] if losses else None
+        return [loss for loss, _ in losses]
 
     def _gradient(self) -> tuple[Any, float]:
         """Loss and weight of the next step's rows; the gradient is left in the network, or in the sum over batches.
@@ -280,12 +326,12 @@ class Trainer:
 
     def _clip(self, grad: Array) -> None:
         """Cut entries to clip_value, then the whole gradient to length clip_norm (Pascanu et al., ICML 2013)."""
-        limits, xp = self.limits, self.objective.network.backend.xp
+        limits, backend = self.limits, self.objective.network.backend
+        xp = backend.xp
         if limits.clip_value is not None:
-            xp.clip(grad, -limits.clip_value, limits.clip_value, out=grad)
-        if limits.clip_norm is not None and self._ledger is not None:
-            length = xp.maximum(xp.sqrt(xp.dot(grad, grad).astype(np.float64)), 1e-300)
-            grad *= xp.minimum(limits.clip_norm / length, 1).astype(grad.dtype)
+            backend.primitive(clip_value)(grad, limits.clip_value)
+        if limits.clip_norm is not None and backend.remote:
+            backend.primitive(clip_norm)(grad, limits.clip_norm)
         elif limits.clip_norm is not None:
             length = math.sqrt(float(xp.dot(grad, grad)))
             if length > limits.clip_norm:
@@ -304,11 +350,8 @@ class Trainer:
         """average += (1 - decay) (theta - average), with the decay held down at first so that it forgets the start."""
         assert self.average is not None
         assert self.limits.ema is not None
-        t = self.progress.step + 1
-        decay, step = min(self.limits.ema, (1 + t) / (10 + t)), self.objective.network.backend.block
-        for start in range(0, len(theta), step):
-            part = slice(start, start + step)
-            self.average[part] += (1 - decay) * (theta[part] - self.average[part])
+        share = average_share(self.limits.ema, self.progress.step)
+        self.objective.network.backend.primitive(follow)(self.average, theta, share)
 
     @np.errstate(all="ignore")
     def _epoch(self, steps: int, seconds: float) -> EpochDone:

@@ -181,6 +181,7 @@ class StrictDevice:
     def __init__(self) -> None:
         self.counts = Counts()
         self.captured: list[Callable[[], None]] | None = None
+        self.still = False
         self._memory: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self._pinned: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self.xp = _module(self)
@@ -222,6 +223,7 @@ class StrictDevice:
     def operand(self, value: Any) -> Any:
         """The numpy array of an array of this device, or a scalar as it is; anything else is refused."""
         assert self.captured is None, "an operation of the array module during a capture"
+        assert not self.still, "an operation of the array module while a step is written down"
         if isinstance(value, StrictArray):
             assert value._device is self, "an array of another device"
             return value._array
