@@ -169,3 +169,68 @@ def test_inputs_on_the_disk_reach_the_device_in_the_order_of_the_cpu(tmp_path, d
         run = Run.start(from_mapping({**wish, "device": where}), b"", tmp_path / where.replace(":", ""))
         runs.append(last(finish(run)))
     same_tensors(*runs)
+
+
+WHOLE = {
+    **{key: value for key, value in CONFIG.items() if key != "kernels"},
+    "model": {"hidden": [{"units": 16, "dropout": 0.2}, 8]},
+    "train": {"epochs": 3, "batch_size": 8},
+    "logging": {"every_steps": 3},
+    "device": "cuda",
+}
+
+
+@pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+class TestWholeSteps:
+    """Runs whose steps go to the device many at a time."""
+
+    def begin(self, path, **changes) -> Run:
+        return Run.start(from_mapping({**WHOLE, **changes}), b"", path)
+
+    def files(self, path) -> dict[str, bytes]:
+        return {name: (path / name).read_bytes() for name in ("steps.jsonl", "metrics.jsonl")}
+
+    def test_the_run_says_how_its_steps_go(self, tmp_path, device):
+        run = self.begin(tmp_path / "run")
+        assert run.experiment.trainer._whole is not None
+        assert "steps: whole ones, up to 20 in a CUDA graph" in run.experiment.notes
+
+    def test_it_follows_the_cpu(self, tmp_path, device):
+        there, host = finish(self.begin(tmp_path / "there")), finish(self.begin(tmp_path / "host", device="cpu"))
+        for name, value in last(host).document["metrics"].items():
+            assert last(there).document["metrics"][name] == pytest.approx(value, rel=1e-4), name
+        logged = [(tmp_path / name / "steps.jsonl").read_text().splitlines() for name in ("host", "there")]
+        assert len(logged[0]) == 3 * 20 // 3
+        for one, other in zip(*([json.loads(line) for line in lines] for lines in logged), strict=True):
+            assert one.pop("loss") == pytest.approx(other.pop("loss"), rel=1e-4)
+            assert one == other
+
+    @pytest.mark.parametrize("at", [1, 20, 21, 33, 59])
+    def test_a_run_that_was_stopped_goes_on_bit_for_bit(self, tmp_path, device, at):
+        whole = finish(self.begin(tmp_path / "whole"))
+        finish(self.begin(tmp_path / "stopped"), steps=at)
+        same_tensors(last(whole), last(finish(Run.resume(tmp_path / "stopped"))))
+        assert self.files(tmp_path / "whole") == self.files(tmp_path / "stopped")
+
+    @pytest.mark.parametrize("at", [2, 22, 30, 41])
+    def test_a_run_that_was_killed_between_the_events_of_a_launch_goes_on_bit_for_bit(self, tmp_path, device, at):
+        often = {"checkpoint": {"every_minutes": 1e-9}}
+        whole = finish(self.begin(tmp_path / "whole", **often))
+        run = self.begin(tmp_path / "killed", **often)
+        events = run.execute()
+        for event in events:
+            if getattr(event, "step", None) == at:
+                break
+        events.close()
+        newest = last(run).document["progress"]["step"]
+        assert newest <= run.experiment.trainer.progress.step
+        same_tensors(last(whole), last(finish(Run.resume(tmp_path / "killed"))))
+        assert self.files(tmp_path / "whole") == self.files(tmp_path / "killed")
+
+    def test_a_run_moves_from_graphs_to_the_cpu_and_back(self, tmp_path, device):
+        finish(self.begin(tmp_path / "moved"), steps=21)
+        finish(Run.resume(tmp_path / "moved", ["device=cpu"]), steps=50)
+        moved = finish(Run.resume(tmp_path / "moved", ["device=cuda"]))
+        whole = finish(self.begin(tmp_path / "whole"))
+        for name, value in last(whole).document["metrics"].items():
+            assert last(moved).document["metrics"][name] == pytest.approx(value, rel=1e-3), name
