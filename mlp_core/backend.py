@@ -8,7 +8,7 @@ name and with the same remaining arguments; `backend.primitive(f)` hands out the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from types import ModuleType
@@ -30,7 +30,7 @@ class Backend:
     `block` is the number of elements that a generic primitive handles at once. On a `remote` backend the arrays are on
     a device that works on its own: to read a number is to wait for all that is queued there, so it is done seldom.
     `device` is what is written down about it, because the last bits of a run depend on it. `recorder` is what can write
-    a training step down and carry it out as a whole, where there is that.
+    a training step down and carry it out as a whole, where there is that. `precision` is that of float32 products.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Backend:
     remote: bool = False
     device: str = "cpu"
     recorder: Any = None
+    precision: str = "highest"
 
     def primitive(self, generic: Callable[..., Any]) -> Callable[..., Any]:
         """The fused version of `generic(xp, ...)` if this backend has one, else `generic` bound to its `xp`."""
@@ -48,6 +49,12 @@ class Backend:
             return fused
         size = {"block": self.block} if self.block != BLOCK and "block" in signature(generic).parameters else {}
         return partial(generic, self.xp, **size)
+
+    def exact(self) -> Backend:
+        """The same with products of highest precision."""
+        if self.precision == "highest":
+            return self
+        return replace(self, precision="highest", kernels={**self.kernels, "product": self.recorder.blas.exact})
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=dtype)

@@ -51,7 +51,27 @@ def open_cuda(config: Config) -> Backend:
     if isinstance(found, Unusable):
         hint = f"{found.fix}, or write device: cpu"
         raise ConfigError(config.problem("device", found.reason, code="no_cuda", got=config.device, hint=hint))
-    return cuda_backend(found.index, fused=config.kernels != "numpy")
+    return cuda_backend(found.index, config.kernels != "numpy", config.matmul_precision)
+
+
+def check_precision(config: Config, device: str) -> str | None:
+    """A line about `matmul_precision` where it has no effect on this device; raises ConfigError where it cannot be had.
+
+    A result that is more precise than asked for is no error: what was trained on a GPU can be used anywhere.
+    """
+    precision = config.matmul_precision
+    if precision == "highest":
+        return None
+    reason = None
+    if config.dtype != "float32":
+        reason, hint = f"rounds factors of float32, and dtype is {config.dtype}", "remove it, or write dtype: float32"
+    elif device.startswith("cuda") and config.kernels == "numpy":
+        reason, hint = "is not to be had with kernels: numpy", "remove one of them"
+    if reason is not None:
+        raise ConfigError(config.problem("matmul_precision", reason, code="inconsistent", got=precision, hint=hint))
+    if device.startswith("cuda"):
+        return f"matrix products: {precision} precision"
+    return "matrix products: highest precision, the CPU knows no other"
 
 
 def device_memory(config: Config) -> int | None:

@@ -12,7 +12,7 @@ from mlp_core import recipe
 from mlp_core.calibration import misfit, wants_fit
 from mlp_core.config import Config
 from mlp_core.dataset import Data
-from mlp_core.device import decide_device, device_memory
+from mlp_core.device import check_precision, decide_device, device_memory
 from mlp_core.environment import available_cpus
 from mlp_core.errors import ConfigError
 from mlp_core.metrics import fitting, known
@@ -63,6 +63,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     widths = [len(task.features), *(layer.units for layer in config.model.layers()), task.outputs]
     device, note = decide_device(config, widths, batch, data.splits["train"].rows)
     decide("device", device, note)
+    if about := check_precision(config, device):
+        notes.append(about)
     if config.kernels == "auto":
         chosen = config.replace(device=device) if device != config.device else config
         decide("kernels", *auto_kernels(chosen, data, batch))

@@ -66,6 +66,11 @@ class Config(Section):
         "who does the elementwise work: numpy, or loops compiled by numba; auto: numba if the job is long. "
         "On a GPU numpy means cupy's own operations, anything else fused kernels",
     )
+    matmul_precision: Annotated[str, Word(words=("highest", "high", "medium"))] = key(
+        "highest",
+        "precision of float32 matrix products on a GPU: highest is float32, high rounds the factors to TF32, medium to "
+        "bfloat16, sums stay float32; on the CPU products are float32 whatever stands here",
+    )
     extends: Extends = key(None, "config file or files that are read first, relative to this file")
     notes: Annotated[str | None, Text(null=True, blank=True)] = key(None, "anything worth remembering about the run")
     data: Data = key(..., "where the data is and what is to be predicted")

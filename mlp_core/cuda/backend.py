@@ -34,10 +34,11 @@ def device_backend(
     kernels: Mapping[str, Callable[..., Any]] | None = None,
     device: str | None = None,
     recorder: Recorder | None = None,
+    precision: str = "highest",
 ) -> Backend:
     """The engine on a module with cupy's interface whose arrays are on a device; generic without `kernels`."""
     own = {"gather": _gather, **(kernels or {})}
-    return Backend(name, xp, own, WHOLE, remote=True, device=device or name, recorder=recorder)
+    return Backend(name, xp, own, WHOLE, True, device or name, recorder, precision)
 
 
 def fused_backend(
@@ -47,7 +48,7 @@ def fused_backend(
     kernels = Kernels(xp)
     blas = Blas(xp, library, stream.ptr, kernels.launches, precision, kernels.narrow)
     primitives = {**kernels.primitives(), "product": blas.product}
-    return device_backend(xp, name, primitives, device, Recorder(kernels, blas, Graphs(xp, stream)))
+    return device_backend(xp, name, primitives, device, Recorder(kernels, blas, Graphs(xp, stream)), precision)
 
 
 def cuda_backend(index: int, fused: bool = True, precision: str = "highest") -> Backend:

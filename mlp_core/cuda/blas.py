@@ -154,6 +154,13 @@ class Blas:
 
     def product(self, A: Array, B: Array, out: Array) -> Array:
         """out = A @ B. A [i, k], B [k, j], out [i, j]."""
+        return self._product(A, B, out, self.precision)
+
+    def exact(self, A: Array, B: Array, out: Array) -> Array:
+        """The same in highest precision."""
+        return self._product(A, B, out, "highest")
+
+    def _product(self, A: Array, B: Array, out: Array, precision: str) -> Array:
         kind = out.dtype.char
         known = kind in "fd" and A.dtype == B.dtype == out.dtype and A.ndim == B.ndim == 2
         gemm = arrange(A, B, out) if known else None
@@ -162,8 +169,8 @@ class Blas:
                 raise ValueError(f"cuBLAS has no product of {A.dtype}{A.shape} {A.strides} and {B.dtype}{B.shape}")
             return self.xp.matmul(A, B, out=out)
         operand = result = FLOAT if kind == "f" else DOUBLE
-        compute = COMPUTE_DOUBLE if kind == "d" else COMPUTE_TF32 if self.precision == "high" else COMPUTE_FLOAT
-        if kind == "f" and self.precision == "medium":
+        compute = COMPUTE_DOUBLE if kind == "d" else COMPUTE_TF32 if precision == "high" else COMPUTE_FLOAT
+        if kind == "f" and precision == "medium":
             gemm, operand = self._narrowed(gemm), BFLOAT16
         arguments = (gemm, operand, result, compute, *self._numbers[kind])
         self._launches.give(Launch("gemm", self._multiply, arguments, (gemm.A, gemm.B), (gemm.C,)))

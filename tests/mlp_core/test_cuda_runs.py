@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -124,15 +125,22 @@ def test_a_run_with_fused_kernels_follows_the_cpu_and_goes_on_bit_for_bit(tmp_pa
         assert last(whole).document["metrics"][name] == pytest.approx(value, rel=1e-4), name
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "auto"])
-def test_the_gradient_check_proves_what_the_device_computes(device, kernels):
+@pytest.mark.parametrize(
+    ("kernels", "precision"), [("numpy", "highest"), ("auto", "highest"), ("auto", "high"), ("auto", "medium")]
+)
+def test_the_gradient_check_proves_what_the_device_computes(device, kernels, precision):
     if kernels == "auto" and COMPILER is None:
         pytest.skip("g++ is not installed")
-    experiment = Experiment.build(from_mapping({**CONFIG, "device": "cuda", "kernels": kernels}))
+    settings = {**CONFIG, "device": "cuda", "kernels": kernels, "matmul_precision": precision}
+    experiment = Experiment.build(from_mapping(settings))
     train, network = experiment.splits["train"], experiment.model.network
     X, Y, w = (network.backend.to_host(array[:4]) for array in (train.X, train.Y, train.w))
     report = check(experiment.model.objective, X, Y, w, mode=Pass(True, 0, 0, False), method="fast", probes=("init",))
     assert report.passed
+    said = next(row.detail for row in report.preconditions if row.name == "training precision")
+    assert re.match(
+        r"float32 on cuda:0: worst \S+ in .*, tolerance 1e-03; float64 on cuda:0: .*, tolerance 1e-09", said
+    )
     wrong = dict(network.backend.kernels)
     wrong["activation_gradient"] = lambda Delta, f, Z, A, db=None: db.fill(0) if db is not None else None
     object.__setattr__(network, "backend", replace(network.backend, kernels=wrong))
@@ -234,3 +242,36 @@ class TestWholeSteps:
         whole = finish(self.begin(tmp_path / "whole"))
         for name, value in last(whole).document["metrics"].items():
             assert last(moved).document["metrics"][name] == pytest.approx(value, rel=1e-3), name
+
+    @pytest.mark.parametrize("precision", ["high", "medium"])
+    def test_other_precisions_train_about_as_well_and_go_on_bit_for_bit(self, tmp_path, device, precision):
+        asked = {"matmul_precision": precision}
+        run = finish(self.begin(tmp_path / "run", **asked))
+        assert f"matrix products: {precision} precision" in run.experiment.notes
+        exact = finish(self.begin(tmp_path / "exact"))
+        assert last(run).tensors["0.weight"].tobytes() != last(exact).tensors["0.weight"].tobytes()
+        assert run.summary.metrics["val"]["loss"] == pytest.approx(exact.summary.metrics["val"]["loss"], rel=0.05)
+        finish(self.begin(tmp_path / "stopped", **asked), steps=7)
+        same_tensors(last(run), last(finish(Run.resume(tmp_path / "stopped"))))
+        assert last(run).document["config"]["matmul_precision"] == precision
+        with pytest.raises(ConfigError, match="matmul_precision"):
+            Run.resume(tmp_path / "stopped", ["matmul_precision=highest"])
+
+
+WRONG_PRECISION = {
+    "float64": ({"dtype": "float64", "device": "cpu"}, "rounds factors of float32, and dtype is float64"),
+    "numpy": ({"kernels": "numpy", "device": "cuda"}, "is not to be had with kernels: numpy"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_PRECISION.values(), ids=WRONG_PRECISION.keys())
+def test_a_precision_that_cannot_be_had_is_refused(device, changes, message):
+    with pytest.raises(ConfigError) as caught:
+        Experiment.build(from_mapping({**CONFIG, "matmul_precision": "high", **changes}))
+    assert str(caught.value.problems[0]).startswith(f"matmul_precision: {message} (got high); remove")
+
+
+def test_on_the_cpu_products_are_more_precise_than_asked_for(device):
+    experiment = Experiment.build(from_mapping({**CONFIG, "matmul_precision": "medium", "device": "cpu"}))
+    assert "matrix products: highest precision, the CPU knows no other" in experiment.notes
+    assert experiment.config.matmul_precision == "medium"
