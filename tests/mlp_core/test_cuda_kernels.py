@@ -19,17 +19,19 @@ from fake_cuda import backend, equip
 from strict_xp import StrictDevice
 from test_cuda_engine import DROPOUT, JOBS, Job, state
 
-from mlp_core import activations, layers, losses, optimizers
+from mlp_core import activations, batches, layers, losses, optimizers, vectors
 from mlp_core.activations import ACTIVATIONS, Elu, LeakyRelu, Relu
 from mlp_core.backend import Backend
 from mlp_core.cuda import Unusable, cuda_backend, device_backend, find_device
+from mlp_core.cuda.formulas import ACTIVATION, OUTPUT, RULE
 from mlp_core.cuda.kernels import WHOLE, Kernels
-from mlp_core.cuda.source import ACTIVATION, RULE, kernels, source
+from mlp_core.cuda.source import kernels, source
 from mlp_core.events import EpochDone, StepDone
 from mlp_core.losses import CrossEntropy, Mse
 from mlp_core.network import Block
 from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.random import generator
+from mlp_core.scaling import Scaler
 
 CLOSE = {"float32": 4e-6, "float64": 1e-13}  # of the largest entry: slopes may cancel
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -130,6 +132,88 @@ def test_cross_entropy(machine, dtype, smoothing, weighted, differentiated):
     Delta = np.empty_like(Z) if differentiated else None
     loss = CrossEntropy(smoothing)
     agree(machine.both(losses.loss_and_gradient, loss, Z, Y, w, 250.0, Delta), dtype)
+
+
+OUTPUT_LOSSES = [losses.Mse(), losses.Mae(), losses.Huber(), losses.Huber(0.3), losses.LogCosh(), losses.Poisson()]
+
+
+@DTYPES
+@pytest.mark.parametrize("loss", [*OUTPUT_LOSSES, losses.Bce(), losses.Bce(2.5)], ids=str)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("differentiated", [True, False], ids=["gradient", "value"])
+def test_losses_of_single_outputs(machine, loss, dtype, weighted, differentiated):
+    Z, rng = numbers((300, 3), dtype), np.random.default_rng(1)
+    Y = rng.integers(0, 2, Z.shape) if loss.name == "bce" else numbers(Z.shape, dtype, 3)
+    Y = Y.astype(dtype)
+    Y[::5] = Z[::5]  # no difference at all
+    w = (rng.random(300) + 0.1).astype(dtype) if weighted else None
+    assert set(OUTPUT) == {"bce", *(one.name for one in OUTPUT_LOSSES)}
+    assert machine.fused.recorder.kernels.knows_loss(loss, machine.xp.asarray(Z), machine.xp.asarray(Y), None)
+    Delta = np.empty_like(Z) if differentiated else None
+    agree(machine.both(losses.loss_and_gradient, loss, Z, Y, w, 250.0, Delta), dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 64, 1000, 3000])
+@pytest.mark.parametrize("columns", [1, 5, 40])
+def test_sums_of_columns(machine, rows, columns, dtype):
+    Delta, Z = numbers((rows, columns), dtype), numbers((rows, columns), dtype, 1)
+    there = [machine.xp.asarray(array) for array in (Delta, Z)]
+    db = machine.xp.empty((columns,), dtype)
+    for _ in range(2):
+        machine.fused.primitive(activations.activation_gradient)(there[0], Relu(), there[1], there[1], db)
+    masked = Delta.astype(np.float64) * (Z > 0)
+    bound = 20 * np.finfo(dtype).eps * abs(masked).sum(axis=0)
+    assert (abs(db.get() - masked.sum(axis=0)) <= bound).all()
+
+
+@DTYPES
+def test_small_primitives(machine, dtype):
+    X, Y, out = (numbers((40, 9), dtype, seed) for seed in range(3))
+    for generic in (vectors.multiply, vectors.add):
+        agree([pair for pair in machine.both(generic, X, Y, out)], dtype)
+    agree(machine.both(vectors.copy, X, out), dtype)
+    agree(machine.both(vectors.follow, X.ravel(), Y.ravel(), 0.1), dtype)
+    agree(machine.both(vectors.clip_value, X.ravel(), 0.5), dtype)
+    for longest in (0.5, 1e6):
+        agree(machine.both(vectors.clip_norm, X.ravel(), longest), dtype)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
+def test_a_gradient_that_is_not_finite_stays_so_when_it_is_cut(machine, bad):
+    grad = np.array([1.0, bad, 2.0])
+    for generic, *limit in ((vectors.clip_norm, 0.5),):
+        array = machine.xp.asarray(grad)
+        machine.fused.primitive(generic)(array, *limit)
+        assert not np.isfinite(array.get()).all()
+    array = machine.xp.asarray(np.array([1.0, np.nan]))
+    machine.fused.primitive(vectors.clip_value)(array, 0.5)
+    assert array.get()[0] == 0.5
+    assert np.isnan(array.get()[1])
+
+
+@pytest.mark.parametrize("stored", ["uint8", "float32", "float64"])
+@DTYPES
+def test_rows_as_stored_are_scaled_as_on_the_host_bit_for_bit(machine, stored, dtype):
+    rng, kernels = np.random.default_rng(0), machine.fused.recorder.kernels
+    X = rng.integers(0, 256, (50, 7)).astype(stored) if stored == "uint8" else numbers((50, 7), stored)
+    scaler = Scaler("standard").fit(X)
+    order = rng.permutation(50)
+    there = [machine.xp.asarray(array) for array in (X, order, scaler.shift, scaler.scale)]
+    out = machine.xp.empty((20, 7), dtype)
+    kernels.scale_from(there[0], there[1], 11, (there[2], there[3]), out)
+    assert out.get().tobytes() == scaler.transform(X[order[11:31]], dtype=dtype).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 7)], ids=str)
+def test_gathered_rows(machine, kind, shape):
+    X, order = (10 * numbers(shape, "float64")).astype(kind), np.random.default_rng(0).permutation(50)
+    out, there = machine.xp.empty((20, *shape[1:]), kind), machine.xp.asarray(order)
+    machine.fused.recorder.kernels.gather_from(machine.xp.asarray(X), there, 5, out)
+    np.testing.assert_array_equal(out.get(), X[order[5:25]])
+    machine.fused.primitive(batches.gather)(machine.xp.asarray(X), there[30:], out)
+    np.testing.assert_array_equal(out.get(), X[order[30:]])
 
 
 def test_a_target_that_is_no_class_gives_no_number(machine):
