@@ -363,7 +363,9 @@ class Dropout(Layer):
         return self._multiply(X, self.mask, A)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        return self._multiply(Delta, self.mask, Delta) if self.active else Delta
+        if self.active:
+            self._multiply(Delta, self.mask, Delta)
+        return Delta
 
 
 class Residual(Layer):
@@ -403,4 +405,5 @@ class Residual(Layer):
         self._copy(Delta, skip)
         for layer in reversed(self.inner):
             Delta = layer.backward(Delta)
-        return self._add(Delta, skip, Delta)
+        self._add(Delta, skip, Delta)
+        return Delta
