@@ -15,7 +15,7 @@ from mlp_core.activations import Activation, Identity, activation_gradient, bias
 from mlp_core.backend import Array, Backend
 from mlp_core.parameters import Spec
 from mlp_core.random import generator
-from mlp_core.vectors import add, copy, multiply
+from mlp_core.vectors import add, add_rows, copy, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Embedding(Layer):
         self.E, self.dE = [values[name] for name in names], [gradients[name] for name in names]
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp = backend.xp
+        self.xp, self._add_rows = backend.xp, backend.primitive(add_rows)
         self._A = backend.empty((rows, self.units), dtype)
         self._dX = backend.zeros((rows, self.inputs), dtype) if training else None
         self._places = [backend.xp.arange(words, dtype="float32")[:, None] for words, _ in self.tables]
@@ -169,8 +169,7 @@ class Embedding(Layer):
                 one[...] = places == codes  # [words, b], 1 where a row has the word
                 self.xp.matmul(one, Delta[:, start:end], out=dE)  # [words, dim] = [words, b] @ [b, dim]
             else:
-                dE[...] = 0
-                self.xp.add.at(dE, codes.astype("int64"), Delta[:, start:end])
+                self._add_rows(dE, codes.astype("int64"), Delta[:, start:end])
             start = end
         if not input_gradient:
             return None

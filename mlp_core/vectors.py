@@ -1,4 +1,4 @@
-"""Small primitives on whole arrays: products and sums entry by entry, lengths cut, averages that follow."""
+"""Small primitives on whole arrays: products and sums, lengths cut, averages that follow."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def copy(xp: Any, X: Array, out: Array) -> Array:
     """out = X."""
     xp.copyto(out, X)
     return out
+
+
+def add_rows(xp: Any, table: Array, codes: Array, rows: Array) -> None:
+    """table[w] = the sum of the rows whose code is w. table [words, dim], codes [b] int64, rows [b, dim]."""
+    table[...] = 0
+    xp.add.at(table, codes, rows)
 
 
 def clip_value(xp: Any, grad: Array, largest: float) -> None:

@@ -23,7 +23,7 @@ from mlp_core.cuda.source import parameters, source
 from mlp_core.losses import CrossEntropy, Loss, loss_and_gradient
 from mlp_core.optimizers import nadam_rates, radam_rate
 from mlp_core.random import stream
-from mlp_core.vectors import add, clip_norm, clip_value, copy, follow, multiply
+from mlp_core.vectors import add, add_rows, clip_norm, clip_value, copy, follow, multiply
 
 THREADS = 256
 MOST_BLOCKS = 8192
@@ -106,7 +106,7 @@ class Kernels:
         """Every fused primitive by the name of the generic one."""
         rules = {name: partial(self._update, name) for name in _NUMBERS}
         own = (self.bias_activation, self.activation_gradient, self.loss_and_gradient, self.dropout_mask, self.gather)
-        own += (self.multiply, self.add, self.copy, self.clip_norm, self.clip_value, self.follow)  # type: ignore[assignment]
+        own += (self.multiply, self.add, self.add_rows, self.copy, self.clip_norm, self.clip_value, self.follow)  # type: ignore[assignment]
         return {**{method.__name__: method for method in own}, **rules}
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array) -> None:
@@ -201,6 +201,16 @@ class Kernels:
             return copy(self.xp, X, out)
         self.launch("duplicate", X.dtype, X.size, X, out, X.size)
         return out
+
+    def add_rows(self, table: Array, codes: Array, rows: Array) -> None:
+        whole = rows.strides[1] == rows.dtype.itemsize or rows.shape[1] == 1
+        if not _plain(table) or rows.dtype != table.dtype or not whole or codes.dtype.char not in "lq":
+            add_rows(self.xp, table, codes, rows)
+            return
+        table.fill(0)
+        (count, columns), distance = rows.shape, rows.strides[0] // rows.dtype.itemsize
+        sizes = (count, columns, distance if count > 1 else columns)
+        self.launch("add_rows", table.dtype, rows.size, table, codes, rows, *sizes)
 
     def clip_norm(self, grad: Array, longest: float) -> None:
         if not _plain(grad):

@@ -224,12 +224,15 @@ extern "C" __global__ void follow(REAL *average, const REAL *theta, Int size, RE
     for EACH(i, size) average[i] += share * (theta[i] - average[i]);
 }
 
-extern "C" __global__ void penalty_gradient(const REAL *theta, REAL *grad, Int size, REAL l2, REAL l1) {
-    for EACH(i, size) {
-        REAL x = theta[i], g = grad[i];
-        if (l2 != 0) g += l2 * x;
-        if (l1 != 0) g += l1 * (x > 0 ? 1 : x < 0 ? -1 : x);
-        grad[i] = g;
+/* The rows of each code, summed in their order by the thread of the first of them: no atomics, so always alike. */
+extern "C" __global__ void add_rows(REAL *table, const Int *codes, const REAL *X, Int rows, Int columns, Int distance) {
+    for EACH(i, rows * columns) {
+        Int r = over(i, columns), j = rest(i, columns), code = codes[r], q = 0;
+        while (q < r && codes[q] != code) q++;
+        if (q < r) continue;
+        REAL sum = 0;
+        for (; q < rows; q++) sum += codes[q] == code ? X[q * distance + j] : 0;
+        table[code * columns + j] = sum;
     }
 }
 

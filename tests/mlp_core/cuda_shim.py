@@ -118,7 +118,7 @@ class RawModule:
         if pointer:
             assert isinstance(argument, StrictArray), f"a {type(argument).__name__} where an array is needed"
             assert argument.dtype == dtype
-            assert argument.flags.c_contiguous or name == "narrow"
+            assert argument.flags.c_contiguous or name in ("narrow", "add_rows")
             assert constant or argument._array.flags.writeable
             return ctypes.c_void_p(argument.data.ptr)
         assert type(argument) is dtype, f"{name}: a {type(argument).__name__} where a {kind} is needed"

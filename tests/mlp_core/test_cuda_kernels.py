@@ -179,6 +179,19 @@ def test_small_primitives(machine, dtype):
         agree(machine.both(vectors.clip_norm, X.ravel(), longest), dtype)
 
 
+@DTYPES
+@pytest.mark.parametrize("words", [1, 3, 700])
+def test_rows_of_words_are_added_up_in_order(machine, words, dtype):
+    rng = np.random.default_rng(words)
+    codes, wide = rng.integers(0, words, 90), numbers((90, 9), dtype)
+    table, there = machine.xp.asarray(np.ones((words, 4), dtype)), machine.xp.asarray(wide)
+    machine.fused.primitive(vectors.add_rows)(table, machine.xp.asarray(codes), there[:, 3:7])
+    expected = np.zeros((words, 4), dtype)
+    for code, row in zip(codes, wide[:, 3:7], strict=True):
+        expected[code] += row
+    assert table.get().tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
 def test_a_gradient_that_is_not_finite_stays_so_when_it_is_cut(machine, bad):
     grad = np.array([1.0, bad, 2.0])
