@@ -130,7 +130,7 @@ def trained(trainer: Any, about: str, way: str) -> Program:
     from mlp_core.events import StepDone
 
     if way == "launches":
-        trainer._whole.failure = "not asked for"
+        trainer.device_steps.failure = "not asked for"
     events = trainer.run()
 
     def losses(count: int) -> list[float]:
@@ -151,7 +151,7 @@ def trained(trainer: Any, about: str, way: str) -> Program:
         return int(trainer.progress.step - begun)
 
     if way == "graph":
-        assert trainer._whole is not None
+        assert trainer.device_steps is not None
     return Program(losses, steps, about)
 
 

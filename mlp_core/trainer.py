@@ -187,20 +187,20 @@ class Trainer:
         if self.device_steps is not None:
             yield from self._given(self.device_steps)
         elif self.whole is not None:
-            yield from self._compiled()
+            yield from self._compiled(self.whole)
         else:
             yield self._step()
 
-    def _compiled(self) -> Iterator[StepDone]:
+    def _compiled(self, whole: Any) -> Iterator[StepDone]:
         """Steps made by one call; its losses are there when it is back."""
         p, batches = self.progress, self.batches
-        count = min(self.whole.most, batches.alike(p.position))
+        count = min(whole.most, batches.alike(p.position))
         if self.limits.max_steps is not None:
             count = min(count, self.limits.max_steps - p.step)
         weights = [batches.weight(p.epoch, p.position + i) for i in range(count)]
         rates = [self.schedule.rate(p.step + i) * p.plateau_factor for i in range(count)]
         rows, size = batches.numbers(p.epoch, p.position, count)
-        losses = self.whole.take(rows, size, weights, rates).tolist()
+        losses = whole.take(rows, size, weights, rates).tolist()
         events = []
         for loss, weight, lr in zip(losses, weights, rates, strict=False):
             if not math.isfinite(loss):
@@ -212,7 +212,7 @@ class Trainer:
             events.append(StepDone(p.step, p.epoch + 1, p.position, self.steps_per_epoch, loss, lr))
         yield from events
         if len(events) < count:
-            self.whole.gradient(rows[size * len(events) :][:size])  # to see where it is bad
+            whole.gradient(rows[size * len(events) :][:size])  # to see where it is bad
             with np.errstate(all="ignore"):
                 raise Diverged(self._divergence(losses[-1], rates[len(events)]))
 
@@ -229,9 +229,7 @@ class Trainer:
         step, position = p.step, p.position
         p.step, p.position = step + count, position + count
         if whole.failure != known:
-            yield Noticed(
-                f"steps are given to the device one by one: no CUDA graph can be made ({whole.failure})"
-            )
+            yield Noticed(f"steps are given to the device one by one: no CUDA graph can be made ({whole.failure})")
         losses: list[float | None] = [None] * count
         due = self.read_every and p.step // self.read_every > step // self.read_every
         if due or self._ledger.room < whole.at_once:

@@ -24,6 +24,7 @@ from mlp_core.layers import Activate, Dense, Dropout, Embedding, Layer, Norm, Pa
 from mlp_core.limits import Limits
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Lbfgs, Muon, Optimizer
+from mlp_core.rows import Rows
 
 MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
@@ -38,6 +39,8 @@ def hindrance(
 ) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
     network, penalty = objective.network, objective.penalty
+    if isinstance(batches.X, Rows):
+        return "data that is read from the disk"
     for layer in network._flat_layers():
         if not isinstance(layer, Dense | Activate | Dropout):
             return _name(layer)

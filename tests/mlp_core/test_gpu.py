@@ -186,7 +186,7 @@ def test_the_host_never_waits_for_whole_steps_and_takes_no_memory():
 
 def test_the_host_never_waits_between_layers_either():
     used = cuda_backend(0)
-    trainer, events = warm(Job(hidden=DEEP, epochs=100), by_layers(used))
+    _, events = warm(Job(hidden=DEEP, epochs=100), by_layers(used))
     busy = Busy(used)
     for _ in range(10):
         assert isinstance(next(events), StepDone)
