@@ -15,6 +15,7 @@ from mlp_core.calibration import Calibration, choose, wants_fit
 from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config
 from mlp_core.dataset import Data, load
+from mlp_core.device_rows import OnHost, SentBatches
 from mlp_core.environment import environment, single_thread_blas
 from mlp_core.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.fitting import fit_surveyed
@@ -67,17 +68,18 @@ class Experiment:
         if target is not None:
             target.fit(train.y)
         batch = recipe.auto_batch_size(config.train.batch_size, train.rows)
-        check_memory(config, data, inputs, batch)
+        room = check_memory(config, data, inputs, batch)
         model = Model.build(config, data.task, inputs, target, batch, training=True)
         if config.model.output_bias == "prior":
             width = model.network.architecture.outputs
             bias = recipe.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
-        splits = {name: model.split(dataset) for name, dataset in data.splits.items()}
+        splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
         trainer = make_trainer(model, splits)
         notes = (*data.notes, *unseen_notes(inputs, data.splits), *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.way,) if trainer.way else ()
+        notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
         return cls(model, data, splits, trainer, notes)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
@@ -175,7 +177,8 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
 def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
     """The trainer of a model on its training split, measuring on its validation split."""
     config, network, train = model.config, model.network, splits["train"]
-    batches = (StreamedBatches if isinstance(train.X, Stored) else Batches)(
+    kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
+    batches = kinds.get(type(train.X), Batches)(
         network.backend,
         train.X,
         train.Y,

@@ -15,6 +15,7 @@ from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import Dataset
 from mlp_core.device import open_cuda
+from mlp_core.device_rows import OnDevice, OnHost, smaller_as_stored
 from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
 from mlp_core.evaluator import Evaluator, Split
 from mlp_core.metrics import BRIEF, THRESHOLD, full
@@ -81,12 +82,16 @@ class Model:
             w = per_class[dataset.y] if w is None else w * per_class[dataset.y]
         return None if w is None else w.astype(self.config.dtype)
 
-    def split(self, dataset: Dataset) -> Split:
-        """A data set ready for the network."""
+    def split(self, dataset: Dataset, room: bool = True) -> Split:
+        """A data set ready for the network; without `room` on the device its inputs stay on the host."""
         backend, w, dtype = self.network.backend, self.weights(dataset), self.config.dtype
         X: Any
         if isinstance(dataset.X, OnDisk):
             X = Stored(backend, dataset.X, self.inputs, dtype, dataset.words)
+        elif not room:
+            X = OnHost(backend, self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
+        elif backend.recorder is not None and smaller_as_stored(dataset.X, self.inputs, dtype):
+            X = OnDevice(backend, dataset.X, self.inputs, dtype)
         else:
             X = backend.asarray(self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
         return Split(

@@ -58,8 +58,9 @@ def check_experiment(experiment: Experiment, config: Config, subject: str, progr
     train = experiment.splits["train"]
     to_host = experiment.model.network.backend.to_host
     rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w))
-    X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
-    w = None if train.w is None else to_host(train.w[rows])
+    there = experiment.model.network.backend.asarray(rows)
+    X, Y = to_host(train.X[there]), to_host(train.Y[there])
+    w = None if train.w is None else to_host(train.w[there])
     return Proof(_run(experiment.model.objective, X, Y, w, config, progress), subject)
 
 

@@ -13,6 +13,7 @@ from mlp_core.calibration import misfit, wants_fit
 from mlp_core.config import Config
 from mlp_core.dataset import Data
 from mlp_core.device import check_precision, decide_device, device_memory
+from mlp_core.device_rows import smaller_as_stored
 from mlp_core.environment import available_cpus
 from mlp_core.errors import ConfigError
 from mlp_core.metrics import fitting, known
@@ -239,8 +240,11 @@ def _check_metrics(config: Config, data: Data) -> None:
             )
 
 
-def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -> None:
-    """Refuse a network that cannot fit before memory is taken for it; raises ConfigError naming the key to change."""
+def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -> bool:
+    """Refuse a network that cannot fit before memory is taken for it; raises ConfigError naming the key to change.
+
+    False where a device has room for the network but not for the rows, which then stay on the host.
+    """
     architecture: Architecture = recipe.make_architecture(config, inputs.inputs, max(1, len(data.task.classes)))
     itemsize = np.dtype(config.dtype).itemsize
     first = inputs.inputs + sum(dim for _, dim in inputs.embeddings)
@@ -249,9 +253,17 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)
-    held = sum(split.rows for split in data.splits.values() if split.survey is None)
-    needed = itemsize * (parameters * slots + rows * sum(widths) + first * held)
+    fused = config.device.startswith("cuda") and config.kernels != "numpy"
+    held = 0
+    for split in data.splits.values():
+        if split.survey is None:
+            stored = fused and smaller_as_stored(split.X, inputs, config.dtype)
+            held += first * split.rows * (split.X.dtype.itemsize if stored else itemsize)
+    needed = itemsize * (parameters * slots + rows * sum(widths))
     free = device_memory(config)
+    if fused and free is not None and needed <= free < needed + held:
+        return False
+    needed += held
     if free is not None and needed > free:
         raise ConfigError(
             config.problem(
@@ -261,3 +273,4 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
                 hint="use fewer units, or a smaller train.batch_size",
             )
         )
+    return True

@@ -20,6 +20,7 @@ from mlp_core.batches import Augment, Batches
 from mlp_core.cuda.graph import Graph
 from mlp_core.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.cuda.launches import Launch, without_repeats
+from mlp_core.device_rows import OnDevice
 from mlp_core.layers import Activate, Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu
 from mlp_core.limits import Limits
 from mlp_core.objective import Objective
@@ -39,8 +40,8 @@ def hindrance(
 ) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
     network, penalty = objective.network, objective.penalty
-    if isinstance(batches.X, Rows):
-        return "data that is read from the disk"
+    if isinstance(batches.X, Rows) and not isinstance(batches.X, OnDevice):
+        return "data that is not on the device"
     for layer in network._flat_layers():
         if not isinstance(layer, Dense | Activate | Dropout):
             return _name(layer)
@@ -60,7 +61,8 @@ def hindrance(
     Z = network.Delta[: batches.size]
     if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
         return f"loss.name {objective.loss.name} with such targets"
-    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (batches.X, batches.Y))
+    stored = batches.X.X if isinstance(batches.X, OnDevice) else batches.X
+    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (stored, batches.Y))
     return None if fits else "data of another dtype"
 
 
@@ -176,7 +178,10 @@ class WholeSteps:
         theta, grad = network.parameters.theta, network.parameters.grad
         with kernels.writing_down(given) as launches:
             X, Y, w = batches.memory(rows)
-            kernels.gather_from(batches.X, self._order, 0, X)
+            if isinstance(batches.X, OnDevice):
+                batches.X.gather_from(self._order, 0, X)
+            else:
+                kernels.gather_from(batches.X, self._order, 0, X)
             kernels.gather_from(batches.Y, self._order, 0, Y)
             if w is not None:
                 kernels.gather_from(batches.w, self._order, 0, w)

@@ -119,22 +119,42 @@ class FakeCublas:
 
 
 class Stream:
-    """A stream: everything given to it is carried out at once, or captured."""
+    """A stream. What is given to the current one is carried out at once, or captured; copies on any other one as late
+    as can be: when somebody waits for them."""
 
     def __init__(self, device: StrictDevice, null: bool = False, non_blocking: bool = False) -> None:
         self.device, self.ptr, self.non_blocking = device, id(self) | 16, non_blocking
+        self.current, self.late = False, []
 
     def use(self) -> Stream:
+        self.current = True
         return self
+
+    def give(self, work: Callable[[], Any]) -> None:
+        if self.current:
+            self.device.give(work)
+        else:
+            self.late.append(work)
 
     def synchronize(self) -> None:
         self.device.counts.syncs += 1
+        self._work()
 
     def record(self, event: Any = None) -> Any:
-        return Event() if event is None else event
+        event = Event() if event is None else event
+        event.stream = self
+        self.late.append(event)
+        return event
 
     def wait_event(self, event: Any) -> None:
-        pass
+        event.come()
+
+    def _work(self) -> None:
+        """What was put off."""
+        late, self.late = self.late, []
+        for one in late:
+            if not isinstance(one, Event):
+                one()
 
     def begin_capture(self, mode: int | None = None) -> None:
         assert self.non_blocking
@@ -156,11 +176,24 @@ class Stream:
 class Event:
     """A point in a stream."""
 
-    def record(self, stream: Any = None) -> None:
-        pass
+    stream: Stream | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self.stream is not None and any(one is self for one in self.stream.late)
+
+    def come(self) -> None:
+        """All that comes before it is done."""
+        if self.stream is not None and self.pending:
+            last = max(place for place, one in enumerate(self.stream.late) if one is self)
+            for one in [self.stream.late.pop(0) for _ in range(last + 1)]:
+                if not isinstance(one, Event):
+                    one()
 
     def synchronize(self) -> None:
-        pass
+        if self.stream is not None and self.pending:
+            self.stream.device.counts.syncs += any(not isinstance(one, Event) for one in self.stream.late)
+        self.come()
 
 
 def runtime(device: StrictDevice) -> dict[str, Any]:
@@ -181,5 +214,5 @@ def equip(device: StrictDevice) -> StrictDevice:
 
 def backend(device: StrictDevice, precision: str = "highest") -> Backend:
     """The engine with fused kernels on a device that is equipped."""
-    stream = device.xp.cuda.Stream(non_blocking=True)
+    stream = device.xp.cuda.Stream(non_blocking=True).use()
     return fused_backend(device.xp, "cuda:0", FakeCublas(device), stream, precision)

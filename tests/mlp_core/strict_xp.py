@@ -208,7 +208,8 @@ class StrictDevice:
         """Copy from pinned memory; memory that is not pinned would make the host wait."""
         inside = (m.ctypes.data <= address <= address + size <= m.ctypes.data + m.nbytes for m in self._pinned.values())
         assert any(inside), "this memory is not pinned"
-        self.give(lambda: ctypes.memmove(target, address, size))
+        give = self.give if stream is None else stream.give
+        give(lambda: ctypes.memmove(target, address, size))
 
     def give(self, work: Callable[[], Any]) -> None:
         """Kernels, products and copies come here: carried out, or captured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -15,15 +16,19 @@ from fake_cuda import FakeCublas, equip
 from fake_cupy import Driver, fake_cupy
 from strict_xp import StrictDevice
 
+import mlp_core.experiment
 from mlp_core.checkpoint import load
 from mlp_core.config import from_mapping
 from mlp_core.cuda import find_device
 from mlp_core.cuda.backend import _stream
+from mlp_core.device_rows import OnDevice, OnHost
 from mlp_core.errors import ConfigError
 from mlp_core.evaluation import evaluate_model, open_model
 from mlp_core.experiment import Experiment
 from mlp_core.gradcheck import check
 from mlp_core.layers import Pass
+from mlp_core.proof import check_experiment
+from mlp_core.resolve import check_memory
 from mlp_core.run import Run
 
 CONFIG = {
@@ -234,6 +239,43 @@ class TestWholeSteps:
         assert newest <= run.experiment.trainer.progress.step
         same_tensors(last(whole), last(finish(Run.resume(tmp_path / "killed"))))
         assert self.files(tmp_path / "whole") == self.files(tmp_path / "killed")
+
+    @pytest.mark.parametrize("room", [True, False], ids=["on the device", "on the host"])
+    def test_where_the_rows_lie_changes_nothing(self, tmp_path, device, monkeypatch, room):
+        """Images as stored, on the device or sent from the host."""
+        made = finish(self.begin(tmp_path / "made"))
+        load, asked = mlp_core.experiment.load, mlp_core.experiment.check_memory
+
+        def as_bytes(config, progress=None):
+            data = load(config, progress)
+            for name, part in data.splits.items():
+                assert (part.X.astype(np.uint8) == part.X).all()
+                data.splits[name] = replace(part, X=part.X.astype(np.uint8))
+            return data
+
+        monkeypatch.setattr("mlp_core.experiment.load", as_bytes)
+        monkeypatch.setattr("mlp_core.experiment.check_memory", lambda *given: asked(*given) and room)
+        run = finish(self.begin(tmp_path / "run"))
+        kind = OnDevice if room else OnHost
+        assert all(isinstance(split.X, kind) for split in run.experiment.splits.values())
+        said = "data: stays on the host, the device has no room for it; batches are sent"
+        assert (said in run.experiment.notes) != room
+        assert (run.experiment.trainer.device_steps is not None) == room
+        for name, value in last(made).document["metrics"].items():
+            assert last(run).document["metrics"][name] == pytest.approx(value, rel=1e-5), name
+        assert check_experiment(run.experiment, run.experiment.config, "").report.passed
+        finish(self.begin(tmp_path / "stopped"), steps=7)
+        same_tensors(last(run), last(finish(Run.resume(tmp_path / "stopped"))))
+
+    def test_rows_stay_on_the_host_where_only_the_network_fits(self, device, monkeypatch):
+        experiment, answers = Experiment.build(from_mapping(WHOLE)), []
+        for free in range(10_000, 10**7, 10_000):
+            monkeypatch.setattr("mlp_core.resolve.device_memory", lambda config, free=free: free)
+            try:
+                answers.append(check_memory(experiment.config, experiment.data, experiment.model.inputs, 8))
+            except ConfigError:
+                answers.append(None)
+        assert [answer for answer, _ in itertools.groupby(answers)] == [None, False, True]
 
     def test_a_run_moves_from_graphs_to_the_cpu_and_back(self, tmp_path, device):
         finish(self.begin(tmp_path / "moved"), steps=21)
