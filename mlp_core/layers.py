@@ -44,6 +44,12 @@ def product(xp: Any, A: Array, B: Array, out: Array) -> Array:
     return xp.matmul(A, B, out=out)
 
 
+def fused_passes(backend: Backend, name: str, dtype: Any) -> tuple[Any, Any] | None:
+    """The forward and backward pass that a backend has for a kind of layer as a whole, for real numbers."""
+    forward, backward = (backend.kernels.get(f"{name}_{way}") for way in ("forward", "backward"))
+    return None if forward is None or backend.zeros((0,), dtype).dtype.char not in "fd" else (forward, backward)
+
+
 class Layer:
     """One step of the network. `index` is the position that PyTorch's nn.Sequential would give it."""
 
@@ -218,17 +224,24 @@ class PRelu(Layer):
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self.xp = backend.xp
+        self._fused = fused_passes(backend, "prelu", dtype)
         self._A = backend.empty((rows, self.units), dtype)
         self._T = backend.empty((rows, self.units), dtype) if training else None
 
     def forward(self, X: Array, mode: Pass) -> Array:
         self.Z, A = X, head(self._A, len(X))
+        if self._fused is not None:
+            self._fused[0](self, X, A)
+            return A
         self.xp.multiply(X, self.a, out=A)
         self.xp.copyto(A, X, where=X.real > 0)
         return A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
+        if self._fused is not None:
+            self._fused[1](self, Delta)
+            return Delta
         T, left = head(self._T, len(Delta)), self.Z <= 0
         self.xp.multiply(Delta, self.Z, out=T)  # dLoss/da = sum over Z <= 0 of Delta Z
         T *= left
@@ -272,6 +285,9 @@ class Norm(Layer):
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self.xp = backend.xp
+        self._fused = fused_passes(backend, "norm", dtype)
+        if self._fused is not None:
+            self.moments = backend.empty((2, self.units if self.kind == "batch" else rows), dtype)
         self._H = backend.empty((rows, self.units), dtype)
         self._A = backend.empty((rows, self.units), dtype)
         self._T = backend.empty((rows, self.units), dtype) if training else None
@@ -280,6 +296,10 @@ class Norm(Layer):
         H, A = head(self._H, len(X)), head(self._A, len(X))
         self.H = H  # X, normalised
         self.constant = self.kind == "batch" and not mode.training  # statistics that do not depend on X
+        if self._fused is not None and not self.constant:
+            self.inverse = self.moments[0] if self.kind == "batch" else self.moments[0, : len(X)]
+            self._fused[0](self, X, H, A, self.inverse, mode.record)
+            return A
         if self.constant:
             mean, variance = self.mean, self.var
             self.xp.subtract(X, mean, out=H)
@@ -308,6 +328,9 @@ class Norm(Layer):
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
+        if self._fused is not None and not self.constant:
+            self._fused[1](self, Delta)
+            return Delta
         T = head(self._T, len(Delta))
         self.dgain[...] = self.xp.einsum("ij,ij->j", Delta, self.H)
         if self.centred:

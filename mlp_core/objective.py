@@ -5,6 +5,7 @@ Training and the gradient check call the same two methods, so what is proved is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,11 @@ class Penalty:
             part = theta[start : start + network.backend.block]
             value = value + self.l1 * xp.dot(xp.sign(part.real).astype(theta.dtype), part)
         return value
+
+    def add_at_once(self, network: Network, loss: Array, fused: Callable[..., None]) -> None:
+        """Add the penalty to a loss on a device, and its gradient to the network's, by a kernel."""
+        vectors = (self._penalised(network, one) for one in (network.parameters.theta, network.parameters.grad))
+        fused(loss, *vectors, self.l2, self.l1)
 
     def add_gradient(self, network: Network) -> None:
         """Add the penalty's gradient to the network's."""
@@ -94,6 +100,10 @@ class Objective:
         value = self._loss_and_gradient(self.loss, Z, Y, w, total, Delta)
         dX = network.backward(Delta, input_gradient)
         if penalties and (self.penalty.l2 or self.penalty.l1):
-            value = value + self.penalty.value(network)
-            self.penalty.add_gradient(network)
+            fused = network.backend.kernels.get("penalty")
+            if fused is not None and value.dtype == "float64":
+                self.penalty.add_at_once(network, value, fused)
+            else:
+                value = value + self.penalty.value(network)
+                self.penalty.add_gradient(network)
         return value, dX

@@ -20,7 +20,7 @@ from mlp_core.limits import Limits
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
 from mlp_core.schedules import Schedule
-from mlp_core.vectors import clip_norm, clip_value, follow
+from mlp_core.vectors import clip_norm, clip_value, follow, shorten_rows
 from mlp_core.whole_steps import LEDGER, WholeSteps, average_share, hindrance
 
 LOSSES_AT_ONCE = 64
@@ -337,12 +337,10 @@ class Trainer:
 
     def _shorten(self, longest: float) -> None:
         """Scale back to length `longest` the weights into any unit that exceed it (Srivastava et al. 2014)."""
-        xp, parameters = self.objective.network.backend.xp, self.objective.network.parameters
+        parameters, shorten = self.objective.network.parameters, self.objective.network.backend.primitive(shorten_rows)
         for spec in parameters.specs:
             if spec.is_weight:
-                W = parameters.values[spec.name]
-                length = xp.sqrt(xp.einsum("ij,ij->i", W, W))[:, None]
-                W *= xp.minimum(1, longest / xp.maximum(length, 1e-30)).astype(W.dtype)
+                shorten(parameters.values[spec.name], longest)
 
     def _follow(self, theta: Array) -> None:
         """average += (1 - decay) (theta - average), with the decay held down at first so that it forgets the start."""

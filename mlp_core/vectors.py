@@ -42,6 +42,12 @@ def clip_norm(xp: Any, grad: Array, longest: float) -> None:
     grad *= xp.minimum(longest / length, 1).astype(grad.dtype)
 
 
+def shorten_rows(xp: Any, W: Array, longest: float) -> None:
+    """Rows of W cut to length `longest` where they are longer (Srivastava et al. 2014)."""
+    length = xp.sqrt(xp.einsum("ij,ij->i", W, W))[:, None]
+    W *= xp.minimum(1, longest / xp.maximum(length, 1e-30)).astype(W.dtype)
+
+
 def follow(xp: Any, average: Array, theta: Array, share: float, block: int = BLOCK) -> None:
     """average += share (theta - average)."""
     for s in blocks(len(theta), 1, block):

@@ -21,7 +21,7 @@ from mlp_core.cuda.graph import Graph
 from mlp_core.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.cuda.launches import Launch, without_repeats
 from mlp_core.device_rows import OnDevice
-from mlp_core.layers import Activate, Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu
+from mlp_core.layers import Embedding, Pass
 from mlp_core.limits import Limits
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Lbfgs, Muon, Optimizer
@@ -39,18 +39,16 @@ def hindrance(
     objective: Objective, optimizer: Optimizer, batches: Batches, limits: Limits, augment: Augment | None
 ) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
-    network, penalty = objective.network, objective.penalty
+    network = objective.network
     if isinstance(batches.X, Rows) and not isinstance(batches.X, OnDevice):
         return "data that is not on the device"
     for layer in network._flat_layers():
-        if not isinstance(layer, Dense | Activate | Dropout):
-            return _name(layer)
+        if isinstance(layer, Embedding):
+            return "a learned embedding"
     if isinstance(optimizer, Muon | Lbfgs):
         return f"optimizer.name {type(optimizer).__name__.lower()}"
     named = {
         "optimizer.accumulate": limits.accumulate > 1,
-        "regularization.max_norm": limits.max_norm is not None,
-        "regularization.l1 and l2": bool(penalty.l1 or penalty.l2),
         "regularization.input_noise and mixup": augment is not None,
     }
     for key, on in named.items():
@@ -64,12 +62,6 @@ def hindrance(
     stored = batches.X.X if isinstance(batches.X, OnDevice) else batches.X
     fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (stored, batches.Y))
     return None if fits else "data of another dtype"
-
-
-def _name(layer: Layer) -> str:
-    if isinstance(layer, Norm):
-        return f"norm {layer.kind}"
-    return {PRelu: "activation prelu", Embedding: "a learned embedding"}.get(type(layer), type(layer).__name__)
 
 
 class WholeSteps:
@@ -188,6 +180,8 @@ class WholeSteps:
             Z, Delta = network.forward(X, Pass(True, self.seed, 0)), network.Delta[:rows]
             kernels.loss_into(self.losses, self.objective.loss, Z, Y, w, 1.0, Delta)
             network.backward(Delta)
+            if self.objective.penalty.l2 or self.objective.penalty.l1:
+                self.objective.penalty.add_at_once(network, self.losses, kernels.penalty)
             if self.limits.clip_value is not None:
                 kernels.clip_value(grad, self.limits.clip_value)
             if self.limits.clip_norm is not None:
@@ -197,6 +191,10 @@ class WholeSteps:
                 numbers, part = (0.0,) * self._numbers, segment.part
                 kernels.update(self._rule, theta[part], grad[part], slots, numbers, given[place:])
                 place += self._numbers
+            if self.limits.max_norm is not None:
+                for spec in network.parameters.specs:
+                    if spec.is_weight:
+                        kernels.shorten_rows(network.parameters.values[spec.name], self.limits.max_norm)
             if self.average is not None:
                 kernels.follow(self.average, theta, 0.0)
         return without_repeats(launches, "narrow")

@@ -23,7 +23,7 @@ from mlp_core.cuda.source import parameters, source
 from mlp_core.losses import CrossEntropy, Loss, loss_and_gradient
 from mlp_core.optimizers import nadam_rates, radam_rate
 from mlp_core.random import stream
-from mlp_core.vectors import add, add_rows, clip_norm, clip_value, copy, follow, multiply
+from mlp_core.vectors import add, add_rows, clip_norm, clip_value, copy, follow, multiply, shorten_rows
 
 THREADS = 256
 MOST_BLOCKS = 8192
@@ -90,7 +90,7 @@ class Kernels:
         """Where a number of the step is given, null where its argument counts."""
         return NULL if self.given is None else self.given[place:]
 
-    def _room(self, use: str, size: int, dtype: Any) -> Array:
+    def room(self, use: str, size: int, dtype: Any) -> Array:
         """Memory that a kernel leaves as it found it, of at least this size; counters in it are zero."""
         dtype = np.dtype(dtype)
         known = self._rooms.get((use, dtype.char))
@@ -98,15 +98,16 @@ class Kernels:
             known = self._rooms[use, dtype.char] = self.xp.zeros((size,), dtype=dtype)
         return known
 
-    def _for_sum(self, count: int) -> tuple[Array, Array]:
+    def for_sum(self, count: int) -> tuple[Array, Array]:
         """Room and counters for a sum over `count` threads."""
-        return self._room("sum", 2 * count + 8, np.float64), self._room("sum", count // 16 + 8, np.uint32)
+        return self.room("sum", 2 * count + 8, np.float64), self.room("sum", count // 16 + 8, np.uint32)
 
     def primitives(self) -> dict[str, Callable[..., Any]]:
         """Every fused primitive by the name of the generic one."""
         rules = {name: partial(self._update, name) for name in _NUMBERS}
-        own = (self.bias_activation, self.activation_gradient, self.loss_and_gradient, self.dropout_mask, self.gather)
-        own += (self.multiply, self.add, self.add_rows, self.copy, self.clip_norm, self.clip_value, self.follow)  # type: ignore[assignment]
+        own: list[Callable[..., Any]] = [self.bias_activation, self.activation_gradient, self.loss_and_gradient]
+        own += [self.dropout_mask, self.gather, self.multiply, self.add, self.add_rows, self.copy, self.clip_norm]
+        own += [self.clip_value, self.shorten_rows, self.penalty, self.follow]
         return {**{method.__name__: method for method in own}, **rules}
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array) -> None:
@@ -122,8 +123,8 @@ class Kernels:
         elif f.name != "identity" or db is not None:
             rows, columns = Delta.shape
             parts, p = min(MOST_PARTS, -(-rows // PART)), float(getattr(f, "alpha", 0.0))
-            room = self._room("columns", parts * columns, Delta.dtype)
-            sums = (Delta if db is None else db, room, self._room("columns", columns, np.uint32))
+            room = self.room("columns", parts * columns, Delta.dtype)
+            sums = (Delta if db is None else db, room, self.room("columns", columns, np.uint32))
             sizes = (rows, columns, parts, int(db is not None), p)
             self.launch(f"gradient_{f.name}", Delta.dtype, parts * columns, Delta, Z, A, *sums, *sizes)
 
@@ -148,7 +149,7 @@ class Kernels:
     ) -> None:
         """The mean loss into the first place of `ledger`, or into the place that is given; the gradient into Delta."""
         rows, columns = Z.shape
-        losses = self._room("losses", rows, Z.dtype)
+        losses = self.room("losses", rows, Z.dtype)
         arrays = (Z, Y, Z if w is None else w, losses, Z if Delta is None else Delta)
         flags = (rows, columns, int(w is not None), int(Delta is not None), float(total))
         if isinstance(loss, CrossEntropy):
@@ -159,7 +160,7 @@ class Kernels:
         self.launch(name, Z.dtype, rows, *arrays, *flags, float(p), self._at(TOTAL))
         count = min(rows, MOST_SUMMED)
         given = (np.float64(total), self._at(TOTAL), self._at(SLOT))
-        self.launch("mean_loss", Z.dtype, count, losses, ledger, *self._for_sum(count), rows, count, *given)
+        self.launch("mean_loss", Z.dtype, count, losses, ledger, *self.for_sum(count), rows, count, *given)
 
     def dropout_mask(self, mask: Array, uniform: np.ndarray, p: float, seed: int, step: int, index: int) -> None:
         key, counter = stream(seed, "dropout", step, index)
@@ -216,8 +217,8 @@ class Kernels:
         if not _plain(grad):
             clip_norm(self.xp, grad, longest)
             return
-        count, square = min(grad.size, MOST_SUMMED), self._room("square", 1, np.float64)
-        self.launch("square_sum", grad.dtype, count, grad, square, *self._for_sum(count), grad.size, count)
+        count, square = min(grad.size, MOST_SUMMED), self.room("square", 1, np.float64)
+        self.launch("square_sum", grad.dtype, count, grad, square, *self.for_sum(count), grad.size, count)
         self.launch("shorten", grad.dtype, grad.size, grad, square, grad.size, np.float64(longest))
 
     def clip_value(self, grad: Array, largest: float) -> None:
@@ -225,6 +226,19 @@ class Kernels:
             clip_value(self.xp, grad, largest)
         else:
             self.launch("clip_value", grad.dtype, grad.size, grad, grad.size, float(largest))
+
+    def shorten_rows(self, W: Array, longest: float) -> None:
+        if not _plain(W):
+            shorten_rows(self.xp, W, longest)
+        else:
+            self.launch("shorten_rows", W.dtype, len(W), W, *W.shape, float(longest))
+
+    def penalty(self, ledger: Array, theta: Array, grad: Array, l2: float, l1: float) -> None:
+        """The penalty of `theta` added to the loss in the first place of `ledger`, or in the place that is given, and
+        its derivative added to `grad`."""
+        count = min(theta.size, MOST_SUMMED)
+        numbers = (theta.size, count, np.float64(l2), np.float64(l1), self._at(SLOT))
+        self.launch("penalty", theta.dtype, count, theta, grad, ledger, *self.for_sum(count), *numbers)
 
     def follow(self, average: Array, theta: Array, share: float) -> None:
         if not _plain(average, theta):

@@ -175,8 +175,32 @@ def test_small_primitives(machine, dtype):
     agree(machine.both(vectors.copy, X, out), dtype)
     agree(machine.both(vectors.follow, X.ravel(), Y.ravel(), 0.1), dtype)
     agree(machine.both(vectors.clip_value, X.ravel(), 0.5), dtype)
+    agree(machine.both(vectors.shorten_rows, X, 4.0), dtype)
     for longest in (0.5, 1e6):
         agree(machine.both(vectors.clip_norm, X.ravel(), longest), dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("rows", [1, 2, 9, 300])
+@pytest.mark.parametrize("kind", ["batch", "layer", "rms"])
+def test_norms(machine, kind, rows, dtype):
+    values = {"0.weight": numbers(7, dtype, 1), "0.bias": numbers(7, dtype, 2)}
+    kept = {"0.running_mean": numbers(7, dtype, 3), "0.running_var": abs(numbers(7, dtype, 4)) + 1}
+    X, Delta = numbers((rows, 7), dtype), numbers((rows, 7), dtype, 5)
+    results = []
+    for used in (Backend("numpy", np), machine.fused):
+        layer, there = layers.Norm(0, 7, kind), lambda a, used=used: used.asarray(a.copy())
+        gradients = {name: used.zeros((7,), dtype) for name in values}
+        statistics = {name: there(array) for name, array in kept.items()}
+        layer.allocate(used, np.dtype(dtype), rows + 3, True)
+        layer.bind({name: there(array) for name, array in values.items()}, gradients, statistics)
+        A = layer.forward(there(X), layers.Pass(True))
+        arrays = [A, layer.backward(there(Delta)), *gradients.values(), *statistics.values()]
+        arrays.append(layer.forward(there(X), layers.EVALUATE))
+        results.append([used.to_host(array) for array in arrays])
+    for expected, got in zip(*results, strict=True):
+        bound = 50 * CLOSE[dtype]  # of Delta too: two rows that are normalised have next to no gradient
+        np.testing.assert_allclose(got, expected, rtol=bound, atol=bound * max(abs(expected).max(), abs(Delta).max()))
 
 
 @DTYPES
@@ -372,6 +396,7 @@ def test_the_source_compiles_for_gpus(architecture, dtype):
     assert bodies.keys() == kernels().keys()
     if real == "float":  # what is computed in double by mistake takes 32 times as long
         double = {name for name, body in bodies.items() if re.search(r"\b(add|sub|mul|fma|div|sqrt|rcp)\S*\.f64", body)}
-        meant = {"mean_loss", "square_sum", "shorten", "scaled_Byte", "scaled_float", "scaled_double"}
+        meant = {"mean_loss", "square_sum", "shorten", "penalty", "prelu_gradient"}
+        meant |= {"scaled_Byte", "scaled_float", "scaled_double"}
         assert double <= meant | {"forward_sin", "gradient_sin"}  # sines: CUDA's own way with large arguments
     library.nvrtcDestroyProgram(ctypes.byref(program))

@@ -31,7 +31,7 @@ from mlp_core.whole_steps import LEDGER, steps_at_once
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
 WHERE = pytest.mark.parametrize("where", ["stand-in", GPU])
 DEEP = (Block(7, Relu(), dropout=0.3), Block(6, Tanh()), Block(6, Tanh(), dropout=0.2, residual=True))
-SOME = {name: limits for name, limits in LIMITS.items() if not {"max_norm", "accumulate"} & set(limits)}
+SOME = {name: limits for name, limits in LIMITS.items() if "accumulate" not in limits}
 JOBS = {
     **{f"optimizer: {name}": Job(optimizer=name) for name in OPTIMIZERS if name not in ("muon", "lbfgs")},
     **{f"activation: {name}": Job(hidden=(Block(7, kind()),)) for name, kind in ACTIVATIONS.items()},
@@ -41,6 +41,14 @@ JOBS = {
     "no hidden layer": Job(hidden=()),
     "no bias": Job(hidden=(Block(7, Relu(), bias=False),)),
     "deep, dropout, residual": Job(hidden=DEEP, input_dropout=0.2),
+    **{f"norm: {norm}": Job(hidden=(Block(7, Relu(), norm=norm), Block(7, Tanh()))) for norm in ("layer", "rms")},
+    "norm: batch": Job(hidden=(Block(7, Relu(), norm="batch"), Block(6, Tanh())), optimizer="nesterov"),
+    "norm: batch, last, residual": Job(
+        hidden=(Block(7, Relu()), Block(7, Tanh(), norm="batch", norm_first=False, residual=True)), optimizer="nesterov"
+    ),
+    "activation: prelu": Job(hidden=(Block(7, None, dropout=0.1), Block(6, None, norm="layer"))),
+    "penalties": Job(penalty=Penalty(0.01, 0.001)),
+    "penalties of everything": Job(penalty=Penalty(0.0, 0.01, bias=True), hidden=DEEP),
     "weighted": Job(hidden=DEEP, weighted=True),
     "rows in order": Job(shuffle=False, weighted=True),
     "everything": Job(hidden=DEEP, weighted=True, optimizer="radam", limits={"clip_norm": 0.5, "ema": 0.9}),
@@ -330,15 +338,10 @@ def test_where_no_graph_can_be_made_it_is_said_once_and_the_launches_go_one_by_o
 
 
 HINDERED = {
-    "norm batch": Job(hidden=(Block(7, Relu(), norm="batch"),)),
-    "norm layer": Job(hidden=(Block(7, Relu(), norm="layer", residual=True),)),
-    "activation prelu": Job(hidden=(Block(7, None),)),
     "a learned embedding": Job(embeddings=((4, 2),)),
     "optimizer.name muon": Job(optimizer="muon"),
     "optimizer.name lbfgs": Job(optimizer="lbfgs"),
     "optimizer.accumulate": Job(limits={"accumulate": 2}),
-    "regularization.max_norm": Job(limits={"max_norm": 0.5}),
-    "regularization.l1 and l2": Job(penalty=Penalty(0.01)),
     "regularization.input_noise and mixup": Job(augment={"noise": 0.1}),
     "loss.name cross_entropy with such targets": Job(soft=True),
     "loss.name focal with such targets": Job(loss=LOSSES["focal"]()),
