@@ -44,12 +44,6 @@ def product(xp: Any, A: Array, B: Array, out: Array) -> Array:
     return xp.matmul(A, B, out=out)
 
 
-def fused_passes(backend: Backend, name: str, dtype: Any) -> tuple[Any, Any] | None:
-    """The forward and backward pass that a backend has for a kind of layer as a whole, for real numbers."""
-    forward, backward = (backend.kernels.get(f"{name}_{way}") for way in ("forward", "backward"))
-    return None if forward is None or backend.zeros((0,), dtype).dtype.char not in "fd" else (forward, backward)
-
-
 class Layer:
     """One step of the network. `index` is the position that PyTorch's nn.Sequential would give it."""
 
@@ -71,6 +65,12 @@ class Layer:
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         """Take memory for at most `rows` rows; the backward pass needs its share only when `training`."""
+
+    def _use_passes(self, backend: Backend, dtype: Any, rows: int) -> None:
+        """Put the passes that a backend has for this kind of layer as a whole in the place of both methods."""
+        passes = backend.kernels.get(f"{type(self).__name__.lower()}_passes")
+        if passes is not None and dtype.char in "fd":
+            self.forward, self.backward = passes(self, dtype, rows)  # type: ignore[method-assign]
 
     def forward(self, X: Array, mode: Pass) -> Array:
         raise NotImplementedError
@@ -153,6 +153,7 @@ class Embedding(Layer):
         self._places = [backend.xp.arange(words, dtype="float32")[:, None] for words, _ in self.tables]
         wide = [words if words <= self.MATRIX_WORDS and training else 0 for words, _ in self.tables]
         self._chosen = [backend.empty((words, rows), dtype) for words in wide]
+        self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
         A, start = head(self._A, len(X)), self.numbers
@@ -175,6 +176,7 @@ class Embedding(Layer):
                 one[...] = places == codes  # [words, b], 1 where a row has the word
                 self.xp.matmul(one, Delta[:, start:end], out=dE)  # [words, dim] = [words, b] @ [b, dim]
             else:
+                dE[...] = 0
                 self._add_rows(dE, codes.astype("int64"), Delta[:, start:end])
             start = end
         if not input_gradient:
@@ -224,24 +226,18 @@ class PRelu(Layer):
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self.xp = backend.xp
-        self._fused = fused_passes(backend, "prelu", dtype)
         self._A = backend.empty((rows, self.units), dtype)
         self._T = backend.empty((rows, self.units), dtype) if training else None
+        self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
         self.Z, A = X, head(self._A, len(X))
-        if self._fused is not None:
-            self._fused[0](self, X, A)
-            return A
         self.xp.multiply(X, self.a, out=A)
         self.xp.copyto(A, X, where=X.real > 0)
         return A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
-        if self._fused is not None:
-            self._fused[1](self, Delta)
-            return Delta
         T, left = head(self._T, len(Delta)), self.Z <= 0
         self.xp.multiply(Delta, self.Z, out=T)  # dLoss/da = sum over Z <= 0 of Delta Z
         T *= left
@@ -285,21 +281,15 @@ class Norm(Layer):
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self.xp = backend.xp
-        self._fused = fused_passes(backend, "norm", dtype)
-        if self._fused is not None:
-            self.moments = backend.empty((2, self.units if self.kind == "batch" else rows), dtype)
         self._H = backend.empty((rows, self.units), dtype)
         self._A = backend.empty((rows, self.units), dtype)
         self._T = backend.empty((rows, self.units), dtype) if training else None
+        self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
         H, A = head(self._H, len(X)), head(self._A, len(X))
         self.H = H  # X, normalised
         self.constant = self.kind == "batch" and not mode.training  # statistics that do not depend on X
-        if self._fused is not None and not self.constant:
-            self.inverse = self.moments[0] if self.kind == "batch" else self.moments[0, : len(X)]
-            self._fused[0](self, X, H, A, self.inverse, mode.record)
-            return A
         if self.constant:
             mean, variance = self.mean, self.var
             self.xp.subtract(X, mean, out=H)
@@ -328,9 +318,6 @@ class Norm(Layer):
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         assert self._T is not None
-        if self._fused is not None and not self.constant:
-            self._fused[1](self, Delta)
-            return Delta
         T = head(self._T, len(Delta))
         self.dgain[...] = self.xp.einsum("ij,ij->j", Delta, self.H)
         if self.centred:

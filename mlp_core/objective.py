@@ -100,10 +100,6 @@ class Objective:
         value = self._loss_and_gradient(self.loss, Z, Y, w, total, Delta)
         dX = network.backward(Delta, input_gradient)
         if penalties and (self.penalty.l2 or self.penalty.l1):
-            fused = network.backend.kernels.get("penalty")
-            if fused is not None and value.dtype == "float64":
-                self.penalty.add_at_once(network, value, fused)
-            else:
-                value = value + self.penalty.value(network)
-                self.penalty.add_gradient(network)
+            value = value + self.penalty.value(network)
+            self.penalty.add_gradient(network)
         return value, dX

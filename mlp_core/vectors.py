@@ -26,8 +26,7 @@ def copy(xp: Any, X: Array, out: Array) -> Array:
 
 
 def add_rows(xp: Any, table: Array, codes: Array, rows: Array) -> None:
-    """table[w] = the sum of the rows whose code is w. table [words, dim], codes [b] int64, rows [b, dim]."""
-    table[...] = 0
+    """table[w] = the sum of the rows of code w; table [words, dim] holds zeros, codes [b] int64, rows [b, dim]."""
     xp.add.at(table, codes, rows)
 
 

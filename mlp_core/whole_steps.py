@@ -21,7 +21,7 @@ from mlp_core.cuda.graph import Graph
 from mlp_core.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.cuda.launches import Launch, without_repeats
 from mlp_core.device_rows import OnDevice
-from mlp_core.layers import Embedding, Pass
+from mlp_core.layers import Pass
 from mlp_core.limits import Limits
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Lbfgs, Muon, Optimizer
@@ -42,9 +42,6 @@ def hindrance(
     network = objective.network
     if isinstance(batches.X, Rows) and not isinstance(batches.X, OnDevice):
         return "data that is not on the device"
-    for layer in network._flat_layers():
-        if isinstance(layer, Embedding):
-            return "a learned embedding"
     if isinstance(optimizer, Muon | Lbfgs):
         return f"optimizer.name {type(optimizer).__name__.lower()}"
     named = {

@@ -12,7 +12,7 @@ from mlp_core.cuda.blas import Blas, load_cublas
 from mlp_core.cuda.detection import describe
 from mlp_core.cuda.graph import Graphs
 from mlp_core.cuda.kernels import WHOLE, Kernels
-from mlp_core.cuda.norms import Norms
+from mlp_core.cuda.passes import Passes
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def fused_backend(
     """The engine with fused kernels, and products of this precision by a cuBLAS library, all on one stream."""
     kernels = Kernels(xp)
     blas = Blas(xp, library, stream.ptr, kernels.launches, precision, kernels.narrow)
-    primitives = {**kernels.primitives(), **Norms(kernels).passes(), "product": blas.product}
+    primitives = {**kernels.primitives(), **Passes(kernels).by_name(), "product": blas.product}
     return device_backend(xp, name, primitives, device, Recorder(kernels, blas, Graphs(xp, stream)), precision)
 
 

@@ -107,7 +107,7 @@ class Kernels:
         rules = {name: partial(self._update, name) for name in _NUMBERS}
         own: list[Callable[..., Any]] = [self.bias_activation, self.activation_gradient, self.loss_and_gradient]
         own += [self.dropout_mask, self.gather, self.multiply, self.add, self.add_rows, self.copy, self.clip_norm]
-        own += [self.clip_value, self.shorten_rows, self.penalty, self.follow]
+        own += [self.clip_value, self.shorten_rows, self.follow]
         return {**{method.__name__: method for method in own}, **rules}
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array) -> None:
@@ -208,7 +208,7 @@ class Kernels:
         if not _plain(table) or rows.dtype != table.dtype or not whole or codes.dtype.char not in "lq":
             add_rows(self.xp, table, codes, rows)
             return
-        table.fill(0)
+        self.launch("clear", table.dtype, table.size, table, table.size)
         (count, columns), distance = rows.shape, rows.strides[0] // rows.dtype.itemsize
         sizes = (count, columns, distance if count > 1 else columns)
         self.launch("add_rows", table.dtype, rows.size, table, codes, rows, *sizes)

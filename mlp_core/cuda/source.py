@@ -389,6 +389,25 @@ extern "C" __global__ void norm_rows(REAL *Delta, const REAL *H, const REAL *gai
     }
 }
 
+extern "C" __global__ void left_columns(const REAL *X, REAL *A, Int size, Int columns, Int from, Int to) {
+    for EACH(i, size) A[over(i, columns) * to + rest(i, columns)] = X[over(i, columns) * from + rest(i, columns)];
+}
+
+extern "C" __global__ void look_up(const REAL *X, const REAL *E, Int *codes, REAL *A, Int rows, Int words, Int dim,
+                                   Int inputs, Int place, Int units, Int start) {
+    for EACH(i, rows * dim) {
+        Int r = over(i, dim), j = rest(i, dim);
+        REAL x = rint(X[r * inputs + place]);
+        Int code = x > 0 ? x < words ? (Int)x : words - 1 : 0;
+        if (j == 0) codes[r] = code;
+        A[r * units + start + j] = E[code * dim + j];
+    }
+}
+
+extern "C" __global__ void clear(REAL *x, Int size) {
+    for EACH(i, size) x[i] = 0;
+}
+
 extern "C" __global__ void prelu(const REAL *Z, const REAL *slope, REAL *A, Int size) {
     for EACH(i, size) A[i] = Z[i] > 0 ? Z[i] : Z[i] * *slope;
 }

@@ -47,6 +47,8 @@ JOBS = {
         hidden=(Block(7, Relu()), Block(7, Tanh(), norm="batch", norm_first=False, residual=True)), optimizer="nesterov"
     ),
     "activation: prelu": Job(hidden=(Block(7, None, dropout=0.1), Block(6, None, norm="layer"))),
+    "learned words": Job(embeddings=((4, 2), (3, 3)), optimizer="nesterov"),
+    "words alone": Job(embeddings=((4, 2), (3, 1), (600, 2), (2, 2), (5, 1))),
     "penalties": Job(penalty=Penalty(0.01, 0.001)),
     "penalties of everything": Job(penalty=Penalty(0.0, 0.01, bias=True), hidden=DEEP),
     "weighted": Job(hidden=DEEP, weighted=True),
@@ -123,7 +125,10 @@ def test_a_graph_gives_the_bits_of_its_launches_and_of_the_layers(where, job):
     assert layers.device_steps is None
     assert layers.progress.step == len(expected)
     for name, array in state(graphs).items():
-        assert array.tobytes() == state(layers)[name].tobytes(), name
+        if job.penalty == Penalty():
+            assert array.tobytes() == state(layers)[name].tobytes(), name
+        else:  # between layers a penalty is summed up by the array module
+            np.testing.assert_allclose(state(layers)[name], array, rtol=1e-4, atol=1e-6)
 
 
 @WHERE
@@ -338,7 +343,6 @@ def test_where_no_graph_can_be_made_it_is_said_once_and_the_launches_go_one_by_o
 
 
 HINDERED = {
-    "a learned embedding": Job(embeddings=((4, 2),)),
     "optimizer.name muon": Job(optimizer="muon"),
     "optimizer.name lbfgs": Job(optimizer="lbfgs"),
     "optimizer.accumulate": Job(limits={"accumulate": 2}),
