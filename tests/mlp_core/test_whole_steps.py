@@ -21,6 +21,7 @@ from mlp_core.cuda import Unusable, cuda_backend, find_device
 from mlp_core.cuda.kernels import WHOLE, Kernels
 from mlp_core.errors import Diverged
 from mlp_core.events import EpochDone, Finished, Noticed, StepDone
+from mlp_core.layers import Norm, Pass
 from mlp_core.losses import LOSSES, Bce, CrossEntropy, Huber, Mse
 from mlp_core.network import Block
 from mlp_core.objective import Penalty
@@ -389,7 +390,13 @@ def test_sums_are_the_same_whatever_thread_comes_first(order, rows):
             loss = kernels.loss_and_gradient(CrossEntropy(), Z, Y, None, float(rows), Delta)
             kernels.activation_gradient(Delta, Relu(), Z, Z, db)
             kernels.clip_norm(grad, 0.5)
-        results.append([used.to_host(array).tobytes() for array in (loss, Delta, db, grad)])
+        norm, gradients = Norm(0, 3, "batch"), {name: used.zeros((3,), "float32") for name in ("0.weight", "0.bias")}
+        norm.allocate(used, np.dtype("float32"), rows, True)
+        kept = {name: used.zeros((3,), "float32") for name in ("0.running_mean", "0.running_var")}
+        norm.bind({name: used.zeros((3,), "float32") + 1 for name in gradients}, gradients, kept)
+        arrays = [loss, Delta, db, grad, norm.forward(Z, Pass(True)), norm.backward(Delta.copy())]
+        arrays += [*gradients.values(), *kept.values()]
+        results.append([used.to_host(array).tobytes() for array in arrays])
         if now == FIRST_TO_LAST:
             exact = used.to_host(Delta).astype(np.float64).sum(axis=0)
             np.testing.assert_allclose(used.to_host(db), exact, rtol=1e-5, atol=1e-6)
