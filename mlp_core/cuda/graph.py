@@ -24,12 +24,13 @@ class Graphs:
         memory meanwhile: the capture refuses that. Raises what cupy raises.
         """
         kept = tuple(launches)
-        self.stream.begin_capture(self.xp.cuda.runtime.streamCaptureModeThreadLocal)
-        try:
-            for launch in kept:
-                launch.run()
-        finally:
-            graph = self.stream.end_capture()
+        with self.stream:  # the current one of this thread, whichever thread it is
+            self.stream.begin_capture(self.xp.cuda.runtime.streamCaptureModeThreadLocal)
+            try:
+                for launch in kept:
+                    launch.run()
+            finally:
+                graph = self.stream.end_capture()
         return Graph(graph, self.stream, kept)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

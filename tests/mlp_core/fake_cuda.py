@@ -130,6 +130,12 @@ class Stream:
         self.current = True
         return self
 
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def give(self, work: Callable[[], Any]) -> None:
         if self.current:
             self.device.give(work)
