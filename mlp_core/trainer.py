@@ -141,7 +141,9 @@ class Trainer:
 
     @property
     def way(self) -> str | None:
-        """How steps are given to a device that works on its own, in one line."""
+        """How steps are made, in one line, where it is not simply primitive by primitive."""
+        if self.whole is not None:
+            return f"steps: compiled as a whole, up to {self.whole.most} in a call"
         if not self.objective.network.backend.remote:
             return None
         if self.device_steps is None:
