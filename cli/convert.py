@@ -11,6 +11,7 @@ import typer
 from mlp_core.errors import Problem, UsageError
 
 from .console import Console
+from .signals import StopRequest
 
 HELP = (
     "Convert tables (CSV, TSV, JSON Lines, Parquet; a file, several, or a pattern) in bounded memory to a folder that "
@@ -38,7 +39,13 @@ def convert(
         raise UsageError(Problem("usage", "no file given", "for example: mlpbp convert data.csv -o data"))
     targets, console = list(target or []), Console("convert")
     config = from_mapping({"data": {"train": files if len(files) > 1 else files[0]}}, overrides)
-    done = convert_data(config, targets, output, force, console.reading)
+    with StopRequest() as stop:
+
+        def reading(path: Path, rows: int) -> None:
+            console.reading(path, rows)
+            stop.check()
+
+        done = convert_data(config, targets, output, force, reading)
     text = config_for(config, targets, output)
     size = f"{done.bytes / 2**20:,.1f} MiB"
     for note in done.notes:

@@ -19,6 +19,7 @@ from mlp_core import __version__
 from mlp_core.errors import MlpbpError, Problem
 
 from .options import settings
+from .signals import Interrupted
 
 AT_MOST = 20
 INTERNAL = 3
@@ -37,6 +38,10 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     except MlpbpError as error:
         _traceback()
         return report(error.problems, error.exit_code, arguments)
+    except Interrupted as interrupted:
+        with contextlib.suppress(OSError):
+            print("mlpbp: interrupted", file=sys.stderr, flush=True)
+        return interrupted.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -26,6 +26,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)
 
 
+class Interrupted(BaseException):
+    """A command that was asked to stop, and cleans up on its way out."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 class StopRequest:
     """A context in which the first of these signals sets `exit_code`, and any further one leaves at once."""
 
@@ -35,6 +43,11 @@ class StopRequest:
 
     def __call__(self) -> int:
         return self.exit_code
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal came."""
+        if self.exit_code:
+            raise Interrupted(self.exit_code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.exit_code:

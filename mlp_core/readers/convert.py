@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.durable import remove_folder, sync_folder, write_atomically
-from mlp_core.errors import Failed, Problem, UsageError
+from mlp_core.durable import write_atomically
+from mlp_core.errors import Failed, Problem
 from mlp_core.readers.builder import Drain, Reread
 from mlp_core.readers.csv import drain_csv
 from mlp_core.readers.files import refusal, shown
@@ -22,6 +21,7 @@ from mlp_core.readers.folder import FORMAT, TABLE, VALUES, text_of
 from mlp_core.readers.growing import Growing
 from mlp_core.readers.jsonl import drain_jsonl
 from mlp_core.readers.parquet import drain_parquet
+from mlp_core.readers.place import check_place, hidden, put, restore
 from mlp_core.readers.source import ReadOptions, detect
 from mlp_core.readers.table import Floats, Table, of_all
 
@@ -56,66 +56,23 @@ def convert(
     out, by name or position. A converted table that is there is replaced if `force`. Raises DataError for what cannot
     be read, UsageError for a folder that is there, Failed when the disk does not take it; then nothing is left of it.
     """
-    _check_place(folder, paths, force)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    place = Path(os.path.abspath(folder))  # noqa: PTH100
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        temporary.mkdir()
-        done = _written(paths, options, names, temporary, needed, drop)
-        sync_folder(temporary)
-        _put(temporary, folder, force)
-        sync_folder(folder.parent)
+        restore(place)
+        check_place(folder, paths, force)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with hidden(place) as temporary:
+            done = _written(paths, options, names, temporary, needed, drop)
+            if options.progress is not None:
+                options.progress(paths[-1], done.rows)  # which may raise, for the last time
+            put(temporary, place, force)
     except OSError as error:
         reason = error.strerror or str(error)
         problem = Problem(
             "not_written", f"cannot be written: {reason}", "make room, or choose another -o", file=shown(folder)
         )
         raise Failed(problem) from None
-    finally:
-        remove_folder(temporary)
     return replace(done, folder=folder)
-
-
-def _check_place(folder: Path, paths: Sequence[Path], force: bool) -> None:
-    if not os.path.lexists(folder):
-        return
-    if not force:
-        hint = "choose another with -o FOLDER, or write over it with --force"
-        raise UsageError(Problem("exists", "there is such a file or folder", hint, file=str(folder)))
-    known = {VALUES, TABLE}
-    if folder.is_symlink() or not folder.is_dir() or not set(os.listdir(folder)) <= known:  # noqa: PTH208
-        hint = "choose another with -o FOLDER"
-        raise UsageError(
-            Problem("exists", "this is no converted table, and is not written over", hint, file=str(folder))
-        )
-    if any(path.exists() and path.resolve().parent == folder.resolve() for path in paths):
-        raise UsageError(
-            Problem("exists", "the data itself is in it", "choose another with -o FOLDER", file=str(folder))
-        )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What conversions to the same place left behind when they were killed."""
-    pattern = re.compile(re.escape(f".{folder.name}.") + r"(\d+)(?:\.old)?\.tmp")
-    for entry in os.listdir(folder.parent):  # noqa: PTH208
-        if (match := pattern.fullmatch(entry)) and not Path(f"/proc/{match[1]}").exists():
-            remove_folder(folder.parent / entry)
-
-
-def _put(temporary: Path, folder: Path, force: bool) -> None:
-    """Give a complete folder its name."""
-    if force and folder.is_dir():
-        old = temporary.with_suffix(".old.tmp")
-        os.rename(folder, old)  # noqa: PTH104
-        try:
-            os.rename(temporary, folder)  # noqa: PTH104
-        except OSError:
-            os.rename(old, folder)  # noqa: PTH104
-            raise
-        remove_folder(old)
-    else:
-        os.rename(temporary, folder)  # noqa: PTH104
 
 
 def _written(

@@ -11,8 +11,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-CHANGING = ("open", "pwrite", "fsync", "replace", "unlink", "mkdir", "rmdir", "truncate", "ftruncate")
-READING = ("pread", "listdir", "flock", "io.open")
+CHANGING = ("open", "pwrite", "fsync", "replace", "rename", "unlink", "mkdir", "rmdir", "truncate", "ftruncate")
+READING = ("pread", "preadv", "listdir", "flock", "io.open")
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS")
 
 

@@ -85,6 +85,13 @@ def test_constant_guesses_have_no_correlation():
     assert compute("binary", ["mcc"], Outcome(np.tile([0.9, 0.1], (4, 1)), np.array([0, 1, 0, 1])))["mcc"] == 0
 
 
+def test_a_million_rows_are_not_too_many_for_a_correlation():
+    y = np.arange(1_000_000) % 2
+    P = np.where((np.arange(1_000_000) % 10 < 2) ^ (y == 1), 0.9, 0.1)
+    found = compute("binary", ["mcc"], Outcome(np.column_stack([1 - P, P]), y))["mcc"]
+    assert found == pytest.approx(0.6)  # both classes are as frequent, four of five right
+
+
 def test_r2_of_constant_targets():
     y = np.ones((3, 1))
     assert compute("regression", ["r2"], Outcome(y, y))["r2"] == 1

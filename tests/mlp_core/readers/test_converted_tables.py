@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import json
 import os
@@ -246,12 +247,24 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(rows())
-    dead, alive = tmp_path / ".out.999999999.tmp", tmp_path / f".out.{os.getppid()}.tmp"
-    dead.mkdir()
-    alive.mkdir()
+    left = [tmp_path / f".out.{number}.tmp" for number in (999999999, os.getppid(), os.getpid())]
+    alive = tmp_path / ".out.1.tmp"
+    for folder in (*left, alive):
+        folder.mkdir()
+    descriptor = os.open(alive, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     convert([tmp_path / "a.csv"], ReadOptions(), tmp_path / "out")
-    assert not dead.exists()
+    os.close(descriptor)
+    assert not any(folder.exists() for folder in left)  # whichever process has these numbers now
     assert alive.exists()
+
+
+def test_the_current_folder_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_text(rows())
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(UsageError, match=r"\.: the current folder is not written over; choose another with -o FOLDER"):
+        convert([Path("../a.csv")], ReadOptions(), Path(), force=True)
 
 
 def test_only_a_converted_table_is_written_over(tmp_path: Path) -> None:
