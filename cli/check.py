@@ -60,7 +60,7 @@ def check(
 
 def _size(config: Config) -> int:
     """Bytes of all data files together; packed ones count tenfold."""
-    from mlp_core.dataset import data_files
+    from mlp_core.sources import data_files
 
     sizes = [(path.stat().st_size * (10 if path.suffix == ".gz" else 1)) for path in data_files(config)]
     return sum(sizes)

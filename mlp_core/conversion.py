@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlp_core.config import Config
-from mlp_core.dataset import read_options, training_files
 from mlp_core.readers.convert import Converted, convert
 from mlp_core.readers.csv import Reading
+from mlp_core.sources import read_options, training_files
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from glob import glob, has_magic
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.cells import inputs, refuse_missing, relabel, weights
-from mlp_core.columns import by_name, nearest, select
-from mlp_core.errors import DataError, Problem
-from mlp_core.findings import WIDE, column_notes, findings, sampled, shared
+from mlp_core.columns import by_name, select
+from mlp_core.errors import DataError
+from mlp_core.findings import findings
 from mlp_core.plans import gapless
-from mlp_core.readers.arrays import Arrays
-from mlp_core.readers.cache import cached, discard
+from mlp_core.readers.cache import discard
 from mlp_core.readers.csv import Reading
-from mlp_core.readers.dialect import CsvOptions
-from mlp_core.readers.embedded import read_embedded
-from mlp_core.readers.files import shown
-from mlp_core.readers.folder import VALUES, DamagedTable, check_digest, is_folder
+from mlp_core.readers.folder import DamagedTable
 from mlp_core.readers.on_disk import OnDisk
-from mlp_core.readers.source import ReadOptions, Source, detect, read, read_all
-from mlp_core.readers.table import Table
+from mlp_core.readers.source import Source, read
+from mlp_core.sources import pull, read_options, read_part
 from mlp_core.split import OneRow, sample_rows, split_by, split_rows
-from mlp_core.survey import Part, Survey, survey
+from mlp_core.survey import Survey
+from mlp_core.surveying import survey_notes, surveyed
 from mlp_core.task import Task, Wish, encode, infer
 
 if TYPE_CHECKING:
@@ -104,11 +100,9 @@ def load(config: Config, progress: Reading | None = None) -> Data:
 
 def _load(config: Config, progress: Reading | None) -> Data:
     data = config.data
-    train = _read_part(config, "train", None, progress)
+    train = read_part(config, "train", None, progress)
     roles = select(config, train)
-    if isinstance(train, Table) and isinstance(train.values, OnDisk):
-        parts = [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)]
-        train.values.pull(parts)
+    pull(train, [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)])
     train = relabel(train, roles.targets, data.labels)
     try:
         task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
@@ -123,11 +117,13 @@ def _load(config: Config, progress: Reading | None) -> Data:
     whole = _dataset(config, train, roles.features, roles.targets, task)
     splits, indices = _deal(config, train, whole, task, roles.split)
     if isinstance(whole.X, OnDisk):
-        splits = _surveyed(config, train, whole, splits, indices, task, progress)
+        rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
+        found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
+        splits = {name: replace(part, survey=found) for name, part in splits.items()}
     memory = "memmap" if isinstance(whole.X, OnDisk) else "ram"
     for name in ("val", "test"):
         if getattr(data, name) is not None:
-            splits[name] = _further(config, task, _read_part(config, name, task, progress, memory), name)
+            splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
@@ -161,61 +157,6 @@ def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.i
         for column, words in part.words.items():
             sha.update(f"{column} {list(words)!r};".encode(errors="surrogatepass"))
     return sha.hexdigest()
-
-
-def _read_part(
-    config: Config, name: str, task: Task | None = None, progress: Reading | None = None, memory: str | None = None
-) -> Source:
-    """The source of one split as the config names it; `task` is known for all but the training split.
-
-    memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
-    """
-    data = config.data
-    if name == "train" and data.name is not None:
-        if data.memory == "memmap":
-            message, hint = "embedded data sets are small and live in memory", "remove the key"
-            raise DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))
-        return read_embedded(data.name)
-    where = getattr(data, name)
-    targets = data.target if isinstance(data.target, tuple) else (data.target,)
-    names: Sequence[str] = [target for target in targets if isinstance(target, str)]
-    if task is not None:
-        names = (*task.features, *task.targets)
-    options = replace(read_options(config, task), progress=progress)
-    if memory is not None:
-        options = replace(options, memory=memory)
-    if isinstance(where, str | tuple):
-        paths = _paths(config, where)
-        if len(paths) == 1 and is_folder(paths[0]):
-            return read(paths[0], options, names)
-        if config.data.cache:
-            return read(cached(paths, options, names, config.resolve_path(config.data.cache)), options, names)
-        if options.memory == "memmap" and memory is None:
-            raise _not_mappable(config, paths[0])
-        return read_all(paths, replace(options, memory="ram"), names)
-    x, y = config.resolve_path(where.x), config.resolve_path(where.y)
-    if memory is not None and detect(x) != "npy":
-        options = replace(options, memory="ram")
-    return read((x, y), options, names)
-
-
-def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:
-    """The files of a path, a pattern or a list of them, those of a pattern in the order of their names."""
-    found = []
-    for text in (where,) if isinstance(where, str) else where:
-        path = config.resolve_path(text)
-        hits = sorted(glob(str(path))) if has_magic(str(path)) and not path.exists() else []  # noqa: PTH207
-        found += [Path(hit) for hit in hits] or [path]
-    return found
-
-
-def read_options(config: Config, task: Task | None = None) -> ReadOptions:
-    """How the config says that files are read, with the columns that are known to hold words."""
-    data = config.data
-    csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
-    words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
-    text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize
-    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize)
 
 
 def _dataset(
@@ -266,58 +207,18 @@ def _further(config: Config, task: Task, source: Source, name: str = "data") -> 
     features, targets = by_name(config, source, task)
     source = relabel(source, targets, config.data.labels)
     part = _dataset(config, source, features, targets, task, whole=False)
-    return _surveyed(config, source, part, {name: part}, {}, task)[name] if isinstance(part.X, OnDisk) else part
-
-
-def _surveyed(
-    config: Config,
-    source: Source,
-    whole: Dataset,
-    splits: dict[str, Dataset],
-    indices: Mapping[str, npt.NDArray[np.int64]],
-    task: Task,
-    progress: Reading | None = None,
-) -> dict[str, Dataset]:
-    """The splits of a source on the disk with what one pass over it finds. Raises DataError, DamagedTable."""
-    kinds = task.kinds or ("numeric",) * len(task.features)
-    place = {name: source.names.index(name) for name in task.features if name in source.names}
-
-    def refuse(code: str, message: str, row: int, column: int, hint: str) -> Problem:
-        return source.problem(code, message, row, place.get(task.features[column], column), hint)
-
-    def told(rows: int) -> None:
-        if progress is not None:
-            progress(source.path, rows)
-
-    rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
-    strict = isinstance(source, Arrays) and set(kinds) == {"numeric"}
-    gaps = gapless(config, task.features, task.kinds)
-    found = survey(whole.X, whole.words, rows, config.seed, refuse, gaps, not strict, told)
-    if isinstance(source, Table):
-        check_digest(whole.X.file.path.parent, found.sha256, source)
-    return {name: replace(part, survey=found) for name, part in splits.items()}
+    if not isinstance(part.X, OnDisk):
+        return part
+    return replace(part, survey=surveyed(config, source, part.X, part.words, {name: np.arange(part.rows)}, task))
 
 
 def _found(splits: Mapping[str, Dataset], task: Task) -> tuple[str, ...]:
     """What should be known about the data, as far as it is in memory or was found in one pass."""
     train = splits["train"]
-    if train.survey is None:
-        return findings(splits, task) if all(part.survey is None for part in splits.values()) else ()
-    found, sums = train.survey, train.survey.sums
-    rows = {name: splits[name].rows for name in found.keys if name in splits}
-    notes = shared(found.keys, rows, found.one_in) if len(rows) > 1 else []
-    if len(task.features) <= WIDE and train.rows > 1:
-        constant = ((sums.low == sums.high) & (sums.gaps == 0)) | (sums.gaps == sums.rows)
-        first = Part(found.first, train.y[: len(found.first)], train.words)
-        spread = Part(found.sample, train.y[found.places], train.words)
-        notes += column_notes(task, np.flatnonzero(constant).tolist(), *sampled(first, spread, task))
-    return tuple(notes)
-
-
-def _not_mappable(config: Config, path: Path) -> DataError:
-    hint = f"convert it once with: mlpbp convert {shown(path)} -o FOLDER, or name a folder in data.cache"
-    message = "only .npy arrays and converted tables stay on the disk"
-    return DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))
+    if train.survey is not None:
+        rows = {name: part.rows for name, part in splits.items()}
+        return survey_notes(train.survey, rows, train.y, train.words, task)
+    return findings(splits, task) if all(part.survey is None for part in splits.values()) else ()
 
 
 def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:
@@ -355,45 +256,3 @@ def _placed(config: Config, error: DataError) -> DataError:
             for problem in error.problems
         ]
     )
-
-
-def column_cells(config: Config, name: str, split: str, data: Data | None, path: Path | None = None) -> list[str]:
-    """The cells of any column, as text, for the rows of a split of `data`, or of the further file at `path`.
-
-    Raises DataError when there is no such column.
-    """
-    if path is not None:
-        config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
-    dealt = data is not None and path is None and split in data.indices
-    source = _read_part(config, "train" if dealt or split == "train" else split, memory="auto")
-    if name not in source.names:
-        raise DataError(
-            source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
-        )
-    column, rows = source.names.index(name), range(source.rows)
-    if isinstance(source, Table) and isinstance(source.values, OnDisk):
-        source.values.pull(column)
-    return [source.cell(int(row), column) for row in (data.indices[split] if dealt and data else rows)]
-
-
-def training_files(config: Config) -> list[Path]:
-    """The files of the training table that a config names."""
-    where = config.data.train
-    return _paths(config, where) if isinstance(where, str | tuple) else []
-
-
-def data_files(config: Config) -> list[Path]:
-    """Every data file of a config that is there, the cells of a converted table in its place."""
-    files = []
-    for part in (config.data.train, config.data.val, config.data.test):
-        if isinstance(part, str | tuple):
-            files += _paths(config, part)
-        elif part is not None:
-            files += [config.resolve_path(part.x), config.resolve_path(part.y)]
-    inside = [path / VALUES if is_folder(path) and path.is_dir() else path for path in files]
-    return [path for path in inside if path.is_file()]
-
-
-def training_source(config: Config) -> Source:
-    """The training file as it is, before anything is inferred or left out. Raises DataError."""
-    return _read_part(config, "train")

@@ -8,13 +8,14 @@ from typing import Any
 
 from mlp_core.breakdown import GroupRow, by_group
 from mlp_core.calibration import Calibration, choose, misfit, wants_fit
-from mlp_core.dataset import Data, Dataset, column_cells, load_split
+from mlp_core.dataset import Data, Dataset, load_split
 from mlp_core.dataset import load as load_data
 from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
 from mlp_core.evaluator import Evaluation
 from mlp_core.metrics import compute, known
 from mlp_core.model import Model, model_of
 from mlp_core.run_directory import load_named
+from mlp_core.sources import column_cells
 
 FIT_ON = "val"
 
@@ -104,7 +105,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
     report = Report({name: done[name] for name in datasets}, calibration)
     if wishes.by is not None:
-        cells = column_cells(model.config, wishes.by, report.chosen, own, wishes.data)
+        cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
         rows = report.splits[report.chosen].rows
         cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))

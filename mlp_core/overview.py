@@ -10,12 +10,13 @@ import numpy as np
 from mlp_core.column_types import Column, Profile, infer_types, profile
 from mlp_core.columns import select
 from mlp_core.config import Config
-from mlp_core.dataset import Data, load, training_source
+from mlp_core.dataset import Data, load
 from mlp_core.errors import DataError, Problem
 from mlp_core.random import generator
 from mlp_core.readers.arrays import Arrays
 from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.source import Source
+from mlp_core.sources import training_source
 
 COLUMNS = 100  # looked at one by one; the rest of a wide table is only counted
 EXAMPLES = 4

@@ -12,7 +12,6 @@ import numpy as np
 
 from mlp_core.cells import inputs, refuse_missing, relabel, weights
 from mlp_core.columns import by_name, nearest
-from mlp_core.dataset import read_options
 from mlp_core.errors import DataError
 from mlp_core.losses import GaussianNll, Quantile
 from mlp_core.metrics import Outcome, compute, decide, defined
@@ -21,6 +20,7 @@ from mlp_core.plans import gapless
 from mlp_core.readers.dialect import number
 from mlp_core.readers.source import Source
 from mlp_core.readers.stream import stream
+from mlp_core.sources import read_options
 from mlp_core.task import encode
 
 ROWS = 4096

@@ -12,10 +12,11 @@ import numpy as np
 
 from mlp_core.column_types import Column, infer_types
 from mlp_core.config import from_mapping
-from mlp_core.dataset import Data, load, training_source
+from mlp_core.dataset import Data, load
 from mlp_core.errors import Problem, UsageError
 from mlp_core.findings import WIDE, sampled, suspects
 from mlp_core.readers.source import Source
+from mlp_core.sources import training_source
 from mlp_core.survey import Part
 
 LIKELY = ("target", "label", "labels", "class", "y")

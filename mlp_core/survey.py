@@ -6,7 +6,6 @@ missing cells, words); what cannot be (medians, quantiles, limits) is fitted to 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,8 @@ from mlp_core.errors import DataError, Problem
 from mlp_core.findings import ROWS, WIDE, row_keys
 from mlp_core.random import generator
 from mlp_core.readers.files import refusal
-from mlp_core.readers.on_disk import PIECE, OnDisk
+from mlp_core.readers.folder import cells_digest
+from mlp_core.readers.on_disk import OnDisk
 from mlp_core.sums import Sums
 
 Array = npt.NDArray[Any]
@@ -92,10 +92,8 @@ def survey(
         found.one_in *= 2
     keys: dict[str, list[Any]] = {name: [] for name in splits}
     first: list[Array] = []
-    sha = hashlib.sha256(f"{X.file.dtype.str} {X.file.shape};".encode())
-    step = max(1, PIECE // max(1, X.stored_bytes))
-    for start in range(0, len(X), step):
-        stored = X.stored(start, min(start + step, len(X)))
+    sha = cells_digest(X.file.dtype, X.file.shape)
+    for start, stored in X.stored_blocks():
         sha.update(stored.reshape(-1).view(np.uint8).data)
         block = X.made(stored)
         _check(X, stored, block, start, refuse, gapless, missing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -82,9 +83,9 @@ def is_sound(folder: Path) -> bool:
     try:
         table = read_folder(folder, on_disk=True)
         values: OnDisk = table.values
-        sha, step = cells_digest(values.file.dtype, values.file.shape), max(1, (8 << 20) // values.stored_bytes)
-        for start in range(0, len(values), step):
-            sha.update(values.stored(start, min(start + step, len(values))).reshape(-1).view(np.uint8).data)
+        sha = cells_digest(values.file.dtype, values.file.shape)
+        for _, stored in values.stored_blocks():
+            sha.update(stored.reshape(-1).view(np.uint8).data)
     except DamagedTable:
         return False
     return sha.hexdigest() == table.sha256
@@ -94,7 +95,7 @@ def table_size(path: Path) -> int:
     """How many cells a converted table has, as far as its array can be opened."""
     folder = path.parent if path.name == TABLE else path
     try:
-        return File(folder / VALUES).count * File(folder / VALUES).width
+        return math.prod(File(folder / VALUES).shape)
     except DataError as error:
         raise DamagedTable(folder, error) from None
 
@@ -161,9 +162,7 @@ def _loaded(table: Table, disk: OnDisk, expected: str) -> Table:
     """The table with its cells in memory, after a comparison with their digest."""
     check_memory(disk.file.path, 8 * disk.size)
     sha, values = cells_digest(disk.file.dtype, disk.file.shape), np.empty(disk.shape)
-    step = max(1, (8 << 20) // disk.stored_bytes)
-    for start in range(0, len(disk), step):
-        stored = disk.stored(start, min(start + step, len(disk)))
+    for start, stored in disk.stored_blocks():
         sha.update(stored.reshape(-1).view(np.uint8).data)
         values[start : start + len(stored)] = disk.made(stored)
     if sha.hexdigest() != expected or np.isinf(values).any():

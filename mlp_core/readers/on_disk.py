@@ -202,10 +202,14 @@ class OnDisk:
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """All rows in order, in blocks of about `PIECE` bytes: (their places, [rows, columns])."""
+        for start, stored in self.stored_blocks():
+            yield slice(start, start + len(stored)), self.made(stored)
+
+    def stored_blocks(self) -> Iterator[tuple[int, Array]]:
+        """The same as stored: (the first row, [rows, columns of the file])."""
         step = max(1, PIECE // max(1, self.stored_bytes))
         for start in range(0, len(self), step):
-            stop = min(start + step, len(self))
-            yield slice(start, stop), self.made(self.stored(start, stop))
+            yield start, self.stored(start, min(start + step, len(self)))
 
     def stored(self, start: int, stop: int, out: Array | None = None) -> Array:
         """Rows start..stop with all columns of the file, as stored; `made` gives what they mean."""

@@ -18,6 +18,7 @@ from mlp_core.evaluation import Wishes, evaluate_model, open_model
 from mlp_core.experiment import Experiment
 from mlp_core.predict import Predictor
 from mlp_core.readers import convert as converter
+from mlp_core.readers import on_disk
 from mlp_core.run import Run
 
 RNG = np.random.default_rng(6)
@@ -77,7 +78,7 @@ def test_on_the_disk_it_gives_the_same_inputs_and_targets(
 ) -> None:
     if sampled:
         monkeypatch.setattr(survey, "SAMPLE", 100 * 4)
-    monkeypatch.setattr(survey, "PIECE", 1000)
+    monkeypatch.setattr(on_disk, "PIECE", 1000)
     wish = {"preprocess.categorical.encode": encode, "preprocess.numeric.impute": "mean"}
     disk = Experiment.build(config(folder, memory="memmap").replace(**wish))
     ram = Experiment.build(config(folder.parent / "t.csv").replace(**wish))

@@ -15,6 +15,7 @@ from mlp_core.dataset import load
 from mlp_core.errors import ConfigError, DataError, Failed
 from mlp_core.events import EpochDone
 from mlp_core.experiment import Experiment
+from mlp_core.readers import on_disk
 from mlp_core.run import Run
 
 RNG = np.random.default_rng(2)
@@ -28,7 +29,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 20 rows, four of them together; blocks of 50 rows."""
     monkeypatch.setattr(streamed_batches, "CHUNK", 20 * 24)
     monkeypatch.setattr(streamed_batches, "TOGETHER", 4)
-    monkeypatch.setattr(survey, "PIECE", 50 * 24)
+    monkeypatch.setattr(on_disk, "PIECE", 50 * 24)
 
 
 @pytest.fixture
