@@ -19,7 +19,7 @@ from mlp_core import __version__
 from mlp_core.errors import MlpbpError, Problem
 
 from .options import settings
-from .signals import Interrupted
+from .signals import Interrupted, say_interrupted
 
 AT_MOST = 20
 INTERNAL = 3
@@ -40,7 +40,7 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         return report(error.problems, error.exit_code, arguments)
     except Interrupted as interrupted:
         with contextlib.suppress(OSError):
-            print("mlpbp: interrupted", file=sys.stderr, flush=True)
+            say_interrupted()
         return interrupted.exit_code
     except KeyboardInterrupt:
         return 130

@@ -19,11 +19,16 @@ def leave_at_once() -> None:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     try:
-        if os.isatty(2):
-            os.write(2, SHOW_CURSOR)
-        os.write(2, b"mlpbp: interrupted\n")
+        say_interrupted()
     finally:
         os._exit(128 + number)
+
+
+def say_interrupted() -> None:
+    """One line on stderr, below what a terminal shows of the work. Raises OSError."""
+    if os.isatty(2):
+        os.write(2, SHOW_CURSOR)
+    os.write(2, b"mlpbp: interrupted\n")
 
 
 class Interrupted(BaseException):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from glob import glob, has_magic
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,10 +57,10 @@ def read_part(
         paths = _paths(config, where)
         if len(paths) == 1 and is_folder(paths[0]):
             return read(paths[0], options, names)
-        if config.data.cache:
+        if config.data.cache and not any(map(is_folder, paths)):
             return read(cached(paths, options, names, config.resolve_path(config.data.cache)), options, names)
         if options.memory == "memmap" and memory is None:
-            raise _not_mappable(config, paths[0])
+            raise _not_mappable(config, paths)
         return read_all(paths, replace(options, memory="ram"), names)
     x, y = config.resolve_path(where.x), config.resolve_path(where.y)
     if memory is not None and detect(x) != "npy":
@@ -134,7 +135,11 @@ def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:
     return found
 
 
-def _not_mappable(config: Config, path: Path) -> DataError:
-    hint = f"convert it once with: mlpbp convert {shown(path)} -o FOLDER, or name a folder in data.cache"
+def _not_mappable(config: Config, paths: Sequence[Path]) -> DataError:
+    files = " ".join(quote(shown(path)) for path in paths[:3]) + " ..." * (len(paths) > 3)
     message = "only .npy arrays and converted tables stay on the disk"
+    hint = f"convert it once with: mlpbp convert {files} -o FOLDER, or name a folder in data.cache"
+    if any(map(is_folder, paths)):
+        message = "several converted tables are read into memory"
+        hint = "convert their files together: mlpbp convert FILES -o FOLDER"
     return DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))

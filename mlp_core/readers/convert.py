@@ -17,7 +17,7 @@ from mlp_core.errors import Failed, Problem
 from mlp_core.readers.builder import Drain, Reread
 from mlp_core.readers.csv import drain_csv
 from mlp_core.readers.files import refusal, shown
-from mlp_core.readers.folder import FORMAT, TABLE, VALUES, text_of
+from mlp_core.readers.folder import FORMAT, TABLE, VALUES, is_folder, text_of
 from mlp_core.readers.growing import Growing
 from mlp_core.readers.jsonl import drain_jsonl
 from mlp_core.readers.parquet import drain_parquet
@@ -87,6 +87,9 @@ def _written(
     text, table = set(options.text), _Table(folder, needed, drop)
     try:
         for path in paths:
+            if is_folder(path):
+                hint = "name it in data.train as it is"
+                raise refusal(path, "converted", "this is a converted table already", hint=hint)
             kind = detect(path) if options.format == "auto" else options.format
             own = set(text)
             for attempt in range(ATTEMPTS):

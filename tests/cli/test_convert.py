@@ -80,6 +80,14 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], says: str, folder
     assert sorted(path.name for path in folder.iterdir()) == ["trees.csv"]
 
 
+def test_a_converted_table_is_not_converted_again(folder: Path) -> None:
+    assert mlpbp("convert", "trees.csv", "-o", "a b/trees", cwd=folder).returncode == 0
+    for name in ("a b/trees", "a b/trees/table.json"):
+        result = mlpbp("convert", name, "-o", "again", cwd=folder)
+        says = f"mlpbp: error: {name}: this is a converted table already; name it in data.train as it is\n"
+        assert (result.returncode, result.stderr) == (2, says)
+
+
 def test_a_disk_that_is_full_leaves_nothing(folder: Path) -> None:
     def little() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))

@@ -205,6 +205,24 @@ def test_memmap_of_a_table_goes_through_the_cache(tmp_path: Path) -> None:
     assert data.memory == "memmap"
 
 
+def test_several_converted_tables_are_read_as_one_into_memory(tmp_path: Path) -> None:
+    for name in ("a b", "c"):
+        convert_data(config(table(tmp_path / f"{name}.csv")), ["y"], tmp_path / name)
+    both = [str(tmp_path / "a b"), str(tmp_path / "c")]
+    wish = config(tmp_path / "c", cache=str(tmp_path / "cache")).replace(**{"data.train": both})
+    assert sum(part.rows for part in load(wish).splits.values()) == 480
+    with pytest.raises(
+        DataError, match=r"several converted tables are read into memory .*convert their files together"
+    ):
+        load(wish.replace(**{"data.memory": "memmap"}))
+
+
+def test_the_command_that_is_advised_can_be_pasted(tmp_path: Path) -> None:
+    train = [str(table(tmp_path / f"{name}.csv")) for name in ("a b", "c")]
+    with pytest.raises(DataError, match=r"mlpbp convert '\S*/a b.csv' \S*/c.csv -o FOLDER"):
+        load(config(tmp_path, memory="memmap").replace(**{"data.train": train}))
+
+
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(Exception, match="cannot be written") as caught:
