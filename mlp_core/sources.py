@@ -19,7 +19,7 @@ from mlp_core.readers.csv import Reading
 from mlp_core.readers.dialect import CsvOptions
 from mlp_core.readers.embedded import read_embedded
 from mlp_core.readers.files import shown
-from mlp_core.readers.folder import VALUES, is_folder
+from mlp_core.readers.folder import VALUES, folder_of, is_folder
 from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.source import ReadOptions, Source, detect, read, read_all
 from mlp_core.readers.table import Table
@@ -91,7 +91,7 @@ def data_files(config: Config) -> list[Path]:
             files += _paths(config, part)
         elif part is not None:
             files += [config.resolve_path(part.x), config.resolve_path(part.y)]
-    inside = [path / VALUES if is_folder(path) and path.is_dir() else path for path in files]
+    inside = [folder_of(path) / VALUES if is_folder(path) else path for path in files]
     return [path for path in inside if path.is_file()]
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp_core.durable import remove_folder
-from mlp_core.errors import Failed
+from mlp_core.errors import Failed, UsageError
 from mlp_core.readers.convert import convert
 from mlp_core.readers.files import check_file, reading
 from mlp_core.readers.folder import FORMAT, is_folder, is_sound
+from mlp_core.readers.place import sweep
 from mlp_core.readers.source import ReadOptions
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def cached(paths: Sequence[Path], options: ReadOptions, names: Sequence[str], fo
         if entry.exists():
             remove_folder(entry)
         try:
+            sweep(folder)
             convert(paths, options, entry, names)
-        except Failed:
+        except (Failed, UsageError):
             if not is_folder(entry):  # another run may have made it meanwhile
                 raise
     return entry

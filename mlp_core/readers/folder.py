@@ -40,6 +40,11 @@ def is_folder(path: Path) -> bool:
     return (path / TABLE).is_file() or (path.name == TABLE and path.is_file())
 
 
+def folder_of(path: Path) -> Path:
+    """The folder of a converted table that may be named by its JSON file."""
+    return path.parent if path.name == TABLE and path.is_file() else path
+
+
 def cells_digest(dtype: np.dtype[Any], shape: tuple[int, ...]) -> hashlib._Hash:
     """The digest of an array in a file, before its bytes are added."""
     return hashlib.sha256(f"{dtype.str} {tuple(shape)};".encode())
@@ -57,7 +62,7 @@ def read_folder(path: Path, on_disk: bool) -> Table:
     Raises DamagedTable for what is not as it was written. Cells on the disk are compared with their digest where all
     of them are read (`survey`), those in memory here.
     """
-    folder = path.parent if path.name == TABLE and path.is_file() else path
+    folder = folder_of(path)
     try:
         document = _document(folder / TABLE)
         values = _values(folder / VALUES, document)
@@ -70,10 +75,9 @@ def read_folder(path: Path, on_disk: bool) -> Table:
         raise DamagedTable(folder, told) from None
 
 
-def check_digest(path: Path, digest: str, table: Table) -> None:
+def check_digest(folder: Path, digest: str, table: Table) -> None:
     """Raise DamagedTable unless the cells of a table that were read have the digest they should have."""
     if digest != table.sha256:
-        folder = path.parent if path.name == TABLE else path
         told = refusal(folder / VALUES, "damaged", "digest mismatch, the file is damaged", hint=REMEDY)
         raise DamagedTable(folder, told)
 
@@ -92,8 +96,8 @@ def is_sound(folder: Path) -> bool:
 
 
 def table_size(path: Path) -> int:
-    """How many cells a converted table has, as far as its array can be opened."""
-    folder = path.parent if path.name == TABLE else path
+    """How many cells a converted table has. Raises DamagedTable where its array cannot be opened."""
+    folder = folder_of(path)
     try:
         return math.prod(File(folder / VALUES).shape)
     except DataError as error:

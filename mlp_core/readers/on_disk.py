@@ -174,10 +174,15 @@ class OnDisk:
             if step == 1:
                 return self.made(self.stored(start, max(start, stop)))
             key = np.arange(start, stop, step)
-        if np.ndim(key) == 0:
-            place = int(key) % len(self) if int(key) >= -len(self) else int(key)
-            return self.made(self.stored(place, place + 1))[0]
-        distinct, places = np.unique(np.asarray(key), return_inverse=True)
+        wanted = np.asarray(key)
+        if wanted.dtype == bool:
+            wanted = np.flatnonzero(wanted)
+        if wanted.size and not -len(self) <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"a row of {len(self):,} is asked for that is not there")
+        wanted = np.where(wanted < 0, wanted + len(self), wanted)
+        if wanted.ndim == 0:
+            return self.made(self.stored(int(wanted), int(wanted) + 1))[0]
+        distinct, places = np.unique(wanted, return_inverse=True)
         numbers = distinct if self.rows is None else self.rows[distinct]
         return self.made(self._numbered(numbers)[places.reshape(-1)])
 

@@ -51,12 +51,22 @@ def restore(folder: Path) -> None:
             if not free:
                 continue
             if old in found and not os.path.lexists(folder):
+                whole = [table for table in (new, old) if _complete(table)]
                 with contextlib.suppress(FileNotFoundError):  # it has just been named by its own process
-                    os.rename(new if _complete(new) else old, folder)  # noqa: PTH104
-                    sync_folder(folder.parent)
+                    for table in whole[:1]:
+                        os.rename(table, folder)  # noqa: PTH104
+                        sync_folder(folder.parent)
             remove_folder(new)
-            if os.path.lexists(folder):
+            if os.path.lexists(folder) or not _complete(old):
                 remove_folder(old)
+
+
+def sweep(parent: Path) -> None:
+    """`restore` for every table that was ever to lie in the folder `parent`."""
+    pattern = re.compile(r"\.(.+)\.\d+(?:\.old)?\.tmp")
+    names = os.listdir(parent) if parent.is_dir() else []  # noqa: PTH208
+    for name in {match[1] for entry in names if (match := pattern.fullmatch(entry))}:
+        restore(parent / name)
 
 
 @contextlib.contextmanager

@@ -12,11 +12,11 @@ from mlp_core.errors import DataError
 from mlp_core.readers.arrays import Arrays, pair
 from mlp_core.readers.csv import WANTED, stream_csv
 from mlp_core.readers.files import STDIN, refusal
-from mlp_core.readers.folder import cells_digest, check_digest, is_folder, read_folder
+from mlp_core.readers.folder import cells_digest, check_digest, folder_of, is_folder, read_folder
 from mlp_core.readers.idx import read_idx
 from mlp_core.readers.jsonl import stream_jsonl
 from mlp_core.readers.numpy_files import array_names, read_npy, read_npz
-from mlp_core.readers.on_disk import PIECE, OnDisk
+from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.parquet import stream_parquet
 from mlp_core.readers.source import ReadOptions, Source, detect, read
 from mlp_core.readers.table import Table
@@ -67,10 +67,8 @@ def _table_in_parts(path: Path) -> Iterator[Table]:
     table = read_folder(path, on_disk=True)
     values: OnDisk = table.values
     sha = cells_digest(values.file.dtype, values.file.shape)
-    step = max(1, PIECE // values.stored_bytes)
-    for start in range(0, len(values), step):
-        stop = min(start + step, len(values))
-        stored = values.stored(start, stop)
+    for start, stored in values.stored_blocks():
+        stop = start + len(stored)
         sha.update(stored.reshape(-1).view(np.uint8).data)
         odd = {
             column: {row - start: cell for row, cell in cells.items() if start <= row < stop}
@@ -79,7 +77,7 @@ def _table_in_parts(path: Path) -> Iterator[Table]:
         pieces = tuple(replace(piece, first=piece.first - start) for piece in table.pieces)
         kept = {column: cells for column, cells in odd.items() if cells}
         yield replace(table, values=values.made(stored), odd=kept, pieces=pieces, gaps=None)
-    check_digest(path, sha.hexdigest(), table)
+    check_digest(folder_of(path), sha.hexdigest(), table)
 
 
 def _alone(x: np.ndarray, path: Path) -> Arrays:

@@ -17,8 +17,8 @@ from mlp_core.errors import DataError
 from mlp_core.evaluation import Wishes, evaluate_model, open_model
 from mlp_core.experiment import Experiment
 from mlp_core.predict import Predictor
+from mlp_core.readers import cache, on_disk
 from mlp_core.readers import convert as converter
-from mlp_core.readers import on_disk
 from mlp_core.run import Run
 
 RNG = np.random.default_rng(6)
@@ -195,6 +195,28 @@ def test_a_damaged_cache_is_made_again(memory: str, damage: str, tmp_path: Path)
     assert load(wish).sha256 == before
     assert (entry / "values.npy").read_bytes() == cells
     assert (entry / "table.json").read_bytes() == description
+
+
+def test_what_killed_runs_left_in_a_cache_goes_with_the_next_entry(tmp_path: Path) -> None:
+    left = [tmp_path / "cache" / name for name in (".other-1.999999999.tmp", ".old-2.999999999.old.tmp")]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "values.npy").write_bytes(b"half")
+    wish = config(table(tmp_path / "t.csv"), cache=str(tmp_path / "cache"))
+    load(wish)
+    assert [path.name[:2] for path in (tmp_path / "cache").iterdir()] == ["t-"]
+
+
+def test_an_entry_that_another_run_makes_meanwhile_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = config(table(tmp_path / "t.csv"), cache=str(tmp_path / "cache"))
+    real = cache.convert
+
+    def late(*rest: Any) -> Any:
+        real(*rest)
+        return real(*rest)
+
+    monkeypatch.setattr(cache, "convert", late)
+    assert load(wish).splits["train"].rows == 120
 
 
 def test_memmap_of_a_table_goes_through_the_cache(tmp_path: Path) -> None:

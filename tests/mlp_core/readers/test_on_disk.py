@@ -55,6 +55,19 @@ def test_it_is_read_like_an_array(key: Any, path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(OnDisk.open(path)[key], WHOLE[key])
 
 
+def test_rows_are_counted_from_the_end_and_chosen_by_booleans_as_of_an_array(path: Path) -> None:
+    disk, some = OnDisk.open(path), WHOLE[:, 0] > 0
+    np.testing.assert_array_equal(disk[[-1, 3, -200]], WHOLE[[-1, 3, -200]])
+    np.testing.assert_array_equal(disk[some], WHOLE[some])
+    assert len(list(disk)) == len(WHOLE)
+
+
+@pytest.mark.parametrize("key", [200, -201, [3, 200], [-201]])
+def test_rows_that_are_not_there_are_an_error(key: Any, path: Path) -> None:
+    with pytest.raises(IndexError, match="a row of 200 is asked for that is not there"):
+        OnDisk.open(path)[key]
+
+
 @given(st.data())
 def test_rows_and_columns_are_chosen_as_of_an_array(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
