@@ -44,7 +44,7 @@ def mcc(o: Outcome) -> float:
     """
     hit, truth, guess = o.counts
     n, c = truth.sum(), hit.sum()
-    of_truth, of_guess = float(n * n - truth @ truth), float(n * n - guess @ guess)  # n^4 is beyond int64 from 10^5 on
+    of_truth, of_guess = float(n * n - truth @ truth), float(n * n - guess @ guess)  # n^4 may be beyond int64
     if (truth > 0).sum() < 2:
         return NAN
     return float((c * n - truth @ guess) / np.sqrt(of_truth * of_guess)) if (guess > 0).sum() > 1 else 0.0

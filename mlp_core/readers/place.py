@@ -53,8 +53,8 @@ def restore(folder: Path) -> None:
             if old in found and not os.path.lexists(folder):
                 whole = [table for table in (new, old) if _complete(table)]
                 with contextlib.suppress(FileNotFoundError):  # it has just been named by its own process
-                    for table in whole[:1]:
-                        os.rename(table, folder)  # noqa: PTH104
+                    if whole:
+                        os.rename(whole[0], folder)  # noqa: PTH104
                         sync_folder(folder.parent)
             remove_folder(new)
             if os.path.lexists(folder) or not _complete(old):
