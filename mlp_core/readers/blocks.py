@@ -43,7 +43,12 @@ class Parser:
     def parse(self, lines: bytes, delimiter: str, quote: str | None) -> Parsed | None:
         """Lines as values [lines, columns]: numbers, NaN for missing ones, the numbers of words; and the count of the
         missing ones [columns]; good until the next call. None for anything but plain cells; then the parser is spent.
+        A last line without line feed is complete. Raises UnicodeDecodeError for what is not UTF-8.
         """
+        if not lines.isascii():
+            lines.decode("utf-8")
+        if not lines.endswith(b"\n"):
+            lines += b"\n"
         data = np.frombuffer(lines, np.uint8)
         count = int(np.count_nonzero(data == LINE_FEED))
         if count > len(self.values):

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlp_core.readers.dialect import CsvOptions, Dialect, number, records
 from mlp_core.readers.files import STDIN, refusal
-from mlp_core.readers.memory import check_memory
+from mlp_core.readers.memory import check_memory, free_memory
 from mlp_core.readers.table import Floats, Lines, Piece, Table
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ Submit: TypeAlias = Callable[..., "Future[Any]"]
 
 @dataclass(frozen=True)
 class Block:
-    """Lines on their way through a parser: their text, who parses them, and what comes of it."""
+    """Lines on their way through a parser: their UTF-8, who parses them, and what comes of it."""
 
-    text: str
+    lines: bytes
     parser: Parser | None = None
     parsed: Future[Parsed | None] | None = None
 
@@ -78,7 +78,8 @@ class Builder:
         self.bulk = options.decimal == "." and all(number(marker) is None for marker in self.na)
         self.compiled = _compiled(path) if self.bulk else None
         self.size = path.stat().st_size if self.compiled is not None else 0
-        self.parsed = self.parsed_size = 0  # rows and characters of the blocks so far
+        self.parsed = self.parsed_size = 0  # rows and bytes of the blocks so far
+        self.foreseen = False
         self.parsers: list[Parser] = []  # the idle ones
 
     def add_plain(self, chunk: list[str], dialect: Dialect, line: int) -> bool:
@@ -87,7 +88,11 @@ class Builder:
             return False
         text = "".join(chunk)
         if self.compiled is not None:
-            return self.end_block(self.begin_block(text, dialect, _at_once), line) > 0
+            try:
+                lines = text.encode("utf-8")
+            except UnicodeEncodeError:
+                return False
+            return self.end_block(self.begin_block(lines, dialect, _at_once), line) > 0
         quoted = dialect.quote is not None and dialect.quote in text
         if self.codes or quoted or not _plain(text):
             return False
@@ -106,16 +111,12 @@ class Builder:
         """Whether the columns are told apart, and the parser of blocks is there."""
         return self.compiled is not None and self.rows > 0
 
-    def begin_block(self, text: str, dialect: Dialect, submit: Submit) -> Block:
+    def begin_block(self, lines: bytes, dialect: Dialect, submit: Submit) -> Block:
         """Begin to parse lines, in another thread if `submit` says so."""
         if self.compiled is None or not dialect.splits_bytes:
-            return Block(text)
-        try:
-            lines = (text if text.endswith("\n") else text + "\n").encode("utf-8")
-        except UnicodeEncodeError:
-            return Block(text)
+            return Block(lines)
         parser = self.parsers.pop() if self.parsers else self.compiled(len(self.names), self.codes, self.na)
-        return Block(text, parser, submit(parser.parse, lines, dialect.delimiter, dialect.quote))
+        return Block(lines, parser, submit(parser.parse, lines, dialect.delimiter, dialect.quote))
 
     def end_block(self, block: Block, line: int) -> int:
         """Take a block's lines, the first of them number `line`: the count of rows, or 0 where a cell is not plain.
@@ -133,7 +134,7 @@ class Builder:
         for column in self.codes:
             values[:, column] = codes[values[:, column].astype(np.intp)]
         self.parsers.append(block.parser)
-        self.parsed, self.parsed_size = self.parsed + len(values), self.parsed_size + len(block.text)
+        self.parsed, self.parsed_size = self.parsed + len(values), self.parsed_size + len(block.lines)
         self._take(values, line)
         return len(values)
 
@@ -207,14 +208,36 @@ class Builder:
         self.given = self.rows
         return block
 
+    def foresee(self) -> None:
+        """Room at once for every row that the file will reach, for a table that is kept whole.
+
+        Memory taken in one piece comes in large pages where the system has them; untouched, it costs nothing.
+        """
+        if self.foreseen or not self.parsed:
+            return
+        self.foreseen = True
+        room, held = self._reach, self.rows - self.given
+        if room > len(self.values) and room * len(self.names) * 8 < free_memory() // 2:
+            try:
+                values = np.empty((room, len(self.names)))
+            except MemoryError:  # then as far as it goes
+                return
+            values[:held] = self.values[:held]
+            self.values = values
+
+    @property
+    def _reach(self) -> int:
+        """The count of rows that the file will reach, by the length of its lines so far."""
+        return CHUNK_ROWS + int(1.01 * self.size / self.parsed_size * self.parsed)
+
     def _reserve(self, count: int) -> None:
         """Room for more rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
         held = self.rows - self.given
         if held + count > len(self.values):
             check_memory(self.path, (held + count) * len(self.names) * 8)
             room = int(1.5 * len(self.values))
-            if self.parsed:  # no further than the file will reach, by the length of its lines so far
-                room = min(room, CHUNK_ROWS + int(1.01 * self.size / self.parsed_size * self.parsed))
+            if self.parsed:
+                room = min(room, self._reach)
             room = max(held + count, room)
             self.values.resize((room, len(self.names)), refcheck=False)
 

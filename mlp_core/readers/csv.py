@@ -69,6 +69,7 @@ def _read(
         text = {*text, *(column for column, title in enumerate(start.names) if title in words)}
         builder = Builder(path, options, start.names, text, final)
         for _ in _read_chunks(start, builder):
+            builder.foresee()
             if progress is not None:
                 progress(path, builder.rows)
         if builder.rows == 0:
@@ -165,15 +166,15 @@ def _read_chunks(start: _Start, builder: Builder) -> Iterator[None]:
     ahead: deque[Block] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
-            while builder.takes_blocks and len(ahead) < AHEAD and (text := start.lines.block()):
-                ahead.append(builder.begin_block(text, dialect, pool.submit))
+            while builder.takes_blocks and len(ahead) < AHEAD and (lines := start.lines.block()):
+                ahead.append(builder.begin_block(lines, dialect, pool.submit))
             if ahead and builder.takes_blocks and (rows := builder.end_block(ahead[0], line)):
                 ahead.popleft()
                 line += rows
                 yield
                 continue
             while ahead:  # one is not plain, or the builder begins anew
-                start.lines.return_block(ahead.pop().text)
+                start.lines.return_block(ahead.pop().lines)
             if not (chunk := list(islice(start.lines, CHUNK))):
                 return
             if builder.add_plain(chunk, dialect, line):

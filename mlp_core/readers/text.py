@@ -20,6 +20,7 @@ from mlp_core.readers.files import GZIP_MAGIC, STDIN, check_file, is_gzip, open_
 BOMB_SIZE = 8 << 20  # text below this size is never taken for a bomb
 BOMB_RATIO = 250  # real tables shrink 3 to 50 times
 BUFFER = 1 << 18
+UTF8 = "utf-8-sig"  # the codec that passes over a byte order mark
 WIDE = {"utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
 
 
@@ -77,44 +78,78 @@ class TextBytes(io.RawIOBase):
 class TextLines:
     """The lines of a text, one by one or a block of them at once, and lines given back for another look.
 
-    Lines that begin with `comment` come out empty, so that line numbers stay true.
+    Lines that begin with `comment` come out empty, so that line numbers stay true. Text that is UTF-8 is taken as bytes
+    from below the decoder of `stream`, which then must not have been read: blocks are never decoded.
     """
 
     BLOCK = 1 << 19
 
     def __init__(self, stream: io.TextIOBase, comment: str | None) -> None:
         self.stream, self.comment = stream, comment
+        self.bytes: BinaryIO | None = None
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding == UTF8:
+            self.bytes = cast(BinaryIO, stream.buffer)
         self.held: deque[str] = deque()
+        self.first = True
 
     def __iter__(self) -> TextLines:
         return self
 
     def __next__(self) -> str:
+        if not self.held:
+            self._hold()
         if self.held:
             return self.held.popleft()
-        if line := self.stream.readline():
-            return self._uncommented(line)
         raise StopIteration
 
     def give_back(self, lines: Iterable[str]) -> None:
         """Lines that come next, before all others."""
         self.held.extendleft(reversed(list(lines)))
 
-    def block(self) -> str:
-        """Whole lines as they stand, about BLOCK characters; none at the end, where lines are held, or for comments."""
-        if self.held:
-            return ""
-        text = self.stream.read(self.BLOCK)
-        if text and not text.endswith("\n"):
-            text += self.stream.readline()
-        if self.comment is not None and self.comment in text:
-            self.return_block(text)
-            return ""
-        return text
+    def block(self) -> bytes:
+        """Whole lines as they stand, in UTF-8, about BLOCK bytes; none at the end, where lines are held, or for
+        comments. UTF-8 comes unchecked."""
+        if self.held or self.first:
+            return b""
+        if self.bytes is not None:
+            lines = self.bytes.read(self.BLOCK)
+            if lines and not lines.endswith(b"\n"):
+                lines += self.bytes.readline()
+        else:
+            text = self.stream.read(self.BLOCK)
+            if text and not text.endswith("\n"):
+                text += self.stream.readline()
+            try:
+                lines = text.encode("utf-8")
+            except UnicodeEncodeError:
+                self._return(text)
+                return b""
+        if self.comment is not None and self.comment.encode() in lines:
+            self.return_block(lines)
+            return b""
+        return lines
 
-    def return_block(self, text: str) -> None:
+    def return_block(self, lines: bytes) -> None:
         """A block that is to come again, line by line."""
-        self.give_back(map(self._uncommented, io.StringIO(text, newline="")))
+        self._return(lines.decode("utf-8"))
+
+    def _return(self, text: str) -> None:
+        self.give_back(self._cut(text))
+
+    def _hold(self) -> None:
+        """Read on to the next line feed; lines may also end with carriage returns, so these may be several."""
+        if self.bytes is None:
+            line = self.stream.readline()
+        else:
+            line = self.bytes.readline().decode("utf-8-sig" if self.first else "utf-8")
+        self.first = False
+        if line.find("\r", 0, -2) >= 0 or line.endswith("\r"):
+            self.held.extend(self._cut(line))
+        elif line:
+            self.held.append(self._uncommented(line))
+
+    def _cut(self, text: str) -> Iterator[str]:
+        return map(self._uncommented, io.StringIO(text, newline=""))
 
     def _uncommented(self, line: str) -> str:
         return "\n" if self.comment is not None and line.startswith(self.comment) else line
@@ -158,7 +193,7 @@ def open_text(path: Path, encoding: str, wanted: str) -> Iterator[io.TextIOWrapp
         if name in ("utf-8", "utf8") and not packed and (marked := _marked(path, file)) is not None:
             encoding = name = marked
         watched = TextBytes(inner, path, size if packed else None, zeros="16" in name or "32" in name)
-        codec = "utf-8-sig" if name in ("utf-8", "utf8") else encoding
+        codec = UTF8 if name in ("utf-8", "utf8") else encoding
         buffered = io.BufferedReader(watched, BUFFER)
         try:
             text = io.TextIOWrapper(buffered, encoding=codec, errors="strict", newline="")
@@ -193,6 +228,6 @@ def _undecodable(path: Path, watched: TextBytes, encoding: str, error: UnicodeEr
     why = str(error)
     if isinstance(error, UnicodeDecodeError):
         why = f"byte 0x{error.object[error.start : error.start + 1].hex()}"
-    message = f"not {'utf-8' if encoding == 'utf-8-sig' else encoding} text ({why})"
+    message = f"not {'utf-8' if encoding == UTF8 else encoding} text ({why})"
     hint = "set data.csv.encoding, for example latin-1 or utf-16"
     return refusal(path, "not_text", message, hint=hint, line=line)
