@@ -25,6 +25,7 @@ from mlp_core.plans import check_fits, make_preprocessor, make_target, unseen_no
 from mlp_core.readers.csv import Reading
 from mlp_core.resolve import check_memory, resolve
 from mlp_core.rows import Stored
+from mlp_core.scaling import TooFar
 from mlp_core.streamed_batches import StreamedBatches
 from mlp_core.trainer import Progress, Trainer
 
@@ -60,7 +61,10 @@ class Experiment:
         train = data.splits["train"]
         inputs, fitted = make_preprocessor(config, data.task.features, data.task.kinds), tuple[str, ...]()
         if train.survey is None:
-            inputs.fit(train.X, train.words)
+            try:
+                inputs.fit(train.X, train.words)
+            except TooFar as error:
+                raise error.placed(data.indices.get("train")) from None
         else:
             fitted = fit_surveyed(inputs, train.survey, train.words)
         check_fits(config, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,24 @@ CELLS = 1 << 20  # cells converted at once, so that temporaries stay in the cach
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+
+
+class TooFar(DataError):
+    """A column that spans too far to be scaled, number `column` of those given. row: of its cell farthest from 0, among
+    the rows fitted to, where these were at hand."""
+
+    def __init__(self, problem: Problem, column: int) -> None:
+        super().__init__(problem)
+        self.column = column
+        self.row: int | None = None
+
+    def placed(self, rows: npt.NDArray[np.int64] | None) -> DataError:
+        """The error with the row's number in the data (from 1); `rows`: the numbers (from 0) of those fitted to."""
+        if self.row is None:
+            return self
+        row = self.row if rows is None else int(rows[self.row])
+        problem = self.problems[0]
+        return DataError(replace(problem, message=f"{problem.message}: look at row {row + 1:,} of the data"))
 
 
 class Scaler:
@@ -48,8 +67,13 @@ class Scaler:
             return self
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
         quartiles = np.quantile(X.astype(np.float64), (0.25, 0.5, 0.75), axis=0) if self.method == "robust" else None
-        moments = _moments(X, low, high) if self.method == "standard" else None
-        return self.take(low, high, moments, quartiles)
+        with np.errstate(over="ignore", invalid="ignore"):  # `take` tells of it
+            moments = _moments(X, low, high) if self.method == "standard" else None
+        try:
+            return self.take(low, high, moments, quartiles)
+        except TooFar as error:
+            error.row = int(np.argmax(np.abs(X[:, error.column])))
+            raise
 
     def take(
         self,
@@ -79,7 +103,8 @@ class Scaler:
             column = int(bad[0])
             name = f'column "{self.names[column]}"' if self.names else f"column {column} (from 0)"
             message = f"{name} spans {low[column]:g} to {high[column]:g}, too far to be scaled"
-            raise DataError(Problem("out_of_range", message, hint="leave it out, or divide it by a constant"))
+            hint = "leave it out, or divide it by a constant"
+            raise TooFar(Problem("out_of_range", message, hint=hint), column)
         with np.errstate(divide="ignore", over="ignore"):
             scale = 1.0 / spread
         self.shift, self.scale = shift, np.where(constant | ~np.isfinite(scale), 1.0, scale)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlp_core.errors import CheckpointError, DataError
-from mlp_core.scaling import CELLS, METHODS, Scaler, Target
+from mlp_core.scaling import CELLS, METHODS, Scaler, Target, TooFar
 
 RNG = np.random.default_rng(0)
 TABLES: dict[str, np.ndarray[Any, Any]] = {
@@ -102,6 +102,13 @@ def test_a_state_that_is_none_is_refused(state: dict[str, Any]) -> None:
 def test_a_spread_beyond_float64_is_refused(method: str) -> None:
     with pytest.raises(DataError, match=r"column 1 \(from 0\) spans -1e\+308 to 1e\+308"):
         Scaler(method).fit(np.array([[0.0, -1e308], [1.0, 1e308]]))
+
+
+def test_the_row_of_a_cell_too_far_out_is_named() -> None:
+    with pytest.raises(TooFar) as caught:
+        Scaler("standard").fit(np.array([[0.0, 1.0], [1.0, -1e308], [1.0, 2.0]]))
+    assert "row 2 of the data" in str(caught.value.placed(None))
+    assert "row 1,009 of the data" in str(caught.value.placed(np.array([7, 1008, 9])))
 
 
 def test_a_value_beyond_float32_is_refused() -> None:

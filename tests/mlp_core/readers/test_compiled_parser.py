@@ -190,3 +190,48 @@ def test_a_table_in_parts_is_the_whole_table(
     assert cells == [[whole.cell(row, column) for column in range(4)] for row in range(whole.rows)]
     last = parts[-1]
     assert last.problem("x", "y", last.rows - 1) == whole.problem("x", "y", whole.rows - 1)
+
+
+@pytest.mark.parametrize("size", [0, 1 << 60], ids=["compiled", "slow"])
+def test_a_byte_that_is_no_text_is_named_by_its_line(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are handed over undecoded, yet nothing that is not UTF-8 gets through."""
+    monkeypatch.setattr(TextLines, "BLOCK", 5000)
+    monkeypatch.setattr(builder, "COMPILED_SIZE", size)
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,w,b,c\n" + ROWS.encode() + b"9000,caf\xe9,1,1\n" + ROWS.encode())
+    with pytest.raises(DataError, match=r"t\.csv:9002: not utf-8 text \(byte 0xe9\)"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["bare", "marked"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_line_ends_and_marks(
+    ends: str, mark: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TextLines, "BLOCK", 5000)
+    monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
+    path = tmp_path / "t.csv"
+    text = "a,w,b,c\n" + ROWS.replace("w1", "é")
+    path.write_bytes(((mark if encoding == "utf-8" else "") + text.replace("\n", ends)).encode(encoding))
+    table = read_csv(path, CsvOptions(encoding=encoding))
+    assert table.names == ("a", "w", "b", "c")
+    assert table.words[1] == ["w0", "é", "w2", "w3", "w4"]
+    assert table.rows == 9000
+    assert table.cell(8999, 0) == "8999"
+    assert table.problem("x", "y", 8999).line == 9001
+
+
+def test_room_is_made_at_once_for_what_the_file_will_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its lines turn out shorter, or longer, than those that it begins with."""
+    monkeypatch.setattr(TextLines, "BLOCK", 5000)
+    monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
+    path = tmp_path / "t.csv"
+    for first, last in (("1", "1.25000000000000"), ("1.25000000000000", "1")):
+        path.write_text("a,b\n" + f"{first},2\n" * 20_000 + f"{last},3\n" * 20_000)
+        values = read_csv(path).values
+        assert values.shape == (40_000, 2)
+        np.testing.assert_array_equal(values[:, 0], np.repeat([float(first), float(last)], 20_000))
+        np.testing.assert_array_equal(values[:, 1], np.repeat([2.0, 3.0], 20_000))
