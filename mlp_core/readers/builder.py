@@ -312,12 +312,13 @@ class Builder:
 
 
 def _compiled(path: Path) -> type[Parser] | None:
-    """The compiled parser, where numba is there and the file large enough to repay the second it takes to load."""
+    """The compiled parser, where numba is there, with a place to keep what it compiles, and the file large enough to
+    repay the half second it takes to load."""
     if path == STDIN or path.stat().st_size < COMPILED_SIZE:
         return None
     try:
         from mlp_core.readers.blocks import Parser
-    except ImportError:
+    except (ImportError, RuntimeError):
         return None
     return Parser
 

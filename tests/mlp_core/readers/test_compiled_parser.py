@@ -6,6 +6,8 @@ import csv
 import io
 import random
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +237,19 @@ def test_room_is_made_at_once_for_what_the_file_will_hold(tmp_path: Path, monkey
         assert values.shape == (40_000, 2)
         np.testing.assert_array_equal(values[:, 0], np.repeat([float(first), float(last)], 20_000))
         np.testing.assert_array_equal(values[:, 1], np.repeat([2.0, 3.0], 20_000))
+
+
+def test_without_a_place_for_compiled_code_tables_are_read_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,w,b,c\n" + ROWS)
+    script = """
+import sys
+from pathlib import Path
+from numba.core.caching import CacheImpl
+from mlp_core.readers import builder, csv
+CacheImpl._locator_classes = []
+builder.COMPILED_SIZE = 0
+print(csv.read_csv(Path(sys.argv[1])).rows, "mlp_core.readers.blocks" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["9000", "False"]
