@@ -26,10 +26,11 @@ from mlp_core.layers import Dense
 from mlp_core.losses import Bce, CrossEntropy, Loss, Mse
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
+from mlp_core.team import SHARED_FLOPS
 
 STEPS_AT_ONCE = 64
-FLOPS_AT_ONCE = 2e8
-"""Steps in one call, and floating-point operations after which it ends: some milliseconds, so that a run can be
+FLOPS_AT_ONCE = 2e9
+"""Steps in one call, and floating-point operations after which it ends: some ten milliseconds, so that a run can be
 stopped, shown and saved at any time."""
 
 _FORWARD: dict[type[Activation], tuple[do.Instruction, Callable[[Any], Sequence[float]]]] = {
@@ -105,6 +106,8 @@ class CompiledStep:
         ]
         self._slots = len(self._rule_numbers(1.0, 0))
         terms = batches.size + sum(spec.shape[0] for spec in self._penalised)
+        largest = 2.0 * batches.size * max(W.size for W in parameters.values.values())
+        threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments), terms)
         self._constants: list[np.ndarray] = []  # numbers that instructions look up, kept for as long as these
         self._programs: dict[int, np.ndarray] = {}

@@ -34,6 +34,9 @@ SPIN = 20_000
 """Looks at a counter before a thread goes to sleep: some ten microseconds, longer than all but the largest waits of a
 step and shorter than it takes to be woken up."""
 
+PATIENCE = 10
+"""How many times as long a thread looks out for the next job: as long as Python needs between two."""
+
 _LINE = 16  # words between things that different threads write: two cache lines
 _JOBS, _MEETINGS, _JOB, _BEDS = 0, _LINE, 2 * _LINE, 4 * _LINE  # two counters, the job, and where each thread sleeps
 _ASLEEP, _READ, _WRITE, _BYTE, _SUM = range(5)  # in a bed: whether its thread sleeps, the ends of a pipe, a byte, a sum
@@ -41,12 +44,12 @@ _FIRST, _LENGTH, _STEPS, _NUMBERS, _SLOTS, _CELLS, _ROWS, _STRIDE, _CURSOR, _TER
 
 
 @compiled
-def _wait(state: int, counter: int, goal: int, part: int) -> None:
+def _wait(state: int, counter: int, goal: int, part: int, spin: int) -> None:
     """Until a counter has reached `goal`. A byte in a thread's own pipe is a reason to look again, no more."""
     looks, bed = 0, state + 8 * (_BEDS + _LINE * part)
     while load(state + 8 * counter) < goal:
         looks += 1
-        if looks == SPIN:
+        if looks == spin:
             looks = 0
             swap(bed + 8 * _ASLEEP, 1)
             if load(state + 8 * counter) < goal:
@@ -70,7 +73,7 @@ def _meet(state: int, part: int, parts: int) -> None:
     """Wait until all have come here."""
     count = _count(state, _MEETINGS, part, parts, parts)
     if count % parts != 0:
-        _wait(state, _MEETINGS, count - count % parts + parts, part)
+        _wait(state, _MEETINGS, count - count % parts + parts, part, SPIN)
 
 
 @compiled
@@ -149,7 +152,7 @@ def _follow(job: Any, part: int, parts: int, number: int) -> None:
     """One job after the other, until one has a negative number of steps."""
     while True:
         number += 1
-        _wait(job.ctypes.data, _JOBS, number, part)
+        _wait(job.ctypes.data, _JOBS, number, part, PATIENCE * SPIN)
         if job[_STEPS] < 0:
             return
         _steps(job, part, parts)

@@ -21,7 +21,7 @@ from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.preprocess import Preprocessor
 from mlp_core.readers.on_disk import OnDisk
-from mlp_core.team import LEAST_FLOPS
+from mlp_core.team import LEAST_FLOPS, SHARED_FLOPS
 
 
 def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-SHARE_FLOPS = {"numba": 3e6, "numpy": LEAST_FLOPS / 2}
+SHARE_FLOPS = {"numba": SHARED_FLOPS, "numpy": LEAST_FLOPS / 2}
 """Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting."""
 
 

@@ -25,6 +25,9 @@ LEAST_FLOPS = 5e7
 """Floating-point operations of a product from which it is shared out: half a millisecond of them. What smaller ones
 would gain is lost when the results are fetched out of the other core's cache."""
 
+SHARED_FLOPS = 3e6
+"""Floating-point operations of a product for each thread of a crew (`crew.py`), which waits for microseconds only."""
+
 HEAD_START = 8e6
 """Floating-point operations that the caller does while a helper wakes up: some 80 us; its part is larger by them."""
 

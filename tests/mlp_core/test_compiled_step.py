@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("numba", reason="numba is not installed")
 
+from mlp_core import compiled_step
 from mlp_core.activations import ACTIVATIONS, LeakyRelu, Relu
 from mlp_core.backend import Backend, numpy_backend
 from mlp_core.batches import Augment, Batches
@@ -26,6 +27,12 @@ from mlp_core.optimizers import OPTIMIZERS, Segment
 from mlp_core.run import Run
 from mlp_core.schedules import Schedule
 from mlp_core.trainer import Limits, Trainer
+
+
+@pytest.fixture(autouse=True)
+def _share_everything(monkeypatch):
+    monkeypatch.setattr(compiled_step, "SHARED_FLOPS", 1)
+
 
 ROWS, INPUTS, OUTPUTS, BATCH = 75, 9, 5, 16  # the last batch has 11 rows
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}

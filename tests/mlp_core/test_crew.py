@@ -56,6 +56,7 @@ def test_a_wait_is_a_sleep():
 
 @pytest.mark.skipif(not FILES.is_dir(), reason="no list of open files on this system")
 def test_the_threads_end_with_their_crew():
+    gc.collect()  # crews of other tests
     before, files = set(threading.enumerate()), len(list(FILES.iterdir()))
     crew = Crew(4)
     assert set(threading.enumerate()) == before  # none before there is work
