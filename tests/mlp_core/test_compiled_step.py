@@ -110,6 +110,7 @@ CASES = {
     "weights, outputs": {"weighted": True, "loss": Bce()},
     "leaky relu, no bias": {"hidden": BLOCKS},
     "no hidden layer but one": {"hidden": (Block(33, Relu()),)},
+    "no hidden layer": {"hidden": ()},
     "in order": {"shuffle": False},
     "segments, one of them frozen": {"segments": True},
     "segments of momentum": {"segments": True, "rule": "momentum"},
@@ -126,7 +127,7 @@ def test_whole_steps_are_the_steps_of_the_primitives(settings, threads):
     assert_equal_trainings(settings, threads)
 
 
-@pytest.mark.parametrize("rule", list(OPTIMIZERS.keys() - {"lbfgs", "muon", "radam"}))
+@pytest.mark.parametrize("rule", sorted(OPTIMIZERS.keys() - {"lbfgs", "muon", "radam"}))
 def test_every_rule_moves_as_its_primitive_does(rule):
     assert_equal_trainings({"rule": rule})
 

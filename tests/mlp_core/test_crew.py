@@ -90,7 +90,7 @@ def test_a_forked_process_has_a_crew_of_its_own():
     assert subprocess.run(command, capture_output=True, text=True, timeout=120).stdout == "7\n"
 
 
-@pytest.mark.parametrize("name", list(OPTIMIZERS.keys() - {"lbfgs", "muon"}))
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"lbfgs", "muon"}))
 def test_an_update_has_the_bits_of_an_undivided_one(name, monkeypatch):
     monkeypatch.setattr(kernels, "LEAST_ENTRIES", 0)
     results = []
