@@ -167,7 +167,7 @@ def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
     return max(1, min(available_cpus(), fitting, batch // LEAST_ROWS))
 
 
-REPAYMENT = 6.0
+REPAYMENT = 8.0
 """Seconds that compiled kernels must save: numba takes that long to import and to compile them for the first time."""
 
 
