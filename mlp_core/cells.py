@@ -18,6 +18,7 @@ from mlp_core.readers.source import Source
 from mlp_core.readers.table import Table, number_name
 
 MOST = 20  # problems told at once
+MOST_WORDS = 500_000  # categories of a column: nothing is learned from so many, and each takes memory
 
 
 def inputs(
@@ -46,6 +47,8 @@ def inputs(
             X[:, place], words[place] = _words(source, column, X[:, place])
         elif column in source.words or kind == "boolean":
             X[:, place], problem = _numbers(source, column, X[:, place], kind)
+        if whole and len(words.get(place, ())) > MOST_WORDS:
+            problem = _too_many_words(source, column, int(np.argmax(X[:, place] >= MOST_WORDS)))
         problems += [problem] if problem else []
         if len(problems) == MOST:
             break
@@ -79,12 +82,23 @@ def _inputs_on_disk(
             changes[place] = _looked_up(lookup)
         elif kind == "boolean":
             _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
+        if whole and len(words.get(place, ())) > MOST_WORDS:
+            problem = _too_many_words(source, column, None)
         problems += [problem] if problem else []
         if len(problems) == MOST:
             break
     if problems:
         raise DataError(problems)
     return (cells if plain else cells.as_type(np.float64)).select(features, changes), words
+
+
+def _too_many_words(source: Source, column: int, row: int | None) -> Problem:
+    """What is wrong with a column of words that are more than can be learned, at the first row beyond the limit."""
+    name = source.names[column]
+    hint = f"leave the column out with data.drop: [{name}], or put its words into groups"
+    return source.problem(
+        "too_many_words", f'more than {MOST_WORDS:,} categories in column "{name}"', row, column, hint
+    )
 
 
 def _coded(distinct: npt.NDArray[np.float64]) -> Any:

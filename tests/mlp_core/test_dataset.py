@@ -524,6 +524,19 @@ def test_very_many_words_are_names_and_names_are_left_out(tmp_path: Path) -> Non
     assert fitted.fit(train.X, train.words).inputs == 2  # one place for all of them
 
 
+def test_more_categories_than_can_be_learned_are_refused_at_their_row(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("mlp_core.cells.MOST_WORDS", 20)
+    rows = "".join(f"{i},w{i % 25},{'red' if i % 3 else 'blue'}\n" for i in range(60))
+    found = problem(train=table(tmp_path / "t.csv", rows), target="y", types={"b": "categorical"})
+    assert (found.code, found.line, found.column) == ("too_many_words", 22, 2)
+    assert found.message == 'more than 20 categories in column "b"'
+    assert "data.drop: [b]" in (found.hint or "")
+    monkeypatch.setattr("mlp_core.cells.MOST_WORDS", 25)
+    assert (
+        load(config(train=str(tmp_path / "t.csv"), target="y", types={"b": "categorical"})).splits["train"].rows == 48
+    )
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data sets beside the repository")
 def test_titanic_loads_and_its_leak_is_told() -> None:
     data = load(config(train=str(SHARED / "seaborn/titanic.csv"), target="survived"))
