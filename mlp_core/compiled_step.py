@@ -142,7 +142,7 @@ class CompiledStep:
         return float(total[0])
 
     def time(self, count: int) -> list[tuple[str, float]]:
-        """Seconds that each instruction takes, done `count` times by itself; the parameters are moved about."""
+        """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
         numbers = np.tile([self.batches.size, *self._rule_numbers(0.0, 0.0) * len(self.optimizer.segments)], (count, 1))
         rows = np.resize(np.random.default_rng(0).permutation(self.batches.rows), (count, self.batches.size))
         totals, found = np.empty(count), list[tuple[str, float]]()

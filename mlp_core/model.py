@@ -55,7 +55,7 @@ class Model:
         architecture = recipe.make_architecture(
             config, inputs.inputs, recipe.outputs(loss, task), bias, inputs.embeddings
         )
-        # compiled kernels have nothing to give to a forward pass
+        # a forward pass alone does not repay loading the compiled kernels
         backend = make_backend(config) if training else numpy_backend(_threads(config))
         network = Network(architecture, backend, config.dtype, rows, training)
         threshold = config.eval.threshold if isinstance(config.eval.threshold, float) else THRESHOLD
