@@ -10,20 +10,19 @@ made in one call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from mlp_core import instructions as do
-from mlp_core.activations import Activation, Identity, LeakyRelu, Relu
+from mlp_core.activations import Identity
 from mlp_core.backend import Array, Backend
 from mlp_core.batches import Batches
-from mlp_core.crew import CHECK, MEET, WIDTH, Crew
-from mlp_core.kernels import RULES, kernels
+from mlp_core.crew import Crew
+from mlp_core.kernels import BACKWARD, FORWARD, LOSS, RULES, kernels
 from mlp_core.layers import Dense
-from mlp_core.losses import Bce, CrossEntropy, Loss, Mse
+from mlp_core.losses import CrossEntropy
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
 from mlp_core.team import SHARED_FLOPS
@@ -33,24 +32,9 @@ FLOPS_AT_ONCE = 2e9
 """Steps in one call, and floating-point operations after which it ends: some ten milliseconds, so that a run can be
 stopped, shown and saved at any time."""
 
-_FORWARD: dict[type[Activation], tuple[do.Instruction, Callable[[Any], Sequence[float]]]] = {
-    Relu: (do.relu, lambda f: ()),
-    LeakyRelu: (do.leaky_relu, lambda f: (f.alpha,)),
-    Identity: (do.bias, lambda f: ()),
-}
-_BACKWARD: dict[type[Activation], tuple[do.Instruction | None, Callable[[Any], Sequence[float]]]] = {
-    Relu: (do.relu_gradient, lambda f: ()),
-    LeakyRelu: (do.two_slopes_gradient, lambda f: (1.0, f.alpha)),
-    Identity: (None, lambda f: ()),
-}
-_LOSSES: dict[type[Loss], tuple[do.Instruction, Callable[[Any], float]]] = {
-    CrossEntropy: (do.cross_entropy, lambda loss: loss.label_smoothing),
-    Bce: (do.bce, lambda loss: loss.pos_weight),
-    Mse: (do.mse, lambda loss: 0.0),
-}
 _TOTAL = 0  # the first of the numbers that change from step to step: the weight of the batch
-Labelled = tuple[str, list[int]]
-_MEET: Labelled = ("meet", [MEET] + [0] * (WIDTH - 1))
+Labelled = tuple[str, do.Record]
+_MEET: Labelled = ("meet", do.meet())
 
 
 def numba_backend(threads: int = 1) -> Backend:
@@ -75,8 +59,8 @@ def compiled_step(threads: int, objective: Objective, optimizer: Optimizer, batc
         targets = batches.Y.ndim == 2 and batches.Y.dtype == dtype and batches.Y.shape[1] == outputs
     known = (
         dtype.char in "fd"
-        and all(isinstance(layer, Dense) and type(layer._f) in _FORWARD for layer in network.layers)
-        and type(loss) in _LOSSES
+        and all(isinstance(layer, Dense) and type(layer._f) in FORWARD for layer in network.layers)
+        and type(loss) in LOSS
         and targets
         and all(array.flags.c_contiguous for array in arrays)
         and all(array.dtype == dtype for array in (batches.X, *arrays[2:]))
@@ -138,7 +122,7 @@ class CompiledStep:
         numbers[0, _TOTAL] = len(rows)
         still = [one for one in self.instructions(len(rows)) if one[0] != "optimizer"]
         program = sorted(still, key=lambda one: one[0] == "check")  # a loss that is no number has a gradient, too
-        self._crew.run(np.array([record for _, record in program]), numbers, rows[None], total)
+        self._crew.run(do.assemble([record for _, record in program]), numbers, rows[None], total)
         return float(total[0])
 
     def time(self, count: int) -> list[tuple[str, float]]:
@@ -147,36 +131,35 @@ class CompiledStep:
         rows = np.resize(np.random.default_rng(0).permutation(self.batches.rows), (count, self.batches.size))
         totals, found = np.empty(count), list[tuple[str, float]]()
         for name, record in self.instructions(self.batches.size):
-            if record[0] not in (MEET, CHECK):
-                begun = time.perf_counter()
-                self._crew.run(np.array([record]), numbers, rows, totals)
+            if isinstance(record[0], str):
+                program, begun = do.assemble([record]), time.perf_counter()
+                self._crew.run(program, numbers, rows, totals)
                 found.append((name, (time.perf_counter() - begun) / count))
         return found
 
     def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
         optimizer = self.optimizer
         settings = {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
-        return RULES[optimizer.rule.__name__][1](lr, decay, **settings)
+        return RULES[optimizer.rule.__name__](lr, decay, **settings)
 
     def _program(self, size: int) -> np.ndarray:
         if size not in self._programs:
-            self._programs[size] = np.array([record for _, record in self.instructions(size)], np.int64)
+            self._programs[size] = do.assemble([record for _, record in self.instructions(size)])
         return self._programs[size]
 
     def instructions(self, size: int) -> list[Labelled]:
         """The list for batches of `size` rows, each instruction with its name."""
         penalties, terms = self._penalties(size)
-        check = ("check", [CHECK, terms] + [0] * (WIDTH - 2))
         rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size), *penalties]
-        return [*rows, _MEET, check, *self._gradients(size)]
+        return [*rows, _MEET, ("check", do.check(terms)), *self._gradients(size)]
 
     def _gathers(self, size: int) -> list[Labelled]:
         batches = self.batches
         pairs = [(batches.X, batches._X), (batches.Y, batches._Y)]
         pairs += [] if batches.w is None else [(batches.w, batches._w)]
         return [
-            ("gather", do.gather.record(
-                array.dtype, array.ctypes.data, array[0].size, self._crew.cursor, room.ctypes.data, size
+            ("gather", do.record(
+                "gather", array.dtype, array.ctypes.data, array[0].size, self._crew.cursor, room.ctypes.data, size
             ))
             for array, room in pairs
         ]  # fmt: skip
@@ -194,11 +177,11 @@ class CompiledStep:
                 found += [_MEET, (f"product {layer.index} forward", record), _MEET]
             else:
                 found.append((f"product {layer.index} forward", record))
-            instruction, numbers = _FORWARD[type(layer._f)]
+            instruction, numbers = FORWARD[type(layer._f)]
             if layer.b is not None or type(layer._f) is not Identity:
                 b = 0 if layer.b is None else layer.b.ctypes.data
                 arguments = (Z.ctypes.data, b, out.ctypes.data, *Z.shape, self._constant(numbers(layer._f)))
-                found.append(("bias, activation", instruction.record(Z.dtype, *arguments)))
+                found.append(("bias, activation", do.record(instruction, Z.dtype, *arguments)))
             A = out
         return found
 
@@ -206,22 +189,22 @@ class CompiledStep:
         """The loss of each row, and Delta = dLoss/dZ."""
         objective, batches = self.objective, self.batches
         Z, Delta = self._layers[-1]._A[:size], self._Delta[:size]
-        instruction, number = _LOSSES[type(objective.loss)]
+        instruction, number = LOSS[type(objective.loss)]
         w = 0 if batches._w is None else batches._w.ctypes.data
         where = self._constant((number(objective.loss),)), self._crew.cells[_TOTAL:].ctypes.data
         arguments = (Z.ctypes.data, w, Delta.ctypes.data, *Z.shape, batches._Y.ctypes.data, *where)
-        return "loss", instruction.record(Z.dtype, *arguments, self._crew.terms.ctypes.data)
+        return "loss", do.record(instruction, Z.dtype, *arguments, self._crew.terms.ctypes.data)
 
     def _backward(self, size: int) -> list[Labelled]:
         """Delta *= f'(Z) and, but for the first layer, the Delta of the layer before."""
         found: list[Labelled] = []
         Delta = self._Delta[:size]
         for layer in reversed(self._layers):
-            instruction, numbers = _BACKWARD[type(layer._f)]
-            if instruction is not None:
+            if type(layer._f) in BACKWARD:
+                instruction, numbers = BACKWARD[type(layer._f)]
                 A = layer._A[:size]
                 arguments = (Delta.ctypes.data, 0, A.ctypes.data, *A.shape, self._constant(numbers(layer._f)))
-                found.append(("activation gradient", instruction.record(A.dtype, *arguments)))
+                found.append(("activation gradient", do.record(instruction, A.dtype, *arguments)))
             if layer.index > 0:
                 before: Array = layer._dX[:size]  # type: ignore[index]
                 record = do.product(Delta, layer.W, before, self._crew.scratch)
@@ -235,7 +218,7 @@ class CompiledStep:
         for spec in self._penalised:
             theta, units = self.objective.network.parameters.values[spec.name], spec.shape[0]
             arguments = (units, spec.size // units, self._crew.terms[size:].ctypes.data)
-            record = do.penalty.record(theta.dtype, theta.ctypes.data, 0, self._strengths(), *arguments)
+            record = do.record("penalty", theta.dtype, theta.ctypes.data, 0, self._strengths(), *arguments)
             found.append(("penalty", record))
             size += units
         return found, size
@@ -256,7 +239,7 @@ class CompiledStep:
             if layer.b is not None:
                 assert layer.db is not None
                 arguments = (Delta.ctypes.data, layer.db.ctypes.data, 0, *Delta.shape)
-                found.append(("bias gradient", do.sum_rows.record(Delta.dtype, *arguments)))
+                found.append(("bias gradient", do.record("sum_rows", Delta.dtype, *arguments)))
                 found += self._update(f"{layer.index}.bias")
         return found
 
@@ -268,7 +251,7 @@ class CompiledStep:
             if spec.name == name:
                 theta, grad = parameters.values[name], parameters.gradients[name]
                 arguments = (self._strengths(), spec.shape[0], spec.size // spec.shape[0])
-                record = do.penalty_gradient.record(theta.dtype, theta.ctypes.data, grad.ctypes.data, *arguments)
+                record = do.record("penalty_gradient", theta.dtype, theta.ctypes.data, grad.ctypes.data, *arguments)
                 found.append(("penalty gradient", record))
         for spec, number in self._moves:
             if spec.name == name:

@@ -1,19 +1,19 @@
 """Fused primitives for the CPU: compiled loops where they are faster, behind the faces of the generic primitives.
 
-Each entry has the name and the remaining arguments of the generic primitive that it replaces, and hands over to that
-one where it has nothing faster: for other losses and activations, other dtypes, arrays that are not contiguous.
+Each has the name and the arguments of the generic primitive that it replaces, and hands over to that one where it has
+nothing faster: for other losses and activations, other dtypes, arrays that are not contiguous.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mlp_core import instructions, loops
+from mlp_core import instructions as do
 from mlp_core.activations import (
     _SELU_ALPHA,
     _SELU_SCALE,
@@ -29,70 +29,33 @@ from mlp_core.activations import (
     bias_activation,
 )
 from mlp_core.backend import BLOCK, Array
-from mlp_core.crew import Crew
+from mlp_core.compiled.layout import WIDTH
+from mlp_core.crew import LEAD, OTHERS, Crew
 from mlp_core.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
+from mlp_core.machine_code import Function, machine_code
 from mlp_core.optimizers import nadam_rates, radam_rate
 
+Numbers = Callable[[Any], tuple[float, ...]]
 
-def _real(array: Array) -> bool:
-    """Whether the loops are meant for this array: they are not for complex numbers, nor for long doubles."""
-    return array.dtype.char in "fd"
-
-
-_FORWARD: dict[type[Activation], tuple[Any, Callable[[Any], float]]] = {
-    Relu: (loops.relu, lambda f: 0.0),
-    LeakyRelu: (loops.leaky_relu, lambda f: f.alpha),
+FORWARD: dict[type[Activation], tuple[str, Numbers]] = {
+    Relu: ("relu", lambda f: ()),
+    LeakyRelu: ("leaky_relu", lambda f: (f.alpha,)),
+    Identity: ("bias", lambda f: ()),
 }
-_BACKWARD: dict[type[Activation], tuple[Any, Callable[[Any], tuple[float, float]]]] = {
-    Relu: (loops.relu_gradient, lambda f: (0.0, 0.0)),
-    LeakyRelu: (loops.two_slopes_gradient, lambda f: (1.0, f.alpha)),
-    Elu: (loops.elu_gradient, lambda f: (1.0, f.alpha)),
-    Selu: (loops.elu_gradient, lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
-    Tanh: (loops.parabola_gradient, lambda f: (1.0, 1.0)),
-    Sigmoid: (loops.parabola_gradient, lambda f: (0.0, 1.0)),
+BACKWARD: dict[type[Activation], tuple[str, Numbers]] = {
+    Relu: ("relu_gradient", lambda f: ()),
+    LeakyRelu: ("two_slopes_gradient", lambda f: (1.0, f.alpha)),
+    Elu: ("elu_gradient", lambda f: (1.0, f.alpha)),
+    Selu: ("elu_gradient", lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
+    Tanh: ("parabola_gradient", lambda f: (1.0, 1.0)),
+    Sigmoid: ("parabola_gradient", lambda f: (0.0, 1.0)),
 }
-
-
-def _bias_activation(Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
-    kind = type(f)
-    if kind in _FORWARD and _real(Z):
-        loop, parameter = _FORWARD[kind]
-        loop(Z, b, A, parameter(f))
-    elif kind is Identity and A is Z and b is not None and _real(Z):
-        loops.bias(Z, b, A, 0.0)
-    else:
-        bias_activation(np, Z, b, f, A, block)
-
-
-def _activation_gradient(
-    Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
-) -> None:
-    kind = type(f)
-    if kind in _BACKWARD and _real(Delta):
-        loop, parameters = _BACKWARD[kind]
-        loop(Delta, A, db, *parameters(f))
-    elif kind is Identity and db is not None and _real(Delta):
-        loops.sum_rows(Delta, A, db, 0.0, 0.0)
-    else:
-        activation_gradient(np, Delta, f, Z, A, db, block)
-
-
-def _loss_and_gradient(
-    loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
-) -> Any:
-    kind = type(loss)
-    if Delta is None or not _real(Z):
-        return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
-    if isinstance(loss, CrossEntropy) and Y.ndim == 1 and Y.dtype.kind == "i":
-        value = loops.cross_entropy(Z, Y, w, total, Delta, loss.label_smoothing)
-        if math.isnan(value) and not (Y.min() >= 0 and Y.max() < Z.shape[1]):
-            raise IndexError("a target is not the number of a class")
-        return value / total
-    if isinstance(loss, Bce) and Y.size == Z.size and Y.dtype.kind in "if":
-        return loops.bce(Z, Y.reshape(Z.shape), w, total, Delta, loss.pos_weight) / total
-    if kind is Mse and Y.shape == Z.shape and Y.dtype == Z.dtype:
-        return loops.mse(Z, Y, w, total, Delta) / total
-    return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
+LOSS: dict[type[Loss], tuple[str, Callable[[Any], float]]] = {
+    CrossEntropy: ("cross_entropy", lambda loss: loss.label_smoothing),
+    Bce: ("bce", lambda loss: loss.pos_weight),
+    Mse: ("mse", lambda loss: 0.0),
+}
+"""The instruction of each function, and the numbers it takes."""
 
 
 def _adam_numbers(lr: float, decay: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
@@ -112,55 +75,12 @@ def _plain_numbers(lr: float, decay: float, *constants: float, **settings: float
     return lr, 1 - lr * decay, *constants, *settings.values()
 
 
-Numbers = Callable[..., tuple[float, ...]]
-RULES: dict[str, tuple[Any, Numbers]] = {
-    "sgd": (loops.sgd, _plain_numbers),
-    "momentum": (loops.momentum, _plain_numbers),
-    "nesterov": (loops.nesterov, _plain_numbers),
-    "adagrad": (loops.adagrad, _plain_numbers),
-    "rmsprop": (loops.rmsprop, _plain_numbers),
-    "adadelta": (loops.adadelta, _plain_numbers),
-    "adam": (loops.adam, _adam_numbers),
-    "nadam": (loops.adam, _nadam_numbers),
-    "amsgrad": (loops.amsgrad, _amsgrad_numbers),
-    "lion": (loops.lion, _plain_numbers),
+RULES: dict[str, Callable[..., tuple[float, ...]]] = {
+    **dict.fromkeys(("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "lion"), _plain_numbers),
+    **{"adam": _adam_numbers, "nadam": _nadam_numbers, "amsgrad": _amsgrad_numbers},
 }
-"""The loop of an update rule, and the numbers it takes after its vectors, as a function of the learning rate, the
-weight decay and the settings of the optimizer in their order."""
-
-
-def _rule(name: str, vectors: int) -> Callable[..., None]:
-    """The update rule with the arguments of the generic one."""
-    loop, numbers = RULES[name]
-
-    def step(*arguments: Any, **settings: Any) -> None:
-        loop(*arguments[:vectors], *numbers(*arguments[vectors:], **settings))
-
-    return step
-
-
-def _radam_step(
-    theta: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    decay: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    t: int,
-) -> None:
-    rate, rectified = radam_rate(lr, beta1, beta2, t)
-    if rectified:
-        loops.adam(theta, grad, m, v, rate, 0.0, 1 - lr * decay, beta1, beta2, eps, 1.0)
-    else:
-        loops.momentum_and_square(theta, grad, m, v, rate, 1 - lr * decay, beta1, beta2)
-
-
-def _gather(X: Array, rows: Array, out: Array) -> None:
-    X.take(rows, 0, out, "clip")
-
+"""The numbers that the loop of an update rule takes after its vectors, as a function of the learning rate, the weight
+decay and the settings of the optimizer in their order."""
 
 VECTORS = {
     **{"sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 3, "adadelta": 4, "rmsprop": 3},
@@ -168,49 +88,164 @@ VECTORS = {
 }
 """How many vectors, theta and its gradient among them, each update rule goes through."""
 
-KERNELS: dict[str, Callable[..., Any]] = {
-    "gather": _gather,
-    "bias_activation": _bias_activation,
-    "activation_gradient": _activation_gradient,
-    "loss_and_gradient": _loss_and_gradient,
-    **{name: _rule(name, VECTORS[name]) for name in RULES},
-    "radam": _radam_step,
-}
-
-
 LEAST_FLOPS = 1e6
 """Floating-point operations of a product that repay the some microseconds it takes to describe it: ten of them."""
 
 LEAST_ENTRIES = 30_000
-"""Length of a parameter vector from which an update is shared out."""
+"""Numbers that are worth sharing out."""
 
 
-def _product(crew: Crew, A: Array, B: Array, out: Array) -> Array:
-    """out = A @ B by our own tiles, shared out among the crew, where that is faster than to ask numpy."""
-    lies_well = 1 in (B.strides[1] // B.itemsize, B.strides[0] // B.itemsize if A.strides[1] == A.itemsize else 0)
-    if not _real(out) or not lies_well or 2.0 * out.size * A.shape[1] < LEAST_FLOPS:
-        return np.matmul(A, B, out=out)
-    crew.run(np.array([instructions.product(A, B, out, crew.scratch)]))
-    return out
+def needed(dtype: Any, activations: Iterable[type[Activation]], loss: type[Loss], rule: str) -> list[str]:
+    """The names of the functions that training such a network calls."""
+    rules = {"radam": ["adam", "momentum_and_square"]}
+    names = rules.get(rule, [do.UPDATES[rule]] if rule in do.UPDATES else [])
+    names += ["gather", "sum_rows", "penalty", "penalty_gradient", "outer", "dot", "dot_by_columns"]
+    names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
+    names += [LOSS[loss][0]] if loss in LOSS else []
+    return [LEAD, *OTHERS, do.named("gather", np.int64), *(do.named(name, dtype) for name in dict.fromkeys(names))]
 
 
-def _shared(crew: Crew, name: str) -> Callable[..., None]:
-    """An update rule that is shared out among the crew where its vectors are long."""
-    vectors, numbers, alone = VECTORS[name], RULES[name][1], KERNELS[name]
+def _real(*arrays: Array | None) -> bool:
+    """Whether the loops are meant for these arrays: floats of one size without gaps; not complex, no long doubles."""
+    there = [array for array in arrays if array is not None]
+    return there[0].dtype.char in "fd" and all(
+        array.dtype == there[0].dtype and array.flags.c_contiguous for array in there
+    )
 
-    def step(*arguments: Any, **settings: Any) -> None:
-        arrays, size = arguments[:vectors], len(arguments[0])
-        if size < LEAST_ENTRIES:
-            alone(*arguments, **settings)
+
+class Kernels:
+    """The fused primitives; what is large is shared out among `threads`."""
+
+    def __init__(self, threads: int) -> None:
+        """Raises CannotCompile."""
+        self._crew = Crew(threads)
+        self._rows: dict[str, tuple[Function, Array, int]] = {}
+        self._numbers, self._losses = np.empty(8), np.empty(0)
+
+    def table(self) -> dict[str, Callable[..., Any]]:
+        """All of them by the names of the generic ones."""
+        return {
+            "gather": _gather,
+            "product": self.product,
+            "bias_activation": self.bias_activation,
+            "activation_gradient": self.activation_gradient,
+            "loss_and_gradient": self.loss_and_gradient,
+            **{rule: partial(self.move, rule) for rule in RULES},
+            "radam": self.radam,
+        }
+
+    def _do(self, record: do.Record, size: int) -> None:
+        """Carry out one instruction on `size` numbers."""
+        name, *arguments = record
+        if name not in self._rows:
+            (function,), row = machine_code().functions([str(name)]), np.zeros((1, WIDTH), np.int64)
+            row[0, 0] = function.address
+            self._rows[str(name)] = function, row, row.ctypes.data
+        function, row, place = self._rows[str(name)]
+        row[0, 1 : len(arguments) + 1] = arguments
+        if self._crew.threads > 1 and size >= LEAST_ENTRIES:
+            self._crew.run(row)
+        else:
+            function(place, 0, 1)
+
+    def _keep(self, numbers: Iterable[float]) -> int:
+        """Where the numbers are, until the next ones."""
+        for place, number in enumerate(numbers):
+            self._numbers[place] = number
+        return int(self._numbers.ctypes.data)
+
+    def product(self, A: Array, B: Array, out: Array) -> Array:
+        """out = A @ B by our own tiles where that is faster than to ask numpy."""
+        lies_well = 1 in (B.strides[1] // B.itemsize, B.strides[0] // B.itemsize if A.strides[1] == A.itemsize else 0)
+        if out.dtype.char not in "fd" or not lies_well or 2.0 * out.size * A.shape[1] < LEAST_FLOPS:
+            return np.matmul(A, B, out=out)
+        self._do(do.product(A, B, out, self._crew.scratch), LEAST_ENTRIES)
+        return out
+
+    def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
+        kind = type(f)
+        if kind in FORWARD and _real(Z, A, b) and (kind is not Identity or (A is Z and b is not None)):
+            name, numbers = FORWARD[kind]
+            where = 0 if b is None else b.ctypes.data
+            arguments = (Z.ctypes.data, where, A.ctypes.data, *Z.shape, self._keep(numbers(f)))
+            self._do(do.record(name, Z.dtype, *arguments), Z.size)
+        else:
+            bias_activation(np, Z, b, f, A, block)
+
+    def activation_gradient(
+        self, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
+    ) -> None:
+        kind = type(f)
+        if not (kind in BACKWARD or kind is Identity) or not _real(Delta, A, db):
+            activation_gradient(np, Delta, f, Z, A, db, block)
             return
-        values = np.array(numbers(*arguments[vectors:], **settings))
-        crew.run(np.array([instructions.update(name, arrays, values.ctypes.data, size, 1)]))
+        if kind in BACKWARD:
+            name, numbers = BACKWARD[kind]
+            arguments = (Delta.ctypes.data, 0, A.ctypes.data, *A.shape, self._keep(numbers(f)))
+            self._do(do.record(name, Delta.dtype, *arguments), Delta.size)
+        if db is not None:
+            arguments = (Delta.ctypes.data, db.ctypes.data, 0, *Delta.shape)
+            self._do(do.record("sum_rows", Delta.dtype, *arguments), Delta.size)
 
-    return step
+    def loss_and_gradient(
+        self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
+    ) -> Any:
+        if Delta is None or not _fits(loss, Z, Y, w, Delta):
+            return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
+        rows, (name, number) = len(Z), LOSS[type(loss)]
+        if len(self._losses) < rows:
+            self._losses = np.empty(rows)
+        numbers = self._keep((number(loss), total))
+        weights = 0 if w is None else w.ctypes.data
+        arguments = (Z.ctypes.data, weights, Delta.ctypes.data, *Z.shape, Y.ctypes.data, numbers, numbers + 8)
+        self._do(do.record(name, Z.dtype, *arguments, self._losses.ctypes.data), Z.size)
+        value = float(self._losses[:rows].sum())
+        if math.isnan(value) and Y.ndim == 1 and not (Y.min() >= 0 and Y.max() < Z.shape[1]):
+            raise IndexError("a target is not the number of a class")
+        return value
+
+    def move(self, rule: str, *arguments: Any, **settings: Any) -> None:
+        """The update rule with the arguments of the generic one."""
+        count = VECTORS[rule]
+        self._move(rule, arguments[:count], RULES[rule](*arguments[count:], **settings))
+
+    def radam(
+        self,
+        theta: Array,
+        grad: Array,
+        m: Array,
+        v: Array,
+        lr: float,
+        decay: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        t: int,
+    ) -> None:
+        rate, rectified = radam_rate(lr, beta1, beta2, t)
+        if rectified:
+            self._move("adam", (theta, grad, m, v), (rate, 0.0, 1 - lr * decay, beta1, beta2, eps, 1.0))
+        else:
+            self._move("momentum_and_square", (theta, grad, m, v), (rate, 1 - lr * decay, beta1, beta2))
+
+    def _move(self, rule: str, vectors: tuple[Array, ...], numbers: tuple[float, ...]) -> None:
+        size = len(vectors[0])
+        self._do(do.update(rule, vectors, self._keep(numbers), size, 1), size)
+
+
+def _fits(loss: Loss, Z: Array, Y: Array, w: Array | None, Delta: Array) -> bool:
+    """Whether there is a loop for this loss with such targets."""
+    if type(loss) not in LOSS or not _real(Z, Delta, w) or not Y.flags.c_contiguous:
+        return False
+    if isinstance(loss, CrossEntropy):
+        return bool(Y.ndim == 1 and Y.dtype == np.int64)
+    return bool(Y.size == Z.size and Y.dtype == Z.dtype)
+
+
+def _gather(X: Array, rows: Array, out: Array) -> None:
+    X.take(rows, 0, out, "clip")
 
 
 def kernels(threads: int) -> dict[str, Callable[..., Any]]:
-    """The fused primitives by the names of the generic ones; products and long updates are shared among `threads`."""
-    crew = Crew(threads)
-    shared = {name: _shared(crew, name) for name in RULES} if threads > 1 else {}
-    return {**KERNELS, **shared, "product": partial(_product, crew)}
+    """The fused primitives by the names of the generic ones. Raises CannotCompile."""
+    return Kernels(threads).table()

@@ -178,10 +178,14 @@ def _threads(config: Config) -> int:
 
 
 def load_kernels(config: Config) -> Backend:
-    """numpy with compiled kernels; raises ConfigError where numba cannot be used."""
+    """numpy with compiled kernels; raises ConfigError where they cannot be compiled."""
+    from mlp_core.compiled_step import numba_backend  # not by those who only evaluate
+    from mlp_core.machine_code import CannotCompile, prepare
+
     try:
-        from mlp_core.compiled_step import numba_backend
-    except Exception as error:  # an absent numba, one that does not fit this numpy, a broken LLVM
+        prepare(recipe.compiled_functions(config))
+        return numba_backend(_threads(config))
+    except CannotCompile as error:
         problem = config.problem(
             "kernels",
             f"numba cannot be used here ({error})",
@@ -190,4 +194,3 @@ def load_kernels(config: Config) -> Backend:
             hint="install numba, or start a new run with kernels: numpy",
         )
         raise ConfigError(problem) from None
-    return numba_backend(_threads(config))

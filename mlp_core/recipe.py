@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.activations import ACTIVATIONS, Activation
+from mlp_core.activations import ACTIVATIONS, Activation, Identity
 from mlp_core.backend import Backend
 from mlp_core.config import Config
 from mlp_core.errors import ConfigError
@@ -73,6 +73,15 @@ def auto_init(choice: Any) -> str:
     """The initializer that keeps the variance of signals through an activation."""
     activation = _activation(choice)
     return _INIT["he" if activation is None else activation.gain_family]
+
+
+def compiled_functions(config: Config) -> list[str]:
+    """The names of the compiled functions that training this (resolved) config calls."""
+    from mlp_core.kernels import needed  # not by those who only evaluate
+
+    given = [_activation(layer.activation) for layer in config.model.layers()]
+    activations = dict.fromkeys(type(one) for one in [*given, Identity()] if one is not None)
+    return needed(config.dtype, activations, type(make_loss(config)), config.optimizer.name)
 
 
 def make_architecture(

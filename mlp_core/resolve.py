@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from mlp_core.device import check_precision, decide_device, device_memory
 from mlp_core.device_rows import smaller_as_stored
 from mlp_core.environment import available_cpus
 from mlp_core.errors import ConfigError
+from mlp_core.machine_code import CannotCompile, prepare
 from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
@@ -67,7 +67,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if about := check_precision(config, device):
         notes.append(about)
     if config.kernels == "auto":
-        chosen = config.replace(device=device) if device != config.device else config
+        chosen = config.replace(**{"device": device, "loss.name": loss})
         decide("kernels", *auto_kernels(chosen, data, batch))
     else:
         notes.append(f"kernels: {config.kernels}")
@@ -187,12 +187,13 @@ def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
     if seconds < REPAYMENT:
         return "numpy", "kernels: numpy (a job too short to compile for)"
     try:
-        import_module("mlp_core.compiled_step")
-    except ModuleNotFoundError:
-        return "numpy", f"kernels: numpy (numba would save about {seconds:.0f} s: pip install numba)"
-    except Exception as error:  # a numba that does not fit this numpy, a broken LLVM
+        spent = prepare(recipe.compiled_functions(config))
+    except CannotCompile as error:
+        if "No module named 'numba'" in str(error):
+            return "numpy", f"kernels: numpy (numba would save about {seconds:.0f} s: pip install numba)"
         return "numpy", f"kernels: numpy (numba cannot be used: {error})"
-    return "numba", "kernels: numba (compiled loops)"
+    told = f"; compiled for this machine, once, in {spent:.1f} s" if spent >= 1 else ""
+    return "numba", f"kernels: numba (compiled loops{told})"
 
 
 def _class_weights(config: Config, data: Data) -> dict[str, float]:

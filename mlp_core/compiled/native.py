@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import extending
+from numba.core import cgutils
 from numba.core import types as numba_types
 
 intrinsic: Any = extending.intrinsic
@@ -54,13 +55,26 @@ def float64s(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
-def call(typingctx: Any, function: Any, record: Any, part: Any, parts: Any) -> Any:
-    """Call an instruction by its address: function(record, null, part, parts)."""
+def address(typingctx: Any, place: Any) -> Any:
+    """The address that a pointer holds."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_I64.as_pointer(), _I8.as_pointer(), _I64, _I64])
+        return builder.ptrtoint(args[0], _I64)
+
+    return types.int64(place), generate
+
+
+@intrinsic
+def call(typingctx: Any, function: Any, record: Any, part: Any, parts: Any) -> Any:
+    """Call a function by its address: function(record, null, part, parts). It cannot raise."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        slot = _I8.as_pointer().as_pointer()  # for a result and an exception, as numba passes them
+        arguments = [slot, slot, _I64.as_pointer(), _I8.as_pointer(), _I64, _I64]
+        kind = ir.FunctionType(ir.IntType(32), arguments)
+        slots = [cgutils.alloca_once(builder, _I8.as_pointer()) for _ in range(2)]
         null = ir.Constant(_I8.as_pointer(), None)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], null, *args[2:]])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [*slots, args[1], null, *args[2:]])
         return context.get_dummy_value()
 
     return types.void(types.int64, WORDS, types.int64, types.int64), generate

@@ -6,10 +6,8 @@ called fast-math only the fused multiply-add is taken, so NaN, infinities and th
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -19,28 +17,12 @@ Array = Any  # numpy.ndarray
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _digest() -> str:
-    """Of everything that is compiled: a function that calls another one holds a copy of it."""
-    rooms = [Path(__file__).with_name(f"{room}.py") for room in ("loops", "native", "gemm", "crew", "instructions")]
-    return hashlib.sha256(b"".join(room.read_bytes() for room in rooms)).hexdigest()[:12]
-
-
-DIGEST = _digest()
-
-
 def compiled(
-    function: _Function, compiler: Callable[..., Any] = numba.njit, nogil: bool = True, **settings: Any
+    function: _Function, compiler: Callable[..., Any] = numba.njit, fastmath: set[str] | bool = False
 ) -> _Function:
-    """`function` compiled, without Python's lock, and kept on disk where there is room for it.
-
-    It is kept under a name that changes with any of the sources; numba itself looks only at the file it is in.
-    """
-    function.__qualname__ = f"{function.__name__}_{DIGEST}"
-    settings |= {"error_model": "numpy", **({"nogil": True} if nogil else {})}
-    try:
-        result: _Function = compiler(cache=True, **settings)(function)
-    except RuntimeError:  # numba finds no place for its cache
-        result = compiler(**settings)(function)
+    """`function` compiled for other compiled functions; nothing is made for calls from Python."""
+    settings = {"error_model": "numpy", "fastmath": fastmath, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    result: _Function = compiler(**settings)(function)
     return result
 
 
@@ -48,11 +30,11 @@ def _loop(function: _Function) -> _Function:
     return compiled(function, fastmath={"contract"})
 
 
-# --- bias and activation: Z, A [rows, m], b [m] or None; p is the parameter of f ---
+# --- bias and activation: Z, A [rows, m], b [m] or None ---
 
 
 @_loop
-def relu(Z: Array, b: Any, A: Array, p: float) -> None:
+def relu(Z: Array, b: Any, A: Array) -> None:
     """NaN stays NaN. A that is Z itself has a loop of its own: the compiler sees that nothing overlaps there."""
     zero, in_place = Z.dtype.type(0), Z.ctypes.data == A.ctypes.data
     for i in range(Z.shape[0]):
@@ -81,76 +63,48 @@ def leaky_relu(Z: Array, b: Any, A: Array, p: float) -> None:
 
 
 @_loop
-def bias(Z: Array, b: Any, A: Array, p: float) -> None:
+def bias(Z: Array, b: Array) -> None:
     for i in range(Z.shape[0]):
         for j in range(Z.shape[1]):
             Z[i, j] += b[j]
 
 
-# --- gradient of the activation: Delta [rows, m] *= f'; db [m] or None its sum over the rows ---
+# --- gradient of the activation: Delta [rows, m] *= f', from A = f(Z) ---
 
 
 @_loop
-def relu_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
-    if db is not None:
-        db[:] = 0
+def relu_gradient(Delta: Array, A: Array) -> None:
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
-            d = Delta[i, j] * (A[i, j] > 0)  # a factor, so that NaN and infinity in Delta stay
-            Delta[i, j] = d
-            if db is not None:
-                db[j] += d
+            Delta[i, j] *= A[i, j] > 0  # a factor, so that NaN and infinity in Delta stay
 
 
 @_loop
-def two_slopes_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
+def two_slopes_gradient(Delta: Array, A: Array, p: float, q: float) -> None:
     """f' = p for a > 0, else q."""
     above, below = A.dtype.type(p), A.dtype.type(q)
-    if db is not None:
-        db[:] = 0
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
-            d = Delta[i, j] * (above if A[i, j] > 0 else below)
-            Delta[i, j] = d
-            if db is not None:
-                db[j] += d
+            Delta[i, j] *= above if A[i, j] > 0 else below
 
 
 @_loop
-def elu_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
+def elu_gradient(Delta: Array, A: Array, p: float, q: float) -> None:
     """f' = p for a > 0, else a + q."""
     above, alpha = A.dtype.type(p), A.dtype.type(q)
-    if db is not None:
-        db[:] = 0
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
             a = A[i, j]
-            d = Delta[i, j] * (above if a > 0 else a + alpha)
-            Delta[i, j] = d
-            if db is not None:
-                db[j] += d
+            Delta[i, j] *= above if a > 0 else a + alpha
 
 
 @_loop
-def parabola_gradient(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
+def parabola_gradient(Delta: Array, A: Array, p: float, q: float) -> None:
     """f' = (p + a) (q - a): tanh has p = q = 1, the sigmoid p = 0, q = 1."""
     low, high = A.dtype.type(p), A.dtype.type(q)
-    if db is not None:
-        db[:] = 0
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
-            d = Delta[i, j] * ((low + A[i, j]) * (high - A[i, j]))
-            Delta[i, j] = d
-            if db is not None:
-                db[j] += d
-
-
-@_loop
-def sum_rows(Delta: Array, A: Array, db: Any, p: float, q: float) -> None:
-    db[:] = 0
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            db[j] += Delta[i, j]
+            Delta[i, j] *= (low + A[i, j]) * (high - A[i, j])
 
 
 # --- losses: Z, Delta [rows, c]; w [rows] or None; the sum of w * loss, and Delta = w dLoss/dZ / total. NaN for a
@@ -205,7 +159,7 @@ def bce(Z: Array, Y: Array, w: Any, total: float, Delta: Array, pos_weight: floa
 
 
 @_loop
-def mse(Z: Array, Y: Array, w: Any, total: float, Delta: Array) -> float:
+def mse(Z: Array, Y: Array, w: Any, total: float, Delta: Array, _: float) -> float:
     dtype, value = Z.dtype.type, 0.0
     rows, outputs = Z.shape
     for i in range(rows):

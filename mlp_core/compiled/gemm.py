@@ -16,25 +16,17 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import extending
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 
-from mlp_core.loops import compiled
-from mlp_core.native import pointer
+from mlp_core.compiled.layout import BAND, BLOCK
+from mlp_core.compiled.loops import compiled
+from mlp_core.compiled.native import pointer
 
-_WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))  # 32 registers of 64 bytes, else at least 16 of 32
+_FEATURES = config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()  # of the processor that is compiled for
+_WIDE = "+avx512f" in _FEATURES  # 32 registers of 64 bytes, else at least 16 of 32
 _BYTES = 64 if _WIDE else 32
 _TALL = 8 if _WIDE else 4  # rows of an outer tile; it is two registers wide
 _DOT_ROWS, _DOT_COLUMNS = (4, 4) if _WIDE else (2, 4)
-
-BLOCK = 256
-"""Length of a block along k. A panel of it, two registers wide, just fits into the first-level cache."""
-
-ROWS = 128
-"""Rows of X that are multiplied with all of W before the next ones are: with a block along k they fit into the
-second-level cache."""
-
-SCRATCH = 8 * ROWS * (2 * BLOCK + 16)
-"""Bytes of memory of its own that each thread needs: for a block of rows of X or a panel, and a little between rows."""
 
 intrinsic: Any = extending.intrinsic
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -266,8 +258,8 @@ def dot_product(
     """C [m, n] = A [m, k] B^T, B [n, k]: rows of A, B and C are lda, ldb and ldc numbers apart; else as above."""
     for k0 in range(0, k, 2 * BLOCK):
         length, first = min(2 * BLOCK, k - k0), 1 if k0 == 0 else 0
-        for i0 in range(0, m, ROWS):
-            end = min(m, i0 + ROWS)
+        for i0 in range(0, m, BAND):
+            end = min(m, i0 + BAND)
             whole = end - (end - i0) % _DOT_ROWS
             block, ldx = A + size * (lda * i0 + k0), lda
             if _far_apart(lda, size, n):

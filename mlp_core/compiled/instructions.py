@@ -1,0 +1,242 @@
+"""The instructions of a training step: each does its share of one primitive on memory given by addresses.
+
+An instruction is a function of a record, `a` (its address, then its arguments: addresses and sizes), and of which of
+how many parts it is to do. The arithmetic is that of `loops` and `gemm`. What two threads do never overlaps: rows of
+the batch are shared out in forward and backward passes, units of a layer in its gradients and updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray
+from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from mlp_core.compiled import loops
+from mlp_core.compiled.gemm import dot_product, outer_product
+from mlp_core.compiled.layout import SCRATCH
+from mlp_core.compiled.loops import compiled
+from mlp_core.compiled.native import float64s, pointer, words
+
+Instruction = Callable[[Any, Any, int, int], None]
+
+
+@compiled
+def _share(count: int, part: int, parts: int) -> tuple[int, int]:
+    """First and last of the things that one part of them has to do; shares begin at multiples of 16 where they can."""
+    if parts == 1:
+        return 0, count
+    grain = 16 if count >= 16 * parts else 1
+    whole = count // grain
+    first, last = whole * part // parts * grain, whole * (part + 1) // parts * grain
+    return first, count if part == parts - 1 else last
+
+
+def gather(a: Any, like: Any, part: int, parts: int) -> None:
+    """out[i] = X[rows[i]]: X, columns, where the address of rows is, out, count."""
+    columns, rows = a[2], words(words(a[3])[0])
+    first, last = _share(a[5], part, parts)
+    X, out = pointer(a[1], like), carray(pointer(a[4], like), (a[5], columns))
+    for i in range(first, last):
+        source = rows[i] * columns
+        for j in range(columns):
+            out[i, j] = X[source + j]
+
+
+# --- products ---
+
+
+def outer(a: Any, like: Any, part: int, parts: int) -> None:
+    """C = A B, rows of C shared out: A, its steps to a row and a column, B, its stride, C, its stride, m, n, k, size of
+    a number, scratch."""
+    first, last = _share(a[8], part, parts)
+    if last > first:
+        A, C = a[1] + a[11] * a[2] * first, a[6] + a[11] * a[7] * first
+        outer_product(
+            like, a[11], A, a[2], a[3], a[4], a[5], C, a[7], last - first, a[9], a[10], a[12] + SCRATCH * part
+        )
+
+
+def dot(a: Any, like: Any, part: int, parts: int) -> None:
+    """C = A B^T, rows of C shared out: A, its stride, -, B, its stride, C, its stride, m, n, k, size of a
+    number, scratch."""
+    first, last = _share(a[8], part, parts)
+    if last > first:
+        A, C = a[1] + a[11] * a[2] * first, a[6] + a[11] * a[7] * first
+        dot_product(like, a[11], A, a[2], a[4], a[5], C, a[7], last - first, a[9], a[10], a[12] + SCRATCH * part)
+
+
+def dot_by_columns(a: Any, like: Any, part: int, parts: int) -> None:
+    """C = A B^T as `dot` does it, but columns of C are shared out: a thread then reads its own rows of B only."""
+    first, last = _share(a[9], part, parts)
+    if last > first:
+        B, C = a[4] + a[11] * a[5] * first, a[6] + a[11] * first
+        dot_product(like, a[11], a[1], a[2], B, a[5], C, a[7], a[8], last - first, a[10], a[12] + SCRATCH * part)
+
+
+# --- rows of the batch: Z, A, Delta [rows, m] ---
+
+
+@compiled
+def _rows(a: Any, k: int, like: Any, first: int, last: int) -> Any:
+    """Rows first to last of the matrix whose address is word k; rows and columns are words 4 and 5."""
+    return carray(pointer(a[k], like), (a[4], a[5]))[first:last]
+
+
+def relu(a: Any, like: Any, part: int, parts: int) -> None:
+    """A = relu(Z + b): Z, b or 0, A, rows, m."""
+    first, last = _share(a[4], part, parts)
+    Z, A = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
+    if a[2] != 0:
+        loops.relu(Z, carray(pointer(a[2], like), (a[5],)), A)
+    else:
+        loops.relu(Z, None, A)
+
+
+def leaky_relu(a: Any, like: Any, part: int, parts: int) -> None:
+    """A = leaky relu(Z + b): Z, b or 0, A, rows, m, where alpha is."""
+    first, last = _share(a[4], part, parts)
+    Z, A = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
+    if a[2] != 0:
+        loops.leaky_relu(Z, carray(pointer(a[2], like), (a[5],)), A, float64s(a[6])[0])
+    else:
+        loops.leaky_relu(Z, None, A, float64s(a[6])[0])
+
+
+def bias(a: Any, like: Any, part: int, parts: int) -> None:
+    """Z += b: Z, b, -, rows, m."""
+    first, last = _share(a[4], part, parts)
+    loops.bias(_rows(a, 1, like, first, last), carray(pointer(a[2], like), (a[5],)))
+
+
+def relu_gradient(a: Any, like: Any, part: int, parts: int) -> None:
+    """Delta *= relu': Delta, -, A, rows, m."""
+    first, last = _share(a[4], part, parts)
+    loops.relu_gradient(_rows(a, 1, like, first, last), _rows(a, 3, like, first, last))
+
+
+def _gradient(loop: Any) -> Instruction:
+    """Delta *= f': Delta, -, A, rows, m, where the two numbers of f' are."""
+
+    def gradient(a: Any, like: Any, part: int, parts: int) -> None:
+        first, last = _share(a[4], part, parts)
+        p = float64s(a[6])
+        loop(_rows(a, 1, like, first, last), _rows(a, 3, like, first, last), p[0], p[1])
+
+    return gradient
+
+
+two_slopes_gradient = _gradient(loops.two_slopes_gradient)
+elu_gradient = _gradient(loops.elu_gradient)
+parabola_gradient = _gradient(loops.parabola_gradient)
+
+
+# --- losses: Z, Delta [rows, c]; the loss of each row, divided by the total weight, goes to its own place ---
+
+
+def _loss(loop: Any, classes: bool) -> Instruction:
+    """Z, w or 0, Delta, rows, c, Y ([rows] of class numbers or [rows, c]), where the loss's own number is, where the
+    total weight is, where the losses go."""
+
+    def loss(a: Any, like: Any, part: int, parts: int) -> None:
+        first, last = _share(a[4], part, parts)
+        Z, Delta = _rows(a, 1, like, 0, a[4]), _rows(a, 3, like, 0, a[4])
+        Y = carray(words(a[6]), (a[4],)) if classes else _rows(a, 6, like, 0, a[4])
+        number, total, losses = float64s(a[7])[0], float64s(a[8])[0], float64s(a[9])
+        for i in range(first, last):
+            z, y, d = Z[i : i + 1], Y[i : i + 1], Delta[i : i + 1]
+            if a[2] != 0:
+                w = carray(pointer(a[2], like), (a[4],))[i : i + 1]
+                losses[i] = loop(z, y, w, total, d, number) / total
+            else:
+                losses[i] = loop(z, y, None, total, d, number) / total
+
+    return loss
+
+
+cross_entropy = _loss(loops.cross_entropy, classes=True)
+bce = _loss(loops.bce, classes=False)
+mse = _loss(loops.mse, classes=False)
+
+
+# --- units of a layer ---
+
+
+def sum_rows(a: Any, like: Any, part: int, parts: int) -> None:
+    """db[j] = sum over the rows of Delta[:, j]: Delta, db, -, rows, m."""
+    first, last = _share(a[5], part, parts)
+    Delta, db = carray(pointer(a[1], like), (a[4], a[5])), carray(pointer(a[2], like), (a[5],))
+    for j in range(first, last):
+        db[j] = 0
+    whole = a[4] - a[4] % 4
+    for i in range(0, whole, 4):  # so that db is read and written but once for four rows
+        for j in range(first, last):
+            db[j] += (Delta[i, j] + Delta[i + 1, j]) + (Delta[i + 2, j] + Delta[i + 3, j])
+    for i in range(whole, a[4]):
+        for j in range(first, last):
+            db[j] += Delta[i, j]
+
+
+def penalty(a: Any, like: Any, part: int, parts: int) -> None:
+    """l2/2 theta^2 + l1 |theta|, summed up over each unit: theta, -, where l2 and l1 are, units, entries, the sums."""
+    first, last = _share(a[4], part, parts)
+    theta, p, sums = carray(pointer(a[1], like), (a[4], a[5])), float64s(a[3]), float64s(a[6])
+    for i in range(first, last):
+        square = absolute = 0.0
+        for j in range(a[5]):
+            square += theta[i, j] * theta[i, j]
+            absolute += abs(theta[i, j])
+        sums[i] = 0.5 * p[0] * square + p[1] * absolute
+
+
+def penalty_gradient(a: Any, like: Any, part: int, parts: int) -> None:
+    """grad += l2 theta + l1 sign(theta): theta, grad, where l2 and l1 are, units, entries."""
+    first, last = _share(a[4], part, parts)
+    theta, grad = carray(pointer(a[1], like), (a[4], a[5])), carray(pointer(a[2], like), (a[4], a[5]))
+    l2, l1 = theta.dtype.type(float64s(a[3])[0]), theta.dtype.type(float64s(a[3])[1])
+    for i in range(first, last):
+        for j in range(a[5]):
+            grad[i, j] += l2 * theta[i, j] + l1 * np.sign(theta[i, j])
+
+
+# --- updates: theta, grad, up to three vectors of the state; where the rule's numbers are; units, entries of each ---
+
+
+@compiled
+def _stretch(a: Any, k: int, like: Any, part: int, parts: int) -> Any:
+    """This part's own entries of the vector whose address is word k; units and entries of each are words 7 and 8."""
+    first, last = _share(a[7], part, parts)
+    return carray(pointer(a[k], like), (a[7] * a[8],))[first * a[8] : last * a[8]]
+
+
+def _update(loop: Any, vectors: int, numbers: int) -> Instruction:
+    """The rule of a loop that takes so many vectors, theta and its gradient among them, and so many numbers."""
+
+    def update(a: Any, like: Any, part: int, parts: int) -> None:
+        p = to_fixed_tuple(carray(float64s(a[6]), (numbers,)), numbers)
+        theta, grad = _stretch(a, 1, like, part, parts), _stretch(a, 2, like, part, parts)
+        if vectors == 2:
+            loop(theta, grad, *p)
+        elif vectors == 3:
+            loop(theta, grad, _stretch(a, 3, like, part, parts), *p)
+        elif vectors == 4:
+            loop(theta, grad, _stretch(a, 3, like, part, parts), _stretch(a, 4, like, part, parts), *p)
+        else:
+            first, second = _stretch(a, 3, like, part, parts), _stretch(a, 4, like, part, parts)
+            loop(theta, grad, first, second, _stretch(a, 5, like, part, parts), *p)
+
+    return update
+
+
+sgd = _update(loops.sgd, 2, 2)
+momentum = _update(loops.momentum, 3, 3)
+nesterov = _update(loops.nesterov, 3, 3)
+adagrad = _update(loops.adagrad, 3, 3)
+rmsprop = _update(loops.rmsprop, 3, 4)
+adadelta = _update(loops.adadelta, 4, 4)
+adam = _update(loops.adam, 4, 7)
+amsgrad = _update(loops.amsgrad, 5, 6)
+lion = _update(loops.lion, 3, 4)
+momentum_and_square = _update(loops.momentum_and_square, 4, 4)
