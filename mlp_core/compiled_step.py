@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mlp_core import instructions as do
 from mlp_core.activations import Identity
 from mlp_core.backend import Array, Backend
 from mlp_core.batches import Batches
+from mlp_core.compiled.layout import SCRATCH, WIDTH
 from mlp_core.crew import Crew
 from mlp_core.kernels import BACKWARD, FORWARD, LOSS, RULES, kernels
 from mlp_core.layers import Dense
@@ -31,6 +32,9 @@ STEPS_AT_ONCE = 64
 FLOPS_AT_ONCE = 2e9
 """Steps in one call, and floating-point operations after which it ends: some ten milliseconds, so that a run can be
 stopped, shown and saved at any time."""
+
+STRIP = 1 << 20
+"""Bytes of the gradient of a weight that are made and used up at once by a thread: few enough to stay in its caches."""
 
 _TOTAL = 0  # the first of the numbers that change from step to step: the weight of the batch
 Labelled = tuple[str, do.Record]
@@ -93,7 +97,8 @@ class CompiledStep:
         largest = 2.0 * batches.size * max(W.size for W in parameters.values.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         self._crew = Crew(threads, 1 + self._slots * len(optimizer.segments), terms)
-        self._constants: list[np.ndarray] = []  # numbers that instructions look up, kept for as long as these
+        self._kept: list[np.ndarray] = []
+        self._long = [name for name in parameters.values if self._strip(name)]
         self._programs: dict[int, np.ndarray] = {}
         flops = sum(6.0 * batches.size * W.size for W in parameters.values.values())
         self.most = int(max(1, min(STEPS_AT_ONCE, FLOPS_AT_ONCE // max(1.0, flops))))
@@ -120,7 +125,7 @@ class CompiledStep:
         network, and nothing is moved."""
         numbers, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
         numbers[0, _TOTAL] = len(rows)
-        still = [one for one in self.instructions(len(rows)) if one[0] != "optimizer"]
+        still = [*self._passes(len(rows)), *self._gradients(len(rows))]
         program = sorted(still, key=lambda one: one[0] == "check")  # a loss that is no number has a gradient, too
         self._crew.run(do.assemble([record for _, record in program]), numbers, rows[None], total)
         return float(total[0])
@@ -130,7 +135,8 @@ class CompiledStep:
         numbers = np.tile([self.batches.size, *self._rule_numbers(0.0, 0.0) * len(self.optimizer.segments)], (count, 1))
         rows = np.resize(np.random.default_rng(0).permutation(self.batches.rows), (count, self.batches.size))
         totals, found = np.empty(count), list[tuple[str, float]]()
-        for name, record in self.instructions(self.batches.size):
+        size = self.batches.size
+        for name, record in self.instructions(size):
             if isinstance(record[0], str):
                 program, begun = do.assemble([record]), time.perf_counter()
                 self._crew.run(program, numbers, rows, totals)
@@ -148,10 +154,14 @@ class CompiledStep:
         return self._programs[size]
 
     def instructions(self, size: int) -> list[Labelled]:
-        """The list for batches of `size` rows, each instruction with its name."""
+        """The list of a step of `size` rows, each instruction with its name."""
+        return [*self._passes(size), *self._changes(size)]
+
+    def _passes(self, size: int) -> list[Labelled]:
+        """Up to the Deltas of all layers and the check of the loss."""
         penalties, terms = self._penalties(size)
         rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size), *penalties]
-        return [*rows, _MEET, ("check", do.check(terms)), *self._gradients(size)]
+        return [*rows, _MEET, ("check", do.check(terms))]
 
     def _gathers(self, size: int) -> list[Labelled]:
         batches = self.batches
@@ -218,51 +228,117 @@ class CompiledStep:
         for spec in self._penalised:
             theta, units = self.objective.network.parameters.values[spec.name], spec.shape[0]
             arguments = (units, spec.size // units, self._crew.terms[size:].ctypes.data)
-            record = do.record("penalty", theta.dtype, theta.ctypes.data, 0, self._strengths(), *arguments)
+            record = do.record("penalty", theta.dtype, theta.ctypes.data, 0, self._strengths, *arguments)
             found.append(("penalty", record))
             size += units
         return found, size
 
-    def _strengths(self) -> int:
-        return self._constant((self.objective.penalty.l2, self.objective.penalty.l1))
-
     def _gradients(self, size: int) -> list[Labelled]:
-        """dW = Delta^T A and db, and the update of each tensor right after its gradient."""
-        layers, found = self._layers, list[Labelled]()
-        for place in reversed(range(len(layers))):
-            layer, last = layers[place], place == len(layers) - 1
-            Delta = self._Delta[:size] if last else layers[place + 1]._dX[:size]  # type: ignore[index]
-            X = layers[place - 1]._A[:size] if place else self.batches._X[:size]
-            record = do.product(Delta.T, X, layer.dW, self._crew.scratch)
-            found.append((f"product {layer.index} weight gradient", record))
-            found += self._update(f"{layer.index}.weight")
-            if layer.b is not None:
-                assert layer.db is not None
-                arguments = (Delta.ctypes.data, layer.db.ctypes.data, 0, *Delta.shape)
-                found.append(("bias gradient", do.record("sum_rows", Delta.dtype, *arguments)))
-                found += self._update(f"{layer.index}.bias")
+        """dW = Delta^T A and db of every layer, with what penalties add to them."""
+        found: list[Labelled] = []
+        for layer, Delta, X in self._pairs(size):
+            for name in self._tensors(layer):
+                theta, grad, *_ = self._vectors(name)
+                found += [self._gradient(name, Delta, X, grad), *self._penalty_gradient(name, theta, grad)]
         return found
 
-    def _update(self, name: str) -> list[Labelled]:
-        """What the penalty adds to the gradient of a tensor, and its update by the rule, if it is not frozen."""
-        optimizer, parameters = self.optimizer, self.objective.network.parameters
+    def _changes(self, size: int) -> list[Labelled]:
+        """The same, and the update of each tensor right after its gradient."""
         found: list[Labelled] = []
-        for spec in self._penalised:
+        for layer, Delta, X in self._pairs(size):
+            for name in self._tensors(layer):
+                found += self._in_strips(name, Delta, X) or self._change(name, Delta, X, self._vectors(name))
+        return found
+
+    def _pairs(self, size: int) -> list[tuple[Dense, Array, Array]]:
+        """Every layer, the last one first, with its Delta and its inputs."""
+        layers = self._layers
+        inputs = [self.batches._X, *(layer._A for layer in layers[:-1])]
+        Deltas = [*(layer._dX for layer in layers[1:]), self._Delta]
+        triples = zip(layers, Deltas, inputs, strict=True)
+        return [(layer, Delta[:size], X[:size]) for layer, Delta, X in reversed(list(triples))]
+
+    def _tensors(self, layer: Dense) -> list[str]:
+        return [f"{layer.index}.weight", *([] if layer.b is None else [f"{layer.index}.bias"])]
+
+    def _vectors(self, name: str) -> list[Array]:
+        """theta, gradient and state of a tensor, each [units, entries]."""
+        parameters, part = self.objective.network.parameters, self.objective.network.parameters.slices[name]
+        vectors = [parameters.theta, parameters.grad, *self.optimizer.state.values()]
+        return [vector[part].reshape(len(parameters.values[name]), -1) for vector in vectors]
+
+    def _change(self, name: str, Delta: Array, X: Array, vectors: list[Array], part: int = 0) -> list[Labelled]:
+        """The gradient of (some units of) a tensor, and its update by the rule, if it is not frozen."""
+        theta, grad, *_ = vectors
+        found = [self._gradient(name, Delta, X, grad, part), *self._penalty_gradient(name, theta, grad)]
+        for spec, segment in self._moves:
             if spec.name == name:
-                theta, grad = parameters.values[name], parameters.gradients[name]
-                arguments = (self._strengths(), spec.shape[0], spec.size // spec.shape[0])
-                record = do.record("penalty_gradient", theta.dtype, theta.ctypes.data, grad.ctypes.data, *arguments)
-                found.append(("penalty gradient", record))
-        for spec, number in self._moves:
-            if spec.name == name:
-                part = parameters.slices[name]
-                vectors = [vector[part] for vector in (parameters.theta, parameters.grad, *optimizer.state.values())]
-                where = self._crew.cells[1 + number * self._slots :].ctypes.data
-                units = spec.shape[0]
-                record = do.update(optimizer.rule.__name__, vectors, where, units, spec.size // units)
+                numbers = self._crew.cells[1 + segment * self._slots :].ctypes.data
+                record = do.update(self.optimizer.rule.__name__, vectors, numbers, *theta.shape)
                 found.append(("optimizer", record))
         return found
 
+    def _gradient(self, name: str, Delta: Array, X: Array, grad: Array, part: int = 0) -> Labelled:
+        index, _, kind = name.partition(".")
+        if kind == "weight":
+            scratch = self._crew.scratch + SCRATCH * part
+            return f"product {index} weight gradient", do.product(Delta.T, X, grad, scratch)
+        arguments = (Delta.ctypes.data, grad.ctypes.data, 0, *Delta.shape)
+        return "bias gradient", do.record("sum_rows", Delta.dtype, *arguments)
+
+    def _penalty_gradient(self, name: str, theta: Array, grad: Array) -> list[Labelled]:
+        if all(spec.name != name for spec in self._penalised):
+            return []
+        arguments = (theta.ctypes.data, grad.ctypes.data, self._strengths, *theta.shape)
+        return [("penalty gradient", do.record("penalty_gradient", theta.dtype, *arguments))]
+
+    def _in_strips(self, name: str, Delta: Array, X: Array) -> list[Labelled]:
+        """The change of a long weight, some units after others: its gradient never leaves the cache, and there is but
+        one strip of it for each thread."""
+        if name not in self._long:
+            return []
+        vectors, threads, rows = self._vectors(name), self._crew.threads, self._strip(name)
+        units, entries = vectors[0].shape
+        room = self._strips[:, : rows * entries].reshape(threads, rows, entries)
+
+        def change(first: int, count: int, part: int) -> list[do.Record]:
+            theta, _, *state = (vector[first : first + count] for vector in vectors)
+            here = [theta, room[part, :count], *state]
+            return [record for _, record in self._change(name, Delta[:, first : first + count], X, here, part)]
+
+        forms = self._keep(do.linear(change, threads))
+        record = do.in_strips(forms, units, rows, self._keep(np.empty((threads, WIDTH), np.int64)))
+        return [(f"product {name.partition('.')[0]} weight gradient, optimizer", record)]
+
+    def _strip(self, name: str) -> int:
+        """Units to a strip of a tensor; 0 unless it is a weight that moves and has more of them than one per thread."""
+        units, *inputs = self.objective.network.parameters.values[name].shape
+        rows = max(16, STRIP // (16 * inputs[0] * self._Delta.itemsize) * 16) if inputs else units
+        moved = any(spec.name == name for spec, _ in self._moves)
+        return rows if moved and units > rows * self._crew.threads else 0
+
+    @cached_property
+    def _strips(self) -> Array:
+        """Memory for the gradient of one strip for each thread, the same for all weights."""
+        gradients = self.objective.network.parameters.gradients
+        longest = max(self._strip(name) * gradients[name][0].size for name in self._long)
+        return np.empty((self._crew.threads, longest), self._Delta.dtype)
+
+    @property
+    def saved(self) -> int:
+        """Bytes of the gradient that steps do not write to, less what they write to instead."""
+        gradients = self.objective.network.parameters.gradients
+        return sum(int(gradients[name].nbytes) for name in self._long) - (int(self._strips.nbytes) if self._long else 0)
+
+    @cached_property
+    def _strengths(self) -> int:
+        return self._constant((self.objective.penalty.l2, self.objective.penalty.l1))
+
     def _constant(self, numbers: Sequence[float]) -> int:
-        self._constants.append(np.array([*numbers, 0.0]))
-        return self._constants[-1].ctypes.data
+        """Where numbers are that instructions look up."""
+        return int(self._keep(np.array([*numbers, 0.0])).ctypes.data)
+
+    def _keep(self, array: np.ndarray) -> np.ndarray:
+        """The array, for as long as this lives: instructions know its address."""
+        self._kept.append(array)
+        return array

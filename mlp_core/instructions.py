@@ -7,7 +7,7 @@ addresses of machine code. Arrays are named by their addresses, so they must out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,3 +79,18 @@ def update(rule: str, vectors: Sequence[Array], numbers: int, units: int, entrie
     the rule's numbers are."""
     places = [vector.ctypes.data for vector in vectors] + [0] * (5 - len(vectors))
     return record(UPDATES[rule], vectors[0].dtype, *places, numbers, units, entries)
+
+
+def linear(records: Callable[[int, int, int], Sequence[Record]], parts: int) -> Any:
+    """Records that are linear functions of (first unit, number of units, part), as `in_strips` wants them, int64
+    [records, 4, WIDTH]: those of one unit, and by how much more of each changes them. Raises CannotCompile."""
+    one = assemble(records(0, 1, 0))
+    changes = [assemble(records(1, 1, 0)) - one, assemble(records(0, 2, 0)) - one]
+    changes.append(assemble(records(0, 1, 1)) - one if parts > 1 else np.zeros_like(one))
+    return np.stack([one, *changes], axis=1)
+
+
+def in_strips(forms: Array, units: int, rows: int, room: Array) -> Record:
+    """The instruction to carry out the records of `forms` for `rows` units after others; `room` [parts, WIDTH] is
+    memory for a record of each part."""
+    return record("in_strips", np.int64, len(forms), forms.ctypes.data, units, rows, room.ctypes.data)

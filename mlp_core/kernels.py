@@ -102,7 +102,12 @@ def needed(dtype: Any, activations: Iterable[type[Activation]], loss: type[Loss]
     names += ["gather", "sum_rows", "penalty", "penalty_gradient", "outer", "dot", "dot_by_columns"]
     names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
     names += [LOSS[loss][0]] if loss in LOSS else []
-    return [LEAD, *OTHERS, do.named("gather", np.int64), *(do.named(name, dtype) for name in dict.fromkeys(names))]
+    return [
+        LEAD,
+        *OTHERS,
+        *(do.named(name, np.int64) for name in ("gather", "in_strips")),
+        *(do.named(name, dtype) for name in dict.fromkeys(names)),
+    ]
 
 
 def _real(*arrays: Array | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 from mlp_core.experiment import Experiment
 from mlp_core.layers import Layer
 from mlp_core.network import Network
-
-COMPILER = 48 << 20
-"""What numba and LLVM take when the first loop is loaded or compiled, beyond their import."""
+from mlp_core.trainer import Trainer
 
 PREFLIGHT = 96
 """Bytes per parameter of the gradient check before the first step: twins of the network in complex128 and float64."""
@@ -46,15 +43,19 @@ def expected_peak(experiment: Experiment) -> int | None:
         return None
     config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
     parameters = network.parameters
-    if config.kernels == "numba" and "numba" in sys.modules:
-        now += COMPILER
     check = 0 if config.train.preflight == "off" else PREFLIGHT * parameters.size
     state = sum(array.nbytes for array in trainer.optimizer.state.values())
     averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
-    training = parameters.grad.nbytes + state + averages + workspace(network) + trainer.batches.nbytes
+    training = _gradient(trainer) + state + averages + workspace(network) + trainer.batches.nbytes
     saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
     ahead = int(now + max(check, training + max(saving, _evaluation(experiment))))
     return max(ahead, peak() or 0)
+
+
+def _gradient(trainer: Trainer) -> int:
+    """Bytes of the gradient that steps write to: those that are compiled as a whole keep less of it."""
+    size = trainer.objective.network.parameters.grad.nbytes
+    return int(size if trainer.whole is None else size - trainer.whole.saved)
 
 
 def workspace(network: Network) -> int:

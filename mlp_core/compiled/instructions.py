@@ -16,9 +16,9 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from mlp_core.compiled import loops
 from mlp_core.compiled.gemm import dot_product, outer_product
-from mlp_core.compiled.layout import SCRATCH
+from mlp_core.compiled.layout import SCRATCH, WIDTH
 from mlp_core.compiled.loops import compiled
-from mlp_core.compiled.native import float64s, pointer, words
+from mlp_core.compiled.native import call, float64s, pointer, words
 
 Instruction = Callable[[Any, Any, int, int], None]
 
@@ -240,3 +240,24 @@ adam = _update(loops.adam, 4, 7)
 amsgrad = _update(loops.amsgrad, 5, 6)
 lion = _update(loops.lion, 3, 4)
 momentum_and_square = _update(loops.momentum_and_square, 4, 4)
+
+
+# --- several instructions, strip by strip ---
+
+
+def in_strips(a: Any, like: Any, part: int, parts: int) -> None:
+    """Carry out some records for some units after others, so that the next record finds in the cache what the last one
+    wrote: how many records, where they are, units, units to a strip, memory for a record of each part.
+
+    Every word of a record is linear in the first unit of a strip, in its units beyond 1, and in the part: there are
+    four rows for each.
+    """
+    first, last = _share(a[3], part, parts)
+    place = a[5] + 8 * WIDTH * part
+    record, forms = words(place), carray(words(a[2]), (a[1], 4, WIDTH))
+    for start in range(first, last, a[4]):
+        more = min(a[4], last - start) - 1
+        for k in range(a[1]):
+            for w in range(WIDTH):
+                record[w] = forms[k, 0, w] + start * forms[k, 1, w] + more * forms[k, 2, w] + part * forms[k, 3, w]
+            call(record[0], record, 0, 1)

@@ -199,6 +199,25 @@ def test_a_gradient_is_that_of_the_primitives():
     np.testing.assert_array_equal(network.parameters.theta, before)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("settings", [{}, {"penalty": Penalty(l2=0.1, l1=0.01)}, {"segments": True}], ids=str)
+@pytest.mark.parametrize("rule", ["adam", "sgd", "amsgrad"])
+def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, threads, monkeypatch):
+    """201 units in strips of 16, the last one of 9; in the second layer 83."""
+    shape = {"hidden": (Block(201, Relu()), Block(83, Relu())), "rule": rule, **settings}
+    results, gradients = [], []
+    for strip in (1, 1 << 40):
+        monkeypatch.setattr(compiled_step, "STRIP", strip)
+        trainer = make(numba_backend(threads), **shape)
+        results.append(trained(trainer)[1])
+        gradients.append(trainer.objective.network.parameters.gradients["0.weight"].any())
+        names = {name for name, _ in trainer.whole.instructions(BATCH)}
+        assert ("product 0 weight gradient, optimizer" in names) == (strip == 1)
+    for strips, at_once in zip(*results, strict=True):
+        np.testing.assert_array_equal(strips, at_once)
+    assert gradients == [False, True]  # the memory of the gradient was never touched
+
+
 def test_steps_take_no_memory_of_their_own():
     trainer = make(numba_backend(2), hidden=(Block(600, Relu()), Block(600, Relu())))
     events = trainer.run()
