@@ -7,6 +7,7 @@ addresses of machine code. Arrays are named by their addresses, so they must out
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from mlp_core.compiled.layout import CHECK, MEET, WIDTH
 from mlp_core.machine_code import machine_code
+from mlp_core.random import stream
 
 Array = Any  # numpy.ndarray
 Record = tuple[str | int, *tuple[int, ...]]
@@ -79,6 +81,23 @@ def update(rule: str, vectors: Sequence[Array], numbers: int, units: int, entrie
     the rule's numbers are."""
     places = [vector.ctypes.data for vector in vectors] + [0] * (5 - len(vectors))
     return record(UPDATES[rule], vectors[0].dtype, *places, numbers, units, entries)
+
+
+def dropout_mask(mask: Array, p: float, seed: int, index: int, step: int, scale: int) -> Record:
+    """The instruction that draws the mask [rows, m] of a layer with this index; `step` and `scale` are where the step
+    and 1 / (1 - p) are.
+
+    numpy compares 24 random bits, over 2^24, with p as float32.
+    """
+    (key0, key1), _ = stream(seed, "dropout")
+    signed = [key - (key >> 63 << 64) for key in (key0, key1)]
+    least = math.ceil(float(np.float32(p)) * 2**24)
+    return record("dropout_mask", mask.dtype, mask.ctypes.data, step, scale, *mask.shape, index, *signed, least)
+
+
+def multiply(A: Array, B: Array, out: Array) -> Record:
+    """The instruction out = A B, entry by entry, all [rows, m]."""
+    return record("multiply", out.dtype, A.ctypes.data, B.ctypes.data, out.ctypes.data, *out.shape)
 
 
 def linear(records: Callable[[int, int, int], Sequence[Record]], parts: int) -> Any:

@@ -15,15 +15,19 @@ import numpy as np
 
 from mlp_core import instructions as do
 from mlp_core.activations import (
+    _GELU_A,
+    _GELU_B,
     _SELU_ALPHA,
     _SELU_SCALE,
     Activation,
     Elu,
+    GeluTanh,
     Identity,
     LeakyRelu,
     Relu,
     Selu,
     Sigmoid,
+    Silu,
     Tanh,
     activation_gradient,
     bias_activation,
@@ -34,13 +38,20 @@ from mlp_core.crew import LEAD, OTHERS, Crew
 from mlp_core.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
 from mlp_core.machine_code import Function, machine_code
 from mlp_core.optimizers import nadam_rates, radam_rate
+from mlp_core.vectors import dropout_mask
 
 Numbers = Callable[[Any], tuple[float, ...]]
 
 FORWARD: dict[type[Activation], tuple[str, Numbers]] = {
+    Identity: ("bias", lambda f: ()),
     Relu: ("relu", lambda f: ()),
     LeakyRelu: ("leaky_relu", lambda f: (f.alpha,)),
-    Identity: ("bias", lambda f: ()),
+    Elu: ("elu", lambda f: (1.0, f.alpha)),
+    Selu: ("elu", lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
+    Tanh: ("tanh", lambda f: ()),
+    Sigmoid: ("sigmoid", lambda f: ()),
+    Silu: ("silu", lambda f: ()),
+    GeluTanh: ("gelu_tanh", lambda f: (_GELU_A, _GELU_B)),
 }
 BACKWARD: dict[type[Activation], tuple[str, Numbers]] = {
     Relu: ("relu_gradient", lambda f: ()),
@@ -49,6 +60,8 @@ BACKWARD: dict[type[Activation], tuple[str, Numbers]] = {
     Selu: ("elu_gradient", lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
     Tanh: ("parabola_gradient", lambda f: (1.0, 1.0)),
     Sigmoid: ("parabola_gradient", lambda f: (0.0, 1.0)),
+    Silu: ("silu_gradient", lambda f: ()),
+    GeluTanh: ("gelu_tanh_gradient", lambda f: (_GELU_A, _GELU_B)),
 }
 LOSS: dict[type[Loss], tuple[str, Callable[[Any], float]]] = {
     CrossEntropy: ("cross_entropy", lambda loss: loss.label_smoothing),
@@ -92,14 +105,24 @@ LEAST_FLOPS = 1e6
 """Floating-point operations of a product that repay the some microseconds it takes to describe it: ten of them."""
 
 LEAST_ENTRIES = 30_000
-"""Numbers that are worth sharing out."""
+"""Length of a parameter vector from which an update is shared out: it waits for memory."""
+
+LEAST_NUMBERS = 250_000
+"""Numbers of other arrays from which their threads gain more than it costs them to meet, on a busy machine, too."""
 
 
-def needed(dtype: Any, activations: Iterable[type[Activation]], loss: type[Loss], rule: str) -> list[str]:
-    """The names of the functions that training such a network calls."""
+DROPOUT = ("dropout_mask", "multiply")
+PENALTY = ("penalty", "penalty_gradient")
+"""Instructions of training with dropout, and with a penalty on weights."""
+
+
+def needed(
+    dtype: Any, activations: Iterable[type[Activation]], loss: type[Loss], rule: str, extras: Iterable[str] = ()
+) -> list[str]:
+    """The names of the functions that training such a network calls; `extras` are further instructions."""
     rules = {"radam": ["adam", "momentum_and_square"]}
-    names = rules.get(rule, [do.UPDATES[rule]] if rule in do.UPDATES else [])
-    names += ["gather", "sum_rows", "penalty", "penalty_gradient", "outer", "dot", "dot_by_columns"]
+    names = [*rules.get(rule, [do.UPDATES[rule]] if rule in do.UPDATES else [])]
+    names += ["gather", "sum_rows", *extras, "outer", "dot", "dot_by_columns"]
     names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
     names += [LOSS[loss][0]] if loss in LOSS else []
     return [
@@ -135,12 +158,13 @@ class Kernels:
             "bias_activation": self.bias_activation,
             "activation_gradient": self.activation_gradient,
             "loss_and_gradient": self.loss_and_gradient,
+            "dropout_mask": self.dropout_mask,
             **{rule: partial(self.move, rule) for rule in RULES},
             "radam": self.radam,
         }
 
-    def _do(self, record: do.Record, size: int) -> None:
-        """Carry out one instruction on `size` numbers."""
+    def _do(self, record: do.Record, share: bool) -> None:
+        """Carry out one instruction, alone or sharing it out."""
         name, *arguments = record
         if name not in self._rows:
             (function,), row = machine_code().functions([str(name)]), np.zeros((1, WIDTH), np.int64)
@@ -148,7 +172,7 @@ class Kernels:
             self._rows[str(name)] = function, row, row.ctypes.data
         function, row, place = self._rows[str(name)]
         row[0, 1 : len(arguments) + 1] = arguments
-        if self._crew.threads > 1 and size >= LEAST_ENTRIES:
+        if share and self._crew.threads > 1:
             self._crew.run(row)
         else:
             function(place, 0, 1)
@@ -164,7 +188,7 @@ class Kernels:
         lies_well = 1 in (B.strides[1] // B.itemsize, B.strides[0] // B.itemsize if A.strides[1] == A.itemsize else 0)
         if out.dtype.char not in "fd" or not lies_well or 2.0 * out.size * A.shape[1] < LEAST_FLOPS:
             return np.matmul(A, B, out=out)
-        self._do(do.product(A, B, out, self._crew.scratch), LEAST_ENTRIES)
+        self._do(do.product(A, B, out, self._crew.scratch), share=True)
         return out
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
@@ -173,7 +197,7 @@ class Kernels:
             name, numbers = FORWARD[kind]
             where = 0 if b is None else b.ctypes.data
             arguments = (Z.ctypes.data, where, A.ctypes.data, *Z.shape, self._keep(numbers(f)))
-            self._do(do.record(name, Z.dtype, *arguments), Z.size)
+            self._do(do.record(name, Z.dtype, *arguments), Z.size >= LEAST_NUMBERS)
         else:
             bias_activation(np, Z, b, f, A, block)
 
@@ -181,16 +205,17 @@ class Kernels:
         self, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
     ) -> None:
         kind = type(f)
-        if not (kind in BACKWARD or kind is Identity) or not _real(Delta, A, db):
+        if not (kind in BACKWARD or kind is Identity) or not _real(Delta, A if f.from_output else Z, db):
             activation_gradient(np, Delta, f, Z, A, db, block)
             return
         if kind in BACKWARD:
             name, numbers = BACKWARD[kind]
-            arguments = (Delta.ctypes.data, 0, A.ctypes.data, *A.shape, self._keep(numbers(f)))
-            self._do(do.record(name, Delta.dtype, *arguments), Delta.size)
+            known = A if f.from_output else Z
+            arguments = (Delta.ctypes.data, 0, known.ctypes.data, *A.shape, self._keep(numbers(f)))
+            self._do(do.record(name, Delta.dtype, *arguments), Delta.size >= LEAST_NUMBERS)
         if db is not None:
             arguments = (Delta.ctypes.data, db.ctypes.data, 0, *Delta.shape)
-            self._do(do.record("sum_rows", Delta.dtype, *arguments), Delta.size)
+            self._do(do.record("sum_rows", Delta.dtype, *arguments), Delta.size >= LEAST_NUMBERS)
 
     def loss_and_gradient(
         self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
@@ -203,11 +228,18 @@ class Kernels:
         numbers = self._keep((number(loss), total))
         weights = 0 if w is None else w.ctypes.data
         arguments = (Z.ctypes.data, weights, Delta.ctypes.data, *Z.shape, Y.ctypes.data, numbers, numbers + 8)
-        self._do(do.record(name, Z.dtype, *arguments, self._losses.ctypes.data), Z.size)
+        self._do(do.record(name, Z.dtype, *arguments, self._losses.ctypes.data), Z.size >= LEAST_NUMBERS)
         value = float(self._losses[:rows].sum())
         if math.isnan(value) and Y.ndim == 1 and not (Y.min() >= 0 and Y.max() < Z.shape[1]):
             raise IndexError("a target is not the number of a class")
         return value
+
+    def dropout_mask(self, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
+        if _real(mask):
+            numbers = self._keep((step, 1 / (1 - p)))
+            self._do(do.dropout_mask(mask, p, seed, index, numbers, numbers + 8), mask.size >= LEAST_NUMBERS)
+        else:
+            dropout_mask(np, mask, uniform, p, seed, step, index)
 
     def move(self, rule: str, *arguments: Any, **settings: Any) -> None:
         """The update rule with the arguments of the generic one."""
@@ -235,7 +267,7 @@ class Kernels:
 
     def _move(self, rule: str, vectors: tuple[Array, ...], numbers: tuple[float, ...]) -> None:
         size = len(vectors[0])
-        self._do(do.update(rule, vectors, self._keep(numbers), size, 1), size)
+        self._do(do.update(rule, vectors, self._keep(numbers), size, 1), size >= LEAST_ENTRIES)
 
 
 def _fits(loss: Loss, Z: Array, Y: Array, w: Array | None, Delta: Array) -> bool:

@@ -14,8 +14,7 @@ from typing import Any, ClassVar
 from mlp_core.activations import Activation, Identity, activation_gradient, bias_activation
 from mlp_core.backend import Array, Backend
 from mlp_core.parameters import Spec
-from mlp_core.random import generator
-from mlp_core.vectors import add, add_rows, copy, multiply
+from mlp_core.vectors import add, add_rows, copy, dropout_mask, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,16 +331,6 @@ class Norm(Layer):
             Delta -= T
         Delta *= self.inverse
         return Delta
-
-
-def dropout_mask(xp: Any, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
-    """mask[...] = 0 with probability p, else 1 / (1 - p), as drawn for (seed, step, layer index).
-
-    `uniform` is memory on the host to draw into, float32 of mask's shape.
-    """
-    generator(seed, "dropout", step, index).random(out=uniform, dtype=uniform.dtype)
-    xp.greater_equal(xp.asarray(uniform), p, out=mask)
-    mask *= 1 / (1 - p)
 
 
 class Dropout(Layer):

@@ -55,7 +55,7 @@ def expected_peak(experiment: Experiment) -> int | None:
 def _gradient(trainer: Trainer) -> int:
     """Bytes of the gradient that steps write to: those that are compiled as a whole keep less of it."""
     size = trainer.objective.network.parameters.grad.nbytes
-    return int(size if trainer.whole is None else size - trainer.whole.saved)
+    return int(size if trainer.whole is None else size - trainer.whole.list.saved)
 
 
 def workspace(network: Network) -> int:

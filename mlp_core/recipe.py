@@ -77,11 +77,14 @@ def auto_init(choice: Any) -> str:
 
 def compiled_functions(config: Config) -> list[str]:
     """The names of the compiled functions that training this (resolved) config calls."""
-    from mlp_core.kernels import needed  # not by those who only evaluate
+    from mlp_core.kernels import DROPOUT, PENALTY, needed  # not by those who only evaluate
 
     given = [_activation(layer.activation) for layer in config.model.layers()]
     activations = dict.fromkeys(type(one) for one in [*given, Identity()] if one is not None)
-    return needed(config.dtype, activations, type(make_loss(config)), config.optimizer.name)
+    model, regular = config.model, config.regularization
+    extras = [*DROPOUT] if model.input_dropout or any(layer.dropout for layer in model.layers()) else []
+    extras += PENALTY if regular.l1 or regular.l2 else []
+    return needed(config.dtype, activations, type(make_loss(config)), config.optimizer.name, extras)
 
 
 def make_architecture(

@@ -119,7 +119,7 @@ class Trainer:
         self.average = parameters.theta.copy() if self.limits.ema else None
         self.steps_per_epoch = -(-self.batches.count // self.limits.accumulate)
         make = backend.kernels.get("whole_step") if self._plain() else None
-        self.whole = None if make is None else make(self.objective, self.optimizer, self.batches)
+        self.whole = None if make is None else make(self.objective, self.optimizer, self.batches, self.seed)
         self.hindrance = "kernels: numpy" if backend.recorder is None else self._hindrance()
         listed = self.hindrance is None
         self._ledger = Ledger(backend, LEDGER if listed else LOSSES_AT_ONCE) if backend.remote else None
@@ -202,7 +202,7 @@ class Trainer:
         weights = [batches.weight(p.epoch, p.position + i) for i in range(count)]
         rates = [self.schedule.rate(p.step + i) * p.plateau_factor for i in range(count)]
         rows, size = batches.numbers(p.epoch, p.position, count)
-        losses = whole.take(rows, size, weights, rates).tolist()
+        losses = whole.take(rows, size, weights, rates, p.step).tolist()
         events = []
         for loss, weight, lr in zip(losses, weights, rates, strict=False):
             if not math.isfinite(loss):
@@ -214,7 +214,7 @@ class Trainer:
             events.append(StepDone(p.step, p.epoch + 1, p.position, self.steps_per_epoch, loss, lr))
         yield from events
         if len(events) < count:
-            whole.gradient(rows[size * len(events) :][:size])  # to see where it is bad
+            whole.gradient(rows[size * len(events) :][:size], p.step)  # to see where it is bad
             with np.errstate(all="ignore"):
                 raise Diverged(self._divergence(losses[-1], rates[len(events)]))
 

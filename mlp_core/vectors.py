@@ -1,4 +1,4 @@
-"""Small primitives on whole arrays: products and sums, lengths cut, averages that follow."""
+"""Small primitives on whole arrays: products and sums, masks, lengths cut, averages that follow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.backend import BLOCK, Array, blocks
+from mlp_core.random import generator
 
 
 def multiply(xp: Any, X: Array, M: Array, out: Array) -> Array:
@@ -51,3 +52,13 @@ def follow(xp: Any, average: Array, theta: Array, share: float, block: int = BLO
     """average += share (theta - average)."""
     for s in blocks(len(theta), 1, block):
         average[s] += share * (theta[s] - average[s])
+
+
+def dropout_mask(xp: Any, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
+    """mask[...] = 0 with probability p, else 1 / (1 - p), as drawn for (seed, step, layer index).
+
+    `uniform` is memory on the host to draw into, float32 of mask's shape.
+    """
+    generator(seed, "dropout", step, index).random(out=uniform, dtype=uniform.dtype)
+    xp.greater_equal(xp.asarray(uniform), p, out=mask)
+    mask *= 1 / (1 - p)

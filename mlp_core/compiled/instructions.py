@@ -85,24 +85,23 @@ def _rows(a: Any, k: int, like: Any, first: int, last: int) -> Any:
     return carray(pointer(a[k], like), (a[4], a[5]))[first:last]
 
 
-def relu(a: Any, like: Any, part: int, parts: int) -> None:
-    """A = relu(Z + b): Z, b or 0, A, rows, m."""
-    first, last = _share(a[4], part, parts)
-    Z, A = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
-    if a[2] != 0:
-        loops.relu(Z, carray(pointer(a[2], like), (a[5],)), A)
-    else:
-        loops.relu(Z, None, A)
+def _activation(loop: Any) -> Instruction:
+    """A = f(Z + b): Z, b or 0, A, rows, m, where the two numbers of f are."""
+
+    def activation(a: Any, like: Any, part: int, parts: int) -> None:
+        first, last = _share(a[4], part, parts)
+        Z, A, p = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last), float64s(a[6])
+        if a[2] != 0:
+            loop(Z, carray(pointer(a[2], like), (a[5],)), A, p[0], p[1])
+        else:
+            loop(Z, None, A, p[0], p[1])
+
+    return activation
 
 
-def leaky_relu(a: Any, like: Any, part: int, parts: int) -> None:
-    """A = leaky relu(Z + b): Z, b or 0, A, rows, m, where alpha is."""
-    first, last = _share(a[4], part, parts)
-    Z, A = _rows(a, 1, like, first, last), _rows(a, 3, like, first, last)
-    if a[2] != 0:
-        loops.leaky_relu(Z, carray(pointer(a[2], like), (a[5],)), A, float64s(a[6])[0])
-    else:
-        loops.leaky_relu(Z, None, A, float64s(a[6])[0])
+relu, leaky_relu, elu = _activation(loops.relu), _activation(loops.leaky_relu), _activation(loops.elu)
+tanh, sigmoid = _activation(loops.tanh), _activation(loops.sigmoid)
+silu, gelu_tanh = _activation(loops.silu), _activation(loops.gelu_tanh)
 
 
 def bias(a: Any, like: Any, part: int, parts: int) -> None:
@@ -111,26 +110,42 @@ def bias(a: Any, like: Any, part: int, parts: int) -> None:
     loops.bias(_rows(a, 1, like, first, last), carray(pointer(a[2], like), (a[5],)))
 
 
-def relu_gradient(a: Any, like: Any, part: int, parts: int) -> None:
-    """Delta *= relu': Delta, -, A, rows, m."""
-    first, last = _share(a[4], part, parts)
-    loops.relu_gradient(_rows(a, 1, like, first, last), _rows(a, 3, like, first, last))
+def _slope(loop: Any) -> Instruction:
+    """Delta *= f': Delta, -, A (or Z), rows, m, where the two numbers of f' are."""
 
-
-def _gradient(loop: Any) -> Instruction:
-    """Delta *= f': Delta, -, A, rows, m, where the two numbers of f' are."""
-
-    def gradient(a: Any, like: Any, part: int, parts: int) -> None:
+    def slope(a: Any, like: Any, part: int, parts: int) -> None:
         first, last = _share(a[4], part, parts)
         p = float64s(a[6])
         loop(_rows(a, 1, like, first, last), _rows(a, 3, like, first, last), p[0], p[1])
 
-    return gradient
+    return slope
 
 
-two_slopes_gradient = _gradient(loops.two_slopes_gradient)
-elu_gradient = _gradient(loops.elu_gradient)
-parabola_gradient = _gradient(loops.parabola_gradient)
+relu_gradient, two_slopes_gradient = _slope(loops.relu_gradient), _slope(loops.two_slopes_gradient)
+elu_gradient, parabola_gradient = _slope(loops.elu_gradient), _slope(loops.parabola_gradient)
+silu_gradient, gelu_tanh_gradient = _slope(loops.silu_gradient), _slope(loops.gelu_tanh_gradient)
+
+
+def dropout_mask(a: Any, like: Any, part: int, parts: int) -> None:
+    """mask = 0 or a scale: mask, where the step is, where the scale is, rows, m, layer, two words of the key, and what
+    24 random bits must reach."""
+    first, last = _share(a[4], part, parts)
+    mask = carray(pointer(a[1], like), (a[4] * a[5],))[first * a[5] : last * a[5]]
+    step, scale = np.int64(float64s(a[2])[0]), float64s(a[3])[0]
+    loops.dropout_mask(mask, first * a[5], step, a[6], a[7], a[8], a[9], scale)
+
+
+def multiply(a: Any, like: Any, part: int, parts: int) -> None:
+    """C = A B, entry by entry: A, B, C, rows, m."""
+    first, last = _share(a[4], part, parts)
+    size = a[4] * a[5]
+    A, B, C = (
+        carray(pointer(a[1], like), (size,)),
+        carray(pointer(a[2], like), (size,)),
+        carray(pointer(a[3], like), (size,)),
+    )
+    here = slice(first * a[5], last * a[5])
+    loops.multiply(A[here], B[here], C[here])
 
 
 # --- losses: Z, Delta [rows, c]; the loss of each row, divided by the total weight, goes to its own place ---

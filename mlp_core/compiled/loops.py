@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
+
+from mlp_core.compiled.native import high, power_of_two
 
 Array = Any  # numpy.ndarray
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -30,36 +33,120 @@ def _loop(function: _Function) -> _Function:
     return compiled(function, fastmath={"contract"})
 
 
-# --- bias and activation: Z, A [rows, m], b [m] or None ---
+def _inlined(function: _Function) -> _Function:
+    """A function of single numbers, for loops: a call would keep them from being vectorised."""
+    return compiled(function, partial(numba.njit, forceinline=True), fastmath={"contract"})
 
 
-@_loop
-def relu(Z: Array, b: Any, A: Array) -> None:
-    """NaN stays NaN. A that is Z itself has a loop of its own: the compiler sees that nothing overlaps there."""
-    zero, in_place = Z.dtype.type(0), Z.ctypes.data == A.ctypes.data
-    for i in range(Z.shape[0]):
-        if in_place:
-            for j in range(Z.shape[1]):
-                z = Z[i, j] if b is None else Z[i, j] + b[j]
-                Z[i, j] = zero if z <= 0 else z
-        else:
-            for j in range(Z.shape[1]):
-                z = Z[i, j] if b is None else Z[i, j] + b[j]
-                A[i, j] = zero if z <= 0 else z
+# --- e^x, in a form that becomes vectors: no branches, no calls ---
+
+_LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.693145751953125, 1.4286068203094173e-06
+_TERMS = tuple(1 / math.factorial(n) for n in range(2, 14))
+_F2, _F3, _F4, _F5, _F6, _F7, _F8, _F9, _F10, _F11, _F12, _F13 = _TERMS
 
 
-@_loop
-def leaky_relu(Z: Array, b: Any, A: Array, p: float) -> None:
-    alpha, in_place = Z.dtype.type(p), Z.ctypes.data == A.ctypes.data
-    for i in range(Z.shape[0]):
-        if in_place:
-            for j in range(Z.shape[1]):
-                z = Z[i, j] if b is None else Z[i, j] + b[j]
-                Z[i, j] = z if z > 0 else alpha * z
-        else:
-            for j in range(Z.shape[1]):
-                z = Z[i, j] if b is None else Z[i, j] + b[j]
-                A[i, j] = z if z > 0 else alpha * z
+@_inlined
+def _parts(real: Any, x: float) -> tuple[float, float]:
+    """2^k and e^r - 1, where x = k ln 2 + r with the smallest |r|; the exponent of x must be in range.
+
+    Taylor's series of e^r - 1 in Horner's form, as far as the digits of the type go.
+    """
+    k = np.rint(x * real(_LOG2E))
+    k = k if k == k else real(0)  # NaN goes on in r
+    r = (x - k * real(_LN2_HIGH)) - k * real(_LN2_LOW)
+    if real(0.1) == 0.1:  # float64
+        q = ((((real(_F13) * r + real(_F12)) * r + real(_F11)) * r + real(_F10)) * r + real(_F9)) * r + real(_F8)
+        q = q * r + real(_F7)
+    else:
+        q = real(_F7)
+    q = ((((q * r + real(_F6)) * r + real(_F5)) * r + real(_F4)) * r + real(_F3)) * r + real(_F2)
+    return power_of_two(k), q * r * r + r
+
+
+@_inlined
+def _expm1(real: Any, x: float) -> float:
+    """e^x - 1 for x <= 40, with all digits near 0."""
+    low = real(-80)
+    scale, q = _parts(real, low if x < low else x)
+    return scale * q + (scale - real(1))
+
+
+@_inlined
+def _tanh(real: Any, x: float) -> float:
+    twice = abs(x) * real(2)
+    t = _expm1(real, real(40) if twice > real(40) else twice)
+    a = t / (t + real(2))
+    return a if x >= real(0) else -a
+
+
+@_inlined
+def _sigmoid(real: Any, x: float) -> float:
+    return real(0.5) * _tanh(real, real(0.5) * x) + real(0.5)
+
+
+# --- bias and activation: Z += b, A = f(Z); Z, A [rows, m], b [m] or None; f(real, z, p, q), p and q its numbers ---
+
+
+@_inlined
+def _relu(real: Any, z: float, p: float, q: float) -> float:
+    return real(0) if z <= real(0) else z  # NaN stays NaN
+
+
+@_inlined
+def _leaky_relu(real: Any, z: float, p: float, q: float) -> float:
+    return z if z > real(0) else p * z
+
+
+@_inlined
+def _elu(real: Any, z: float, p: float, q: float) -> float:
+    """p z for z > 0, else q (e^z - 1)."""
+    low = real(0) if z > real(0) else z
+    return p * z if z > real(0) else q * _expm1(real, low)
+
+
+@_inlined
+def _tanh_of(real: Any, z: float, p: float, q: float) -> float:
+    return _tanh(real, z)
+
+
+@_inlined
+def _sigmoid_of(real: Any, z: float, p: float, q: float) -> float:
+    return _sigmoid(real, z)
+
+
+@_inlined
+def _silu(real: Any, z: float, p: float, q: float) -> float:
+    return z * _sigmoid(real, z)
+
+
+@_inlined
+def _gelu_tanh(real: Any, z: float, p: float, q: float) -> float:
+    return real(0.5) * z * (real(1) + _tanh(real, p * (z + q * z * z * z)))
+
+
+def _curve(f: Any) -> Any:
+    """The loop of an activation. A that is Z itself has one of its own: the compiler sees that nothing overlaps."""
+
+    @_loop
+    def activate(Z: Array, b: Any, A: Array, p: float, q: float) -> None:
+        real, in_place = Z.dtype.type, Z.ctypes.data == A.ctypes.data
+        p, q = real(p), real(q)
+        for i in range(Z.shape[0]):
+            if in_place:
+                for j in range(Z.shape[1]):
+                    Z[i, j] = f(real, Z[i, j] if b is None else Z[i, j] + b[j], p, q)
+            else:
+                for j in range(Z.shape[1]):
+                    z = Z[i, j] if b is None else Z[i, j] + b[j]
+                    Z[i, j] = z
+                    A[i, j] = f(real, z, p, q)
+
+    return activate
+
+
+relu, leaky_relu, elu = _curve(_relu), _curve(_leaky_relu), _curve(_elu)
+tanh, sigmoid = _curve(_tanh_of), _curve(_sigmoid_of)
+silu, gelu_tanh = _curve(_silu), _curve(_gelu_tanh)
 
 
 @_loop
@@ -69,42 +156,100 @@ def bias(Z: Array, b: Array) -> None:
             Z[i, j] += b[j]
 
 
-# --- gradient of the activation: Delta [rows, m] *= f', from A = f(Z) ---
+# --- gradient of the activation: Delta [rows, m] *= f', f'(real, a, p, q) from a = f(z), or from z for the last two ---
+
+
+@_inlined
+def _step(real: Any, a: float, p: float, q: float) -> float:
+    return real(1) if a > real(0) else real(0)
+
+
+@_inlined
+def _two_slopes(real: Any, a: float, p: float, q: float) -> float:
+    return p if a > real(0) else q
+
+
+@_inlined
+def _elu_slope(real: Any, a: float, p: float, q: float) -> float:
+    return p if a > real(0) else a + q
+
+
+@_inlined
+def _parabola(real: Any, a: float, p: float, q: float) -> float:
+    """(p + a) (q - a): tanh has p = q = 1, the sigmoid p = 0, q = 1."""
+    return (p + a) * (q - a)
+
+
+@_inlined
+def _silu_slope(real: Any, z: float, p: float, q: float) -> float:
+    s = _sigmoid(real, z)
+    return s * (real(1) + z * (real(1) - s))
+
+
+@_inlined
+def _gelu_tanh_slope(real: Any, z: float, p: float, q: float) -> float:
+    t = _tanh(real, p * (z + q * z * z * z))
+    inner = p * (real(1) + real(3) * q * z * z)
+    return real(0.5) * (real(1) + t) + real(0.5) * z * (real(1) - t * t) * inner
+
+
+def _slope(f: Any) -> Any:
+    """The loop of a derivative. It is a factor, so that NaN and infinity in Delta stay."""
+
+    @_loop
+    def differentiate(Delta: Array, A: Array, p: float, q: float) -> None:
+        real = A.dtype.type
+        p, q = real(p), real(q)
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                Delta[i, j] *= f(real, A[i, j], p, q)
+
+    return differentiate
+
+
+relu_gradient, two_slopes_gradient = _slope(_step), _slope(_two_slopes)
+elu_gradient, parabola_gradient = _slope(_elu_slope), _slope(_parabola)
+silu_gradient, gelu_tanh_gradient = _slope(_silu_slope), _slope(_gelu_tanh_slope)
+
+
+# --- dropout: the same masks as numpy's, bit for bit ---
+
+_U = np.uint64
+_M0, _M1 = _U(0xD2E7470EE14C6C93), _U(0xCA5A826395121157)
+_W0, _W1 = _U(0x9E3779B97F4A7C15), _U(0xBB67AE8584CAA73B)
+
+
+@_inlined
+def _philox(block: int, step: int, layer: int, key0: int, key1: int) -> Any:
+    """Philox4x64-10 (Salmon et al., SC 2011); numpy counts up before each block of four words."""
+    c0, c1, c2, c3 = _U(block + 1), _U(step), _U(layer), _U(0)
+    k0, k1 = _U(key0), _U(key1)
+    for _ in range(10):
+        high0, low0, high1, low1 = high(_M0, c0), _M0 * c0, high(_M1, c2), _M1 * c2
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = k0 + _W0, k1 + _W1
+    return c0, c1, c2, c3
 
 
 @_loop
-def relu_gradient(Delta: Array, A: Array) -> None:
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            Delta[i, j] *= A[i, j] > 0  # a factor, so that NaN and infinity in Delta stay
+def dropout_mask(mask: Array, first: int, step: Any, layer: int, k0: int, k1: int, least: int, scale: float) -> None:
+    """mask, entries `first` and on of all that are drawn: 0 where the upper 24 bits of half a word are below `least`,
+    else `scale`. Two numbers come from a word, the lower half first."""
+    kept, end = mask.dtype.type(scale), first + mask.size
+    for block in range(first // 8, (end + 7) // 8):
+        words = _philox(block, step, layer, k0, k1)
+        for w in range(4):
+            for half in range(2):
+                place = 8 * block + 2 * w + half
+                if first <= place < end:
+                    drawn = np.int64((words[w] >> _U(32 * half + 8)) & _U(0xFFFFFF))
+                    mask[place - first] = kept if drawn >= least else kept * 0
 
 
 @_loop
-def two_slopes_gradient(Delta: Array, A: Array, p: float, q: float) -> None:
-    """f' = p for a > 0, else q."""
-    above, below = A.dtype.type(p), A.dtype.type(q)
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            Delta[i, j] *= above if A[i, j] > 0 else below
-
-
-@_loop
-def elu_gradient(Delta: Array, A: Array, p: float, q: float) -> None:
-    """f' = p for a > 0, else a + q."""
-    above, alpha = A.dtype.type(p), A.dtype.type(q)
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            a = A[i, j]
-            Delta[i, j] *= above if a > 0 else a + alpha
-
-
-@_loop
-def parabola_gradient(Delta: Array, A: Array, p: float, q: float) -> None:
-    """f' = (p + a) (q - a): tanh has p = q = 1, the sigmoid p = 0, q = 1."""
-    low, high = A.dtype.type(p), A.dtype.type(q)
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            Delta[i, j] *= (low + A[i, j]) * (high - A[i, j])
+def multiply(A: Array, B: Array, out: Array) -> None:
+    for i in range(A.size):
+        out[i] = A[i] * B[i]
 
 
 # --- losses: Z, Delta [rows, c]; w [rows] or None; the sum of w * loss, and Delta = w dLoss/dZ / total. NaN for a

@@ -108,3 +108,27 @@ def swap(typingctx: Any, address: Any, value: Any) -> Any:
         return builder.atomic_rmw("xchg", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "seq_cst")
 
     return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def high(typingctx: Any, a: Any, b: Any) -> Any:
+    """The upper 64 of the 128 bits of a b, both uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        whole = builder.mul(*(builder.zext(value, wide) for value in args))
+        return builder.trunc(builder.lshr(whole, wide(64)), _I64)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic
+def power_of_two(typingctx: Any, k: Any) -> Any:
+    """2^k for a whole number k, float32 or float64, by writing down its bits; k such that it is a normal number."""
+    digits, bias, bits = (23, 127, ir.IntType(32)) if k == types.float32 else (52, 1023, _I64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        exponent = builder.add(builder.fptosi(args[0], bits), bits(bias))
+        return builder.bitcast(builder.shl(exponent, bits(digits)), context.get_value_type(k))
+
+    return k(k), generate

@@ -63,22 +63,22 @@ def _trained_gradients(
     trained.value_and_gradient(x, y, weights, mode)
     gradients = [np.array(backend.to_host(trained.network.parameters.grad), np.float64)]
     batches = Batches(backend, x, y, weights, size=len(X), shuffle=False)
-    whole = _given(trained, batches, mode) if backend.remote else _compiled(trained, batches)
+    whole = _given(trained, batches, mode) if backend.remote else _compiled(trained, batches, mode)
     gradients += [] if whole is None else [whole.astype(np.float64)]
     return gradients
 
 
-def _compiled(objective: Objective, batches: Batches) -> np.ndarray | None:
+def _compiled(objective: Objective, batches: Batches, mode: Pass) -> np.ndarray | None:
     """The gradient as the backend takes it in steps that are compiled as a whole; None if there are none for this."""
     network = objective.network
     make = network.backend.kernels.get("whole_step")
     if make is None or batches.w is not None:
         return None
-    step = make(objective, Sgd(network.parameters, network.backend), batches)
+    step = make(objective, Sgd(network.parameters, network.backend), batches, mode.seed)
     if step is None:
         return None
     network.parameters.grad[:] = np.nan
-    step.gradient(np.arange(batches.rows))
+    step.gradient(np.arange(batches.rows), mode.step)
     gradient: np.ndarray = network.parameters.grad.copy()
     return gradient
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("numba", reason="numba is not installed")
 
-from mlp_core import compiled_step
+from mlp_core import compiled_step, step_list
 from mlp_core.activations import ACTIVATIONS, LeakyRelu, Relu
 from mlp_core.backend import Backend, numpy_backend
 from mlp_core.batches import Augment, Batches
@@ -51,6 +51,7 @@ def make(
     segments: bool = False,
     penalty: Penalty = Penalty(),
     rate: float = 1e-2,
+    input_dropout: float = 0.0,
     **limits,
 ) -> Trainer:
     rng = np.random.default_rng(0)
@@ -58,7 +59,7 @@ def make(
     classes = (X @ rng.standard_normal((INPUTS, OUTPUTS))).argmax(axis=1)
     Y = classes if isinstance(loss, CrossEntropy | Focal) else np.eye(OUTPUTS, dtype=dtype)[classes]
     w = rng.uniform(0.1, 2, ROWS).astype(dtype) if weighted else None
-    network = Network(Architecture(INPUTS, OUTPUTS, hidden), backend, dtype, BATCH)
+    network = Network(Architecture(INPUTS, OUTPUTS, hidden, input_dropout), backend, dtype, BATCH)
     network.initialize(0)
     parameters = network.parameters
     parts = None
@@ -118,6 +119,15 @@ CASES = {
     "l2": {"penalty": Penalty(l2=0.1)},
     "l1 and l2 of everything, momentum": {"penalty": Penalty(l2=0.1, l1=0.01, bias=True), "rule": "momentum"},
     "l1, segments": {"penalty": Penalty(l1=0.01), "segments": True},
+    "dropout": {"hidden": (Block(37, Relu(), dropout=0.5), Block(7, Relu(), dropout=0.2))},
+    "dropout, float32": {"hidden": (Block(37, Relu(), dropout=0.3), Block(7, Relu())), "dtype": "float32"},
+    "dropout of the inputs": {"input_dropout": 0.3},
+    "dropout of everything": {"hidden": (Block(37, Relu(), dropout=0.5),), "input_dropout": 0.2},
+    "dropout, segments": {"hidden": (Block(37, Relu(), dropout=0.5), Block(7, Relu())), "penalty": Penalty(l2=0.1)},
+    **{
+        name: {"hidden": (Block(37, ACTIVATIONS[name](), dropout=0.1), Block(7, ACTIVATIONS[name]()))}
+        for name in ("elu", "selu", "tanh", "sigmoid", "silu", "gelu_tanh")
+    },
 }
 
 
@@ -143,9 +153,8 @@ def test_the_bits_do_not_depend_on_the_threads(dtype):
 
 
 OTHERS = {
-    "dropout": {"hidden": (Block(8, Relu(), dropout=0.5), Block(7, Relu()))},
     "a norm": {"hidden": (Block(8, Relu(), norm="batch"), Block(7, Relu()))},
-    "another activation": {"hidden": (Block(8, ACTIVATIONS["tanh"]()), Block(7, Relu()))},
+    "another activation": {"hidden": (Block(8, ACTIVATIONS["softplus"]()), Block(7, Relu()))},
     "another loss": {"loss": Focal()},
     "another rule": {"rule": "radam"},
     "batches in parts": {"accumulate": 2},
@@ -207,11 +216,11 @@ def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, t
     shape = {"hidden": (Block(201, Relu()), Block(83, Relu())), "rule": rule, **settings}
     results, gradients = [], []
     for strip in (1, 1 << 40):
-        monkeypatch.setattr(compiled_step, "STRIP", strip)
+        monkeypatch.setattr(step_list, "STRIP", strip)
         trainer = make(numba_backend(threads), **shape)
         results.append(trained(trainer)[1])
         gradients.append(trainer.objective.network.parameters.gradients["0.weight"].any())
-        names = {name for name, _ in trainer.whole.instructions(BATCH)}
+        names = {name for name, _ in trainer.whole.list.step(BATCH)}
         assert ("product 0 weight gradient, optimizer" in names) == (strip == 1)
     for strips, at_once in zip(*results, strict=True):
         np.testing.assert_array_equal(strips, at_once)

@@ -22,6 +22,7 @@ from mlp_core.optimizers import OPTIMIZERS, Segment
 from mlp_core.parameters import Parameters, Spec
 from mlp_core.schedules import Schedule
 from mlp_core.trainer import Limits, Trainer
+from mlp_core.vectors import dropout_mask
 
 GENERIC, FUSED = numpy_backend(), numba_backend()
 KERNELS = sorted(kernels(1).keys() - {"product"})
@@ -231,8 +232,20 @@ def test_gather_copies_the_rows_asked_for(shape, dtype):
     np.testing.assert_array_equal(out, X[rows])
 
 
+@every_dtype
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 5), (2, 8), (13, 37), (700, 512)], ids=str)
+@pytest.mark.parametrize(("p", "seed", "step", "layer"), [(0.5, 0, 0, 2), (0.2, 7, 123_456, 4), (0.9, 2**64 - 1, 1, 0)])
+def test_masks_are_those_of_numpy_bit_for_bit(p, seed, step, layer, shape, dtype):
+    masks = []
+    for backend in (GENERIC, FUSED, numba_backend(2)):
+        masks.append(np.full(shape, np.nan, dtype))
+        backend.primitive(dropout_mask)(masks[-1], np.empty(shape, np.float32), p, seed, step, layer)
+    for mask in masks[1:]:
+        np.testing.assert_array_equal(mask, masks[0])
+
+
 def test_every_kernel_stands_for_a_primitive_of_its_name():
-    generic = {bias_activation, activation_gradient, loss_and_gradient, gather}
+    generic = {bias_activation, activation_gradient, loss_and_gradient, gather, dropout_mask}
     generic |= {getattr(optimizers, name) for name in KERNELS if hasattr(optimizers, name)}
     assert {function.__name__ for function in generic} == set(KERNELS)
 
