@@ -15,7 +15,6 @@ from mlp_core.device import check_precision, decide_device, device_memory
 from mlp_core.device_rows import smaller_as_stored
 from mlp_core.environment import available_cpus
 from mlp_core.errors import ConfigError
-from mlp_core.machine_code import CannotCompile, prepare
 from mlp_core.metrics import fitting, known
 from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
@@ -186,6 +185,8 @@ def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
         return "auto", "kernels: the device's own"
     if seconds < REPAYMENT:
         return "numpy", "kernels: numpy (a job too short to compile for)"
+    from mlp_core.machine_code import CannotCompile, prepare  # not in short jobs
+
     try:
         spent = prepare(recipe.compiled_functions(config))
     except CannotCompile as error:

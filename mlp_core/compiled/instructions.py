@@ -18,7 +18,7 @@ from mlp_core.compiled import loops
 from mlp_core.compiled.gemm import dot_product, outer_product
 from mlp_core.compiled.layout import SCRATCH, WIDTH
 from mlp_core.compiled.loops import compiled
-from mlp_core.compiled.native import call, float64s, pointer, words
+from mlp_core.compiled.native import call, float32s, float64s, pointer, uint8s, words
 
 Instruction = Callable[[Any, Any, int, int], None]
 
@@ -43,6 +43,26 @@ def gather(a: Any, like: Any, part: int, parts: int) -> None:
         source = rows[i] * columns
         for j in range(columns):
             out[i, j] = X[source + j]
+
+
+def _gather_scaled(stored: Any) -> Instruction:
+    """out[i] = (X[rows[i]] - shift) * scale, in float64 and then rounded: X, columns, where the address of rows is,
+    out, count, shift, scale. `stored` makes an address a pointer to numbers as X has them."""
+
+    def gather(a: Any, like: Any, part: int, parts: int) -> None:
+        columns, rows = a[2], words(words(a[3])[0])
+        first, last = _share(a[5], part, parts)
+        X, out = stored(a[1]), carray(pointer(a[4], like), (a[5], columns))
+        shift, scale = float64s(a[6]), float64s(a[7])
+        for i in range(first, last):
+            source = rows[i] * columns
+            for j in range(columns):
+                out[i, j] = (np.float64(X[source + j]) - shift[j]) * scale[j]
+
+    return gather
+
+
+gather_uint8, gather_float32 = _gather_scaled(uint8s), _gather_scaled(float32s)
 
 
 # --- products ---

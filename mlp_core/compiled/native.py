@@ -34,24 +34,21 @@ def pointer(typingctx: Any, address: Any, like: Any) -> Any:
     return like(types.int64, like), generate
 
 
-@intrinsic
-def words(typingctx: Any, address: Any) -> Any:
-    """The address as a pointer to int64."""
+def _pointer_to(kind: Any, name: str) -> Any:
+    """An intrinsic: the address as a pointer to numbers of a kind."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], _I64.as_pointer())
+    def pointer_to(typingctx: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return WORDS(types.int64), generate
+        return types.CPointer(kind)(types.int64), generate
+
+    pointer_to.__name__ = name
+    return intrinsic(pointer_to)
 
 
-@intrinsic
-def float64s(typingctx: Any, address: Any) -> Any:
-    """The address as a pointer to float64."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.DoubleType().as_pointer())
-
-    return types.CPointer(types.float64)(types.int64), generate
+words, float64s = _pointer_to(types.int64, "words"), _pointer_to(types.float64, "float64s")
+float32s, uint8s = _pointer_to(types.float32, "float32s"), _pointer_to(types.uint8, "uint8s")
 
 
 @intrinsic
