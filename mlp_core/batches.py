@@ -10,6 +10,7 @@ from mlp_core.backend import Array, Backend
 from mlp_core.layers import Pass, head
 from mlp_core.random import generator
 from mlp_core.rows import Rows
+from mlp_core.scaled_rows import Scaled
 
 
 def gather(xp: Any, X: Array, rows: Array, out: Array) -> None:
@@ -49,7 +50,7 @@ class Batches:
     def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
         """Batch `position` (from 0) of an epoch: X [b, inputs], Y, w; the last one may be shorter."""
         part = slice(position * self.size, min((position + 1) * self.size, self.rows))
-        if not self.shuffle:
+        if not self.shuffle and not isinstance(self.X, Scaled):  # else X[part] would take memory for its inputs
             return self.X[part], self.Y[part], None if self.w is None else self.w[part]
         rows = self._order(epoch)[part]
         X, Y = head(self._X, len(rows)), head(self._Y, len(rows))
@@ -74,8 +75,8 @@ class Batches:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays a batch is gathered into, and of the order of an epoch."""
-        gathered = sum(array.nbytes for array in (self._X, self._Y, self._w) if array is not None)
-        return int(gathered) + 16 * self.rows if self.shuffle else 0
+        gathered = int(sum(array.nbytes for array in (self._X, self._Y, self._w) if array is not None))
+        return gathered + 16 * self.rows if self.shuffle or isinstance(self.X, Scaled) else 0
 
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""

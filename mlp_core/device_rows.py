@@ -1,4 +1,4 @@
-"""Rows and a device: held there as stored and scaled when gathered, or held on the host and sent in batches."""
+"""Rows that a device has no room for: held on the host, and sent in batches while the device works."""
 
 from __future__ import annotations
 
@@ -9,43 +9,7 @@ import numpy as np
 from mlp_core.backend import Array, Backend
 from mlp_core.batches import Batches
 from mlp_core.layers import head
-from mlp_core.preprocess import Preprocessor
 from mlp_core.rows import Rows
-
-
-def smaller_as_stored(X: Any, inputs: Preprocessor, dtype: Any) -> bool:
-    """Whether rows [n, columns] take less memory as stored than as inputs, and a kernel can make the one of the other:
-    bytes and float32 of which no cell is missing, and which are only shifted and scaled."""
-    known = (
-        isinstance(X, np.ndarray) and X.dtype in (np.uint8, np.float32) and X.dtype.itemsize < np.dtype(dtype).itemsize
-    )
-    return bool(known and inputs.linear is not None and not (X.dtype.kind == "f" and np.isnan(X).any()))
-
-
-class OnDevice(Rows):
-    """Rows on a device as stored, X [n, columns] uint8 or float32; inputs are (X - shift) * scale, computed in float64
-    and rounded, by the kernel that gathers them: bit for bit those that the host makes."""
-
-    def __init__(self, backend: Backend, X: np.ndarray, inputs: Preprocessor, dtype: Any) -> None:
-        linear = inputs.linear
-        assert linear is not None
-        self.backend, self.shape, self.dtype = backend, (len(X), inputs.inputs), np.dtype(dtype)
-        self.X = backend.asarray(np.ascontiguousarray(X))
-        self.scales = tuple(backend.asarray(np.ascontiguousarray(part, np.float64)) for part in linear)
-
-    def __getitem__(self, rows: Any) -> Array:
-        xp = self.backend.xp
-        numbers = xp.arange(*rows.indices(len(self)), dtype=np.int64) if isinstance(rows, slice) else rows
-        out = self.backend.empty((len(numbers), self.shape[1]), self.dtype)
-        self.gather(numbers, out)
-        return out
-
-    def gather(self, rows: Array, out: Array) -> None:
-        self.gather_from(rows, 0, out)
-
-    def gather_from(self, order: Array, first: int, out: Array) -> None:
-        """out[i] = inputs of row order[first + i]."""
-        self.backend.recorder.kernels.scale_from(self.X, order, first, self.scales, out)
 
 
 class OnHost(Rows):

@@ -38,6 +38,7 @@ from mlp_core.crew import LEAD, OTHERS, Crew
 from mlp_core.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
 from mlp_core.machine_code import Function, machine_code
 from mlp_core.optimizers import nadam_rates, radam_rate
+from mlp_core.scaling import gather_scaled
 from mlp_core.vectors import dropout_mask
 
 Numbers = Callable[[Any], tuple[float, ...]]
@@ -154,6 +155,7 @@ class Kernels:
         """All of them by the names of the generic ones."""
         return {
             "gather": _gather,
+            "gather_scaled": partial(gather_scaled, np),
             "product": self.product,
             "bias_activation": self.bias_activation,
             "activation_gradient": self.activation_gradient,

@@ -15,7 +15,7 @@ from mlp_core.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config, from_mapping
 from mlp_core.dataset import Dataset
 from mlp_core.device import open_cuda
-from mlp_core.device_rows import OnDevice, OnHost, smaller_as_stored
+from mlp_core.device_rows import OnHost
 from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
 from mlp_core.evaluator import Evaluator, Split
 from mlp_core.metrics import BRIEF, THRESHOLD, full
@@ -24,7 +24,8 @@ from mlp_core.objective import Objective
 from mlp_core.preprocess import Preprocessor
 from mlp_core.readers.on_disk import OnDisk
 from mlp_core.rows import Stored
-from mlp_core.scaling import Target
+from mlp_core.scaled_rows import Scaled, smaller_as_stored
+from mlp_core.scaling import Target, gather_scaled
 from mlp_core.task import Task
 
 
@@ -90,8 +91,8 @@ class Model:
             X = Stored(backend, dataset.X, self.inputs, dtype, dataset.words)
         elif not room:
             X = OnHost(backend, self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
-        elif backend.recorder is not None and smaller_as_stored(dataset.X, self.inputs, dtype):
-            X = OnDevice(backend, dataset.X, self.inputs, dtype)
+        elif gather_scaled.__name__ in backend.kernels and smaller_as_stored(dataset.X, self.inputs, dtype):
+            X = Scaled(backend, dataset.X, self.inputs, dtype)
         else:
             X = backend.asarray(self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
         return Split(

@@ -12,7 +12,6 @@ from mlp_core.calibration import misfit, wants_fit
 from mlp_core.config import Config
 from mlp_core.dataset import Data
 from mlp_core.device import check_precision, decide_device, device_memory
-from mlp_core.device_rows import smaller_as_stored
 from mlp_core.environment import available_cpus
 from mlp_core.errors import ConfigError
 from mlp_core.metrics import fitting, known
@@ -20,6 +19,7 @@ from mlp_core.network import Architecture
 from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.preprocess import Preprocessor
 from mlp_core.readers.on_disk import OnDisk
+from mlp_core.scaled_rows import smaller_as_stored
 from mlp_core.team import LEAST_FLOPS, SHARED_FLOPS
 
 
@@ -259,8 +259,9 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     held = 0
     for split in data.splits.values():
         if split.survey is None:
-            stored = fused and smaller_as_stored(split.X, inputs, config.dtype)
-            held += first * split.rows * (split.X.dtype.itemsize if stored else itemsize)
+            stored = (fused or config.kernels == "numba") and smaller_as_stored(split.X, inputs, config.dtype)
+            there = 0 if not fused else split.X.dtype.itemsize  # on the host they are in memory already
+            held += first * split.rows * (there if stored else itemsize)
     needed = itemsize * (parameters * slots + rows * sum(widths))
     free = device_memory(config)
     if fused and free is not None and needed <= free < needed + held:

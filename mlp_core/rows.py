@@ -2,8 +2,8 @@
 
 What measures or trains asks a split's X for `len`, `shape`, `dtype` and `X[rows]` (a slice, or row numbers), and gets
 inputs of the network on the backend. A plain array does that; so does everything here. Batches further need
-`gather(rows, out)`: for an array it is the backend's primitive, for `Rows` their own. Another place for rows to lie (a
-device that holds them as stored, and scales what it gathers: see `Preprocessor.linear`) is another class of `Rows`.
+`gather(rows, out)`: for an array it is the backend's primitive, for `Rows` their own. Another place for rows to lie is
+another class of `Rows`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.backend import BLOCK, blocks
 from mlp_core.errors import CheckpointError, DataError, Problem
 
 METHODS = ("standard", "minmax", "robust", "maxabs", "none")
@@ -201,6 +202,21 @@ def _moments(X: Array, low: Floats, high: Floats) -> tuple[Floats, Floats, npt.N
         squares += np.einsum("ij,ij->j", block, block)
     variance = np.maximum(squares - sums * sums / rows, 0.0) / rows
     return mean, np.sqrt(variance), (low == high) | rounding_noise(rows, mean, variance)
+
+
+def gather_scaled(xp: Any, X: Any, rows: Any, shift: Any, scale: Any, out: Any, block: int = BLOCK) -> None:
+    """out[i] = (X[rows[i]] - shift) * scale, computed in float64 and rounded: the bits that `Scaler.transform` gives.
+
+    X: [n, columns] as stored. rows: int64 [b]. shift, scale: float64 [columns]. out: [b, columns]; a number that it
+    cannot hold becomes infinite.
+    """
+    step = max(1, min(len(rows), block // X.shape[1]))
+    made = xp.empty((step, X.shape[1]), xp.float64)
+    for part in blocks(len(rows), X.shape[1], block=block):
+        some = made[: part.stop - part.start]
+        xp.subtract(X[rows[part]], shift, out=some)
+        some *= scale
+        out[part] = some
 
 
 def rounding_noise(rows: int, mean: Floats, variance: Floats) -> npt.NDArray[np.bool_]:

@@ -20,12 +20,12 @@ from mlp_core.batches import Augment, Batches
 from mlp_core.cuda.graph import Graph
 from mlp_core.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.cuda.launches import Launch, without_repeats
-from mlp_core.device_rows import OnDevice
 from mlp_core.layers import Pass
 from mlp_core.limits import Limits
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Lbfgs, Muon, Optimizer
 from mlp_core.rows import Rows
+from mlp_core.scaled_rows import Scaled
 
 MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
@@ -40,7 +40,7 @@ def hindrance(
 ) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
     network = objective.network
-    if isinstance(batches.X, Rows) and not isinstance(batches.X, OnDevice):
+    if isinstance(batches.X, Rows) and not isinstance(batches.X, Scaled):
         return "data that is not on the device"
     if isinstance(optimizer, Muon | Lbfgs):
         return f"optimizer.name {type(optimizer).__name__.lower()}"
@@ -56,7 +56,7 @@ def hindrance(
     Z = network.Delta[: batches.size]
     if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
         return f"loss.name {objective.loss.name} with such targets"
-    stored = batches.X.X if isinstance(batches.X, OnDevice) else batches.X
+    stored = batches.X.X if isinstance(batches.X, Scaled) else batches.X
     fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (stored, batches.Y))
     return None if fits else "data of another dtype"
 
@@ -167,8 +167,8 @@ class WholeSteps:
         theta, grad = network.parameters.theta, network.parameters.grad
         with kernels.writing_down(given) as launches:
             X, Y, w = batches.memory(rows)
-            if isinstance(batches.X, OnDevice):
-                batches.X.gather_from(self._order, 0, X)
+            if isinstance(batches.X, Scaled):
+                kernels.scale_from(batches.X.X, self._order, 0, batches.X.scales, X)
             else:
                 kernels.gather_from(batches.X, self._order, 0, X)
             kernels.gather_from(batches.Y, self._order, 0, Y)

@@ -106,8 +106,8 @@ class Kernels:
         """Every fused primitive by the name of the generic one."""
         rules = {name: partial(self._update, name) for name in _NUMBERS}
         own: list[Callable[..., Any]] = [self.bias_activation, self.activation_gradient, self.loss_and_gradient]
-        own += [self.dropout_mask, self.gather, self.multiply, self.add, self.add_rows, self.copy, self.clip_norm]
-        own += [self.clip_value, self.shorten_rows, self.follow]
+        own += [self.dropout_mask, self.gather, self.gather_scaled, self.multiply, self.add, self.add_rows, self.copy]
+        own += [self.clip_norm, self.clip_value, self.shorten_rows, self.follow]
         return {**{method.__name__: method for method in own}, **rules}
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array) -> None:
@@ -173,6 +173,9 @@ class Kernels:
             self.gather_from(X, rows, 0, out)
         else:
             X.take(rows, axis=0, out=out)  # cupy's take knows no mode, and never raises
+
+    def gather_scaled(self, X: Array, rows: Array, shift: Array, scale: Array, out: Array) -> None:
+        self.scale_from(X, rows, 0, (shift, scale), out)
 
     def gather_from(self, X: Array, order: Array, first: int, out: Array) -> None:
         """out[i] = X[order[first + i]]."""

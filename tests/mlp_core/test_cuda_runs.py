@@ -21,7 +21,7 @@ from mlp_core.checkpoint import load
 from mlp_core.config import from_mapping
 from mlp_core.cuda import find_device
 from mlp_core.cuda.backend import _stream
-from mlp_core.device_rows import OnDevice, OnHost
+from mlp_core.device_rows import OnHost
 from mlp_core.errors import ConfigError
 from mlp_core.evaluation import evaluate_model, open_model
 from mlp_core.experiment import Experiment
@@ -30,6 +30,7 @@ from mlp_core.layers import Pass
 from mlp_core.proof import check_experiment
 from mlp_core.resolve import check_memory
 from mlp_core.run import Run
+from mlp_core.scaled_rows import Scaled
 
 CONFIG = {
     "data": {"name": "digits", "limit": 200},
@@ -256,7 +257,7 @@ class TestWholeSteps:
         monkeypatch.setattr("mlp_core.experiment.load", as_bytes)
         monkeypatch.setattr("mlp_core.experiment.check_memory", lambda *given: asked(*given) and room)
         run = finish(self.begin(tmp_path / "run"))
-        kind = OnDevice if room else OnHost
+        kind = Scaled if room else OnHost
         assert all(isinstance(split.X, kind) for split in run.experiment.splits.values())
         said = "data: stays on the host, the device has no room for it; batches are sent"
         assert (said in run.experiment.notes) != room

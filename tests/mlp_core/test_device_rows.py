@@ -16,9 +16,10 @@ from test_whole_steps import DEEP, GPU, a_backend
 
 from mlp_core.backend import Backend
 from mlp_core.batches import Batches
-from mlp_core.device_rows import OnDevice, OnHost, SentBatches, smaller_as_stored
+from mlp_core.device_rows import OnHost, SentBatches
 from mlp_core.events import EpochDone, StepDone
 from mlp_core.preprocess import NumericPlan, Preprocessor
+from mlp_core.scaled_rows import Scaled, smaller_as_stored
 
 WHERE = pytest.mark.parametrize("where", ["stand-in", GPU])
 ROWS = 5 * BATCH + 2
@@ -64,7 +65,7 @@ def test_what_is_kept_as_stored(X, settings, dtype, smaller):
 @pytest.mark.parametrize(("X", "settings", "dtype"), [case[:3] for case in CASES.values() if case[3]])
 def test_rows_as_stored_become_the_inputs_that_the_host_makes(where, X, settings, dtype):
     used, inputs = a_backend(where), fitted(X, **settings)
-    rows, expected = OnDevice(used, X, inputs, dtype), inputs.transform(X, dtype=dtype)
+    rows, expected = Scaled(used, X, inputs, dtype), inputs.transform(X, dtype=dtype)
     assert rows.X.dtype == X.dtype
     assert (rows.shape, rows.dtype, len(rows)) == (expected.shape, expected.dtype, len(expected))
     numbers = np.random.default_rng(1).permutation(len(X))[:9]
@@ -78,7 +79,7 @@ def test_rows_as_stored_become_the_inputs_that_the_host_makes(where, X, settings
 def test_training_on_rows_as_stored_gives_the_bits_of_training_on_inputs(where, dtype, shuffle):
     used, X = a_backend(where), bytes_of()
     job, inputs = Job(hidden=DEEP, dtype=dtype, weighted=True, epochs=3), fitted(X)
-    stored = with_rows(job, used, OnDevice(used, X, inputs, dtype), shuffle=shuffle)
+    stored = with_rows(job, used, Scaled(used, X, inputs, dtype), shuffle=shuffle)
     made = with_rows(job, used, used.asarray(inputs.transform(X, dtype=dtype)), shuffle=shuffle)
     assert stored.hindrance is None
     assert stored.device_steps._launches(BATCH, 0)[0].name == "scaled_Byte"

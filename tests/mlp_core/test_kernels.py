@@ -20,6 +20,7 @@ from mlp_core.network import Architecture, Block, Network
 from mlp_core.objective import Objective, Penalty
 from mlp_core.optimizers import OPTIMIZERS, Segment
 from mlp_core.parameters import Parameters, Spec
+from mlp_core.scaling import gather_scaled
 from mlp_core.schedules import Schedule
 from mlp_core.trainer import Limits, Trainer
 from mlp_core.vectors import dropout_mask
@@ -245,7 +246,7 @@ def test_masks_are_those_of_numpy_bit_for_bit(p, seed, step, layer, shape, dtype
 
 
 def test_every_kernel_stands_for_a_primitive_of_its_name():
-    generic = {bias_activation, activation_gradient, loss_and_gradient, gather, dropout_mask}
+    generic = {bias_activation, activation_gradient, loss_and_gradient, gather, gather_scaled, dropout_mask}
     generic |= {getattr(optimizers, name) for name in KERNELS if hasattr(optimizers, name)}
     assert {function.__name__ for function in generic} == set(KERNELS)
 
