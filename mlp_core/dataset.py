@@ -22,7 +22,7 @@ from mlp_core.readers.folder import DamagedTable
 from mlp_core.readers.on_disk import OnDisk
 from mlp_core.readers.source import Source, read
 from mlp_core.sources import pull, read_options, read_part
-from mlp_core.split import OneRow, sample_rows, split_by, split_rows
+from mlp_core.split import OneRow, put_in_order, sample_rows, split_by, split_rows
 from mlp_core.survey import Survey
 from mlp_core.surveying import survey_notes, surveyed
 from mlp_core.task import Task, Wish, encode, infer
@@ -39,7 +39,7 @@ MAX_LONELY = 20  # more classes of one row each are no classes
 class Dataset:
     """The rows of one split on the host, not yet scaled.
 
-    X: [rows, columns] as stored: uint8 for images, float64 for tables.
+    X: [rows, columns] as stored: uint8 for images, float64 for tables; None when it has been let go of.
     y: class indices int64 [rows] (binary, multiclass), or float64 [rows, outputs] (multilabel, regression).
     A missing number is NaN; a column of words holds codes.
     weight: float64 [rows], or None when every row counts the same.
@@ -55,13 +55,20 @@ class Dataset:
 
     @property
     def rows(self) -> int:
-        return len(self.X)
+        return len(self.y)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Dataset:
-        """The given rows, copied where they are in memory."""
-        weight = None if self.weight is None else self.weight[rows]
-        X = self.X.take(rows) if isinstance(self.X, OnDisk) else self.X[rows]
-        return Dataset(X, self.y[rows], weight, self.words)
+    def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
+        """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
+        there in another order, and this data set is of no use any more."""
+        inputs: Mapping[str, Any]
+        if isinstance(self.X, OnDisk):
+            inputs = {name: self.X.take(rows) for name, rows in parts.items()}
+        elif sum(map(len, parts.values())) == self.rows and self.X.flags.writeable:
+            inputs = put_in_order(self.X, parts)
+        else:
+            inputs = {name: self.X[rows] for name, rows in parts.items()}
+        weights = {name: None if self.weight is None else self.weight[rows] for name, rows in parts.items()}
+        return {name: Dataset(inputs[name], self.y[rows], weights[name], self.words) for name, rows in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,11 @@ class Data:
     def memory(self) -> str:
         """Where the training inputs are: `ram` or `memmap`."""
         return "memmap" if isinstance(self.splits["train"].X, OnDisk) else "ram"
+
+    def without_inputs(self) -> Data:
+        """The same without the inputs that are in memory, once the network has its own."""
+        rest = {n: part if isinstance(part.X, OnDisk) else replace(part, X=None) for n, part in self.splits.items()}
+        return replace(self, splits=rest)
 
 
 def load(config: Config, progress: Reading | None = None) -> Data:
@@ -115,7 +127,9 @@ def _load(config: Config, progress: Reading | None) -> Data:
         ids=tuple(train.names[column] for column in roles.ids),
     )
     whole = _dataset(config, train, roles.features, roles.targets, task)
-    splits, indices = _deal(config, train, whole, task, roles.split)
+    keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
+    train = train if isinstance(whole.X, OnDisk) else train.emptied()
+    splits, indices = _deal(config, train, whole, task, keys)
     if isinstance(whole.X, OnDisk):
         rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
         found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
@@ -172,9 +186,10 @@ def _dataset(
 
 
 def _deal(
-    config: Config, source: Source, whole: Dataset, task: Task, column: int | None
+    config: Config, source: Source, whole: Dataset, task: Task, keys: Sequence[str] | None
 ) -> tuple[dict[str, Dataset], dict[str, npt.NDArray[np.int64]]]:
-    """Split the rows of the training source, as far as val and test are not given."""
+    """Split the rows of the training source, as far as val and test are not given; keys: the cells of the column that
+    says where each row goes, if there is one."""
     split = config.data.split
     seed = config.seed if split.seed is None else split.seed
     val = split.val if config.data.val is None else 0
@@ -182,8 +197,8 @@ def _deal(
     rows = sample_rows(whole.rows, config.data.limit, seed)
     labels = whole.y[rows] if task.classifies else None
     try:
-        if column is not None:
-            parts = split_by(rows, [source.cell(row, column) for row in rows], split.method, val, test, seed)
+        if keys is not None:
+            parts = split_by(rows, [keys[row] for row in rows], split.method, val, test, seed)
         else:
             parts = split_rows(rows, labels, split.method, val, test, seed)
     except DataError as error:
@@ -199,7 +214,7 @@ def _deal(
         raise DataError(source.problem("too_few_rows", message, row, target, hint)) from None
     if len(parts) == 1 and len(rows) == whole.rows:
         return {"train": whole}, {}
-    return {name: whole.take(part) for name, part in parts.items()}, parts
+    return whole.dealt(parts), parts
 
 
 def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:

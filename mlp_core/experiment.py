@@ -79,12 +79,13 @@ class Experiment:
             bias = recipe.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
+        unseen = unseen_notes(inputs, data.splits)
         splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
         trainer = make_trainer(model, splits)
-        notes = (*data.notes, *unseen_notes(inputs, data.splits), *notes, *fitted, *_measured_notes(splits))
+        notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.way,) if trainer.way else ()
         notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
-        return cls(model, data, splits, trainer, notes)
+        return cls(model, data.without_inputs(), splits, trainer, notes)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the weights as they are for use: averaged where there is an average."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.scaling import parts
+from mlp_core.scaling import FEW, parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def row_keys(part: Rows) -> npt.NDArray[np.uint64]:
         2
     ) + np.uint64(1)
     keys = np.empty(len(part.X), np.uint64)
-    for rows in parts(part.X):
+    for rows in parts(part.X, FEW):
         bits = (part.X[rows].astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: minus zero is zero
         for column, words in part.words.items():
             hashes = np.array([*map(_word_hash, words), 1], np.uint64)
@@ -114,10 +114,14 @@ def _word_hash(word: str) -> int:
 
 
 def _constant(X: npt.NDArray[Any]) -> list[int]:
-    with np.errstate(invalid="ignore"):
-        first = X[0]
-        same = (first == X).all(axis=0) | (np.isnan(X).all(axis=0) if X.dtype.kind == "f" else False)
-    return [int(column) for column in np.flatnonzero(same)]
+    same, empty = np.ones((2, X.shape[1]), bool)
+    for rows in parts(X, FEW):
+        block = X[rows]
+        same &= (block == X[0]).all(axis=0)
+        empty &= np.isnan(block).all(axis=0)
+        if not (same | empty).any():
+            break
+    return [int(column) for column in np.flatnonzero(same | empty)]
 
 
 def _counting(train: Rows) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 from mlp_core.experiment import Experiment
 from mlp_core.layers import Layer
 from mlp_core.network import Network
+from mlp_core.rows import Rows
 from mlp_core.trainer import Trainer
 
 PREFLIGHT = 96
@@ -75,13 +76,15 @@ def _arrays(layer: Any) -> Iterator[Any]:
 
 
 def _evaluation(experiment: Experiment) -> int:
-    """Bytes to measure the largest split: one chunk of activations, and its predictions."""
-    widths = [*(block.units for block in experiment.model.network.architecture.hidden)]
-    outputs = experiment.model.network.architecture.outputs
-    rows = max(len(split.measured().X) for split in experiment.splits.values())
+    """Bytes to measure the largest split: one chunk of activations, of inputs where these are made for it, and its
+    predictions."""
+    network, splits = experiment.model.network, experiment.splits.values()
+    outputs = network.architecture.outputs
+    units = sum(block.units for block in network.architecture.hidden) + outputs
+    made = network.architecture.inputs if any(isinstance(split.X, Rows) for split in splits) else 0
+    rows = max(len(split.measured().X) for split in splits)
     chunk = min(rows, experiment.config.train.eval_batch_size)
-    numbers = experiment.model.network.dtype.itemsize * chunk * (sum(widths) + outputs)
-    return int(numbers + PREDICTIONS * 8 * rows * outputs)
+    return int(network.dtype.itemsize * chunk * (units + made) + PREDICTIONS * 8 * rows * outputs)
 
 
 def _status(key: str) -> int | None:

@@ -84,17 +84,20 @@ class Model:
         return None if w is None else w.astype(self.config.dtype)
 
     def split(self, dataset: Dataset, room: bool = True) -> Split:
-        """A data set ready for the network; without `room` on the device its inputs stay on the host."""
+        """A data set ready for the network; without `room` on the device its inputs stay on the host.
+
+        The data set's memory is taken over where that does: it is of no use any more.
+        """
         backend, w, dtype = self.network.backend, self.weights(dataset), self.config.dtype
         X: Any
         if isinstance(dataset.X, OnDisk):
             X = Stored(backend, dataset.X, self.inputs, dtype, dataset.words)
         elif not room:
-            X = OnHost(backend, self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
+            X = OnHost(backend, self._made(dataset))
         elif gather_scaled.__name__ in backend.kernels and smaller_as_stored(dataset.X, self.inputs, dtype):
             X = Scaled(backend, dataset.X, self.inputs, dtype)
         else:
-            X = backend.asarray(self.inputs.transform(dataset.X, dataset.words, dtype=dtype))
+            X = backend.asarray(self._made(dataset))
         return Split(
             X=X,
             Y=backend.asarray(self.targets(dataset.y)),
@@ -102,6 +105,12 @@ class Model:
             y=dataset.y,
             weight=dataset.weight,
         )
+
+    def _made(self, dataset: Dataset) -> Any:
+        """The inputs of a data set on the host, written over its rows where these have the same shape and type."""
+        X, dtype = dataset.X, np.dtype(self.config.dtype)
+        alike = self.inputs.linear is not None and X.dtype == dtype and X.flags.c_contiguous and X.flags.writeable
+        return self.inputs.transform(X, dataset.words, X if alike else None, dtype)
 
     def evaluator(self, rows: int) -> Evaluator:
         """An evaluator over this model's parameters, `rows` rows at a time."""

@@ -14,7 +14,8 @@ from mlp_core.backend import BLOCK, blocks
 from mlp_core.errors import CheckpointError, DataError, Problem
 
 METHODS = ("standard", "minmax", "robust", "maxabs", "none")
-CELLS = 1 << 20  # cells converted at once, so that temporaries stay in the cache's reach
+CELLS = 1 << 20  # cells summed at once; another number would give other last bits
+FEW = 1 << 17  # cells converted at once, so that temporaries stay in the cache's reach
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -119,7 +120,7 @@ class Scaler:
         result = np.empty(X.shape, dtype) if out is None else out
         try:
             with np.errstate(over="raise"):
-                for part in parts(X):
+                for part in parts(X, FEW):
                     block = np.subtract(X[part], self.shift, dtype=np.float64)
                     block *= self.scale
                     result[part] = block
@@ -226,9 +227,9 @@ def rounding_noise(rows: int, mean: Floats, variance: Floats) -> npt.NDArray[np.
     return noise
 
 
-def parts(X: Array) -> Iterator[slice]:
-    """Slices of rows that cover X [rows, columns], each of about `CELLS` cells."""
-    step = max(1, CELLS // max(1, X.shape[1]))
+def parts(X: Array, cells: int = CELLS) -> Iterator[slice]:
+    """Slices of rows that cover X [rows, columns], each of about so many cells."""
+    step = max(1, cells // max(1, X.shape[1]))
     return (slice(start, start + step) for start in range(0, len(X), step))
 
 

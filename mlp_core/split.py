@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from mlp_core.errors import DataError, Problem
 from mlp_core.random import generator
 
 Rows: TypeAlias = npt.NDArray[np.int64]
+CELLS = 1 << 18  # moved at once
 
 
 def split_rows(
@@ -140,6 +141,23 @@ def _stratified(rows: Rows, labels: npt.NDArray[Any], counts: dict[str, int], se
         taken += share
     rest = [by_class[s + t : s + n] for s, t, n in zip(starts, taken, sizes, strict=True)]
     return {"train": np.sort(rows[np.concatenate(rest)]), **dict(reversed(parts.items()))}
+
+
+def put_in_order(X: npt.NDArray[Any], parts: Mapping[str, Rows]) -> dict[str, npt.NDArray[Any]]:
+    """X [rows, columns] cut into parts that take all of its rows, in memory that X already has: its rows are moved so
+    that each part is a slice of it. parts: row numbers, each in ascending order."""
+    place = max(parts, key=lambda name: len(parts[name]))
+    apart = {name: X[rows] for name, rows in parts.items() if name != place}
+    rows, end = parts[place], len(parts[place])
+    for start in range(0, end, step := max(1, CELLS // X.shape[1])):
+        stop = min(start + step, end)
+        X[start:stop] = X[rows[start:stop]]  # which lie there or further on
+    found = {place: X[:end]}
+    for name, block in apart.items():
+        found[name] = X[end : end + len(block)]
+        found[name][...] = block
+        end += len(block)
+    return {name: found[name] for name in parts}
 
 
 class OneRow(Exception):

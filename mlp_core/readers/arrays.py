@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,6 +66,10 @@ class Arrays:
         if list(columns) == list(range(inputs)):
             return found
         return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+
+    def emptied(self) -> Arrays:
+        """The same without its cells, once they have been taken: rows and columns can still be told of."""
+        return replace(self, X=np.empty((0, self.X.shape[1])), Y=np.empty((0, self.Y.shape[1])))
 
     def missing(self, column: int) -> int:
         """How many cells of a column are NaN."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -103,6 +103,10 @@ class Table:
         """The given columns, in the given order."""
         values: Floats = self.values[:, list(columns)]
         return values
+
+    def emptied(self) -> Table:
+        """The same without its cells, once they have been taken: rows and columns can still be told of."""
+        return replace(self, values=np.empty((0, len(self.names))))
 
     def missing(self, column: int) -> int:
         """How many cells of a column are NaN."""

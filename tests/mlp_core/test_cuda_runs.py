@@ -270,10 +270,11 @@ class TestWholeSteps:
 
     def test_rows_stay_on_the_host_where_only_the_network_fits(self, device, monkeypatch):
         experiment, answers = Experiment.build(from_mapping(WHOLE)), []
+        data = mlp_core.experiment.load(experiment.config)
         for free in range(10_000, 10**7, 10_000):
             monkeypatch.setattr("mlp_core.resolve.device_memory", lambda config, free=free: free)
             try:
-                answers.append(check_memory(experiment.config, experiment.data, experiment.model.inputs, 8))
+                answers.append(check_memory(experiment.config, data, experiment.model.inputs, 8))
             except ConfigError:
                 answers.append(None)
         assert [answer for answer, _ in itertools.groupby(answers)] == [None, False, True]

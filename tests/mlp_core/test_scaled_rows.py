@@ -13,6 +13,7 @@ from mlp_core.backend import BLOCK, Backend, numpy_backend
 from mlp_core.batches import Batches
 from mlp_core.checkpoint import load
 from mlp_core.config import from_mapping
+from mlp_core.dataset import load as load_data
 from mlp_core.evaluation import evaluate_model, open_model
 from mlp_core.experiment import Experiment
 from mlp_core.preprocess import NumericPlan, Preprocessor
@@ -188,12 +189,13 @@ def test_memory_is_asked_for_bytes_only_where_they_become_floats(tmp_path, monke
     least = {}
     for kernels in ("numba", "numpy"):
         built = Experiment.build(config(tmp_path, cells("uint8", 900, 64), kernels=kernels))
+        data = load_data(built.config)
         low, high = 0, 1 << 30
         while low < high:
             free = (low + high) // 2
             monkeypatch.setattr("mlp_core.resolve.device_memory", lambda config, free=free: free)
             try:
-                check_memory(built.config, built.data, built.model.inputs, 16)
+                check_memory(built.config, data, built.model.inputs, 16)
                 high = free
             except ConfigError:
                 low = free + 1
