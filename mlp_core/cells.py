@@ -37,6 +37,8 @@ def inputs(
     if isinstance(source, Arrays) and all(kind == "numeric" for kind in kinds):
         return _finite(source, features), {}
     X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
+    if set(kinds) != {"numeric"} or not source.words.keys().isdisjoint(features):
+        X = np.array(X)  # to be changed
     for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
         problem = None
         if source.odd.get(column):
@@ -121,7 +123,7 @@ def _looked_up(lookup: npt.NDArray[np.float64]) -> Any:
 
 def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
     """The row weights of a column. Raises DataError at the first that is no number of at least 0, or if all are 0."""
-    values = np.asarray(source.matrix([column])[:, 0], np.float64)
+    values = np.array(source.matrix([column])[:, 0], np.float64)
     name = source.names[column]
     if column in source.words:
         raise DataError(source.problem("bad_weight", f'weight column "{name}" holds text', 0, column))

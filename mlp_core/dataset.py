@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.backend import blocks
 from mlp_core.cells import inputs, refuse_missing, relabel, weights
 from mlp_core.columns import by_name, select
 from mlp_core.errors import DataError
@@ -167,7 +169,8 @@ def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.i
         for array in (None if part.survey is not None else part.X, part.y, part.weight):
             if array is not None:
                 sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
-                sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+                for rows in blocks(len(array), math.prod(array.shape[1:]), block=1 << 20):
+                    sha.update(np.ascontiguousarray(array[rows]).reshape(-1).view(np.uint8).data)
         for column, words in part.words.items():
             sha.update(f"{column} {list(words)!r};".encode(errors="surrogatepass"))
     return sha.hexdigest()

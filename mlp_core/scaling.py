@@ -68,7 +68,7 @@ class Scaler:
             self.shift, self.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
             return self
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-        quartiles = np.quantile(X.astype(np.float64), (0.25, 0.5, 0.75), axis=0) if self.method == "robust" else None
+        quartiles = _quartiles(X) if self.method == "robust" else None
         with np.errstate(over="ignore", invalid="ignore"):  # `take` tells of it
             moments = _moments(X, low, high) if self.method == "standard" else None
         try:
@@ -185,6 +185,16 @@ class Target(Scaler):
         made = super().from_state(state)
         made.log = bool(state.get("log", False))
         return made
+
+
+def _quartiles(X: Array) -> Floats:
+    """The three quartiles of every column, [3, columns]; some columns at a time, because they are copied."""
+    found = np.empty((3, X.shape[1]))
+    step = max(1, CELLS // len(X))
+    for start in range(0, X.shape[1], step):
+        part = slice(start, start + step)
+        found[:, part] = np.quantile(X[:, part].astype(np.float64), (0.25, 0.5, 0.75), axis=0)
+    return found
 
 
 def _moments(X: Array, low: Floats, high: Floats) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:

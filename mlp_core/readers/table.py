@@ -100,8 +100,11 @@ class Table:
         return [piece.first for piece in self.pieces]
 
     def matrix(self, columns: Sequence[int]) -> Floats:
-        """The given columns, in the given order."""
-        values: Floats = self.values[:, list(columns)]
+        """The given columns, in the given order; a view where they are most of the table and lie side by side."""
+        first, stop = columns[0], columns[0] + len(columns)
+        side_by_side = list(columns) == list(range(first, stop)) and 2 * len(columns) > len(self.names)
+        view = side_by_side and isinstance(self.values, np.ndarray)
+        values: Floats = self.values[:, first:stop] if view else self.values[:, list(columns)]
         return values
 
     def emptied(self) -> Table:
