@@ -114,13 +114,14 @@ def _word_hash(word: str) -> int:
 
 
 def _constant(X: npt.NDArray[Any]) -> list[int]:
-    same, empty = np.ones((2, X.shape[1]), bool)
-    for rows in parts(X, FEW):
-        block = X[rows]
-        same &= (block == X[0]).all(axis=0)
-        empty &= np.isnan(block).all(axis=0)
-        if not (same | empty).any():
-            break
+    same, empty = np.ones(X.shape[1], bool), np.full(X.shape[1], X.dtype.kind == "f")
+    with np.errstate(invalid="ignore"):
+        for rows in parts(X, FEW):
+            same &= (X[rows] == X[0]).all(axis=0)
+            if empty.any():
+                empty &= np.isnan(X[rows]).all(axis=0)
+            if not (same | empty).any():
+                break
     return [int(column) for column in np.flatnonzero(same | empty)]
 
 

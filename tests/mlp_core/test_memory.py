@@ -146,3 +146,36 @@ def test_bytes_are_held_once(tmp_path: Path):
     expected, actual = told_and_taken(tmp_path / "many", X, text)
     assert expected == pytest.approx(actual, rel=0.1)
     assert actual < few + 2 * X.nbytes
+
+
+GENERIC = "kernels: numpy\nthreads: 1\ntrain: {epochs: 1, max_steps: 5, batch_size: 100, preflight: 'off'}"
+SHAPES = {
+    "bytes become float32": (np.uint8, 5.5),  # as stored, and as inputs
+    "float32 stays where it is": (np.float32, 1.5),
+    "float64 becomes float32": (np.float64, 1.8),
+}
+
+
+@told
+@pytest.mark.parametrize(("dtype", "times"), SHAPES.values(), ids=SHAPES.keys())
+def test_rows_take_no_more_than_they_must(tmp_path: Path, dtype: type, times: float):
+    """The peak with many rows, beyond that with few, in sizes of the file; dealt into two splits at random."""
+    X = np.random.default_rng(0).integers(0, 256, (40_000_000 // 400 // np.dtype(dtype).itemsize, 400)).astype(dtype)
+    _, few = told_and_taken(tmp_path / "few", X[:1000], GENERIC)
+    expected, actual = told_and_taken(tmp_path / "many", X, GENERIC)
+    assert expected == pytest.approx(actual, rel=0.1)
+    assert actual - few < times * X.nbytes
+
+
+@told
+def test_a_table_is_held_once_while_it_is_read(tmp_path: Path):
+    """32 MB of numbers, of which the network gets 16 MB: the peak is less than two of them."""
+    X, peaks = np.random.default_rng(0).integers(0, 1000, (100_000, 40)), []
+    for rows in (1000, len(X)):
+        lines = "\n".join(",".join(map(str, row)) for row in X[:rows].tolist())
+        (tmp_path / "t.csv").write_text(f"{','.join(f'a{j}' for j in range(40))}\n{lines}\n")
+        (tmp_path / "c.yaml").write_text(f"data: {{train: {tmp_path / 't.csv'}, target: a39, task: regression}}\n{GENERIC}\n")
+        arguments = [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / f"run-{rows}")]
+        result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        peaks.append(json.loads(result.stdout)[1])
+    assert peaks[1] - peaks[0] < 2 * 8 * X.size

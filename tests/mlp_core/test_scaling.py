@@ -122,3 +122,27 @@ def test_a_tiny_spread_gives_finite_numbers(step: float) -> None:
     X = np.array([[0.0], [step], [2 * step]])
     for method in METHODS:
         assert np.isfinite(Scaler(method).fit(X).transform(X)).all()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 7])
+@pytest.mark.parametrize("method", METHODS)
+def test_where_rows_lie_changes_no_bit(method: str, columns: int) -> None:
+    """Part of the columns of a wider table, not copied; and rows scaled in their own memory."""
+    wide = np.random.default_rng(2).standard_normal((40_003, columns + 1)) * 1e3 + 17
+    view, whole = wide[:, :columns], np.ascontiguousarray(wide[:, :columns])
+    ours, theirs = Scaler(method).fit(view), Scaler(method).fit(whole)
+    assert ours.shift.tobytes() == theirs.shift.tobytes()
+    assert ours.scale.tobytes() == theirs.scale.tobytes()
+    expected = theirs.transform(whole)
+    assert ours.transform(view).tobytes() == expected.tobytes()
+    assert ours.transform(whole, whole).tobytes() == expected.tobytes()
+
+
+def test_quartiles_are_those_of_every_column_by_itself(monkeypatch) -> None:
+    X = np.random.default_rng(2).standard_normal((1001, 12)).astype(np.float32)
+    expected = Scaler("robust").fit(X)
+    monkeypatch.setattr("mlp_core.scaling.CELLS", 5000)
+    found = Scaler("robust").fit(X)
+    for kind in ("shift", "scale"):
+        assert getattr(found, kind).tobytes() == getattr(expected, kind).tobytes()
+    np.testing.assert_array_equal(found.shift, [np.quantile(X[:, j].astype(np.float64), 0.5) for j in range(12)])

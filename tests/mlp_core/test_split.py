@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_core.errors import DataError
-from mlp_core.split import OneRow, sample_rows, split_by, split_rows
+from mlp_core.split import OneRow, put_in_order, sample_rows, split_by, split_rows
 
 ROWS = np.arange(100, 300)
 LABELS = np.arange(200) % 7 % 4
@@ -147,3 +147,19 @@ def test_a_column_that_cannot_split_is_refused(keys: list[str], method: str, val
     with pytest.raises(DataError) as caught:
         split_by(ROWS, keys, method, val, 0.0, seed=0)
     assert caught.value.problems[0].code == code
+
+
+@pytest.mark.parametrize("method", ["random", "ordered"])
+@pytest.mark.parametrize(("val", "test"), [(0.2, 0.1), (0.6, 0.3), (0.0, 0.5), (1, 0)])
+@pytest.mark.parametrize("view", [False, True])
+def test_rows_are_dealt_within_their_own_memory(monkeypatch, method: str, val: float, test: float, view: bool) -> None:
+    """In several blocks of rows; the parts are slices of X, which holds every row once."""
+    monkeypatch.setattr("mlp_core.split.CELLS", 50)
+    X = np.random.default_rng(0).random((203, 9))[:, 1:] if view else np.random.default_rng(0).random((203, 8))
+    parts, before = split_rows(np.arange(203), None, method, val, test, seed=1), X.copy()
+    found = put_in_order(X, parts)
+    assert list(found) == list(parts)
+    for name, rows in parts.items():
+        assert np.shares_memory(found[name], X)
+        np.testing.assert_array_equal(found[name], before[rows])
+    np.testing.assert_array_equal(np.sort(X, axis=0), np.sort(before, axis=0))
