@@ -174,7 +174,9 @@ def test_a_table_is_held_once_while_it_is_read(tmp_path: Path):
     for rows in (1000, len(X)):
         lines = "\n".join(",".join(map(str, row)) for row in X[:rows].tolist())
         (tmp_path / "t.csv").write_text(f"{','.join(f'a{j}' for j in range(40))}\n{lines}\n")
-        (tmp_path / "c.yaml").write_text(f"data: {{train: {tmp_path / 't.csv'}, target: a39, task: regression}}\n{GENERIC}\n")
+        (tmp_path / "c.yaml").write_text(
+            f"data: {{train: {tmp_path / 't.csv'}, target: a39, task: regression}}\n{GENERIC}\n"
+        )
         arguments = [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / f"run-{rows}")]
         result = subprocess.run(arguments, capture_output=True, text=True, check=True)
         peaks.append(json.loads(result.stdout)[1])
