@@ -15,6 +15,7 @@ from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.objective import Objective
 from mlp_core.random import generator
 from mlp_core.rows import Rows, Stored
+from mlp_core.scaled_rows import Scaled
 from mlp_core.scaling import Target
 
 MEASURED = 1_000_000
@@ -82,6 +83,7 @@ class Evaluator:
         self.calibration, self.bins = calibration or Calibration(), bins
         self.threshold = self.calibration.threshold
         self._loss = objective.network.backend.primitive(loss_and_gradient)
+        self._room: Array | None = None
 
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
@@ -100,7 +102,7 @@ class Evaluator:
         P = []
         for start in range(0, len(split.X), network.rows):
             part = slice(start, start + network.rows)
-            Z = network.forward(split.X[part])
+            Z = network.forward(self._inputs(split.X, part))
             w = None if split.w is None else split.w[part]
             total += float(self._loss(self.objective.loss, Z, split.Y[part], w, weight, None))
             P.append(self.predict(Z))
@@ -108,3 +110,11 @@ class Evaluator:
         loss = total + float(self.objective.penalty.value(network))
         outcome = Outcome(predictions, split.y, split.weight, self.threshold, self.bins)
         return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome, drawn)
+
+    def _inputs(self, X: Array | Rows, part: slice) -> Array:
+        """The inputs of some rows; those that are made of rows as stored in memory taken once."""
+        if not isinstance(X, Scaled):
+            return X[part]
+        if self._room is None:
+            self._room = X.backend.empty((self.objective.network.rows, X.shape[1]), X.dtype)
+        return X.made(part, self._room)

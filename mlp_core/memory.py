@@ -76,15 +76,15 @@ def _arrays(layer: Any) -> Iterator[Any]:
 
 
 def _evaluation(experiment: Experiment) -> int:
-    """Bytes to measure the largest split: one chunk of activations, of inputs where these are made for it, and its
-    predictions."""
-    network, splits = experiment.model.network, experiment.splits.values()
-    outputs = network.architecture.outputs
-    units = sum(block.units for block in network.architecture.hidden) + outputs
-    made = network.architecture.inputs if any(isinstance(split.X, Rows) for split in splits) else 0
-    rows = max(len(split.measured().X) for split in splits)
-    chunk = min(rows, experiment.config.train.eval_batch_size)
-    return int(network.dtype.itemsize * chunk * (units + made) + PREDICTIONS * 8 * rows * outputs)
+    """Bytes to measure the largest split: its predictions, and what a chunk of rows takes, here and in the validation
+    of every epoch: activations, and inputs where these are made for it."""
+    network, splits = experiment.model.network, experiment.splits
+    outputs, most = network.architecture.outputs, experiment.config.train.eval_batch_size
+    numbers = sum(block.units for block in network.architecture.hidden) + outputs
+    numbers += network.architecture.inputs if any(isinstance(split.X, Rows) for split in splits.values()) else 0
+    rows = max(len(split.measured().X) for split in splits.values())
+    chunks = min(most, rows) + (min(most, len(splits["val"].X)) if "val" in splits else 0)
+    return int(network.dtype.itemsize * chunks * numbers + PREDICTIONS * 8 * rows * outputs)
 
 
 def _status(key: str) -> int | None:

@@ -42,9 +42,13 @@ class Scaled(Rows):
         self._gather = backend.primitive(gather_scaled)
 
     def __getitem__(self, rows: Any) -> Array:
+        return self.made(rows)
+
+    def made(self, rows: Any, room: Array | None = None) -> Array:
+        """The inputs of a slice of rows, or of given row numbers: new, or in the first rows of `room`."""
         xp = self.backend.xp
         numbers = xp.arange(*rows.indices(len(self)), dtype=np.int64) if isinstance(rows, slice) else rows
-        out = self.backend.empty((len(numbers), self.shape[1]), self.dtype)
+        out = self.backend.empty((len(numbers), self.shape[1]), self.dtype) if room is None else room[: len(numbers)]
         self.gather(numbers, out)
         return out
 

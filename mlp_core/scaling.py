@@ -207,8 +207,9 @@ def _moments(X: Array, low: Floats, high: Floats) -> tuple[Floats, Floats, npt.N
     rows = len(X)
     mean = np.where(low == high, low, sum(X[part].sum(axis=0, dtype=np.float64) for part in parts(X)) / rows)
     squares, sums = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    room = np.empty(X[next(parts(X))].shape)
     for part in parts(X):
-        block = np.subtract(X[part], mean, dtype=np.float64)
+        block = np.subtract(X[part], mean, out=room[: len(X[part])])
         sums += block.sum(axis=0)
         squares += np.einsum("ij,ij->j", block, block)
     variance = np.maximum(squares - sums * sums / rows, 0.0) / rows

@@ -141,7 +141,8 @@ def test_bytes_are_held_once(tmp_path: Path):
     """80 MB of bytes, dealt into two splits; as float32 they would be 320 MB more."""
     pytest.importorskip("numba", reason="numba is not installed")
     X = np.random.default_rng(0).integers(0, 256, (100_000, 800), np.uint8)
-    text = "kernels: numba\nthreads: 1\ntrain: {epochs: 1, max_steps: 20, batch_size: 100}"
+    text = "kernels: numba\nthreads: 1\npreprocess: {numeric: {scale: minmax}}\n"
+    text += "train: {epochs: 1, max_steps: 20, batch_size: 100}"
     _, few = told_and_taken(tmp_path / "few", X[:1000], text)
     expected, actual = told_and_taken(tmp_path / "many", X, text)
     assert expected == pytest.approx(actual, rel=0.1)
