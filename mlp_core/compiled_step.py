@@ -22,6 +22,7 @@ from mlp_core.layers import Dense, Dropout
 from mlp_core.losses import CrossEntropy
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
+from mlp_core.scaled_rows import Scaled
 from mlp_core.step_list import RATES, STEP, TOTAL, Labelled, StepList, penalised
 from mlp_core.team import SHARED_FLOPS
 
@@ -45,7 +46,8 @@ def compiled_step(
     """The whole step of this training, or None if it needs more than there are instructions for."""
     network, loss = objective.network, objective.loss
     dtype, rule = network.dtype, optimizer.rule.__name__
-    arrays = [batches.X, batches.Y, *([] if batches.w is None else [batches.w])]
+    stored = isinstance(batches.X, Scaled)
+    arrays = [*([] if stored else [batches.X]), batches.Y, *([] if batches.w is None else [batches.w])]
     if type(batches) is not Batches or not all(isinstance(array, np.ndarray) for array in arrays):
         return None
     if isinstance(loss, CrossEntropy):
@@ -60,7 +62,8 @@ def compiled_step(
         and type(loss) in LOSS
         and targets
         and all(array.flags.c_contiguous for array in arrays)
-        and all(array.dtype == dtype for array in (batches.X, *arrays[2:]))
+        and batches.X.dtype == dtype
+        and (batches.w is None or batches.w.dtype == dtype)
         and type(optimizer).step is Optimizer.step
         and rule in RULES
     )

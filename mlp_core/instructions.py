@@ -83,6 +83,22 @@ def update(rule: str, vectors: Sequence[Array], numbers: int, units: int, entrie
     return record(UPDATES[rule], vectors[0].dtype, *places, numbers, units, entries)
 
 
+STORED = {np.dtype(np.uint8): "gather_uint8", np.dtype(np.float32): "gather_float32"}
+"""The instruction that scales the rows it gathers, by the type of what is stored."""
+
+
+def gather(X: Array, rows: int, out: Array) -> Record:
+    """The instruction out[i] = X[rows[i]]; `rows` is where the address of the row numbers is."""
+    columns = X.size // len(X)
+    return record("gather", X.dtype, X.ctypes.data, columns, rows, out.ctypes.data, len(out))
+
+
+def gather_scaled(X: Array, rows: int, shift: Array, scale: Array, out: Array) -> Record:
+    """The instruction out[i] = (X[rows[i]] - shift) * scale, computed in float64; X without gaps."""
+    scales = shift.ctypes.data, scale.ctypes.data
+    return record(STORED[X.dtype], out.dtype, X.ctypes.data, X.shape[1], rows, out.ctypes.data, len(out), *scales)
+
+
 def dropout_mask(mask: Array, p: float, seed: int, index: int, step: int, scale: int) -> Record:
     """The instruction that draws the mask [rows, m] of a layer with this index; `step` and `scale` are where the step
     and 1 / (1 - p) are.

@@ -123,7 +123,7 @@ def needed(
     """The names of the functions that training such a network calls; `extras` are further instructions."""
     rules = {"radam": ["adam", "momentum_and_square"]}
     names = [*rules.get(rule, [do.UPDATES[rule]] if rule in do.UPDATES else [])]
-    names += ["gather", "sum_rows", *extras, "outer", "dot", "dot_by_columns"]
+    names += ["gather", "gather_uint8", "sum_rows", *extras, "outer", "dot", "dot_by_columns"]
     names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
     names += [LOSS[loss][0]] if loss in LOSS else []
     return [
@@ -155,7 +155,7 @@ class Kernels:
         """All of them by the names of the generic ones."""
         return {
             "gather": _gather,
-            "gather_scaled": partial(gather_scaled, np),
+            "gather_scaled": self.gather_scaled,
             "product": self.product,
             "bias_activation": self.bias_activation,
             "activation_gradient": self.activation_gradient,
@@ -184,6 +184,13 @@ class Kernels:
         for place, number in enumerate(numbers):
             self._numbers[place] = number
         return int(self._numbers.ctypes.data)
+
+    def gather_scaled(self, X: Array, rows: Array, shift: Array, scale: Array, out: Array) -> None:
+        if X.dtype in do.STORED and rows.dtype == np.int64 and rows.flags.c_contiguous and _real(out):
+            where = np.array([rows.ctypes.data])
+            self._do(do.gather_scaled(X, where.ctypes.data, shift, scale, out), out.size >= LEAST_NUMBERS)
+        else:
+            gather_scaled(np, X, rows, shift, scale, out)
 
     def product(self, A: Array, B: Array, out: Array) -> Array:
         """out = A @ B by our own tiles where that is faster than to ask numpy."""

@@ -21,6 +21,7 @@ from mlp_core.kernels import BACKWARD, FORWARD, LOSS
 from mlp_core.layers import Dense, Dropout, Layer
 from mlp_core.objective import Objective
 from mlp_core.optimizers import Optimizer
+from mlp_core.scaled_rows import Scaled
 
 TOTAL, STEP, RATES = 0, 1, 2
 """Places in the cells of the crew: the weight of the batch, the number of the step, and from there on the numbers of
@@ -83,14 +84,11 @@ class StepList:
     # --- rows of the batch ---
 
     def _gathers(self, size: int) -> list[Labelled]:
-        batches = self._batches
-        pairs = [(batches.X, batches._X), (batches.Y, batches._Y)]
-        pairs += [] if batches.w is None else [(batches.w, batches._w)]
-        where = self._crew.cursor
-        return [
-            ("gather", do.record("gather", X.dtype, X.ctypes.data, X[0].size, where, room.ctypes.data, size))
-            for X, room in pairs
-        ]
+        batches, where = self._batches, self._crew.cursor
+        X, room = batches.X, batches._X[:size]
+        first = do.gather_scaled(X.X, where, *X.scales, room) if isinstance(X, Scaled) else do.gather(X, where, room)
+        pairs = [(batches.Y, batches._Y), *([] if batches.w is None else [(batches.w, batches._w)])]
+        return [("gather", first), *(("gather", do.gather(Y, where, room[:size])) for Y, room in pairs)]
 
     def _forward(self, size: int) -> list[Labelled]:
         """Z = A W^T and A = f(Z + b), layer by layer, and A times the mask where there is dropout."""
