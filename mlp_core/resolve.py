@@ -166,8 +166,8 @@ def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
     return max(1, min(available_cpus(), fitting, batch // LEAST_ROWS))
 
 
-REPAYMENT = 8.0
-"""Seconds that compiled kernels must save: numba takes that long to import and to compile them for the first time."""
+REPAYMENT = 5.0
+"""Seconds that compiled kernels must save: to compile them for the first time takes that long on two busy processors."""
 
 
 def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
