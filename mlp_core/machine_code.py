@@ -75,15 +75,24 @@ class MachineCode:
     def _obtain(self, names: list[str]) -> dict[str, Function]:
         found = {} if self.folder is None else _read(self.folder, names)
         missing = [name for name in names if name not in found]
-        if not missing:
-            return found
-        with tempfile.TemporaryDirectory(prefix="mlpbp-") as spare:
-            folder, begun = self.folder or Path(spare), time.monotonic()
-            _compile(folder, missing)
-            self.compiling += time.monotonic() - begun
-            found |= _read(folder, missing)
+        if missing and self.folder is not None:
+            found |= self._made(self.folder, missing)
+        elif missing:
+            try:
+                with tempfile.TemporaryDirectory(prefix="mlpbp-") as folder:
+                    found |= self._made(Path(folder), missing)
+            except OSError as error:
+                raise CannotCompile(f"no room for compiled code: {error}") from None
+        return found
+
+    def _made(self, folder: Path, names: list[str]) -> dict[str, Function]:
+        """Functions compiled into a folder."""
+        begun = time.monotonic()
+        _compile(folder, names)
+        self.compiling += time.monotonic() - begun
+        found = _read(folder, names)
         if len(found) < len(names):
-            raise CannotCompile(f"compiled, but not found in {self.folder or 'a temporary folder'}")
+            raise CannotCompile(f"compiled code was not found in {folder}")
         return found
 
 

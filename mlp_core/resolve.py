@@ -167,7 +167,7 @@ def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
 
 
 REPAYMENT = 5.0
-"""Seconds that compiled kernels must save: to compile them for the first time takes that long on two busy processors."""
+"""Seconds that compiled kernels must save: compiling them for the first time takes that long on two busy processors."""
 
 
 def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:

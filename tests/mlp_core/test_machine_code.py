@@ -60,6 +60,15 @@ def test_where_nothing_can_be_kept_it_is_compiled_for_this_process():
     assert code.compiling > 0
 
 
+def test_where_there_is_no_room_at_all_it_is_told(monkeypatch):
+    def refuse(*arguments, **settings):
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(machine_code.tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(CannotCompile, match="no usable temporary directory"):
+        summed(MachineCode(None))
+
+
 @pytest.mark.skipif(not linker.POSSIBLE, reason="numba links on this system anyway")
 def test_numba_links_where_our_linker_cannot(kept, no_compiler, monkeypatch):
     monkeypatch.setattr(linker, "POSSIBLE", False)
