@@ -266,24 +266,26 @@ def _draw(axis: Any, title: str, label: str, x: list[int], y: list[float]) -> No
 
 
 def accuracy(options: argparse.Namespace) -> None:
-    """Seconds from the start of the process to the first epoch with this validation accuracy."""
+    """Seconds from the start of the process to the first epoch with this validation accuracy, and its peak memory."""
     describe()
     tasks = {"digits": 0.97} | ({"mnist": 0.975} if options.mnist else {})
     print("| data | goal | " + " | ".join(SCRIPTS) + " |\n|---|" + "---|" * (len(SCRIPTS) + 1))
     for task, goal in tasks.items():
-        times: dict[str, list[float]] = {name: [] for name in SCRIPTS}
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in SCRIPTS}
         for _ in range(options.rounds):
             for name in SCRIPTS:
-                times[name].append(_until(name, task, goal, options))
-        cells = [f"{statistics.median(values):.2f} s" for values in times.values()]
+                runs[name].append(_until(name, task, goal, options))
+        medians = [[statistics.median(column) for column in zip(*values, strict=True)] for values in runs.values()]
+        cells = [f"{seconds:.2f} s, {mib:.0f} MiB" for seconds, mib in medians]
         print(f"| {task} | {goal:.1%} | " + " | ".join(cells) + " |", flush=True)
 
 
 SCRIPTS = ("ours", "torch", "jax", "sklearn")
 
 
-def _until(name: str, task: str, goal: float, options: argparse.Namespace) -> float:
-    """Start a training from nothing, and read its lines until one says that the goal is reached."""
+def _until(name: str, task: str, goal: float, options: argparse.Namespace) -> tuple[float, float]:
+    """Start a training from nothing, and read its lines until one says that the goal is reached: seconds, and MiB at the
+    peak of the process."""
     with tempfile.TemporaryDirectory() as folder:
         if name == "ours":
             files = "mnist.yaml" if task == "mnist" else "digits.yaml"
@@ -313,10 +315,16 @@ def _until(name: str, task: str, goal: float, options: argparse.Namespace) -> fl
             if "val_accuracy" in words and float(words[words.index("val_accuracy") + 1].rstrip("%")) >= 100 * goal:
                 seconds = time.perf_counter() - begun
                 process.kill()
-                process.wait()
-                return seconds
+                return seconds, _peak(process)
         process.wait()
-        return float("nan")
+        return float("nan"), float("nan")
+
+
+def _peak(process: subprocess.Popen[str]) -> float:
+    """MiB that a process which has been killed held at most."""
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0  # so that nobody waits for it again
+    return float(usage.ru_maxrss / 1024)
 
 
 MNIST = (
