@@ -303,7 +303,7 @@ def with_entry(array: np.ndarray, place: object, value: float) -> np.ndarray:
     ],
 )
 def test_the_pattern_of_a_failure_is_named(analytic, numeric, words):
-    coverage = cover("full", numeric.shape, np.arange(numeric.size).reshape(numeric.shape), np.random.default_rng(0))
+    coverage = cover("full", numeric.shape, np.random.default_rng(0))
     assert words in hint(analytic, numeric.ravel(), coverage, FACTS)
 
 
