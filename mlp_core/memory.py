@@ -12,8 +12,11 @@ from mlp_core.network import Network
 from mlp_core.rows import Rows
 from mlp_core.trainer import Trainer
 
-PREFLIGHT = 96
-"""Bytes per parameter of the gradient check before the first step: twins of the network in complex128 and float64."""
+PROOF = 16
+"""Bytes per parameter of a network in float64 with its gradient, in which the quick gradient check proves it."""
+
+FULL_CHECK = 68
+"""Bytes per parameter of the whole gradient check: the directions of a sweep and 20 steps of Adam besides."""
 
 CHECKPOINT = 3
 """Copies of the saved state at once while a checkpoint is written: arrays, file, file with its digest."""
@@ -44,12 +47,11 @@ def expected_peak(experiment: Experiment) -> int | None:
         return None
     config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
     parameters = network.parameters
-    check = 0 if config.train.preflight == "off" else PREFLIGHT * parameters.size
     state = sum(array.nbytes for array in trainer.optimizer.state.values())
     averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
     training = _gradient(trainer) + state + averages + workspace(network) + trainer.batches.nbytes
     saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
-    ahead = int(now + max(check, training + max(saving, _evaluation(experiment))))
+    ahead = int(now + max(_check(experiment), training + max(saving, _evaluation(experiment))))
     return max(ahead, peak() or 0)
 
 
@@ -73,6 +75,16 @@ def _arrays(layer: Any) -> Iterator[Any]:
                 yield one
             elif isinstance(one, Layer):
                 yield from _arrays(one)
+
+
+def _check(experiment: Experiment) -> int:
+    """Bytes of the gradient check before the first step, beside what is there before it.
+
+    The quick one needs the proving network, and when that is done its gradient beside a network as it is trained.
+    """
+    preflight, network = experiment.config.train.preflight, experiment.model.network
+    quick = max(PROOF, PROOF // 2 + (0 if network.backend.remote else 2 * network.dtype.itemsize))
+    return {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * network.parameters.size
 
 
 def _evaluation(experiment: Experiment) -> int:

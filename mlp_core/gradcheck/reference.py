@@ -44,10 +44,9 @@ def copy_state(source: Network, target: Network) -> None:
 def complex_twin(proof: Objective, rows: int) -> Objective:
     """The objective on a complex network whose real parts are the weights of this one in float64."""
     source, backend = proof.network, Backend("numpy", np, {"product": product})
-    network = Network(source.architecture, backend, np.complex128, rows, training=True)
-    network.parameters = ComplexParameters(source.parameters)
+    parameters = ComplexParameters(source.parameters)
+    network = Network(source.architecture, backend, np.complex128, rows, training=True, parameters=parameters)
     network.statistics.theta[...] = source.statistics.theta
-    network._bind()
     return Objective(network, proof.loss, proof.penalty)
 
 

@@ -126,8 +126,13 @@ told = pytest.mark.skipif(resident() is None, reason="the system does not tell w
 @told
 @pytest.mark.parametrize(
     "more",
-    ["", "model: {hidden: [512, 512]}", "model: {hidden: [512, 512]}\ntrain: {preflight: 'off', epochs: 2}"],
-    ids=["small", "medium", "no preflight"],
+    [
+        "",
+        "model: {hidden: [512, 512]}",
+        "model: {hidden: [512, 512]}\ntrain: {preflight: 'off', epochs: 2}",
+        "model: {hidden: [1024, 1024, 1024]}\noptimizer: {name: sgd}\ncheckpoint: {last: false, best: false}",
+    ],
+    ids=["small", "medium", "no preflight", "the check above all"],
 )
 def test_the_peak_is_told_before_training(tmp_path: Path, more: str):
     X = np.random.default_rng(0).standard_normal((2000, 500), dtype=np.float32)
