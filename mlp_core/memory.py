@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,12 @@ def resident() -> int | None:
 def peak() -> int | None:
     """The most bytes this process has held at once, None where the system does not tell."""
     return _status("VmHWM")
+
+
+def give_back() -> None:
+    """Give freed memory back to the system where the C library keeps it for later, as glibc does."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def expected_peak(experiment: Experiment) -> int | None:

@@ -26,6 +26,7 @@ from mlp_core.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.experiment import Experiment, check_document
 from mlp_core.gradcheck import Report, fast_check
 from mlp_core.layers import Pass
+from mlp_core.memory import give_back
 from mlp_core.metrics import plain
 from mlp_core.metrics_log import MetricsLog
 from mlp_core.proof import check_experiment
@@ -204,6 +205,7 @@ class Run:
             self._begin_record()
             yield from (Noticed(notice) for notice in self.notices)
             self._preflight()
+            give_back()  # what reading the data and the check have freed
             if self.restored:
                 self._save_missing()
             else:
