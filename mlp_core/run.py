@@ -308,7 +308,7 @@ class Run:
         if config.every is not None and epoch % config.every == 0:
             names.append(f"epoch-{epoch:04d}")
         if names:
-            self._waiting |= dict.fromkeys(names, self._snapshot())
+            self._waiting |= dict.fromkeys(names, self._snapshot().copy())
         for name in [name for name in self._waiting if name != "best"][: -config.keep]:
             del self._waiting[name]
 
