@@ -20,9 +20,6 @@ PROOF = 16
 FULL_CHECK = 68
 """Bytes per parameter of the whole gradient check: the directions of a sweep and 20 steps of Adam besides."""
 
-CHECKPOINT = 3
-"""Copies of the saved state at once while a checkpoint is written: arrays, file, file with its digest."""
-
 PREDICTIONS = 6
 """Arrays as large as a split's predictions in float64 that the metrics of that split need at once."""
 
@@ -47,8 +44,9 @@ def expected_peak(experiment: Experiment) -> int | None:
     """Bytes that a run of this experiment, just built, will hold at most; None where the system does not tell.
 
     What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
-    larger of two peaks: the gradient check before the first step, or training with a checkpoint being written. If
-    reading the data took more, it is that.
+    larger of two peaks: the gradient check before the first step, or training with a copy of its state (the best so far
+    that waits to be saved, or what is loaded in the end) or with a split being measured. If reading the data took more,
+    it is that.
     """
     now = resident()
     if now is None:
@@ -56,10 +54,11 @@ def expected_peak(experiment: Experiment) -> int | None:
     config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
     parameters = network.parameters
     state = sum(array.nbytes for array in trainer.optimizer.state.values())
-    averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
-    training = _gradient(trainer) + state + averages + workspace(network) + trainer.batches.nbytes
-    saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
-    ahead = int(now + max(_check(experiment), training + max(saving, _evaluation(experiment))))
+    state += 0 if trainer.average is None else int(parameters.theta.nbytes)
+    training = _gradient(trainer) + state + workspace(network) + trainer.batches.nbytes
+    saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
+    copy = state + parameters.theta.nbytes if saved else 0
+    ahead = int(now + max(_check(experiment), training + max(copy, _evaluation(experiment))))
     return max(ahead, peak() or 0)
 
 

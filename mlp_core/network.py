@@ -139,9 +139,10 @@ class Network:
         With the same dtype it shares the parameters (and statistics) of this one; with another dtype it starts from a
         copy of them.
         """
-        other = Network(self.architecture, self.backend, dtype or self.dtype, rows, training)
-        if other.dtype == self.dtype:
-            other.parameters, other.statistics = self.parameters, self.statistics
+        shared = self.parameters if np.dtype(dtype or self.dtype) == self.dtype else None
+        other = Network(self.architecture, self.backend, dtype or self.dtype, rows, training, shared)
+        if shared is not None:
+            other.statistics = self.statistics
             other._bind()
         else:
             other.parameters.theta[:] = self.parameters.theta

@@ -368,6 +368,8 @@ class Run:
             if calibration is not None:
                 document = {**checkpoint.document, "calibration": calibration.to_state()}
                 self._save(Checkpoint(checkpoint.tensors, document), chosen.stem)
+            del checkpoint
+        give_back()  # a checkpoint is large, and so is measuring
         metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(
