@@ -103,6 +103,7 @@ class Run:
     ) -> Run:
         """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
         experiment = Experiment.build(config, progress)
+        give_back()  # what reading the data has freed
         if directory is None:
             number = config.output.if_exists == "number"
             run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
@@ -205,7 +206,7 @@ class Run:
             self._begin_record()
             yield from (Noticed(notice) for notice in self.notices)
             self._preflight()
-            give_back()  # what reading the data and the check have freed
+            give_back()  # what the check has freed
             if self.restored:
                 self._save_missing()
             else:
