@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -127,7 +128,7 @@ def _worst(exact: Exact, gradients: Iterable[np.ndarray]) -> tuple[float, str, i
         for name, part in exact.slices.items():
             scale = exact.scales[name]
             error = _apart(gradient[part], exact.gradient[part]) / scale if scale > 0 else 0.0
-            if not error <= worst:
+            if not (error <= worst or math.isnan(worst)):
                 worst, where = error, f" in {name}"
     return worst, where, ways
 

@@ -313,6 +313,21 @@ def test_kernels_of_the_users_backend_are_compared_with_the_proved_gradient(fact
     assert all(tensor.verdict == "pass" for tensor in report.tensors)
 
 
+def test_a_number_that_is_not_finite_in_one_tensor_of_the_users_backend_fails():
+    def activation_gradient(Delta, f, Z, A, db):
+        Delta *= f.slope(np, Z, A)
+        Delta.sum(axis=0, out=db)
+        if len(db) == 8:
+            db[0] = np.nan
+
+    case = digits_like()
+    backend = replace(numpy_backend(), name="fused", kernels={"activation_gradient": activation_gradient})
+    network = Network(case.network.architecture, backend, np.float32, 4)
+    network.initialize(1)
+    report = fast_check(Objective(network, CrossEntropy()), case.X, case.Y, None, TRAIN)
+    assert report.failures() == ["training precision"]
+
+
 def test_progress_is_told_up_to_the_end():
     calls: list[tuple[int, int]] = []
     examine(digits_like(), opinion=False, progress=lambda done, total: calls.append((done, total)))

@@ -16,7 +16,7 @@ from mlp_core.activations import Gelu, LeakyRelu, Relu, Tanh
 from mlp_core.backend import BLOCK, numpy_backend
 from mlp_core.batches import Augment, Batches
 from mlp_core.losses import Bce, CrossEntropy, Mse
-from mlp_core.memory import resident
+from mlp_core.memory import give_back, resident
 from mlp_core.network import Architecture, Block, Network
 from mlp_core.objective import Objective, Penalty
 from mlp_core.optimizers import OPTIMIZERS, Segment
@@ -187,3 +187,11 @@ def test_a_table_is_held_once_while_it_is_read(tmp_path: Path):
         result = subprocess.run(arguments, capture_output=True, text=True, check=True)
         peaks.append(json.loads(result.stdout)[1])
     assert peaks[1] - peaks[0] < 2 * 8 * X.size
+
+
+def test_to_give_memory_back_changes_no_number():
+    kept = [np.full(50_000, k) for k in range(100)]
+    del kept[::2]
+    give_back()
+    assert [int(array[0]) for array in kept] == list(range(1, 100, 2))
+    assert all((array == array[0]).all() for array in kept)
