@@ -57,7 +57,7 @@ def expected_peak(experiment: Experiment) -> int | None:
     state += 0 if trainer.average is None else int(parameters.theta.nbytes)
     training = _gradient(trainer) + state + workspace(network) + trainer.batches.nbytes
     saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
-    copy = state + parameters.theta.nbytes if saved else 0
+    copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
     ahead = int(now + max(_check(experiment), training + max(copy, _evaluation(experiment))))
     return max(ahead, peak() or 0)
 
@@ -92,6 +92,15 @@ def _check(experiment: Experiment) -> int:
     preflight, network = experiment.config.train.preflight, experiment.model.network
     quick = max(PROOF, PROOF // 2 + (0 if network.backend.remote else 2 * network.dtype.itemsize))
     return {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * network.parameters.size
+
+
+def _validation(experiment: Experiment) -> int:
+    """Bytes of the activations that measure the validation split, kept from epoch to epoch."""
+    if "val" not in experiment.splits:
+        return 0
+    network, rows = experiment.model.network, len(experiment.splits["val"].X)
+    units = sum(block.units for block in network.architecture.hidden) + network.architecture.outputs
+    return int(network.dtype.itemsize * min(rows, experiment.config.train.eval_batch_size) * units)
 
 
 def _evaluation(experiment: Experiment) -> int:
