@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import stat
@@ -30,6 +31,14 @@ _BEGINNING = b'{"__metadata__":{"mlpbp":"{\\"sha256\\":\\"'
 _LARGEST_HEADER = 8 * 1024 * 1024
 _MOST_BRACKETS = 200_000
 _CHUNK = 1 << 20
+_DTYPES = {
+    name: np.dtype(kind)
+    for name, kind in [
+        *[("U64", "<u8"), ("I64", "<i8"), ("F64", "<f8"), ("F32", "<f4"), ("U32", "<u4"), ("I32", "<i4")],
+        *[("F16", "<f2"), ("U16", "<u2"), ("I16", "<i2"), ("I8", "i1"), ("U8", "u1"), ("BOOL", "?")],
+    ]
+}
+"""safetensors' names of dtypes, in the order in which it puts tensors in a file."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +48,58 @@ class Checkpoint:
     tensors: Mapping[str, np.ndarray]
     document: Mapping[str, Any]
 
+    def copy(self) -> Checkpoint:
+        """The same with arrays of its own, that stay what they are when training goes on."""
+        return Checkpoint({name: np.array(tensor) for name, tensor in self.tensors.items()}, self.document)
+
 
 def serialize(checkpoint: Checkpoint) -> bytes:
     """The bytes of a checkpoint file; equal states give equal bytes.
 
     Raises CheckpointError for a document that is too large to be read again.
     """
-    from safetensors.numpy import save
+    return b"".join(_parts(checkpoint))
 
+
+def _parts(checkpoint: Checkpoint) -> list[bytes | memoryview]:
+    """The same in parts: header and small tensors together, large tensors where they are in memory."""
     document = {"format": FORMAT, **checkpoint.document}
     document.pop("sha256", None)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    ranks = {dtype: rank for rank, dtype in enumerate(names)}
     tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.tensors.items()}
-    blob = bytearray(save(tensors, metadata={KEY: f'{{"sha256":"{_BLANK}",{text[1:]}'}))
-    length = int.from_bytes(blob[:8], "little")
-    if length > _LARGEST_HEADER or _brackets(blob[8 : 8 + length]) > _MOST_BRACKETS:
-        message = f"the description of this run takes {length / 2**20:.0f} MiB, a checkpoint holds 8"
+    ordered = sorted(tensors, key=lambda name: (ranks[tensors[name].dtype], name))
+    header: dict[str, Any] = {"__metadata__": {KEY: f'{{"sha256":"{_BLANK}",{text[1:]}'}}
+    start = 0
+    for name in ordered:
+        tensor, end = tensors[name], start + tensors[name].nbytes
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape)}
+        header[name]["data_offsets"], start = [start, end], end
+    blob = bytearray(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
+    blob += b" " * (-len(blob) % 8)
+    if len(blob) > _LARGEST_HEADER or _brackets(blob) > _MOST_BRACKETS:
+        message = f"the description of this run takes {len(blob) / 2**20:.0f} MiB, a checkpoint holds 8"
         raise CheckpointError(Problem("too_large", message, "use fewer columns"))
+    blob[:0] = len(blob).to_bytes(8, "little")
+    data = [tensors[name].reshape(-1).view(np.uint8).data for name in ordered]
+    digest = hashlib.sha256(blob)
+    for part in data:
+        digest.update(part)
     place = 8 + len(_BEGINNING)
-    blob[place : place + 64] = hashlib.sha256(blob).hexdigest().encode()
-    return bytes(blob)
+    blob[place : place + 64] = digest.hexdigest().encode()
+    return _joined([bytes(blob), *data])
+
+
+def _joined(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Parts in a row put together where they are small."""
+    joined: list[bytes | memoryview] = []
+    for part in parts:
+        if joined and len(joined[-1]) + len(part) <= _CHUNK:
+            joined[-1] = b"".join([joined[-1], part])
+        else:
+            joined.append(part)
+    return joined
 
 
 def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
@@ -128,7 +169,7 @@ def load(path: Path) -> Checkpoint:
                 raise damaged(name, "it is not a regular file")
             document = verify(file, name)
             file.seek(0)
-            return Checkpoint(_tensors(file.read(), name), document)
+            return Checkpoint(_tensors(file, name), document)
     except FileNotFoundError:
         raise _error(name, "no_checkpoint", "no such checkpoint", None) from None
     except IsADirectoryError:
@@ -138,18 +179,31 @@ def load(path: Path) -> Checkpoint:
         raise _error(name, "unreadable", f"cannot be read: {reason}", None) from None
 
 
-def _tensors(blob: bytes, path: str) -> dict[str, np.ndarray]:
-    import safetensors
-    from safetensors.numpy import load as load_tensors
-
+def _tensors(file: BinaryIO, path: str) -> dict[str, np.ndarray]:
+    """The tensors of a file that verifies, each read to where it stays."""
+    length = int.from_bytes(file.read(8), "little")
+    tensors, place = {}, 0
     try:
-        tensors = load_tensors(blob)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        table = json.loads(file.read(length))
+        del table["__metadata__"]
+        for name in sorted(table, key=lambda name: table[name]["data_offsets"]):
+            dtype, shape = _DTYPES[table[name]["dtype"]], tuple(table[name]["shape"])
+            start, end = table[name]["data_offsets"]
+            sound = all(type(number) is int and number >= 0 for number in (*shape, start, end))
+            if not sound or start != place or end - start != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{name} is not where its shape says")
+            tensors[name] = np.empty(shape, dtype)
+            if file.readinto(tensors[name].reshape(-1).view(np.uint8).data) != end - start:  # type: ignore[attr-defined]
+                raise ValueError(f"{name} is not complete")
+            place = end
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, f"its tensors cannot be read: {error}") from None
+    if file.read(1):
+        raise damaged(path, "its tensors cannot be read: there is more than they take")
     bad = not_finite(tensors)
     if bad is not None:
         raise damaged(path, f"tensor {bad} has an entry that is not a finite number")
-    return dict(tensors)
+    return tensors
 
 
 def not_finite(tensors: Mapping[str, np.ndarray]) -> str | None:
@@ -165,7 +219,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
     Raises OSError when the disk does not take it.
     """
-    write_atomically(path, serialize(checkpoint), check=True)
+    write_atomically(path, *_parts(checkpoint), check=True)
 
 
 def damaged(path: str, why: str) -> CheckpointError:

@@ -9,14 +9,15 @@ import contextlib
 import errno
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
 
 
-def write_atomically(path: Path, blob: bytes, check: bool = False) -> None:
-    """Replace the content of `path` by `blob`, all or nothing, surviving a power cut once it returns.
+def write_atomically(path: Path, *parts: bytes | memoryview, check: bool = False) -> None:
+    """Replace the content of `path` by these parts, all or nothing, surviving a power cut once it returns.
 
     Temporary file beside it, write, fsync, (for `check`) read back and compare, replace, fsync of the folder. After a
     failure the temporary file is thrown away and written anew, once: the kernel may drop the pages of a file whose
@@ -26,10 +27,10 @@ def write_atomically(path: Path, blob: bytes, check: bool = False) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
-            _write_new(temporary, blob, check)
+            _write_new(temporary, parts, check)
         except OSError:
             remove(temporary)
-            _write_new(temporary, blob, check)
+            _write_new(temporary, parts, check)
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):
@@ -38,19 +39,22 @@ def write_atomically(path: Path, blob: bytes, check: bool = False) -> None:
     sync_folder(path.parent)
 
 
-def _write_new(path: Path, blob: bytes, check: bool) -> None:
+def _write_new(path: Path, parts: Sequence[bytes | memoryview], check: bool) -> None:
     remove(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        _write(descriptor, blob, 0)
+        size = 0
+        for part in parts:
+            _write(descriptor, part, size)
+            size += len(part)
         os.fsync(descriptor)
         if check:
-            _compare(descriptor, blob)
+            _compare(descriptor, parts)
     finally:
         os.close(descriptor)
 
 
-def _write(descriptor: int, blob: bytes, offset: int) -> None:
+def _write(descriptor: int, blob: bytes | memoryview, offset: int) -> None:
     """Write all of `blob` at `offset`; the system may take it in parts."""
     rest = memoryview(blob)
     while rest:
@@ -58,11 +62,15 @@ def _write(descriptor: int, blob: bytes, offset: int) -> None:
         rest, offset = rest[count:], offset + count
 
 
-def _compare(descriptor: int, blob: bytes) -> None:
-    expected = memoryview(blob)
-    for start in range(0, len(blob) + 1, _CHUNK):
-        if os.pread(descriptor, _CHUNK, start) != expected[start : start + _CHUNK]:
-            raise OSError(errno.EIO, "what was written reads back differently")
+def _compare(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
+    place = 0
+    for part in [*parts, b""]:  # and nothing after the last one
+        whole = memoryview(part)
+        for start in range(0, len(whole) or 1, _CHUNK):
+            expected = whole[start : start + _CHUNK]
+            if os.pread(descriptor, len(expected) or 1, place) != expected:
+                raise OSError(errno.EIO, "what was written reads back differently")
+            place += len(expected)
 
 
 def grow(path: Path, size: int, blob: bytes) -> None:

@@ -110,7 +110,7 @@ class Experiment:
         return min(self.config.train.eval_batch_size, max(dataset.rows for dataset in self.data.splits.values()))
 
     def checkpoint(self, metrics: Mapping[str, float], offset: Mapping[str, int]) -> Checkpoint:
-        """The whole state of the run, copied, as named arrays and a document.
+        """The whole state of the run as named arrays and a document; the arrays are those that training works on.
 
         Weights for use carry PyTorch's names; under an average of weights those are the averaged ones, and the ones
         being trained are `optimizer.theta`.
@@ -124,7 +124,7 @@ class Experiment:
         if trainer.average is not None:
             arrays["optimizer.theta"] = parameters.theta
         return Checkpoint(
-            {name: np.array(to_host(array)) for name, array in arrays.items()},
+            {name: np.asarray(to_host(array)) for name, array in arrays.items()},
             {
                 "config": self.config.model_dump(mode="json"),
                 "task": self.model.task.to_state(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,11 @@ from mlp_core.network import Network
 from mlp_core.rows import Rows
 from mlp_core.trainer import Trainer
 
-PREFLIGHT = 96
-"""Bytes per parameter of the gradient check before the first step: twins of the network in complex128 and float64."""
+PROOF = 16
+"""Bytes per parameter of a network in float64 with its gradient, in which the quick gradient check proves it."""
 
-CHECKPOINT = 3
-"""Copies of the saved state at once while a checkpoint is written: arrays, file, file with its digest."""
+FULL_CHECK = 68
+"""Bytes per parameter of the whole gradient check: the directions of a sweep and 20 steps of Adam besides."""
 
 PREDICTIONS = 6
 """Arrays as large as a split's predictions in float64 that the metrics of that split need at once."""
@@ -32,24 +34,31 @@ def peak() -> int | None:
     return _status("VmHWM")
 
 
+def give_back() -> None:
+    """Give freed memory back to the system where the C library keeps it for later, as glibc does."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def expected_peak(experiment: Experiment) -> int | None:
     """Bytes that a run of this experiment, just built, will hold at most; None where the system does not tell.
 
     What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
-    larger of two peaks: the gradient check before the first step, or training with a checkpoint being written. If
-    reading the data took more, it is that.
+    larger of two peaks: the gradient check before the first step, or training with a copy of its state (the best so far
+    that waits to be saved, or what is loaded in the end) or with a split being measured. If reading the data took more,
+    it is that.
     """
     now = resident()
     if now is None:
         return None
     config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
     parameters = network.parameters
-    check = 0 if config.train.preflight == "off" else PREFLIGHT * parameters.size
     state = sum(array.nbytes for array in trainer.optimizer.state.values())
-    averages = 0 if trainer.average is None else int(parameters.theta.nbytes)
-    training = _gradient(trainer) + state + averages + workspace(network) + trainer.batches.nbytes
-    saving = CHECKPOINT * (parameters.theta.nbytes + state + averages) if config.checkpoint.last else 0
-    ahead = int(now + max(check, training + max(saving, _evaluation(experiment))))
+    state += 0 if trainer.average is None else int(parameters.theta.nbytes)
+    training = _gradient(trainer) + state + workspace(network) + trainer.batches.nbytes
+    saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
+    copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
+    ahead = int(now + max(_check(experiment), training + max(copy, _evaluation(experiment))))
     return max(ahead, peak() or 0)
 
 
@@ -73,6 +82,25 @@ def _arrays(layer: Any) -> Iterator[Any]:
                 yield one
             elif isinstance(one, Layer):
                 yield from _arrays(one)
+
+
+def _check(experiment: Experiment) -> int:
+    """Bytes of the gradient check before the first step, beside what is there before it.
+
+    The quick one needs the proving network, and when that is done its gradient beside a network as it is trained.
+    """
+    preflight, network = experiment.config.train.preflight, experiment.model.network
+    quick = max(PROOF, PROOF // 2 + (0 if network.backend.remote else 2 * network.dtype.itemsize))
+    return {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * network.parameters.size
+
+
+def _validation(experiment: Experiment) -> int:
+    """Bytes of the activations that measure the validation split, kept from epoch to epoch."""
+    if "val" not in experiment.splits:
+        return 0
+    network, rows = experiment.model.network, len(experiment.splits["val"].X)
+    units = sum(block.units for block in network.architecture.hidden) + network.architecture.outputs
+    return int(network.dtype.itemsize * min(rows, experiment.config.train.eval_batch_size) * units)
 
 
 def _evaluation(experiment: Experiment) -> int:

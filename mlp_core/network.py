@@ -105,18 +105,24 @@ class Network:
     """Layers over one parameter vector, with memory for at most `rows` rows taken once.
 
     The dtype is that of every array in it: float32, float64, or complex128 for the gradient check. A network made with
-    `training=False` has no memory for a backward pass.
+    `training=False` has no memory for a backward pass. It takes memory for parameters unless it is given some.
     """
 
     def __init__(
-        self, architecture: Architecture, backend: Backend, dtype: Any, rows: int, training: bool = True
+        self,
+        architecture: Architecture,
+        backend: Backend,
+        dtype: Any,
+        rows: int,
+        training: bool = True,
+        parameters: Parameters | None = None,
     ) -> None:
         self.architecture, self.backend, self.dtype, self.rows = architecture, backend, np.dtype(dtype), rows
         self.layers = architecture.layers()
         self._first = next(layer for layer in self.layers if layer.specs())  # nothing to learn before it
         specs = [spec for layer in self.layers for spec in layer.specs()]
         kept = [spec for layer in self.layers for spec in layer.statistics()]
-        self.parameters = Parameters(specs, backend, dtype)
+        self.parameters = Parameters(specs, backend, dtype) if parameters is None else parameters
         self.statistics = Parameters(kept, backend, dtype)
         for layer in self.layers:
             layer.allocate(backend, self.dtype, rows, training)
@@ -133,9 +139,10 @@ class Network:
         With the same dtype it shares the parameters (and statistics) of this one; with another dtype it starts from a
         copy of them.
         """
-        other = Network(self.architecture, self.backend, dtype or self.dtype, rows, training)
-        if other.dtype == self.dtype:
-            other.parameters, other.statistics = self.parameters, self.statistics
+        shared = self.parameters if np.dtype(dtype or self.dtype) == self.dtype else None
+        other = Network(self.architecture, self.backend, dtype or self.dtype, rows, training, shared)
+        if shared is not None:
+            other.statistics = self.statistics
             other._bind()
         else:
             other.parameters.theta[:] = self.parameters.theta

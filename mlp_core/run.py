@@ -26,6 +26,7 @@ from mlp_core.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.experiment import Experiment, check_document
 from mlp_core.gradcheck import Report, fast_check
 from mlp_core.layers import Pass
+from mlp_core.memory import give_back
 from mlp_core.metrics import plain
 from mlp_core.metrics_log import MetricsLog
 from mlp_core.proof import check_experiment
@@ -102,6 +103,7 @@ class Run:
     ) -> Run:
         """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
         experiment = Experiment.build(config, progress)
+        give_back()  # what reading the data has freed
         if directory is None:
             number = config.output.if_exists == "number"
             run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
@@ -204,6 +206,7 @@ class Run:
             self._begin_record()
             yield from (Noticed(notice) for notice in self.notices)
             self._preflight()
+            give_back()  # what the check has freed
             if self.restored:
                 self._save_missing()
             else:
@@ -306,7 +309,7 @@ class Run:
         if config.every is not None and epoch % config.every == 0:
             names.append(f"epoch-{epoch:04d}")
         if names:
-            self._waiting |= dict.fromkeys(names, self._snapshot())
+            self._waiting |= dict.fromkeys(names, self._snapshot().copy())
         for name in [name for name in self._waiting if name != "best"][: -config.keep]:
             del self._waiting[name]
 
@@ -366,6 +369,8 @@ class Run:
             if calibration is not None:
                 document = {**checkpoint.document, "calibration": calibration.to_state()}
                 self._save(Checkpoint(checkpoint.tensors, document), chosen.stem)
+            del checkpoint
+        give_back()  # a checkpoint is large, and so is measuring
         metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(

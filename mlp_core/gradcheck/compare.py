@@ -24,6 +24,11 @@ class Comparison:
         return self.error <= tolerance
 
 
+def magnitude(array: np.ndarray) -> float:
+    """The largest absolute value, NaN where there is one; takes no memory."""
+    return float(np.maximum(array.max(initial=0), -array.min(initial=0)))
+
+
 def compare(analytic: np.ndarray, numeric: np.ndarray, largest: float) -> Comparison:
     """max|a - n| / max(max|a|, max|n|, 1e-4 largest), with a and n of equal shape.
 

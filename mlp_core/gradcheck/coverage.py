@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from mlp_core.backend import blocks
+from mlp_core.gradcheck.halves import LARGE
 from mlp_core.gradcheck.reference import Direction
+from mlp_core.random import generator
 
 FULL_LIMIT = 20_000
 FAST_DIRECTIONS = 4
 
-Place = Callable[[Any], Any]
-"""From an index into a tensor to an index into the vector (or array) that is perturbed."""
-
 
 @dataclass(frozen=True)
 class Coverage:
-    """The directions through one tensor, and how an analytic gradient is projected onto them.
+    """The directions through one tensor of this shape, and how an analytic gradient is projected onto them.
 
     `project` gives what the numeric derivatives are compared with; `locate` the entry that a disagreement at position
     k of them points to; `checked` how many entries are compared.
     """
 
-    directions: list[Direction]
+    shape: tuple[int, ...]
+    directions: Sequence[Direction]
     project: Callable[[np.ndarray], np.ndarray]
     locate: Callable[[np.ndarray], tuple[int, ...] | None]
     checked: int
@@ -39,31 +40,33 @@ def choose(method: str, parameters: int, inputs: int) -> str:
     return method
 
 
-def cover(method: str, shape: tuple[int, ...], base: np.ndarray, rng: np.random.Generator) -> Coverage:
-    """The directions through a tensor of this shape; `base` [shape] holds the flat index of each of its entries."""
+def cover(method: str, shape: tuple[int, ...], rng: np.random.Generator) -> Coverage:
+    """The directions through a tensor of this shape."""
     if method == "full" or (method == "sweep" and len(shape) == 1):
-        return _entries(shape, base)
+        return _entries(shape)
     if method == "sweep":
-        return _rows_and_columns(shape, base, rng)
-    return _gaussian(shape, base, rng)
+        return _rows_and_columns(shape, rng)
+    return _gaussian(shape, rng)
 
 
-def _entries(shape: tuple[int, ...], base: np.ndarray) -> Coverage:
+def _entries(shape: tuple[int, ...]) -> Coverage:
     """One direction per entry."""
 
     def locate(error: np.ndarray) -> tuple[int, ...]:
         return tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), shape))
 
-    return Coverage([(k, 1.0) for k in base.ravel()], lambda g: g.ravel(), locate, base.size, entrywise=True)
+    size = math.prod(shape)
+    return Coverage(shape, [((k, 1.0),) for k in range(size)], lambda g: g.flatten(), locate, size, entrywise=True)
 
 
-def _rows_and_columns(shape: tuple[int, ...], base: np.ndarray, rng: np.random.Generator) -> Coverage:
+def _rows_and_columns(shape: tuple[int, ...], rng: np.random.Generator) -> Coverage:
     """One random direction of length 1 within each row, and one within each column: every entry is met twice."""
     m, n = shape
     U, V = rng.standard_normal(shape), rng.standard_normal(shape)
     U /= np.linalg.norm(U, axis=1, keepdims=True)
     V /= np.linalg.norm(V, axis=0, keepdims=True)
-    directions = [(base[i], U[i]) for i in range(m)] + [(base[:, j], V[:, j]) for j in range(n)]
+    rows = [((slice(i * n, (i + 1) * n), U[i]),) for i in range(m)]
+    columns = [((slice(j, None, n), V[:, j]),) for j in range(n)]
 
     def locate(error: np.ndarray) -> tuple[int, ...]:
         return int(np.argmax(error[:m])), int(np.argmax(error[m:]))
@@ -71,19 +74,39 @@ def _rows_and_columns(shape: tuple[int, ...], base: np.ndarray, rng: np.random.G
     def project(g: np.ndarray) -> np.ndarray:
         return np.concatenate([(g * U).sum(axis=1), (g * V).sum(axis=0)])
 
-    return Coverage(directions, project, locate, base.size, entrywise=False)
+    return Coverage(shape, rows + columns, project, locate, m * n, entrywise=False)
 
 
-def _gaussian(shape: tuple[int, ...], base: np.ndarray, rng: np.random.Generator) -> Coverage:
+@dataclass(frozen=True)
+class _Gaussian:
+    """A Gaussian direction through a whole tensor, drawn anew block by block wherever it is needed."""
+
+    size: int
+    key: int
+
+    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
+        rng = generator(self.key, "gradcheck")
+        for part in blocks(self.size):
+            yield part, rng.standard_normal(part.stop - part.start, np.float32)
+
+
+def _direction(size: int, rng: np.random.Generator) -> Direction:
+    """A Gaussian direction, kept where it takes little memory."""
+    if size <= LARGE:
+        return ((slice(0, size), rng.standard_normal(size, np.float32)),)
+    return _Gaussian(size, int(rng.integers(1 << 63)))
+
+
+def _gaussian(shape: tuple[int, ...], rng: np.random.Generator) -> Coverage:
     """Four Gaussian directions through the whole tensor."""
-    U = [rng.standard_normal(base.size, np.float32) for _ in range(FAST_DIRECTIONS)]
-    flat = base.ravel()
-    where: Any = slice(int(flat[0]), int(flat[-1]) + 1)  # entries of a tensor lie side by side
+    size = math.prod(shape)
+    directions = [_direction(size, rng) for _ in range(FAST_DIRECTIONS)]
 
     def project(g: np.ndarray) -> np.ndarray:
-        return np.array([u.astype(np.float64) @ g.ravel() for u in U])
+        flat = g.reshape(-1)
+        return np.array([sum(u.astype(np.float64) @ flat[part] for part, u in one) for one in directions])
 
-    return Coverage([(where, u) for u in U], project, lambda error: None, FAST_DIRECTIONS, entrywise=False)
+    return Coverage(shape, directions, project, lambda error: None, FAST_DIRECTIONS, entrywise=False)
 
 
 def miss_probability(tolerance: float, relative: float) -> float:

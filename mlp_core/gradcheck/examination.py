@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.backend import blocks
 from mlp_core.errors import Failed, Problem
-from mlp_core.gradcheck.compare import Comparison, compare
+from mlp_core.gradcheck.compare import Comparison, compare, magnitude
 from mlp_core.gradcheck.coverage import Coverage, choose, cover
 from mlp_core.gradcheck.hints import hint
 from mlp_core.gradcheck.kinks import pieces
 from mlp_core.gradcheck.opinion import Opinion, second_opinion
-from mlp_core.gradcheck.precision import training_precision, unit_gradient
+from mlp_core.gradcheck.precision import exact_gradient, training_precision, unit_gradient
 from mlp_core.gradcheck.preconditions import fingerprint, preconditions
 from mlp_core.gradcheck.probes import PROBES, move
-from mlp_core.gradcheck.reference import ComplexStep, copy_state, twin
+from mlp_core.gradcheck.reference import ComplexStep, twin
 from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition, Report, TensorResult, conclude
 from mlp_core.layers import Dropout, Pass
 from mlp_core.objective import Objective, Penalty
@@ -116,21 +117,13 @@ class _Check:
         self.X, self.w = np.array(X, np.float64), None if w is None else np.array(w, np.float64)
         self.Y = np.array(Y, np.float64) if Y.dtype.kind == "f" else np.array(Y)
         self.probes, self.progress, self.done = probes, progress, 0
-        self.proof = twin(objective, len(X), np.float64)
-        parameters = self.proof.network.parameters
+        parameters = objective.network.parameters
         self.method = choose(method, parameters.size, self.X.size)
         rng = generator(seed, "gradcheck", 0)
-        flat = np.arange(parameters.size)
-        self.parts = [
-            _Part(spec.name, spec.shape, self._cover(spec.shape, flat[parameters.slices[spec.name]], rng))
-            for spec in parameters.specs
-        ]
-        self.input = _Part("input", self.X.shape, self._cover(self.X.shape, np.arange(self.X.size), rng))
+        shapes = {**{spec.name: spec.shape for spec in parameters.specs}, "input": self.X.shape}
+        *self.parts, self.input = (_Part(name, shape, cover(self.method, shape, rng)) for name, shape in shapes.items())
         self.rows: dict[str, Precondition] = {}
         self.opinion = Opinion() if opinion and self.method != "fast" else None
-
-    def _cover(self, shape: tuple[int, ...], flat: np.ndarray, rng: np.random.Generator) -> Coverage:
-        return cover(self.method, shape, flat.reshape(shape), rng)
 
     def run(self) -> Report:
         start = time.perf_counter()
@@ -165,70 +158,83 @@ class _Check:
 
     def _at(self, probe: str, number: int) -> None:
         """Everything there is to compare at one probe point."""
-        proof, data = self.proof, (self.X, self.Y, self.w, self.mode)
-        copy_state(self.objective.network, proof.network)
-        move(probe, proof, self.X, self.Y, self.w, self.mode, self.seed)
-        dtype = self.objective.network.dtype
-        for kept in (proof.network.parameters.theta, proof.network.statistics.theta):
-            kept[:] = kept.astype(dtype)  # a point that training can stand on
-        step = self._leave_kinks(probe)
-        point = fingerprint(proof.network.parameters.theta, proof.network.statistics.theta)
+        data, dtype = (self.X, self.Y, self.w, self.mode), self.objective.network.dtype
+        proof = twin(self.objective, len(self.X), np.float64)
+        kept = proof.network.parameters.theta, proof.network.statistics.theta
+        move(probe, proof, *data, self.seed)
+        for vector in kept:
+            for part in blocks(len(vector)):
+                vector[part] = vector[part].astype(dtype)  # a point that training can stand on
+        step, moved = self._leave_kinks(proof, probe)
+        point = fingerprint(*kept)
         for row in preconditions(proof, step, *data):
             self._record(row, probe)
-        self._compare(step, probe)
+        self._compare(proof, step, probe)
         if self.opinion is not None:
             rng = generator(self.seed, "gradcheck", 2, number)
-            unit = float(np.abs(unit_gradient(proof, self.X, self.w, self.mode)).max())
+            unit = magnitude(unit_gradient(proof, self.X, self.w, self.mode))
             self.opinion = self.opinion.plus(second_opinion(proof, *data, rng, 1e-2 * unit))
+        exact = exact_gradient(proof, *data)
+        unmoved = fingerprint(*kept) == point
+        there = self.objective if probe == "init" and not moved else twin(proof, 1, dtype)
+        del proof, kept, step  # training in its own precision takes memory too
         if probe != "wild":  # where units saturate, float32 has no digits left to compare
-            self._record(training_precision(self.objective, proof, *data), probe)
-        unmoved = fingerprint(proof.network.parameters.theta, proof.network.statistics.theta) == point
+            self._record(training_precision(there, self.objective.network.backend, exact, *data), probe)
         self._record(Precondition("state untouched", PASS if unmoved else FAIL, "weights and statistics"), probe)
 
-    def _leave_kinks(self, probe: str) -> ComplexStep:
-        """The complex step at this point, or beside it where rounding decides on which side of a kink a unit stands."""
-        proof, network = self.proof, self.proof.network
+    def _leave_kinks(self, proof: Objective, probe: str) -> tuple[ComplexStep, bool]:
+        """The complex step at this point, or beside it where rounding decides on which side of a kink a unit stands.
+
+        And whether it is beside it.
+        """
+        network = proof.network
         for attempt in range(KINK_MOVES):
             step = ComplexStep(proof, self.X, self.Y, self.w, self.mode)
             real = pieces(network, proof.loss, proof.penalty, network.forward(self.X, self.mode), self.Y)
             Z = step.network.forward(step.X, self.mode)
             if np.array_equal(real, pieces(step.network, proof.loss, proof.penalty, Z, self.Y)):
-                return step
+                return step, attempt > 0
             rng = generator(self.seed, "gradcheck", 4, attempt)
-            network.parameters.theta += 1e-3 * rng.standard_normal(network.parameters.size)
+            for part in blocks(network.parameters.size):
+                network.parameters.theta[part] += 1e-3 * rng.standard_normal(part.stop - part.start)
             self._record(
                 Precondition("off the kinks", PASS, f"weights moved by 1e-3 at {probe}: a unit was on its kink")
             )
-        return ComplexStep(proof, self.X, self.Y, self.w, self.mode)
+        return ComplexStep(proof, self.X, self.Y, self.w, self.mode), True
 
-    def _compare(self, step: ComplexStep, probe: str) -> None:
+    def _compare(self, proof: Objective, step: ComplexStep, probe: str) -> None:
         """Analytic against numeric: each tensor whole, then data loss, penalties and logits on their own."""
-        proof, parameters = self.proof, self.proof.network.parameters
+        gradient = proof.network.parameters.grad
+        unit = magnitude(unit_gradient(proof, self.X, self.w, self.mode))
         _, dX = proof.value_and_gradient(self.X, self.Y, self.w, self.mode, input_gradient=True)
         assert dX is not None
-        whole, dX = parameters.grad.copy(), dX.copy()
-        unit = float(np.abs(unit_gradient(proof, self.X, self.w, self.mode)).max())
         # Below a thousandth of what an error of 1 in the logits gives, softmax(Z) - Y is rounding.
-        largest = max(float(np.abs(whole).max()), 1e-3 * unit)
-        Objective(proof.network, proof.loss).value_and_gradient(self.X, self.Y, self.w, self.mode)
-        alone = parameters.grad.copy()
-        parameters.grad[:] = 0
-        proof.penalty.add_gradient(proof.network)
-        penalty = parameters.grad.copy()
+        largest = max(magnitude(gradient), 1e-3 * unit)
+        whole, of_input = self._projected(proof), self.input.coverage.project(dX)
+        alone = penalty = whole
+        if proof.penalty != Penalty():
+            Objective(proof.network, proof.loss).value_and_gradient(self.X, self.Y, self.w, self.mode)
+            alone = self._projected(proof)
+            gradient[:] = 0
+            proof.penalty.add_gradient(proof.network)
+            penalty = self._projected(proof)
         apart = {"data loss alone": 0.0, "penalties alone": 0.0}
         for part in self.parts:
-            numeric, numeric_penalty = step.parameters(self._counted(part))
-            place = parameters.slices[part.name]
-            self._tensor(part, whole[place].reshape(part.shape), numeric + numeric_penalty, largest, probe)
+            numeric, numeric_penalty = step.parameters(part.name, self._counted(part))
+            self._tensor(part, whole[part.name], numeric + numeric_penalty, largest, probe)
             for name, a, n in (("data loss alone", alone, numeric), ("penalties alone", penalty, numeric_penalty)):
-                projected = part.coverage.project(a[place].reshape(part.shape))
-                apart[name] = max(apart[name], compare(projected, n, largest).error)
-        self._tensor(self.input, dX, step.inputs(self._counted(self.input)), largest, probe)
+                apart[name] = max(apart[name], compare(a[part.name], n, largest).error)
+        self._tensor(self.input, of_input, step.inputs(self._counted(self.input)), largest, probe)
         if proof.penalty == Penalty():
             apart.pop("penalties alone")
-        apart["loss gradient at the logits"] = self._logits(step)
+        apart["loss gradient at the logits"] = self._logits(proof, step)
         for name, error in apart.items():
             self._record(Precondition(name, PASS if error <= self.tolerance else FAIL, f"worst {error:.1e}"), probe)
+
+    def _projected(self, proof: Objective) -> dict[str, np.ndarray]:
+        """The gradient as it is now along the directions of each tensor."""
+        gradients = proof.network.parameters.gradients
+        return {part.name: part.coverage.project(gradients[part.name]) for part in self.parts}
 
     def _counted(self, part: _Part) -> Iterator[Any]:
         total = len(self.probes) * sum(len(p.coverage.directions) for p in (*self.parts, self.input))
@@ -239,19 +245,18 @@ class _Check:
                 self.progress(self.done, total)
 
     def _tensor(self, part: _Part, analytic: np.ndarray, numeric: np.ndarray, largest: float, probe: str) -> None:
-        projected = part.coverage.project(analytic)
+        """Compare the derivatives along the directions of one tensor, and keep the worst."""
         part.moved |= bool(numeric.any())
-        found = compare(projected, numeric, largest)
+        found = compare(analytic, numeric, largest)
         if part.worst is None or found.error > part.worst.error:
             part.worst, part.probe = found, probe
-            part.index = part.coverage.locate(np.nan_to_num(np.abs(projected - numeric), nan=np.inf))
+            part.index = part.coverage.locate(np.nan_to_num(np.abs(analytic - numeric), nan=np.inf))
             if not found.within(self.tolerance):
                 part.hint = hint(analytic, numeric, part.coverage, self._facts())
 
-    def _logits(self, step: ComplexStep) -> float:
+    def _logits(self, proof: Objective, step: ComplexStep) -> float:
         """Relative error of the loss's own gradient at the logits."""
-        proof, network = self.proof, self.proof.network
-        Z = network.forward(self.X, self.mode).copy()
+        Z = proof.network.forward(self.X, self.mode).copy()
         Delta = np.empty_like(Z)
         total = float(step.total)
         proof._loss_and_gradient(proof.loss, Z, self.Y, self.w, total, Delta)
@@ -263,13 +268,13 @@ class _Check:
         facts = {"1/b": 1 / b, "b": float(b), "2": 2.0, "1/2": 0.5, "1/c": 1 / c, "c": float(c)}
         if b > 1:
             facts |= {"(b-1)/b": (b - 1) / b, "b/(b-1)": b / (b - 1)}
-        for p in {layer.p for layer in self.proof.network._flat_layers() if isinstance(layer, Dropout)}:
+        for p in {layer.p for layer in self.objective.network._flat_layers() if isinstance(layer, Dropout)}:
             facts |= {"1-p": 1 - p, "1/(1-p)": 1 / (1 - p)}
         return facts
 
     def _report(self, seconds: float) -> Report:
         tensors = tuple(self._result(part) for part in (*self.parts, self.input))
-        expected = self.proof.network.parameters.size + self.X.size
+        expected = self.objective.network.parameters.size + self.X.size
         if self.method == "fast":
             expected = sum(len(part.coverage.directions) for part in (*self.parts, self.input))
         rows = tuple(self.rows.values())
@@ -279,7 +284,7 @@ class _Check:
         )
         return Report(
             checked=sum(tensor.checked for tensor in tensors),
-            parameters=self.proof.network.parameters.size,
+            parameters=self.objective.network.parameters.size,
             worst=worst.error,
             tolerance=self.tolerance,
             tensors=tensors,

@@ -10,12 +10,12 @@ _SPREAD = 1e-4
 
 
 def hint(analytic: np.ndarray, numeric: np.ndarray, coverage: Coverage, facts: dict[str, float]) -> str:
-    """The pattern in a tensor that failed; `analytic` has the tensor's shape, `numeric` one number per direction.
+    """The pattern in a tensor that failed; `analytic` and `numeric` have one number per direction.
 
     `facts` are named numbers of the model that a factor may be, such as {"1/b": 0.25}.
     """
-    projected = coverage.project(analytic)
-    if not np.isfinite(analytic).all():
+    projected = analytic.ravel()
+    if not np.isfinite(projected).all():
         return "the analytic gradient holds NaN or Inf"
     if not np.isfinite(numeric).all():
         return "the forward pass holds NaN or Inf"
@@ -30,7 +30,7 @@ def hint(analytic: np.ndarray, numeric: np.ndarray, coverage: Coverage, facts: d
     if error < 1e-5:
         return f"differences of at most {error:.1e}: a loss of precision, or a small term"
     if coverage.entrywise:
-        return _layout(analytic, numeric.reshape(analytic.shape), facts)
+        return _layout(projected.reshape(coverage.shape), numeric.reshape(coverage.shape), facts)
     return f"{_count(projected, numeric)} of {numeric.size} directions differ, scattered"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlp_core.backend import Array
+from mlp_core.backend import Array, blocks
 from mlp_core.layers import Activate, Dense, Layer, PRelu, Residual
 from mlp_core.losses import Huber, Loss, Mae, Quantile
 from mlp_core.network import Network
@@ -21,9 +21,10 @@ def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.
     parts = [_layer(layer) for layer in flat_layers(network)]
     parts.append(_loss(loss, Z, Y))
     if penalty.l1:
-        theta = network.parameters.theta.real
-        parts.append(np.sign(theta if penalty.bias else theta[network.parameters.weights]))
-    return np.concatenate([part.ravel() for part in parts])
+        theta = network.parameters.theta
+        theta = theta if penalty.bias else theta[network.parameters.weights]
+        parts += [np.sign(theta[part].real).astype(np.float16) for part in blocks(len(theta))]
+    return np.concatenate([part.ravel() for part in parts], dtype=np.float16)
 
 
 def _layer(layer: Layer) -> Array:

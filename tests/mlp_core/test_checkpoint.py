@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,47 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_equal_states_give_equal_bytes() -> None:
     reordered = Checkpoint(dict(reversed(small().tensors.items())), dict(reversed(small().document.items())))
     assert serialize(small()) == serialize(reordered)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bytes_are_those_of_the_safetensors_package(seed: int, tmp_path: Path) -> None:
+    from safetensors.numpy import save as reference
+
+    rng, tensors = np.random.default_rng(seed), {}
+    for k in range(seed):
+        shape = tuple(rng.integers(0, 5, rng.integers(1, 4)))
+        kind = rng.choice(["?", "u1", "i1", "i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8"])
+        tensors[str(rng.choice(["a", "é", "0.weight", 'x"y'])) + str(k)] = (10 * rng.standard_normal(shape)).astype(
+            kind
+        )
+    tensors["large"] = rng.standard_normal((700, 600))
+    blob = serialize(Checkpoint(tensors, {"text": 'é"\\\n☃', "numbers": [1, 2.5, None]}))
+    length = int.from_bytes(blob[:8], "little")
+    metadata = json.loads(blob[8 : 8 + length])["__metadata__"]
+    assert reference(tensors, metadata) == blob
+    (tmp_path / "a.safetensors").write_bytes(blob)
+    loaded = load(tmp_path / "a.safetensors").tensors
+    assert set(loaded) == set(tensors)
+    for name, tensor in tensors.items():
+        assert loaded[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(loaded[name], tensor)
+
+
+def test_saving_and_loading_hold_each_tensor_once(tmp_path: Path) -> None:
+    path, tensors = tmp_path / "a.safetensors", {name: np.zeros((1000, 1000), np.float32) for name in "abc"}
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    tracemalloc.start()
+    try:
+        save(Checkpoint(tensors, {}), path)
+        saving = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        loaded = load(path)
+        loading = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(loaded.tensors) == 3
+    assert saving < size / 3
+    assert loading < 1.4 * size
 
 
 def test_any_safetensors_reader_can_read_it(tmp_path: Path) -> None:

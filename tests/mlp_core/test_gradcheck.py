@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,14 +11,17 @@ import pytest
 from engine_models import Case, make_objective, random_case
 
 from mlp_core.activations import ACTIVATIONS, HardTanh, Relu, Tanh
-from mlp_core.backend import numpy_backend
+from mlp_core.backend import BLOCK, numpy_backend
 from mlp_core.errors import Failed
 from mlp_core.gradcheck import PROBES, check, fast_check, miss_probability
 from mlp_core.gradcheck.compare import compare
 from mlp_core.gradcheck.coverage import FULL_LIMIT, cover
+from mlp_core.gradcheck.halves import Halves, product
 from mlp_core.gradcheck.hints import hint
 from mlp_core.gradcheck.planted import BUGS
 from mlp_core.gradcheck.planted.bug import replaced
+from mlp_core.gradcheck.preconditions import folded
+from mlp_core.gradcheck.self_test import model
 from mlp_core.layers import Dense, Pass
 from mlp_core.losses import LOSSES, CrossEntropy, Mae
 from mlp_core.network import Architecture, Block, Network
@@ -132,6 +136,101 @@ def test_the_fast_check_takes_few_rows_that_count():
         assert not fast_check(case.objective, case.X, case.Y, uneven, case.mode).passed
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_fast_check_holds_weights_and_gradient_once(dtype):
+    """In float64 16 bytes a parameter; afterwards that gradient beside weights and gradient as they are trained."""
+    case = digits_like(dtype, hidden=(700, 600))
+    size = case.network.parameters.size
+    tracemalloc.start()
+    try:
+        assert fast_check(case.objective, case.X, case.Y, None, case.mode).passed
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (16 if dtype is np.float32 else 24) * size + 1.5e6
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bias gradient is a mean",
+        "rows of the input swapped",
+        "first layer's weights left out",
+        "1/b twice",
+        "weight gradient times 1 + 1e-4",
+        "NaN in one entry",
+        "parts divided by their own weight",
+        "gradient added to the last one",
+        "weights moved by the backward pass",
+        "bfloat16 in float32 training only",
+    ],
+)
+def test_the_fast_check_of_a_large_network_reports_a_bug(name):
+    case = digits_like(hidden=(150, 130))
+    assert case.network.parameters.size > BLOCK
+    with bug(name).planted():
+        assert not fast_check(case.objective, case.X, case.Y, None, case.mode).passed
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_weights_in_halves_give_the_same_derivatives(seed, monkeypatch):
+    whole = examine(random_case(seed), opinion=False)
+    monkeypatch.setattr("mlp_core.gradcheck.halves.LARGE", 0)
+    halves = examine(random_case(seed), opinion=False)
+    assert halves.passed, (halves.failures(), halves.hint)
+    assert halves.checked == whole.checked
+    assert halves.worst < 1e-9
+    for one, other in zip(whole.tensors, halves.tensors, strict=True):
+        assert one.name == other.name
+        assert other.error < 1e-9
+
+
+@pytest.mark.parametrize("planted", BUGS, ids=lambda planted: planted.name)
+def test_a_bug_is_reported_with_weights_in_halves(planted, monkeypatch):
+    monkeypatch.setattr("mlp_core.gradcheck.halves.LARGE", 0)
+    one = model(planted.model, 1)
+    probes = ("init",) if planted.model == "prelu at zero" else PROBES
+    with planted.planted():
+        report = check(one.objective, one.X, one.Y, one.w, mode=one.mode, probes=probes, seed=1, method="fast")
+    assert not report.passed
+
+
+def test_a_product_with_a_matrix_in_halves():
+    rng = np.random.default_rng(0)
+    real, imaginary, A = (
+        rng.standard_normal((5, 3)),
+        rng.standard_normal((5, 3)),
+        rng.standard_normal((4, 6)).view(complex),
+    )
+    W, out = Halves(real, np.empty_like(real)), np.empty((4, 5), complex)
+    np.testing.assert_allclose(product(A, W.T, out), A @ real.T, rtol=1e-14)
+    np.testing.assert_array_equal(W[np.array([4, 0])], real[[4, 0]])
+    W.imaginary = imaginary
+    np.testing.assert_allclose(product(A, W.T, out), A @ (real + 1j * imaginary).T, rtol=1e-14)
+    np.testing.assert_array_equal(W[np.array([4, 0])], (real + 1j * imaginary)[[4, 0]])
+    np.testing.assert_allclose(product(A, (real + 1j * imaginary).T, out), A @ (real + 1j * imaginary).T)
+
+
+def test_a_gaussian_direction_is_the_same_whenever_it_is_drawn():
+    coverage = cover("fast", (3, BLOCK), np.random.default_rng(0))
+    drawn = [[np.concatenate([u for _, u in one]) for one in coverage.directions] for _ in range(2)]
+    np.testing.assert_array_equal(*drawn)
+    directions = np.array(drawn[0], np.float64)
+    assert abs(np.corrcoef(directions) - np.eye(4)).max() < 0.03
+    assert abs(directions.std() - 1) < 0.01
+    g = np.random.default_rng(1).standard_normal((3, BLOCK))
+    np.testing.assert_allclose(coverage.project(g), directions @ g.ravel())
+
+
+@pytest.mark.parametrize("size", [7, BLOCK, BLOCK + 1, 3 * BLOCK, 4 * BLOCK - 3])
+def test_a_folded_gradient_is_linear_and_shows_every_entry(size):
+    one, other = np.random.default_rng(0).standard_normal((2, size))
+    np.testing.assert_allclose(folded(one + other), folded(one) + folded(other), atol=1e-12)
+    assert len(folded(one)) == min(size, BLOCK)
+    for entry in {0, size // 2, size - 1}:
+        assert np.count_nonzero(folded(with_entry(np.zeros(size), entry, 1.0))) == 1
+
+
 def test_the_probability_that_fast_mode_misses_an_error():
     assert miss_probability(1e-8, 1e-6) == pytest.approx((1e-2 * np.sqrt(2 / np.pi)) ** 4)
     assert miss_probability(1e-8, 1e-10) == 1.0
@@ -212,6 +311,21 @@ def test_kernels_of_the_users_backend_are_compared_with_the_proved_gradient(fact
     report = check(Objective(network, CrossEntropy()), case.X, case.Y, None, mode=TRAIN, opinion=False)
     assert verdicts(report)["training precision"] == verdict
     assert all(tensor.verdict == "pass" for tensor in report.tensors)
+
+
+def test_a_number_that_is_not_finite_in_one_tensor_of_the_users_backend_fails():
+    def activation_gradient(Delta, f, Z, A, db):
+        Delta *= f.slope(np, Z, A)
+        Delta.sum(axis=0, out=db)
+        if len(db) == 8:
+            db[0] = np.nan
+
+    case = digits_like()
+    backend = replace(numpy_backend(), name="fused", kernels={"activation_gradient": activation_gradient})
+    network = Network(case.network.architecture, backend, np.float32, 4)
+    network.initialize(1)
+    report = fast_check(Objective(network, CrossEntropy()), case.X, case.Y, None, TRAIN)
+    assert report.failures() == ["training precision"]
 
 
 def test_progress_is_told_up_to_the_end():
@@ -303,7 +417,7 @@ def with_entry(array: np.ndarray, place: object, value: float) -> np.ndarray:
     ],
 )
 def test_the_pattern_of_a_failure_is_named(analytic, numeric, words):
-    coverage = cover("full", numeric.shape, np.arange(numeric.size).reshape(numeric.shape), np.random.default_rng(0))
+    coverage = cover("full", numeric.shape, np.random.default_rng(0))
     assert words in hint(analytic, numeric.ravel(), coverage, FACTS)
 
 

@@ -16,7 +16,7 @@ from mlp_core.activations import Gelu, LeakyRelu, Relu, Tanh
 from mlp_core.backend import BLOCK, numpy_backend
 from mlp_core.batches import Augment, Batches
 from mlp_core.losses import Bce, CrossEntropy, Mse
-from mlp_core.memory import resident
+from mlp_core.memory import give_back, resident
 from mlp_core.network import Architecture, Block, Network
 from mlp_core.objective import Objective, Penalty
 from mlp_core.optimizers import OPTIMIZERS, Segment
@@ -126,8 +126,13 @@ told = pytest.mark.skipif(resident() is None, reason="the system does not tell w
 @told
 @pytest.mark.parametrize(
     "more",
-    ["", "model: {hidden: [512, 512]}", "model: {hidden: [512, 512]}\ntrain: {preflight: 'off', epochs: 2}"],
-    ids=["small", "medium", "no preflight"],
+    [
+        "",
+        "model: {hidden: [512, 512]}",
+        "model: {hidden: [512, 512]}\ntrain: {preflight: 'off', epochs: 2}",
+        "model: {hidden: [1024, 1024, 1024]}\noptimizer: {name: sgd}\ncheckpoint: {last: false, best: false}",
+    ],
+    ids=["small", "medium", "no preflight", "the check above all"],
 )
 def test_the_peak_is_told_before_training(tmp_path: Path, more: str):
     X = np.random.default_rng(0).standard_normal((2000, 500), dtype=np.float32)
@@ -182,3 +187,11 @@ def test_a_table_is_held_once_while_it_is_read(tmp_path: Path):
         result = subprocess.run(arguments, capture_output=True, text=True, check=True)
         peaks.append(json.loads(result.stdout)[1])
     assert peaks[1] - peaks[0] < 2 * 8 * X.size
+
+
+def test_to_give_memory_back_changes_no_number():
+    kept = [np.full(50_000, k) for k in range(100)]
+    del kept[::2]
+    give_back()
+    assert [int(array[0]) for array in kept] == list(range(1, 100, 2))
+    assert all((array == array[0]).all() for array in kept)

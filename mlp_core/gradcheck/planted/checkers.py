@@ -66,8 +66,8 @@ def _magnitudes(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
     return compare(np.abs(a), np.abs(n), largest)
 
 
-def _nothing(method: str, shape: tuple[int, ...], base: np.ndarray, rng: np.random.Generator) -> Coverage:
-    return Coverage([], lambda g: np.zeros(1), lambda error: None, 0, entrywise=False)
+def _nothing(method: str, shape: tuple[int, ...], rng: np.random.Generator) -> Coverage:
+    return Coverage(shape, [], lambda g: np.zeros(1), lambda error: None, 0, entrywise=False)
 
 
 def _weights_only(original: Callable[..., TensorResult]) -> Callable[..., TensorResult]:
