@@ -284,8 +284,7 @@ SCRIPTS = ("ours", "torch", "jax", "sklearn")
 
 
 def _until(name: str, task: str, goal: float, options: argparse.Namespace) -> tuple[float, float]:
-    """Start a training from nothing, and read its lines until one says that the goal is reached: seconds, and MiB at the
-    peak of the process."""
+    """Start a training from nothing, and read its lines until one says that the goal is reached: seconds and MiB."""
     with tempfile.TemporaryDirectory() as folder:
         if name == "ours":
             files = "mnist.yaml" if task == "mnist" else "digits.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +84,13 @@ class Evaluator:
         self.calibration, self.bins = calibration or Calibration(), bins
         self.threshold = self.calibration.threshold
         self._loss = objective.network.backend.primitive(loss_and_gradient)
-        self._room: Array | None = None
+        self._rooms: dict[str, Array] = {}
+
+    def calibrated(self, calibration: Calibration) -> Evaluator:
+        """One over the same memory, so not to be used at the same time, with another calibration."""
+        other = copy(self)
+        other.calibration, other.threshold = calibration, calibration.threshold
+        return other
 
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
@@ -115,6 +122,6 @@ class Evaluator:
         """The inputs of some rows; those that are made of rows as stored in memory taken once."""
         if not isinstance(X, Scaled):
             return X[part]
-        if self._room is None:
-            self._room = X.backend.empty((self.objective.network.rows, X.shape[1]), X.dtype)
-        return X.made(part, self._room)
+        if "inputs" not in self._rooms:
+            self._rooms["inputs"] = X.backend.empty((self.objective.network.rows, X.shape[1]), X.dtype)
+        return X.made(part, self._rooms["inputs"])

@@ -38,6 +38,7 @@ class Experiment:
     data: Data
     splits: dict[str, Split]
     trainer: Trainer
+    evaluator: Evaluator
     notes: tuple[str, ...]
     stamp: str | None = None
     environment: dict[str, Any] = field(init=False)
@@ -81,15 +82,17 @@ class Experiment:
         model.network.initialize(config.seed)
         unseen = unseen_notes(inputs, data.splits)
         splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
-        trainer = make_trainer(model, splits)
+        rows = min(config.train.eval_batch_size, max(len(split.X) for split in splits.values()))
+        evaluator = model.evaluator(rows)
+        trainer = make_trainer(model, splits, evaluator)
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.way,) if trainer.way else ()
         notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
-        return cls(model, data.without_inputs(), splits, trainer, notes)
+        return cls(model, data.without_inputs(), splits, trainer, evaluator, notes)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the weights as they are for use: averaged where there is an average."""
-        evaluator = self.model.evaluator(self._rows())
+        evaluator = self.evaluator.calibrated(self.model.calibration)
         chosen = self.model.metric_names(report=True) if names is None else names
         with _weights_for_use(self.trainer):
             return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
@@ -99,15 +102,12 @@ class Experiment:
         judged = self.config.eval
         if "val" not in self.splits or not wants_fit(judged.calibrate, judged.threshold):
             return None
-        neutral = replace(self.model, calibration=Calibration()).evaluator(self._rows())
+        neutral = self.evaluator.calibrated(Calibration())
         with _weights_for_use(self.trainer):
             outcome = neutral.evaluate(self.splits["val"], []).outcome
         found = choose(self.model.task.kind, judged.calibrate, judged.threshold, outcome)
         self.model = replace(self.model, calibration=found)
         return found
-
-    def _rows(self) -> int:
-        return min(self.config.train.eval_batch_size, max(dataset.rows for dataset in self.data.splits.values()))
 
     def checkpoint(self, metrics: Mapping[str, float], offset: Mapping[str, int]) -> Checkpoint:
         """The whole state of the run as named arrays and a document; the arrays are those that training works on.
@@ -179,7 +179,7 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
     return Progress(**progress)
 
 
-def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
+def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator) -> Trainer:
     """The trainer of a model on its training split, measuring on its validation split."""
     config, network, train = model.config, model.network, splits["train"]
     kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
@@ -210,7 +210,6 @@ def make_trainer(model: Model, splits: Mapping[str, Split]) -> Trainer:
     if "val" in splits:
         monitored = [name.split("_", 1)[1] for name in _monitored(config)]
         names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
-        evaluator = model.evaluator(min(config.train.eval_batch_size, len(splits["val"].X)))
     trainer = Trainer(
         objective=model.objective,
         optimizer=optimizer,

@@ -104,15 +104,14 @@ def _validation(experiment: Experiment) -> int:
 
 
 def _evaluation(experiment: Experiment) -> int:
-    """Bytes to measure the largest split: its predictions, and what a chunk of rows takes, here and in the validation
-    of every epoch: activations, and inputs where these are made for it."""
+    """Bytes to measure the largest split: its predictions, and a chunk of rows: activations, and inputs where these are
+    made for it."""
     network, splits = experiment.model.network, experiment.splits
     outputs, most = network.architecture.outputs, experiment.config.train.eval_batch_size
     numbers = sum(block.units for block in network.architecture.hidden) + outputs
     numbers += network.architecture.inputs if any(isinstance(split.X, Rows) for split in splits.values()) else 0
     rows = max(len(split.measured().X) for split in splits.values())
-    chunks = min(most, rows) + (min(most, len(splits["val"].X)) if "val" in splits else 0)
-    return int(network.dtype.itemsize * chunks * numbers + PREDICTIONS * 8 * rows * outputs)
+    return int(network.dtype.itemsize * min(most, rows) * numbers + PREDICTIONS * 8 * rows * outputs)
 
 
 def _status(key: str) -> int | None:
