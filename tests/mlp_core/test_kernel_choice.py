@@ -95,6 +95,7 @@ def test_threads_go_as_far_as_the_largest_product_and_its_rows(cpus, hidden, bat
 def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, kernels, threads, monkeypatch):
     monkeypatch.setattr("mlp_core.team.LEAST_FLOPS", 0)
     monkeypatch.setattr("mlp_core.team.HEAD_START", 0)
+    monkeypatch.setattr("mlp_core.compiled_step.STEPS_AT_ONCE", 1)
     path = tmp_path / "c.yaml"
     path.write_text(f"{SMALL}kernels: {kernels}\nthreads: {threads}\n")
     names = ["metrics.jsonl", "config.resolved.yaml", "checkpoints/last.safetensors", "checkpoints/best.safetensors"]
