@@ -18,7 +18,7 @@ from mlp_core.compiled import loops
 from mlp_core.compiled.gemm import dot_product, outer_product
 from mlp_core.compiled.layout import SCRATCH, WIDTH
 from mlp_core.compiled.loops import compiled
-from mlp_core.compiled.native import call, float32s, float64s, pointer, uint8s, words
+from mlp_core.compiled.native import call, fetch, float32s, float64s, pointer, uint8s, words
 
 Instruction = Callable[[Any, Any, int, int], None]
 
@@ -45,9 +45,23 @@ def gather(a: Any, like: Any, part: int, parts: int) -> None:
             out[i, j] = X[source + j]
 
 
-def _gather_scaled(stored: Any) -> Instruction:
+AHEAD = 4
+"""Rows of bytes that are fetched from memory before they are needed. They lie anywhere, and reading them is nothing but
+waiting; rows of floats are so long that memory has no more to give."""
+
+
+@compiled
+def _fetch_row(X: int, width: int, rows: Any, i: int, last: int) -> None:
+    """Begin to fetch the row, `width` bytes, that comes some after row number i."""
+    if i + AHEAD < last:
+        place = X + width * rows[i + AHEAD]
+        for line in range(0, width, 64):
+            fetch(place + line)
+
+
+def _gather_scaled(stored: Any, size: int) -> Instruction:
     """out[i] = (X[rows[i]] - shift) * scale, in float64 and then rounded: X, columns, where the address of rows is,
-    out, count, shift, scale. `stored` makes an address a pointer to numbers as X has them."""
+    out, count, shift, scale. `stored` makes an address a pointer to numbers as X has them, of `size` bytes."""
 
     def gather(a: Any, like: Any, part: int, parts: int) -> None:
         columns, rows = a[2], words(words(a[3])[0])
@@ -55,6 +69,7 @@ def _gather_scaled(stored: Any) -> Instruction:
         X, out = stored(a[1]), carray(pointer(a[4], like), (a[5], columns))
         shift, scale = float64s(a[6]), float64s(a[7])
         for i in range(first, last):
+            _fetch_row(a[1], size * columns, rows, i, last)
             source = rows[i] * columns
             for j in range(columns):
                 out[i, j] = (np.float64(X[source + j]) - shift[j]) * scale[j]
@@ -62,7 +77,7 @@ def _gather_scaled(stored: Any) -> Instruction:
     return gather
 
 
-gather_uint8, gather_float32 = _gather_scaled(uint8s), _gather_scaled(float32s)
+gather_uint8, gather_float32 = _gather_scaled(uint8s, 1), _gather_scaled(float32s, 4)
 
 
 # --- products ---

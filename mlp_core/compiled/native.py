@@ -108,6 +108,20 @@ def swap(typingctx: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
+def fetch(typingctx: Any, address: Any) -> Any:
+    """Begin to bring the line of memory at an address into the first-level cache."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place, word = builder.inttoptr(args[0], _I8.as_pointer()), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [place, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def high(typingctx: Any, a: Any, b: Any) -> Any:
     """The upper 64 of the 128 bits of a b, both uint64."""
 
