@@ -72,6 +72,11 @@ class MachineCode:
             self._functions |= self._obtain(missing)
         return [self._functions[name] for name in wanted]
 
+    def has(self, names: Iterable[str]) -> bool:
+        """Whether functions of these names are there, so that nothing needs to be compiled."""
+        folder = self.folder
+        return all(name in self._functions or (folder is not None and (folder / name).exists()) for name in names)
+
     def _obtain(self, names: list[str]) -> dict[str, Function]:
         found = {} if self.folder is None else _read(self.folder, names)
         missing = [name for name in names if name not in found]

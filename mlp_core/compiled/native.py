@@ -49,6 +49,7 @@ def _pointer_to(kind: Any, name: str) -> Any:
 
 words, float64s = _pointer_to(types.int64, "words"), _pointer_to(types.float64, "float64s")
 float32s, uint8s = _pointer_to(types.float32, "float32s"), _pointer_to(types.uint8, "uint8s")
+int32s, uint64s = _pointer_to(types.int32, "int32s"), _pointer_to(types.uint64, "uint64s")
 
 
 @intrinsic

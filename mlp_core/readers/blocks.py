@@ -12,9 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.readers.digits import POWERS, TENS, fill, parse
+from mlp_core.compiled import parsing as its
+from mlp_core.machine_code import machine_code
 
-NO_QUOTE = -1
+FUNCTIONS = ("parse", "fill")
+"""The compiled functions of a parser."""
+
 LINE_FEED = 10
 Parsed: TypeAlias = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
@@ -27,7 +30,9 @@ class Parser:
     """
 
     def __init__(self, columns: int, text: Collection[int], markers: Collection[str]) -> None:
-        self.text = np.array([column in text for column in range(columns)])
+        """Raises CannotCompile."""
+        self._parse, self._fill = machine_code().functions(FUNCTIONS)
+        self.text = np.array([column in text for column in range(columns)], np.uint8)
         encoded = [marker.encode("utf-8") for marker in markers]
         self.markers = np.frombuffer(b"".join(encoded) or b" ", np.uint8)
         self.marker_ends = np.cumsum([len(marker) for marker in encoded], dtype=np.int64)
@@ -56,29 +61,38 @@ class Parser:
         values = self.values[:count]
         missing = np.zeros(values.shape[1], np.int64)
         self._reserve(len(values) * int(self.text.sum()), len(data))
-        rows, found, words = parse(
-            data,
-            ord(delimiter),
-            ord(quote) if quote else NO_QUOTE,
-            self.text,
-            self.markers,
-            self.marker_ends,
-            values,
-            values.view(np.uint64),
-            missing,
-            self.hard,
-            POWERS,
-            TENS,
-            *(self.slots, self.hashes, self.owners, self.ends, self.arena, self.words),
-        )
-        if rows != len(values):
+        record = self._record(data, delimiter, quote, values, missing)
+        self._parse(record.ctypes.data, 0, 1)
+        if record[its.ROWS] != count:
             return None
-        for row, column, start, end in self.hard[:found].tolist():
+        for row, column, start, end in self.hard[: record[its.FOUND]].tolist():
             values[row, column] = float(data[start:end].tobytes())
             if np.isinf(values[row, column]):
                 return None
-        self.words = words
+        self.words = int(record[its.WORDS])
         return values, missing
+
+    def _record(self, data: Any, delimiter: str, quote: str | None, values: Any, missing: Any) -> Any:
+        """What the compiled function is told, with the hash table as it is now."""
+        record = self._table()
+        record[its.LINES], record[its.SIZE] = data.ctypes.data, len(data)
+        record[its.DELIMITER], record[its.QUOTE] = ord(delimiter), ord(quote) if quote else its.NO_QUOTE
+        record[its.ROOM], record[its.COLUMNS] = values.shape
+        record[its.TEXT], record[its.VALUES] = self.text.ctypes.data, values.ctypes.data
+        record[its.MISSING] = missing.ctypes.data
+        record[its.MARKERS], record[its.MARKER_ENDS] = self.markers.ctypes.data, self.marker_ends.ctypes.data
+        record[its.MARKER_COUNT] = len(self.marker_ends)
+        record[its.HARD], record[its.HARD_ROOM] = self.hard.ctypes.data, len(self.hard)
+        return record
+
+    def _table(self) -> Any:
+        """A record of the hash table alone."""
+        record = np.zeros(its.LENGTH, np.int64)
+        record[its.SLOTS], record[its.MASK] = self.slots.ctypes.data, len(self.slots) - 1
+        record[its.HASHES], record[its.OWNERS] = self.hashes.ctypes.data, self.owners.ctypes.data
+        record[its.ENDS], record[its.ARENA] = self.ends.ctypes.data, self.arena.ctypes.data
+        record[its.WORDS] = self.words
+        return record
 
     def since(self, first: int) -> list[tuple[int, str]]:
         """The words from number `first` on, each with its column, in order of appearance."""
@@ -100,7 +114,7 @@ class Parser:
             self.arena = _grown(self.arena, max(used, 2 * len(self.arena)))
         if 2 * count > len(self.slots):
             self.slots = np.full(1 << (4 * count).bit_length(), -1, np.int32)
-            fill(self.slots, self.hashes, self.words)
+            self._fill(self._table().ctypes.data, 0, 1)
 
 
 def _grown(array: npt.NDArray[Any], room: int) -> npt.NDArray[Any]:

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 ODD_KEPT = 20
 CHUNK_ROWS = 4096
-COMPILED_SIZE = 16 << 20
+COMPILED_SIZE = 1 << 20
+"""Bytes of a file from which the compiled parser gains more time than it takes to load."""
+
+COMPILING_SIZE = 64 << 20
+"""Bytes of a file from which it is worth being compiled, where that was never done on this machine."""
 
 
 Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
@@ -312,13 +316,18 @@ class Builder:
 
 
 def _compiled(path: Path) -> type[Parser] | None:
-    """The compiled parser, where numba is there, with a place to keep what it compiles, and the file large enough to
-    repay the half second it takes to load."""
-    if path == STDIN or path.stat().st_size < COMPILED_SIZE:
+    """The compiled parser, where it can be had and the file is large enough to repay the time that takes."""
+    if path == STDIN or (size := path.stat().st_size) < COMPILED_SIZE:
+        return None
+    from mlp_core.machine_code import CannotCompile, machine_code
+    from mlp_core.readers.blocks import FUNCTIONS, Parser
+
+    code = machine_code()
+    if size < COMPILING_SIZE and not code.has(FUNCTIONS):
         return None
     try:
-        from mlp_core.readers.blocks import Parser
-    except (ImportError, RuntimeError):
+        code.functions(FUNCTIONS)
+    except CannotCompile:
         return None
     return Parser
 

@@ -54,6 +54,16 @@ def test_a_function_is_compiled_once_and_kept(kept, no_compiler):
         MachineCode(kept).functions([SUM, "bce.d"])
 
 
+def test_what_is_there_is_told_without_compiling(kept, no_compiler):
+    code = MachineCode(kept)
+    assert code.has([SUM])
+    assert not code.has([SUM, "bce.d"])
+    assert not MachineCode(None).has([SUM])
+    code.functions([SUM])
+    code.folder = None
+    assert code.has([SUM])
+
+
 def test_where_nothing_can_be_kept_it_is_compiled_for_this_process():
     code = MachineCode(None)
     np.testing.assert_array_equal(summed(code), EXPECTED)

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlp_core import linker, machine_code
 from mlp_core.errors import DataError
+from mlp_core.machine_code import CannotCompile, MachineCode
 from mlp_core.readers import builder
 from mlp_core.readers.csv import read_csv, stream_csv
 from mlp_core.readers.dialect import CsvOptions
@@ -27,6 +29,11 @@ EDGES = (
     *("0", "-0", "0.0", "-0.000", "00012.50", ".5", "5.", "+3", "1e5", "1E-5", "9007199254740993", "1e23", "8.5e22"),
     *("9007199254740992.5", "0e999", "1e-400", "123456789012345678901234567890", "5e-324", "1.7976931348623157e308"),
 )
+
+
+@pytest.fixture(autouse=True)
+def compiled_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "COMPILING_SIZE", 0)
 
 
 def number(rng: random.Random) -> str:
@@ -239,17 +246,66 @@ def test_room_is_made_at_once_for_what_the_file_will_hold(tmp_path: Path, monkey
         np.testing.assert_array_equal(values[:, 1], np.repeat([2.0, 3.0], 20_000))
 
 
-def test_without_a_place_for_compiled_code_tables_are_read_all_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("a,w,b,c\n" + ROWS)
-    script = """
+SCRIPT = """
 import sys
 from pathlib import Path
-from numba.core.caching import CacheImpl
 from mlp_core.readers import builder, csv
-CacheImpl._locator_classes = []
-builder.COMPILED_SIZE = 0
+builder.COMPILED_SIZE = builder.COMPILING_SIZE = 0
 print(csv.read_csv(Path(sys.argv[1])).rows, "mlp_core.readers.blocks" in sys.modules)
+print(*({"numba", "llvmlite", "scipy"} & set(sys.modules)))
 """
-    run = subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True)
-    assert run.stdout.split() == ["9000", "False"]
+
+
+@pytest.mark.skipif(not linker.POSSIBLE, reason="numba links on this system")
+@pytest.mark.parametrize("place", ["folder", "file"], ids=["kept", "no place to keep it"])
+def test_a_process_that_reads_a_large_table_has_no_compiler(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,w,b,c\n" + ROWS)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+    run = subprocess.run([sys.executable, "-c", SCRIPT, str(path)], check=True, capture_output=True, text=True)
+    assert run.stdout == "9000 True\n\n"
+    kept = {file.name for file in (tmp_path / "folder").rglob("*") if file.is_file()}
+    assert kept == ({"parse", "fill"} if place == "folder" else set())
+
+
+def parser_of(path: Path, code: MachineCode, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(machine_code, "machine_code", lambda: code)
+    return builder._compiled(path)
+
+
+def test_only_a_large_file_is_worth_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for from one size on; code that is kept is used from a far smaller one on."""
+    asked = []
+
+    def refuse(folder: Path, names: list[str]) -> None:
+        asked.append(names)
+        raise CannotCompile("no compiler")
+
+    monkeypatch.setattr(builder, "COMPILED_SIZE", 10)
+    monkeypatch.setattr(builder, "COMPILING_SIZE", 20)
+    kept = MachineCode(tmp_path / "kept")
+    (tmp_path / "kept").mkdir()
+    kept.functions(["parse", "fill"])
+    monkeypatch.setattr(machine_code, "_compile", refuse)
+    for size, compiled, asks in ((9, False, False), (10, True, False), (19, True, False), (20, True, True)):
+        path = tmp_path / "t.csv"
+        path.write_bytes(b"1" * size)
+        assert (parser_of(path, MachineCode(tmp_path / "kept"), monkeypatch) is not None) == compiled
+        asked.clear()
+        assert parser_of(path, MachineCode(None), monkeypatch) is None
+        assert asked == ([["parse", "fill"]] if asks else [])
+    path.write_bytes(b"1" * 10)
+    assert parser_of(path, kept, monkeypatch) is not None
+
+
+def test_without_a_compiler_tables_are_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
+    monkeypatch.setattr(machine_code, "machine_code", lambda: MachineCode(None))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    path = tmp_path / "t.csv"
+    path.write_text("a,w,b,c\n" + ROWS)
+    assert read_csv(path).rows == 9000

@@ -93,6 +93,7 @@ def test_a_converted_table_is_that_of_its_files(case: str, on_disk: bool, tmp_pa
 def test_large_files_go_through_the_compiled_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
+    monkeypatch.setattr(builder, "COMPILING_SIZE", 0)
     (tmp_path / "t.csv").write_text(rows())
     convert([tmp_path / "t.csv"], ReadOptions(), tmp_path / "out")
     theirs = read(tmp_path / "t.csv", ReadOptions())
