@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 ODD_KEPT = 20
 CHUNK_ROWS = 4096
-COMPILED_SIZE = 1 << 20
+COMPILED_SIZE = 4 << 20
 """Bytes of a file from which the compiled parser gains more time than it takes to load."""
 
 COMPILING_SIZE = 64 << 20
