@@ -302,10 +302,17 @@ def test_only_a_large_file_is_worth_the_compiler(tmp_path: Path, monkeypatch: py
     assert parser_of(path, kept, monkeypatch) is not None
 
 
-def test_without_a_compiler_tables_are_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [CannotCompile("no compiler"), OSError("no memory for a process")], ids=repr)
+def test_without_a_compiler_tables_are_read_all_the_same(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, names: list[str]) -> None:
+        raise error
+
+    (tmp_path / "empty").mkdir()
     monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
-    monkeypatch.setattr(machine_code, "machine_code", lambda: MachineCode(None))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(machine_code, "_compile", refuse)
+    monkeypatch.setattr(machine_code, "machine_code", lambda: MachineCode(tmp_path / "empty"))
     path = tmp_path / "t.csv"
     path.write_text("a,w,b,c\n" + ROWS)
     assert read_csv(path).rows == 9000
