@@ -97,7 +97,7 @@ class Builder:
                 lines = text.encode("utf-8")
             except UnicodeEncodeError:
                 return False
-            return self.end_block(self.begin_block(lines, dialect, _at_once), line) > 0
+            return self.end_block(self.begin_block(lines, dialect, _at_once), line, len(chunk)) > 0
         quoted = dialect.quote is not None and dialect.quote in text
         if self.codes or quoted or not _plain(text):
             return False
@@ -123,14 +123,17 @@ class Builder:
         parser = self.parsers.pop() if self.parsers else self.compiled(len(self.names), self.codes, self.na)
         return Block(lines, parser, submit(parser.parse, lines, dialect.delimiter, dialect.quote))
 
-    def end_block(self, block: Block, line: int) -> int:
-        """Take a block's lines, the first of them number `line`: the count of rows, or 0 where a cell is not plain.
+    def end_block(self, block: Block, line: int, most: int) -> int:
+        """Take a block's lines, the first of them number `line`: the count of rows, or 0 where a cell is not plain or
+        they are more than `most`.
 
         Blocks are taken in the order of the file.
         """
         if block.parser is None or block.parsed is None or (parsed := block.parsed.result()) is None:
             return 0
         values, missing = parsed
+        if len(values) > most:
+            return 0
         for column in np.flatnonzero(missing).tolist():
             self.missing[column] = self.missing.get(column, 0) + int(missing[column])
         codes = block.parser.codes

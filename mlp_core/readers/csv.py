@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -85,7 +86,8 @@ def stream_csv(
     numbers: Collection[str] = (),
     rows: int = 65_536,
 ) -> Iterator[Table]:
-    """Read a text table, or standard input (the path `-`), as tables of at least `rows` rows (the last one: fewer).
+    """Read a text table, or standard input (the path `-`), as tables of `rows` rows (the last one: fewer), whichever
+    parser reads them: what is computed part by part must not depend on that.
 
     `numbers` are the columns of numbers; all others are read as text, whatever they look like. Otherwise as `read_csv`.
     """
@@ -94,8 +96,8 @@ def stream_csv(
         start = _begin(path, stream, options, delimiter, names)
         text = {column for column, title in enumerate(start.names) if title not in numbers}
         builder = Builder(path, options, start.names, text, final=True)
-        for _ in _read_chunks(start, builder):
-            if builder.rows >= rows:
+        for _ in _read_chunks(start, builder, rows):
+            if builder.rows == rows:
                 yield _table(builder, start)
                 builder.clear()
         if builder.rows:
@@ -156,8 +158,9 @@ def _begin(
     return _Start(dialect, header, titles, lines, max(header, blank) + 1)
 
 
-def _read_chunks(start: _Start, builder: Builder) -> Iterator[None]:
-    """Give the builder all lines, in chunks; after each there is a moment to take what it has.
+def _read_chunks(start: _Start, builder: Builder, most: int = sys.maxsize) -> Iterator[None]:
+    """Give the builder all lines, in chunks; after each there is a moment to take what it has, which is to be done when
+    it has `most` rows.
 
     The first chunk, by whose cells columns are told apart, is one of lines; blocks follow where the builder takes them,
     parsed in threads of their own while further ones are read.
@@ -168,14 +171,14 @@ def _read_chunks(start: _Start, builder: Builder) -> Iterator[None]:
         while True:
             while builder.takes_blocks and len(ahead) < AHEAD and (lines := start.lines.block()):
                 ahead.append(builder.begin_block(lines, dialect, pool.submit))
-            if ahead and builder.takes_blocks and (rows := builder.end_block(ahead[0], line)):
+            if ahead and builder.takes_blocks and (rows := builder.end_block(ahead[0], line, most - builder.rows)):
                 ahead.popleft()
                 line += rows
                 yield
                 continue
-            while ahead:  # one is not plain, or the builder begins anew
+            while ahead:  # one is not plain or too long, or the builder begins anew
                 start.lines.return_block(ahead.pop().lines)
-            if not (chunk := list(islice(start.lines, CHUNK))):
+            if not (chunk := list(islice(start.lines, min(CHUNK, most - builder.rows)))):
                 return
             if builder.add_plain(chunk, dialect, line):
                 line += len(chunk)

@@ -183,18 +183,19 @@ def test_both_ways_agree(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert compiled == slow
 
 
+@pytest.mark.parametrize("size", [0, 1 << 60], ids=["compiled", "slow"])
 @pytest.mark.parametrize("comment", [None, "#"])
 def test_a_table_in_parts_is_the_whole_table(
-    comment: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    comment: str | None, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,w,b,c\n" + ROWS + ('# "remark\n' if comment else "") + ROWS + '9000,"w""4",1,1\n' + ROWS)
-    monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
+    monkeypatch.setattr(builder, "COMPILED_SIZE", size)
     monkeypatch.setattr(TextLines, "BLOCK", 5000)
     options = CsvOptions(comment=comment)
     whole = read_csv(path, options)
     parts = list(stream_csv(path, options, numbers=("a", "b", "c"), rows=5000))
-    assert len(parts) > 3
+    assert [part.rows for part in parts] == [5000] * 5 + [2001]
     cells = [[part.cell(row, column) for column in range(4)] for part in parts for row in range(part.rows)]
     assert cells == [[whole.cell(row, column) for column in range(4)] for row in range(whole.rows)]
     last = parts[-1]
