@@ -65,13 +65,14 @@ def product(A: Array, B: Array, out: Array, scratch: int, by_columns: bool = Fal
     """The instruction out = A @ B. Rows of `out` and rows of B, or rows of A and columns of B, lie without gaps.
 
     `scratch` is the address of memory of the threads that carry it out (Crew.scratch).
-    `by_columns`, for columns of B without gaps: share out columns of the result, not rows.
+    `by_columns`: share out columns of the result, not rows.
     """
     size = out.itemsize
     (row, step), (ldb, along), (ldc, _) = ([stride // size for stride in array.strides] for array in (A, B, out))
     sizes = (*out.shape, A.shape[1], size, scratch)
     if along == 1:
-        return record("outer", out.dtype, A.ctypes.data, row, step, B.ctypes.data, ldb, out.ctypes.data, ldc, *sizes)
+        how = "outer_by_columns" if by_columns else "outer"
+        return record(how, out.dtype, A.ctypes.data, row, step, B.ctypes.data, ldb, out.ctypes.data, ldc, *sizes)
     how = "dot_by_columns" if by_columns else "dot"
     return record(how, out.dtype, A.ctypes.data, row, 0, B.ctypes.data, along, out.ctypes.data, ldc, *sizes)
 

@@ -123,7 +123,7 @@ def needed(
     """The names of the functions that training such a network calls; `extras` are further instructions."""
     rules = {"radam": ["adam", "momentum_and_square"]}
     names = [*rules.get(rule, [do.UPDATES[rule]] if rule in do.UPDATES else [])]
-    names += ["gather", "gather_uint8", "sum_rows", *extras, "outer", "dot", "dot_by_columns"]
+    names += ["gather", "gather_uint8", "sum_rows", *extras, "outer", "outer_by_columns", "dot", "dot_by_columns"]
     names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
     names += [LOSS[loss][0]] if loss in LOSS else []
     return [

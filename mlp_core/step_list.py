@@ -30,6 +30,9 @@ the update rule for each segment of the optimizer."""
 STRIP = 1 << 20
 """Bytes of the gradient of a weight that are made and used up at once by a thread: few enough to stay in its caches."""
 
+CACHE = 1 << 20
+"""Bytes of a weight from which reading it twice is waiting for memory."""
+
 Labelled = tuple[str, do.Record]
 _MEET: Labelled = ("meet", do.meet())
 
@@ -96,18 +99,19 @@ class StepList:
         A = self._batches._X[:size]
         for layer in self._layers:
             if isinstance(layer, Dense):
-                found += [*self._product(layer, A, size), *self._activation(layer, size)]
+                few = 2 * size <= layer.units  # fewer numbers of rows than of W come from another core's cache
+                found += self._product(f"product {layer.index} forward", A, layer.W.T, layer._Z[:size], few)
+                found += self._activation(layer, size)
             elif isinstance(layer, Dropout):
                 found += self._dropout(layer, A, size)
             A = _output(layer)[:size]
         return found
 
-    def _product(self, layer: Dense, X: Array, size: int) -> list[Labelled]:
-        # by columns, less of the rows is to be fetched from another core's cache than by rows of the weights
-        by_columns = 2 * size <= layer.units
-        record = do.product(X, layer.W.T, layer._Z[:size], self._crew.scratch, by_columns)
-        found = (f"product {layer.index} forward", record)
-        return [_MEET, found, _MEET] if by_columns else [found]
+    def _product(self, name: str, A: Array, B: Array, out: Array, by_columns: bool) -> list[Labelled]:
+        """out = A B, by rows or by columns. By columns each thread reads its share of B only; but then all must meet,
+        because it reads rows that others have made, and makes parts of theirs."""
+        product = (name, do.product(A, B, out, self._crew.scratch, by_columns))
+        return [_MEET, product, _MEET] if by_columns else [product]
 
     def _activation(self, layer: Dense, size: int) -> list[Labelled]:
         if layer.b is None and isinstance(layer._f, Identity):
@@ -148,8 +152,8 @@ class StepList:
                     break
                 assert layer._dX is not None
                 before = layer._dX[:size]
-                record = do.product(Delta, layer.W, before, self._crew.scratch)
-                found.append((f"product {layer.index} input gradient", record))
+                long = 2 * size <= layer.inputs and layer.W.nbytes > CACHE
+                found += self._product(f"product {layer.index} input gradient", Delta, layer.W, before, long)
                 Delta = before
         return found
 

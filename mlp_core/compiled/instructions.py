@@ -94,6 +94,16 @@ def outer(a: Any, like: Any, part: int, parts: int) -> None:
         )
 
 
+def outer_by_columns(a: Any, like: Any, part: int, parts: int) -> None:
+    """C = A B as `outer` does it, but columns of C are shared out: a thread then reads its own columns of B only."""
+    first, last = _share(a[9], part, parts)
+    if last > first:
+        B, C = a[4] + a[11] * first, a[6] + a[11] * first
+        outer_product(
+            like, a[11], a[1], a[2], a[3], B, a[5], C, a[7], a[8], last - first, a[10], a[12] + SCRATCH * part
+        )
+
+
 def dot(a: Any, like: Any, part: int, parts: int) -> None:
     """C = A B^T, rows of C shared out: A, its stride, -, B, its stride, C, its stride, m, n, k, size of a
     number, scratch."""

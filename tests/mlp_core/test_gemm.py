@@ -54,10 +54,10 @@ def test_products_are_those_of_numpy_whoever_makes_them(dtype):
 
 @pytest.mark.parametrize("shape", [(32, 784, 128), (3, 20, 64), (5, 7, 9)], ids=str)
 def test_columns_can_be_shared_out_as_well(shape):
-    A, B = factors(*shape, np.float32)[0]
-    whole = multiplied(Crew(1), A, B)
-    for threads in (1, 2, 3):
-        np.testing.assert_array_equal(multiplied(Crew(threads), A, B, by_columns=True), whole)
+    for A, B in factors(*shape, np.float32):
+        whole = multiplied(Crew(1), A, B)
+        for threads in (1, 2, 3):
+            np.testing.assert_array_equal(multiplied(Crew(threads), A, B, by_columns=True), whole)
 
 
 def test_numbers_that_are_none_come_through():
