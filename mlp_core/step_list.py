@@ -31,7 +31,7 @@ STRIP = 1 << 20
 """Bytes of the gradient of a weight that are made and used up at once by a thread: few enough to stay in its caches."""
 
 CACHE = 1 << 20
-"""Bytes of a weight from which reading it twice is waiting for memory."""
+"""Bytes of a matrix from which reading it twice is waiting for memory."""
 
 Labelled = tuple[str, do.Record]
 _MEET: Labelled = ("meet", do.meet())
@@ -75,7 +75,9 @@ class StepList:
         found: list[Labelled] = []
         for name, Delta, X in self._tensors(size):
             theta, grad, *_ = self._vectors(name)
-            found += [self._gradient(name, Delta, X, grad), *self._penalty_gradient(name, theta, grad)]
+            found.append(self._gradient(name, Delta, X, grad))
+            found += [_MEET] if self._few(name, X) else []
+            found += self._penalty_gradient(name, theta, grad)
         return found
 
     @property
@@ -208,7 +210,9 @@ class StepList:
     def _change(self, name: str, Delta: Array, X: Array, vectors: list[Array], part: int = 0) -> list[Labelled]:
         """The gradient of (some units of) a tensor, and its update by the rule, if it is not frozen."""
         theta, grad, *_ = vectors
-        found = [self._gradient(name, Delta, X, grad, part), *self._penalty_gradient(name, theta, grad)]
+        found = [self._gradient(name, Delta, X, grad, part)]
+        found += [_MEET] if self._few(name, X) else []
+        found += self._penalty_gradient(name, theta, grad)
         if name in self._moves:
             numbers = self._crew.cells[RATES + self._moves[name] * self._slots :].ctypes.data
             found.append(("optimizer", do.update(self._optimizer.rule.__name__, vectors, numbers, *theta.shape)))
@@ -218,9 +222,15 @@ class StepList:
         index, _, kind = name.partition(".")
         if kind == "weight":
             scratch = self._crew.scratch + SCRATCH * part
-            return f"product {index} weight gradient", do.product(Delta.T, X, grad, scratch)
+            record = do.product(Delta.T, X, grad, scratch, by_columns=self._few(name, X))
+            return f"product {index} weight gradient", record
         arguments = (Delta.ctypes.data, grad.ctypes.data, 0, *Delta.shape)
         return "bias gradient", do.record("sum_rows", Delta.dtype, *arguments)
+
+    def _few(self, name: str, X: Array) -> bool:
+        """Whether a weight has so few units that its gradient is shared out by columns: each thread then reads its
+        share of X, which is what such a product takes its time for."""
+        return name.endswith("weight") and len(self._parameters.values[name]) < 32 and X.nbytes > CACHE
 
     def _penalty_gradient(self, name: str, theta: Array, grad: Array) -> list[Labelled]:
         if name not in self._penalised:

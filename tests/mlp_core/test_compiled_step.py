@@ -227,6 +227,20 @@ def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, t
     assert gradients == [False, True]  # the memory of the gradient was never touched
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_few_units_and_long_weights_are_shared_out_by_columns(threads, monkeypatch):
+    shape = {"hidden": (Block(64, Relu()), Block(128, Relu(), dropout=0.2)), "penalty": Penalty(l2=0.1)}
+    results = []
+    for cache in (0, 1 << 40):
+        monkeypatch.setattr(step_list, "CACHE", cache)
+        trainer = make(numba_backend(threads), **shape)
+        results.append(trained(trainer)[1])
+        products = [record[0] for _, record in trainer.whole.list.step(BATCH)]
+        assert ("outer_by_columns.d" in products) == (cache == 0)
+    for by_columns, by_rows in zip(*results, strict=True):
+        np.testing.assert_array_equal(by_columns, by_rows)
+
+
 def test_steps_take_no_memory_of_their_own():
     trainer = make(numba_backend(2), hidden=(Block(600, Relu()), Block(600, Relu())))
     events = trainer.run()
