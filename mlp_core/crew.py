@@ -44,6 +44,7 @@ class Crew:
 
     A list is int64 [instructions, WIDTH] (`instructions.assemble`). Instructions find numbers that change from step to
     step in `cells`, and the address of the step's row numbers at `cursor`; they leave what is summed up in `terms`.
+    A crew works for one thread of Python at a time.
     """
 
     def __init__(self, threads: int, cells: int = 0, terms: int = 0) -> None:
@@ -96,25 +97,32 @@ class Crew:
         return float(self._total[0])
 
     def _start(self) -> None:
-        """Start the other threads; again in a forked process, which has none of them."""
+        """Start the other threads; again in a forked process, which has none of them. Raises OSError."""
         follow, dismiss = machine_code().functions(OTHERS)
-        self._process = os.getpid()
         self._job[[JOBS, MEETINGS]] = 0
-        for part in range(self.threads):
-            waiting, waking = os.pipe()
-            os.set_blocking(waking, False)
-            bed = BEDS + LINE * part
-            self._job[[bed + ASLEEP, bed + READ, bed + WRITE]] = 0, waiting, waking
-        others = [
-            threading.Thread(target=follow, args=(self._place, part, self.threads), name=f"mlpbp {part}", daemon=True)
-            for part in range(1, self.threads)
-        ]
-        for thread in others:
-            thread.start()
-        weakref.finalize(self, _end, self._job, others, self._process, dismiss)
+        others: list[threading.Thread] = []
+        pipes: list[int] = []
+        try:
+            for part in range(self.threads):
+                waiting, waking = os.pipe()
+                pipes += (waiting, waking)
+                os.set_blocking(waking, False)
+                bed = BEDS + LINE * part
+                self._job[[bed + ASLEEP, bed + READ, bed + WRITE]] = 0, waiting, waking
+            for part in range(1, self.threads):
+                name, arguments = f"mlpbp {part}", (self._place, part, self.threads)
+                others.append(threading.Thread(target=follow, args=arguments, name=name, daemon=True))
+                others[-1].start()
+        except BaseException as error:
+            _end(self._job, [thread for thread in others if thread.ident], os.getpid(), dismiss, pipes)
+            if isinstance(error, RuntimeError):  # the system has no more threads
+                raise OSError(f"threads: {error}") from None
+            raise
+        self._process = os.getpid()
+        weakref.finalize(self, _end, self._job, others, self._process, dismiss, pipes)
 
 
-def _end(job: Any, others: list[threading.Thread], process: int, dismiss: Any) -> None:
+def _end(job: Any, others: list[threading.Thread], process: int, dismiss: Any, pipes: list[int]) -> None:
     """End the threads of a crew that is no longer used; in a forked process there are none."""
     if process != os.getpid():
         return
@@ -122,6 +130,5 @@ def _end(job: Any, others: list[threading.Thread], process: int, dismiss: Any) -
     for thread in others:
         thread.join(1.0)
     if not any(thread.is_alive() for thread in others):
-        for bed in range(BEDS, len(job), LINE):
-            os.close(job[bed + READ])
-            os.close(job[bed + WRITE])
+        for end in pipes:
+            os.close(end)

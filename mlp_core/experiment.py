@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from mlp_core import recipe
+from mlp_core import code_files, recipe
 from mlp_core.batches import Augment, Batches
 from mlp_core.calibration import Calibration, choose, wants_fit
 from mlp_core.checkpoint import Checkpoint, damaged
@@ -45,6 +45,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         self.environment = {**environment(self.model.network.backend.device), "threads": self.config.threads}
+        if self.config.kernels == "numba":
+            self.environment["compiled"] = code_files.digest()  # of sources, compiler and processor
 
     @property
     def config(self) -> Config:

@@ -118,12 +118,17 @@ PENALTY = ("penalty", "penalty_gradient")
 
 
 def needed(
-    dtype: Any, activations: Iterable[type[Activation]], loss: type[Loss], rule: str, extras: Iterable[str] = ()
+    dtype: Any,
+    activations: Iterable[type[Activation]],
+    loss: type[Loss],
+    rule: str,
+    extras: Iterable[str] = (),
 ) -> list[str]:
     """The names of the functions that training such a network calls; `extras` are further instructions."""
-    rules = {"radam": ["adam", "momentum_and_square"]}
-    names = [*rules.get(rule, [do.UPDATES[rule]] if rule in do.UPDATES else [])]
-    names += ["gather", "gather_uint8", "sum_rows", *extras, "outer", "outer_by_columns", "dot", "dot_by_columns"]
+    rules = {**{name: [update] for name, update in do.UPDATES.items()}, "radam": ["adam", "momentum_and_square"]}
+    names = [*rules.get(rule, [])]
+    names += ["gather", "gather_uint8", *(["gather_float32"] if np.dtype(dtype) == np.float64 else [])]
+    names += ["sum_rows", *extras, "outer", "outer_by_columns", "dot", "dot_by_columns"]
     names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
     names += [LOSS[loss][0]] if loss in LOSS else []
     return [

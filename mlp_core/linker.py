@@ -26,7 +26,8 @@ _SYMBOL.names = ("name", "info", "other", "section", "value", "size")
 _RELOCATION = np.dtype("u8,u4,u4,i8")
 _RELOCATION.names = ("offset", "type", "symbol", "addend")
 _SYMBOLS, _RELOCATIONS, _ZEROS = 2, 4, 8  # types of sections
-_WRITABLE, _LOADED = 1, 2  # flags of a section
+_WRITABLE, _LOADED, _EXECUTABLE = 1, 2, 4  # flags of a section
+_MOST = 1 << 24  # bytes of a section: ours are a thousandth of it
 _ABSOLUTE_64, _RELATIVE_32, _CALL_32, _RELATIVE_64 = 1, 2, 4, 24  # relocations: S + A, S + A - P, the same, the same
 _UNDEFINED, _COMMON, _SPECIAL = 0, 0xFFF2, 0xFF00  # in place of a symbol's section
 
@@ -35,13 +36,25 @@ class Unlinkable(Exception):
     """An object file that this linker does not know how to link."""
 
 
+def link(file: bytes, function: str, elsewhere: Callable[[str], int]) -> Code:
+    """The code of an object file, ready to be called. `elsewhere` gives the address of a function that is not in it.
+
+    Raises Unlinkable for a file that is damaged, or holds anything that this linker does not know.
+    """
+    try:
+        return Code(file, function, elsewhere)
+    except (ValueError, LookupError, OverflowError, TypeError, struct.error) as error:
+        raise Unlinkable(f"damaged: {error}") from None
+
+
 class Code:
     """The code of an object file in memory, for as long as this lives; `address` is where a function of it begins."""
 
     def __init__(self, file: bytes, function: str, elsewhere: Callable[[str], int]) -> None:
-        """Link; `elsewhere` gives the address of a function that is not in the file. Raises Unlinkable."""
+        """As `link` says."""
         self._file, self._elsewhere = file, elsewhere
-        if file[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", file, 18) != (62,):
+        relocatable = file[:6] == b"\x7fELF\x02\x01" and struct.unpack_from("<HH", file, 16) == (1, 62)
+        if not relocatable or struct.unpack_from("<H", file, 58) != (_SECTION.itemsize,):
             raise Unlinkable("no object file for x86-64")
         start, count = struct.unpack_from("<Q", file, 40)[0], struct.unpack_from("<H", file, 60)[0]
         self._sections = np.frombuffer(file, _SECTION, count, start)
@@ -61,12 +74,17 @@ class Code:
                 self._memory[offset : offset + length] = file[first : first + length]
         for section in self._sections:
             if section["type"] == _RELOCATIONS and int(section["info"]) in offsets:
+                end = int(self._sections[int(section["info"])]["size"])
                 for relocation in self._entries(section, _RELOCATION):
+                    width = 4 if relocation["type"] in (_RELATIVE_32, _CALL_32) else 8
+                    if int(relocation["offset"]) > end - width:
+                        raise Unlinkable("a relocation beyond its section")
                     self._relocate(offsets[int(section["info"])] + int(relocation["offset"]), relocation)
         _protect(self._base, protected)
         self.address = self._find(function)
 
     def _entries(self, section: Any, kind: np.dtype[Any]) -> Any:
+        """The table that a section is."""
         return np.frombuffer(self._file, kind, int(section["size"]) // kind.itemsize, int(section["offset"]))
 
     def _name(self, offset: int) -> str:
@@ -80,6 +98,9 @@ class Code:
         for number, section in enumerate(self._sections):
             unwinding = self._file[names + int(section["name"]) :].startswith(b".eh_frame\0")
             if int(section["flags"]) & _LOADED and not unwinding:
+                stored = 0 if section["type"] == _ZEROS else int(section["offset"]) + int(section["size"])
+                if stored > len(self._file) or int(section["size"]) > _MOST:
+                    raise Unlinkable("a section beyond the file")
                 place = (number, int(section["size"]), int(section["align"]))
                 (changing if int(section["flags"]) & _WRITABLE else fixed).append(place)
         for number, symbol in enumerate(self._symbols):
@@ -88,6 +109,8 @@ class Code:
         end, offsets, protected = 0, dict[int, int](), 0
         for places in (fixed, changing):
             for number, length, align in places:
+                if align & (align - 1) or align > mmap.PAGESIZE or not 0 <= length <= _MOST:
+                    raise Unlinkable(f"alignment {align}")
                 offsets[number] = end = -(-end // max(1, align)) * max(1, align)
                 end += length
             end = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -116,11 +139,16 @@ class Code:
             return self._at[len(self._sections) + number]
         if section >= _SPECIAL or section not in self._at:
             raise Unlinkable(f"a symbol in section {section}")
+        if int(symbol["value"]) > int(self._sections[section]["size"]):
+            raise Unlinkable("a symbol beyond its section")
         return self._at[section] + int(symbol["value"])
 
     def _find(self, function: str) -> int:
         for number, symbol in enumerate(self._symbols):
-            if symbol["section"] and self._name(int(symbol["name"])) == function:
+            section = int(symbol["section"])
+            if section and self._name(int(symbol["name"])) == function:
+                if section >= len(self._sections) or not int(self._sections[section]["flags"]) & _EXECUTABLE:
+                    raise Unlinkable(f"{function} is no function")
                 return self._symbol(number)
         raise Unlinkable(f"no function {function}")
 

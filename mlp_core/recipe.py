@@ -84,7 +84,8 @@ def compiled_functions(config: Config) -> list[str]:
     model, regular = config.model, config.regularization
     extras = [*DROPOUT] if model.input_dropout or any(layer.dropout for layer in model.layers()) else []
     extras += PENALTY if regular.l1 or regular.l2 else []
-    return needed(config.dtype, activations, type(make_loss(config)), config.optimizer.name, extras)
+    rule = OPTIMIZERS[config.optimizer.name].rule.__name__
+    return needed(config.dtype, activations, type(make_loss(config)), rule, extras)
 
 
 def make_architecture(

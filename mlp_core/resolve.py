@@ -188,13 +188,12 @@ def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
     from mlp_core.machine_code import CannotCompile, prepare  # not in short jobs
 
     try:
-        spent = prepare(recipe.compiled_functions(config))
+        told = prepare(recipe.compiled_functions(config))
     except CannotCompile as error:
         if "No module named 'numba'" in str(error):
             return "numpy", f"kernels: numpy (numba would save about {seconds:.0f} s: pip install numba)"
         return "numpy", f"kernels: numpy (numba cannot be used: {error})"
-    told = f"; compiled for this machine, once, in {spent:.1f} s" if spent >= 1 else ""
-    return "numba", f"kernels: numba (compiled loops{told})"
+    return "numba", f"kernels: numba ({told or 'compiled loops'})"
 
 
 def _class_weights(config: Config, data: Data) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The compiler: a process that makes machine code of the functions it is asked for, one file each.
 
-python -m mlp_core.compiled.compiler FOLDER NAME... ; a name is that of an instruction and the character of a dtype, as
-in adam.f, or one of PLAIN, as in lead. A file is a line of JSON, the object file, and numba's own form of it.
+A name is that of an instruction and the character of a dtype, as in adam.f, or one of PLAIN, as in lead. A file is a
+line of JSON, the object file, and numba's own form of it. The process ends when nobody holds its input any more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ TYPES = {"f": types.float32, "d": types.float64, "l": types.int64}
 PLAIN = {each.__name__: each for each in (threads.lead, threads.follow, threads.dismiss, digits.parse, digits.fill)}
 """The functions that are there once, whatever a network computes in, by their names."""
 
+CANNOT_KEEP = 3
+"""Exit code where a function was compiled and its file could not be written."""
+
 
 def compile_function(name: str) -> tuple[str, tuple[Any, ...]]:
     """The symbol of a function, and its library as numba hands it on: a name, a kind, the object file and more."""
@@ -33,17 +38,47 @@ def compile_function(name: str) -> tuple[str, tuple[Any, ...]]:
     return result.fndesc.mangled_name, result.library.serialize_using_object_code()
 
 
-def write(folder: Path, name: str) -> None:
-    """Compile a function into a file of its name, there whole or not at all."""
+def as_file(name: str) -> bytes:
+    """A function, compiled, as the contents of a file."""
     symbol, (library, kind, (code, form)) = compile_function(name)
-    body = code + form
+    body: bytes = code + form
     head = {"symbol": symbol, "library": library, "kind": kind, "code": len(code)}
     head["sha256"] = hashlib.sha256(body).hexdigest()
-    draft = folder / f"{name}.{os.getpid()}"
-    draft.write_bytes(json.dumps(head).encode() + b"\n" + body)
-    draft.replace(folder / name)
+    return json.dumps(head).encode() + b"\n" + body
 
 
-if __name__ == "__main__":
-    for each in sys.argv[2:]:
-        write(Path(sys.argv[1]), each)
+def write(path: Path, contents: bytes) -> None:
+    """A file, there whole or not at all. Raises OSError."""
+    descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".draft", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(contents)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def end_with_parent(folder: Path, spare: bool) -> None:
+    """End this process as soon as the one that began it is gone, however it ended; nobody else removes a spare
+    folder then."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    if spare:
+        for file in folder.iterdir():
+            file.unlink(missing_ok=True)
+        folder.rmdir()
+    os._exit(1)
+
+
+def main(where: str, spare: str, *names: str) -> None:
+    """Compile functions into a folder: a spare one, which is removed afterwards, or the one they are kept in."""
+    folder = Path(where)
+    threading.Thread(target=end_with_parent, args=(folder, spare == "spare"), daemon=True).start()
+    for name in names:
+        contents = as_file(name)
+        try:
+            write(folder / name, contents)
+        except OSError as error:
+            print(f"cannot keep compiled code in {folder}: {error.strerror}", file=sys.stderr)
+            sys.exit(CANNOT_KEEP)

@@ -331,7 +331,7 @@ def _compiled(path: Path) -> type[Parser] | None:
         return None
     try:
         code.functions(FUNCTIONS)
-    except (CannotCompile, OSError):  # the latter: its process cannot be started
+    except CannotCompile:
         return None
     return Parser
 

@@ -69,6 +69,20 @@ def test_the_threads_end_with_their_crew():
     assert len(list(FILES.iterdir())) == files
 
 
+@pytest.mark.parametrize("what", ["pipes", "threads"])
+def test_a_crew_that_could_not_start_tries_again(what, monkeypatch):
+    def refuse(*arguments):
+        raise OSError("too many open files") if what == "pipes" else RuntimeError("can't start new thread")
+
+    crew = Crew(3)
+    with monkeypatch.context() as limits:
+        limits.setattr(*((os, "pipe", refuse) if what == "pipes" else (threading.Thread, "start", refuse)))
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"too many open files|can't start new thread"):
+                crew.run(MEETINGS)
+    assert crew.run(MEETINGS) == 1
+
+
 FORKED = """
 import os
 from mlp_core.crew import Crew

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core import model, resolve
+from mlp_core import model, recipe, resolve
 from mlp_core.config import from_mapping, load
 from mlp_core.errors import ConfigError
 from mlp_core.events import Finished
 from mlp_core.experiment import Experiment
 from mlp_core.machine_code import machine_code
+from mlp_core.optimizers import OPTIMIZERS
 from mlp_core.run import Run
 
 NUMBA = importlib.util.find_spec("numba") is not None
@@ -78,6 +79,39 @@ def test_numba_that_was_asked_for_and_is_not_there_is_refused(without_numba):
     without_numba("ImportError('no numba')")
     with pytest.raises(ConfigError, match=r"numba cannot be used here \(ImportError: no numba\)"):
         Experiment.build(from_mapping({**DATA, "kernels": "numba"}))
+
+
+@pytest.mark.skipif(not NUMBA, reason="numba is not installed")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"optimizer": {"name": name}} for name in OPTIMIZERS if name != "lbfgs"),
+        *({"model": {"hidden": [16], "activation": name}} for name in ("tanh", "gelu_tanh", "silu", "elu", "gelu")),
+        {"model": {"hidden": [16], "dropout": 0.2, "input_dropout": 0.1}},
+        {"regularization": {"l1": 0.01}},
+        {"data": {"name": "diabetes"}},
+        {"dtype": "float64"},
+        {"optimizer": {"clip_norm": 1.0}, "model": {"hidden": [16], "norm": "batch"}},
+    ],
+    ids=str,
+)
+def test_all_that_is_compiled_is_compiled_before_the_first_step(changes, monkeypatch):
+    settings = {
+        **DATA,
+        "model": {"hidden": [16]},
+        "train": {"epochs": 1, "max_steps": 3},
+        "kernels": "numba",
+        **changes,
+    }
+    experiment = Experiment.build(from_mapping(settings))
+    prepared = set(recipe.compiled_functions(experiment.config))
+    assert set(machine_code()._functions) >= prepared
+    monkeypatch.setattr(
+        machine_code(), "_functions", {n: f for n, f in machine_code()._functions.items() if n in prepared}
+    )
+    monkeypatch.setattr(machine_code(), "_obtain", lambda names: pytest.fail(f"compiled in a step: {names}"))
+    for _ in experiment.trainer.run():
+        pass
 
 
 @pytest.mark.parametrize(

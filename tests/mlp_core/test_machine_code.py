@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 
 pytest.importorskip("numba", reason="numba is not installed")
 
-from mlp_core import linker, machine_code
-from mlp_core.machine_code import CannotCompile, MachineCode
+from mlp_core import code_files, compilation, linker, machine_code
+from mlp_core.compilation import CannotCompile, CannotKeep
+from mlp_core.machine_code import MachineCode
 
 SUM = "sum_rows.d"
 
@@ -30,10 +32,10 @@ def kept(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def no_compiler(monkeypatch):
-    def refuse(folder, names):
+    def refuse(folder, names, spare):
         raise CannotCompile(f"asked for {names}")
 
-    monkeypatch.setattr(machine_code, "_compile", refuse)
+    monkeypatch.setattr(machine_code, "compile_into", refuse)
 
 
 def summed(code: MachineCode) -> np.ndarray:
@@ -87,6 +89,95 @@ def test_numba_links_where_our_linker_cannot(kept, no_compiler, monkeypatch):
     assert not isinstance(code.functions([SUM])[0]._keep, linker.Code)
 
 
+BY_NUMBA = """
+import sys
+from mlp_core import linker
+linker.POSSIBLE = sys.argv[1] == "ours"
+sys.path.insert(0, sys.argv[2])
+from test_compiled_step import make, trained
+from mlp_core.activations import ACTIVATIONS
+from mlp_core.compiled_step import numba_backend
+from mlp_core.network import Block
+blocks = (Block(40, ACTIVATIONS["tanh"](), dropout=0.2), Block(7, ACTIVATIONS["relu"]()))
+trainer = make(numba_backend(2), hidden=blocks)
+assert trainer.whole is not None
+print(trained(trainer)[1][0].tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not linker.POSSIBLE, reason="numba links on this system anyway")
+def test_a_training_that_numba_links_has_the_same_bits():
+    command = [sys.executable, "-W", "ignore", "-c", BY_NUMBA]
+    ends = [
+        subprocess.run([*command, who, str(Path(__file__).parent)], capture_output=True, text=True, timeout=300)
+        for who in ("ours", "numba")
+    ]
+    assert ends[0].stdout, ends[0].stderr
+    assert ends[1].stdout == ends[0].stdout, ends[1].stderr
+
+
+OBSTACLES = {
+    "a pipe": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a link": lambda path: path.symlink_to(path.parent / "elsewhere"),
+    "a file others can write to": lambda path: (path.touch(), path.chmod(0o666)),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=OBSTACLES.keys())
+def test_whatever_stands_in_its_place_a_function_is_compiled(obstacle, tmp_path):
+    obstacle(tmp_path / SUM)
+    np.testing.assert_array_equal(summed(MachineCode(tmp_path)), EXPECTED)
+    assert not list(tmp_path.glob("*.draft"))
+
+
+def test_a_folder_that_takes_no_files_is_no_error(tmp_path, monkeypatch):
+    def full(folder, names, spare):
+        if not spare:
+            raise CannotKeep("no space left on device")
+        compile_into(folder, names, spare)
+
+    compile_into = machine_code.compile_into
+    monkeypatch.setattr(machine_code, "compile_into", full)
+    np.testing.assert_array_equal(summed(MachineCode(tmp_path)), EXPECTED)
+
+
+def test_a_compiler_that_cannot_write_says_where(tmp_path):
+    (tmp_path / SUM).mkdir()
+    with pytest.raises(CannotKeep, match=f"cannot keep compiled code in {tmp_path}"):
+        compilation.compile_into(tmp_path, [SUM], False)
+
+
+def test_without_a_process_for_it_nothing_is_compiled(tmp_path, monkeypatch):
+    def refuse(*arguments, **settings):
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(compilation.subprocess, "Popen", refuse)
+    with pytest.raises(CannotCompile, match="no process for the compiler: Resource temporarily"):
+        MachineCode(tmp_path).functions([SUM])
+
+
+LEFT = """
+import os, sys, threading
+from pathlib import Path
+from mlp_core.compilation import compile_into
+names = [f"{name}.d" for name in ("adam", "outer", "dot", "cross_entropy", "relu", "tanh", "elu", "silu")]
+threading.Timer(1.0, os._exit, [9]).start()
+compile_into(Path(sys.argv[1]), names, sys.argv[2] == "spare")
+"""
+
+
+@pytest.mark.parametrize("kind", ["spare", "kept"])
+def test_compilers_end_with_the_process_that_began_them(tmp_path, kind):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert subprocess.run([sys.executable, "-c", LEFT, str(folder), kind], timeout=60).returncode == 9
+    time.sleep(1.0)
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(str(folder).encode() in line for line in lines)
+    assert folder.exists() == (kind == "kept")
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "words"])
 def test_a_damaged_file_is_compiled_again(kept, tmp_path, damage):
     whole = (kept / SUM).read_bytes()
@@ -104,27 +195,30 @@ def test_a_damaged_file_is_compiled_again(kept, tmp_path, damage):
 
 def test_only_a_folder_of_this_user_is_trusted(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = machine_code._folder()
+    folder = code_files.folder()
     assert folder is not None
     assert folder.parent == tmp_path / "mlpbp"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
-    assert machine_code._folder() is None
+    assert code_files.folder() is None
     folder.chmod(0o700)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    assert machine_code._folder() is None
+    assert code_files.folder() is None
 
 
 def test_a_place_that_cannot_be_made_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert machine_code._folder() is None
+    assert code_files.folder() is None
 
 
 def test_other_settings_of_the_compiler_are_kept_elsewhere(monkeypatch):
-    before = machine_code._digest()
+    before = code_files.digest()
     monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
-    assert machine_code._digest() != before
+    assert code_files.digest() != before
+    monkeypatch.delenv("NUMBA_CPU_NAME")
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # does not reach the compiler
+    assert code_files.digest() == before
 
 
 def test_modules_in_the_working_folder_are_not_imported(tmp_path, monkeypatch):
@@ -152,7 +246,7 @@ def test_a_process_that_uses_compiled_code_has_no_compiler():
 
 
 def linked(file: bytes) -> linker.Code:
-    return linker.Code(file, "f", lambda name: 0)
+    return linker.link(file, "f", lambda name: 0)
 
 
 def object_file(kept: Path) -> tuple[bytes, str]:
@@ -181,6 +275,10 @@ def test_code_can_be_executed_and_not_changed(kept):
 @ours_only
 def test_files_that_are_no_object_files_are_refused(kept):
     file, _ = object_file(kept)
+    sections = int.from_bytes(file[40:48], "little")
+    beyond = file[: sections + 64 + 24] + (2**40).to_bytes(8, "little") + file[sections + 64 + 32 :]
+    with pytest.raises(linker.Unlinkable):
+        linked(beyond)
     other_machine = file[:18] + b"\xb7\x00" + file[20:]
     for wrong, why in ((b"", "x86-64"), (b"\x7fELF", "x86-64"), (other_machine, "x86-64"), (file, "no function f")):
         with pytest.raises(linker.Unlinkable, match=why):
@@ -197,5 +295,21 @@ def test_what_the_linker_does_not_know_is_refused(kept):
         kind = int(section["offset"]) + 8  # of its first relocation
         changed = file[:kind] + (42).to_bytes(4, "little") + file[kind + 4 :]
         with pytest.raises(linker.Unlinkable, match="relocation 42"):
-            linker.Code(changed, symbol, machine_code._elsewhere)
+            linker.link(changed, symbol, machine_code._elsewhere)
     assert sections
+
+
+@ours_only
+def test_no_damage_ends_this_process(kept):
+    """A thousand files, each with some bytes changed: linked or refused."""
+    file, symbol = object_file(kept)
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(1000):
+        changed = bytearray(file)
+        for place in rng.integers(0, len(file), 4):
+            changed[place] = rng.integers(256)
+        try:
+            linker.link(bytes(changed), symbol, machine_code._elsewhere)
+        except linker.Unlinkable:
+            refused += 1
+    assert refused

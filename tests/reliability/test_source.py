@@ -41,7 +41,8 @@ ALLOWED = {
     ("mlp_core", "cuda/detection.py"): {"import ctypes"},  # asks the driver whether there is a GPU
     ("mlp_core", "cuda/blas.py"): {"import ctypes"},  # calls cuBLAS
     ("mlp_core", "linker.py"): {"import ctypes"},  # makes the code of our own functions executable
-    ("mlp_core", "machine_code.py"): {"import ctypes", "import subprocess"},  # compiles and calls them
+    ("mlp_core", "machine_code.py"): {"import ctypes"},  # calls them
+    ("mlp_core", "compilation.py"): {"import subprocess"},  # compiles them
     ("mlp_core", "memory.py"): {"import ctypes"},  # gives freed memory back to the system
 }
 

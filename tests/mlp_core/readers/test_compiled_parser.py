@@ -282,7 +282,7 @@ def test_only_a_large_file_is_worth_the_compiler(tmp_path: Path, monkeypatch: py
     """It is asked for from one size on; code that is kept is used from a far smaller one on."""
     asked = []
 
-    def refuse(folder: Path, names: list[str]) -> None:
+    def refuse(folder: Path, names: list[str], spare: bool) -> None:
         asked.append(names)
         raise CannotCompile("no compiler")
 
@@ -291,7 +291,7 @@ def test_only_a_large_file_is_worth_the_compiler(tmp_path: Path, monkeypatch: py
     kept = MachineCode(tmp_path / "kept")
     (tmp_path / "kept").mkdir()
     kept.functions(["parse", "fill"])
-    monkeypatch.setattr(machine_code, "_compile", refuse)
+    monkeypatch.setattr(machine_code, "compile_into", refuse)
     for size, compiled, asks in ((9, False, False), (10, True, False), (19, True, False), (20, True, True)):
         path = tmp_path / "t.csv"
         path.write_bytes(b"1" * size)
@@ -303,16 +303,13 @@ def test_only_a_large_file_is_worth_the_compiler(tmp_path: Path, monkeypatch: py
     assert parser_of(path, kept, monkeypatch) is not None
 
 
-@pytest.mark.parametrize("error", [CannotCompile("no compiler"), OSError("no memory for a process")], ids=repr)
-def test_without_a_compiler_tables_are_read_all_the_same(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(folder: Path, names: list[str]) -> None:
-        raise error
+def test_without_a_compiler_tables_are_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path, names: list[str], spare: bool) -> None:
+        raise CannotCompile("no compiler")
 
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
-    monkeypatch.setattr(machine_code, "_compile", refuse)
+    monkeypatch.setattr(machine_code, "compile_into", refuse)
     monkeypatch.setattr(machine_code, "machine_code", lambda: MachineCode(tmp_path / "empty"))
     path = tmp_path / "t.csv"
     path.write_text("a,w,b,c\n" + ROWS)
