@@ -69,7 +69,8 @@ def settings() -> dict[str, str]:
 
 def _start(folder: Path, names: Sequence[str], spare: bool) -> subprocess.Popen[str]:
     """A compiler, in the folder it writes to: numba reads settings from where it is."""
-    places = [str(Path(__file__).parent.parent), *filter(None, sys.path)]
+    root, places = str(Path(__file__).parent.parent), [*filter(None, sys.path)]
+    places = places if root in places else [root, *places]
     command = [sys.executable, "-P", "-S", "-W", "ignore", "-c", START, json.dumps(places)]
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
     return subprocess.Popen(
