@@ -22,7 +22,6 @@ from mlp_core.readers.source import ReadOptions
 if TYPE_CHECKING:
     from mlp_core.config import Config
 
-TABLES = ("auto", "csv", "tsv", "jsonl", "parquet")
 _PIECE = 1 << 20
 
 
