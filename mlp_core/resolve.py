@@ -150,8 +150,8 @@ def _plain(value: Any) -> Any:
 
 
 SHARE_FLOPS = {"numba": SHARED_FLOPS * 4 / 3, "numpy": LEAST_FLOPS / 2}
-"""Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting, also
-beside two busy processes, where a step that is shared out at its limit may take four times as long."""
+"""Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting,
+also beside two busy processes, where a step that is shared out at its limit may take four times as long."""
 
 
 LEAST_ROWS = 8
