@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from mlp_core.compiled.layout import CANNOT_KEEP
 from mlp_core.environment import available_cpus
 
 PROCESSES = 2
@@ -24,9 +25,6 @@ from mlp_core.compiled.compiler import main
 main(*sys.argv[1:])
 """
 """What a compiler runs. It finds packages where this process does, but after the standard library."""
-
-CANNOT_KEEP = 3
-"""Exit code of a compiler that cannot write the file of a function (compiled/compiler.py)."""
 
 
 class CannotCompile(Exception):

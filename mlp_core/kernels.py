@@ -98,7 +98,7 @@ decay and the settings of the optimizer in their order."""
 
 VECTORS = {
     **{"sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 3, "adadelta": 4, "rmsprop": 3},
-    **{"adam": 4, "amsgrad": 5, "nadam": 4, "radam": 4, "lion": 3},
+    **{"adam": 4, "amsgrad": 5, "nadam": 4, "lion": 3},
 }
 """How many vectors, theta and its gradient among them, each update rule goes through."""
 

@@ -33,6 +33,9 @@ STRIP = 1 << 20
 CACHE = 1 << 20
 """Bytes of a matrix from which reading it twice is waiting for memory."""
 
+FEW = 32
+"""Units from which each thread has enough of its own in the gradient of a weight."""
+
 Labelled = tuple[str, do.Record]
 _MEET: Labelled = ("meet", do.meet())
 
@@ -230,7 +233,7 @@ class StepList:
     def _few(self, name: str, X: Array) -> bool:
         """Whether a weight has so few units that its gradient is shared out by columns: each thread then reads its
         share of X, which is what such a product takes its time for."""
-        return name.endswith("weight") and len(self._parameters.values[name]) < 32 and X.nbytes > CACHE
+        return name.endswith("weight") and len(self._parameters.values[name]) < FEW and X.nbytes > CACHE
 
     def _penalty_gradient(self, name: str, theta: Array, grad: Array) -> list[Labelled]:
         if name not in self._penalised:
@@ -255,10 +258,13 @@ class StepList:
         return [(f"product {name.partition('.')[0]} weight gradient, optimizer", record)]
 
     def _strip(self, name: str) -> int:
-        """Units to a strip of a tensor; 0 unless it is a weight that moves and has more of them than one per thread."""
+        """Units to a strip of a tensor; 0 unless it is a weight that moves and has more of them than one per thread.
+
+        Few units are never in strips: all threads may have to meet over them, which none can within an instruction.
+        """
         units, *inputs = self._parameters.values[name].shape
         rows = max(16, STRIP // (16 * inputs[0] * self._Delta.itemsize) * 16) if inputs else units
-        return rows if name in self._moves and units > rows * self._crew.threads else 0
+        return rows if name in self._moves and units >= FEW and units > rows * self._crew.threads else 0
 
     # --- what instructions look up ---
 

@@ -18,14 +18,12 @@ from typing import Any
 import numba
 
 from mlp_core.compiled import digits, instructions, loops, threads
+from mlp_core.compiled.layout import CANNOT_KEEP
 from mlp_core.compiled.native import WORDS, types
 
 TYPES = {"f": types.float32, "d": types.float64, "l": types.int64}
 PLAIN = {each.__name__: each for each in (threads.lead, threads.follow, threads.dismiss, digits.parse, digits.fill)}
 """The functions that are there once, whatever a network computes in, by their names."""
-
-CANNOT_KEEP = 3
-"""Exit code where a function was compiled and its file could not be written."""
 
 
 def compile_function(name: str) -> tuple[str, tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Where compiled code and the program that calls it find things in the memory they share."""
+"""What compiled code, its compiler and the program that calls it agree on, such as the places in their common memory."""
 
 from __future__ import annotations
 
@@ -34,3 +34,6 @@ second-level cache."""
 
 SCRATCH = 8 * BAND * (2 * BLOCK + 16)
 """Bytes of memory of its own that each thread needs: for a block of rows of X or a panel, and a little between rows."""
+
+CANNOT_KEEP = 3
+"""Exit code of the compiler where a function was compiled and its file could not be written."""

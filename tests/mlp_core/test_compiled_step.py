@@ -227,6 +227,17 @@ def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, t
     assert gradients == [False, True]  # the memory of the gradient was never touched
 
 
+def test_few_units_are_no_strips(monkeypatch):
+    """Threads meet over the gradient of few units, which they cannot do within the instruction for strips."""
+    monkeypatch.setattr(step_list, "CACHE", 0)
+    results = []
+    for strip in (1, 1 << 40):
+        monkeypatch.setattr(step_list, "STRIP", strip)
+        results.append(trained(make(numba_backend(1), hidden=(Block(20, Relu()), Block(24, Relu()))))[1])
+    for strips, at_once in zip(*results, strict=True):
+        np.testing.assert_array_equal(strips, at_once)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_few_units_and_long_weights_are_shared_out_by_columns(threads, monkeypatch):
     shape = {"hidden": (Block(64, Relu()), Block(128, Relu(), dropout=0.2)), "penalty": Penalty(l2=0.1)}
