@@ -1,4 +1,4 @@
-"""What compiled code, its compiler and the program that calls it agree on: places in common memory, and some numbers."""
+"""What compiled code, its compiler and the program that calls it agree on: places in common memory, numbers."""
 
 from __future__ import annotations
 
