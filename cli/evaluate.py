@@ -55,7 +55,7 @@ def evaluate(
     single_thread_blas()
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
     named = tuple(name for name, _, _ in requirements)
-    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by, named))
+    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by, named), console.note)
     _show(console, report, loaded.task, by)
     chosen = report.splits[report.chosen]
     failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]

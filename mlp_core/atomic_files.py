@@ -9,11 +9,56 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
+_OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open the regular file that has this name itself; a link is not followed, a pipe not waited for. Raises OSError.
+
+    What is written in place goes through here, so that nothing that was prepared in a folder leads out of it.
+    """
+    descriptor = os.open(path, flags | _OWN, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def read_own(path: Path, limit: int = 1 << 30) -> bytes:
+    """The content of such a file, at most `limit` bytes of it. Raises OSError."""
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read(limit)
+
+
+def foreign(path: Path, folder: bool = False) -> str | None:
+    """What stands at `path` if it is neither missing nor a regular file (or `folder`) of its own, in words."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if stat.S_ISDIR(mode):
+        return None if folder else "a folder"
+    if stat.S_ISREG(mode):
+        return "a file" if folder else None
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def unshare(path: Path) -> None:
+    """Give a file that is also known under other names (hard links) a copy of its own. Raises OSError."""
+    try:
+        shared = os.lstat(path).st_nlink > 1
+    except FileNotFoundError:
+        return
+    if shared:
+        write_atomically(path, read_own(path))
 
 
 def write_atomically(path: Path, *parts: bytes | memoryview, check: bool = False) -> None:
@@ -75,20 +120,32 @@ def _compare(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
 
 def grow(path: Path, size: int, blob: bytes) -> None:
     """Write `blob` after the first `size` bytes of a file, over what an earlier failed attempt may have left there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT)
     try:
         _write(descriptor, blob, min(size, os.fstat(descriptor).st_size))
     finally:
         os.close(descriptor)
 
 
+def cut(path: Path, size: int) -> bool:
+    """Shorten a file to `size` bytes; whether it had that many. Raises OSError."""
+    found = size_of(path)
+    if found > size:
+        descriptor = open_own(path, os.O_WRONLY)
+        try:
+            os.ftruncate(descriptor, size)
+        finally:
+            os.close(descriptor)
+    return found >= size
+
+
 def sync(path: Path) -> None:
     """Bring a grown file and its name to the disk; where fsync fails, write the file anew."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_own(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError:
-        write_atomically(path, path.read_bytes())
+        write_atomically(path, read_own(path))
     finally:
         os.close(descriptor)
     sync_folder(path.parent)

@@ -45,7 +45,7 @@ def writing(path: Path, kind: str, force: bool, digits: int) -> Iterator[Write]:
 
     digits: significant digits of numbers in text formats. Raises UsageError for a file that exists, unless `force`.
     """
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise UsageError(
             Problem("exists", "there is such a file already", "choose another, or --force", file=str(path))
         )
@@ -141,11 +141,14 @@ def _parquet(path: Path, kind: str, digits: int) -> Iterator[Write]:
     def write(columns: Columns) -> None:
         table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
         if not opened:
-            opened.append(parquet.ParquetWriter(path, table.schema))
+            opened.append(parquet.ParquetWriter(file, table.schema))
         opened[0].write_table(table)
 
-    try:
-        yield write
-    finally:
-        for writer in opened:
-            writer.close()
+    with path.open("xb") as file:
+        try:
+            yield write
+        finally:
+            for writer in opened:
+                writer.close()
+        file.flush()
+        os.fsync(file.fileno())

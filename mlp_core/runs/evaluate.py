@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
 from mlp_core.training.evaluator import Evaluation
 from mlp_core.metrics import compute, known
 from mlp_core.training.model import Model, model_of
-from mlp_core.runs.run_directory import load_named
-from mlp_core.data.config_sources import column_cells
+from mlp_core.runs.run_directory import load_named, refuse_foreign
+from mlp_core.data.config_sources import column_cells, told_files
 
 FIT_ON = "val"
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,16 @@ class Report:
 def checkpoint_path(path: Path) -> Path:
     """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
 
-    Raises UsageError where there is neither file nor directory.
+    Raises UsageError where there is neither file nor directory, RunDirectoryError where a link stands for the checkpoint.
     """
     if not path.exists():
         raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
     if not path.is_dir():
         return path
+    refuse_foreign(path / "checkpoints", folder=True)
     for name in ("best", "last"):
         candidate = path / "checkpoints" / f"{name}.safetensors"
+        refuse_foreign(candidate)
         if candidate.exists():
             return candidate
     raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))
@@ -76,7 +80,16 @@ def open_model(path: Path) -> tuple[Model, Path]:
     return model_of(load_named(file), str(file), rows=1), file
 
 
-def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
+def read_own_data(model: Model, tell: Tell | None = None) -> Data:
+    """The data that a model names as that which it was trained on. `tell` hears of the files before they are read,
+    since a model may come from somebody else. Raises DataError."""
+    files = told_files(model.config)
+    if tell is not None and files:
+        tell(f"reading what the model was trained on: {files}")
+    return load_data(model.config)
+
+
+def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
     """Every metric of each split asked for.
 
     Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Raises
@@ -89,7 +102,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     if wrong := misfit(kind, method, threshold):
         raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
     fits = wants_fit(method, threshold) and not stored
-    own = load_data(model.config) if wishes.data is None or fits else None
+    own = read_own_data(model, tell) if wishes.data is None or fits else None
     datasets = _datasets(model, wishes, own)
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
