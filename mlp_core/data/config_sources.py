@@ -92,7 +92,7 @@ def told_files(config: Config) -> str:
     for part in (config.data.train, config.data.val, config.data.test):
         texts = part if isinstance(part, tuple) else () if part is None else (part,)
         for one in texts:
-            named += [str(config.resolve_path(text)) for text in ([one] if isinstance(one, str) else [one.x, one.y])]
+            named += [shown(config.resolve_path(text)) for text in ([one] if isinstance(one, str) else [one.x, one.y])]
     named = list(dict.fromkeys(named))
     return ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED:,} more" if named[MOST_NAMED:] else "")
 
