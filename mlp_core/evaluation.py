@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mlp_core.metrics import compute, known
 from mlp_core.model import Model, model_of
 from mlp_core.run_directory import load_named
 from mlp_core.sources import column_cells
+from mlp_core.worst import worst_rows, WorstRow
 
 FIT_ON = "val"
 
@@ -26,7 +28,7 @@ class Wishes:
 
     split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
     a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
-    the usual ones, as far as they are known.
+    the usual ones, as far as they are known. worst: how many of the rows with the largest losses are wanted.
     """
 
     split: str | None = None
@@ -36,6 +38,7 @@ class Wishes:
     threshold: float | str | None = None
     by: str | None = None
     metrics: tuple[str, ...] = ()
+    worst: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,18 @@ class Report:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     groups: list[GroupRow] = field(default_factory=list)
+    worst: list[WorstRow] = field(default_factory=list)
 
     @property
     def chosen(self) -> str:
         """The split that counts: test, else val, else the only one."""
-        return next(name for name in ("test", "val", *self.splits) if name in self.splits)
+        return chosen(self.splits)
+
+
+def chosen(splits: Iterable[str]) -> str:
+    """The split that counts among these: test, else val, else the first."""
+    names = list(splits)
+    return next(name for name in ("test", "val", *names) if name in names)
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -97,7 +107,12 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     names += [
         name for name in dict.fromkeys(wishes.metrics) if name != "loss" and name not in names and known(kind, name)
     ]
-    raw = {name: evaluator.evaluate(model.split(dataset), []) for name, dataset in needed.items()}
+    raw, losses, asked = dict[str, Evaluation](), None, chosen(datasets)
+    for name, dataset in needed.items():
+        split = model.split(dataset)
+        raw[name] = evaluator.evaluate(split, [])
+        if wishes.worst and name == asked:
+            losses, _ = evaluator.rows(split)
     if fits:
         calibration = choose(kind, method, threshold, raw[FIT_ON].outcome)
     else:
@@ -109,6 +124,12 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
         rows = report.splits[report.chosen].rows
         cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
+    if losses is not None:
+        outcome, measured, dealt = done[asked].outcome, done[asked].rows, own.indices if own else {}
+        found = worst_rows(
+            model.config, model.task, outcome, losses, wishes.worst, asked, dealt, wishes.data, measured
+        )
+        report = replace(report, worst=found)
     if not fits:
         return report
     watched = ["log_loss", "brier", "ece", *(["accuracy", "balanced_accuracy", "f1"] if kind == "binary" else [])]

@@ -136,6 +136,20 @@ class RunDirectory:
             time.sleep(0.01)
         raise OSError("the lock file does not stay where it is")
 
+    @classmethod
+    def in_use(cls, path: Path) -> bool:
+        """Whether a process works in this directory now."""
+        run = cls(path)
+        try:
+            run._take(create=False)
+        except RunDirectoryError:
+            return True
+        except OSError:
+            return False
+        finally:
+            run.close()
+        return False
+
     def close(self) -> None:
         """Let go of the directory."""
         if self._lock is not None:
