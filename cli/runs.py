@@ -32,8 +32,8 @@ def runs(
         bool, typer.Option("--best", help="Print the path of the best run only, by --sort. [default: val_loss]")
     ] = False,
 ) -> int:
-    from mlp_core.report.listing import grouped, list_runs
     from mlp_core.report.listing import best as best_of
+    from mlp_core.report.listing import grouped, list_runs
 
     console = Console("runs")
     if best and group:
@@ -105,7 +105,9 @@ def _group_fields(group: Group) -> dict[str, Any]:
 
 def _table(listing: Listing, folder: Path) -> Any:
     """One line per run."""
-    from .render import metric
+    from mlp_core.config.keys import said
+    from mlp_core.metrics.shown import metric
+
     from .tables import grid
 
     unfinished = any(run.status != "finished" for run in listing.runs)
@@ -118,7 +120,7 @@ def _table(listing: Listing, folder: Path) -> Any:
         status = [run.status] if unfinished else []
         cells.append([_name(run, folder), *status, str(run.best_epoch or ""), *values, seconds])
     keys = listing.differing
-    asked = [[_value(run.config.get(key)) for key in keys] for run in listing.runs]
+    asked = [[clean(said(run.config.get(key)), 24) for key in keys] for run in listing.runs]
     table = [[row[0], *more, *row[1:]] for row, more in zip(cells, asked, strict=True)]
     wide = [heads[0], *keys.values(), *heads[1:]]
     if _width(wide, table) <= WIDTH:
@@ -138,20 +140,13 @@ def _name(run: RunFiles, folder: Path) -> str:
     return clean(inside, 30)
 
 
-def _value(value: Any) -> str:
-    """A config value as short as it can be said."""
-    if isinstance(value, list):
-        return clean("[" + ",".join(map(_value, value)) + "]", 24)
-    if value is None or isinstance(value, bool):
-        return {None: "-", True: "true", False: "false"}[value]
-    return clean(f"{value:g}" if isinstance(value, float) else value, 24)
-
-
 def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, sort: str) -> None:
     """One line per group, and what can be said about their differences."""
     if console.json or not groups:
         return
-    from .render import number
+    from mlp_core.config.keys import said
+    from mlp_core.metrics.shown import number
+
     from .tables import grid
 
     names = [name for name in listing.metrics if any(name in group.metrics for group in groups)]
@@ -159,7 +154,7 @@ def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, so
     for group in groups:
         config = group.runs[0].config
         differs = ", ".join(
-            f"{short}={_value(config.get(key))}" for key, short in listing.differing.items() if key != "seed"
+            f"{short}={clean(said(config.get(key)), 24)}" for key, short in listing.differing.items() if key != "seed"
         )
         values = [_spread(group, name) for name in names]
         behind = ""
@@ -182,12 +177,12 @@ def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, so
 
 def _spread(group: Group, name: str) -> str:
     """Mean and standard deviation."""
-    from .render import PERCENT, number
+    from mlp_core.metrics.shown import is_share, number
 
     if name not in group.metrics:
         return ""
     spread = group.metrics[name]
-    factor, unit = (100.0, " %") if name.split("_", 1)[1] in PERCENT else (1.0, "")
+    factor, unit = (100.0, " %") if is_share(name) else (1.0, "")
     mean = f"{factor * spread.mean:.2f}" if unit else number(spread.mean)
     if spread.deviation != spread.deviation:
         return mean + unit

@@ -75,6 +75,17 @@ def find_keys(name: str) -> list[Key]:
     raise UsageError(Problem("unknown_key", "there is no such key", hint, got=name))
 
 
+def said(value: Any) -> str:
+    """A config value on one line, about as it would be written."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {said(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(said, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value) if value == "" else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _keys_of(section: type[BaseModel], above: str) -> Iterator[Key]:
     for name, field in section.model_fields.items():
         yield from _key(f"{above}{name}", field)

@@ -8,7 +8,6 @@ the network has learned for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,8 +149,3 @@ class Attributor:
             slope[:, column] = self.evaluator.told(shifted)[:, k].imag / STEP
             shifted[:, column] = Z[:, column]
         return slope
-
-
-def mean_point(attributor: Attributor, X: Any, progress: Callable[[int, int], None] | None = None) -> Any:
-    """The mean of rows of inputs X [n, inputs], as a point [m]: the baseline that is as average as can be."""
-    return attributor.place(X).mean(axis=0)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mlp_core.config import Config
-from mlp_core.data.load import Data, load
-from mlp_core.diagnostics.data_summary import Overview, overview
-from mlp_core.diagnostics.importance import Importance, importance
-from mlp_core.errors import CheckpointError, DataError, MlpbpError, UsageError, clean
+from mlp_core.diagnostics.data_summary import overview
+from mlp_core.diagnostics.importance import importance
+from mlp_core.errors import CheckpointError, DataError, UsageError, clean
 from mlp_core.report import data_sections, run_sections
 from mlp_core.report.blocks import Chapter, Paragraph, Section
 from mlp_core.report.compare import comparison
 from mlp_core.report.page import page
 from mlp_core.report.run_files import RunFiles
 from mlp_core.runs.evaluate import Report, Wishes, evaluate_model, open_model
-from mlp_core.training.evaluator import Split
 from mlp_core.training.model import Model
 
 WORST = 10
@@ -60,7 +55,7 @@ def _sections(run: RunFiles) -> list[Section]:
 def _measured(path: Path) -> list[Section]:
     """The sections that need the run's weights and data."""
     model, _ = open_model(path)
-    measured = evaluate_model(model, Wishes(worst=WORST))
+    measured = evaluate_model(model, Wishes(worst=WORST, keep=True))
     task, chosen = model.task, measured.chosen
     outcome = measured.splits[chosen].outcome
     sections: list[Section | None] = [

@@ -168,9 +168,7 @@ def confusion(cells: Any, classes: Sequence[str]) -> str:
     return result[0]
 
 
-def lines(
-    series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool = False, steps: bool = False
-) -> str:
+def lines(series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool = False, steps: bool = False) -> str:
     """Curves over the unit square, such as ROC and precision over recall."""
     with _figure(4.4, 3.8) as (_, axes, result):
         if diagonal:
@@ -248,4 +246,3 @@ def bars(names: Sequence[str], values: Any, low: Any, high: Any, faint: Any, lab
 def _cut(text: str, width: int) -> str:
     text = "".join(c if c.isprintable() else "\ufffd" for c in str(text))
     return text if len(text) <= width else text[: width - 1] + "…"
-

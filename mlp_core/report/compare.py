@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mlp_core.config.keys import said
 from mlp_core.errors import clean
 from mlp_core.metrics.shown import metric
 from mlp_core.report import charts
@@ -40,7 +41,7 @@ def _table(runs: Sequence[RunFiles]) -> list[Any]:
     rows = [
         [
             name,
-            *(_value(run.config.get(key)) for key in keys),
+            *(clean(said(run.config.get(key)), 60) for key in keys),
             str(run.best_epoch or ""),
             *(metric(one, run.metrics[one]) if one in run.metrics else "" for one in chosen),
             "" if run.seconds is None else f"{run.seconds:,.1f}",
@@ -53,13 +54,6 @@ def _table(runs: Sequence[RunFiles]) -> list[Any]:
         words = "These runs are about different data, so their numbers do not compare."
         blocks.insert(0, Paragraph(words, warning=True))
     return blocks
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return clean("[" + ", ".join(map(_value, value)) + "]", 60)
-    words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else clean(value, 60)
 
 
 def _curves(runs: Sequence[RunFiles]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.data.task import Task
 from mlp_core.diagnostics.data_summary import Overview
 from mlp_core.diagnostics.importance import Importance
 from mlp_core.errors import clean
@@ -20,7 +21,6 @@ from mlp_core.report import charts
 from mlp_core.report.blocks import Paragraph, Picture, Section, Table
 from mlp_core.rng import generator
 from mlp_core.runs.worst import WorstRow
-from mlp_core.data.task import Task
 
 CURVES = 6  # classes whose curves are drawn
 BARS = 25  # columns whose importance is drawn
@@ -95,7 +95,9 @@ def _errors(task: Task, outcome: Outcome) -> list[Any]:
     for j, name in enumerate(task.targets[:TARGETS]):
         truth, guess = outcome.y[order, j], outcome.P[order, j]
         few = f" ({charts.DOTS:,} rows drawn at random)" if len(order) > charts.DOTS else ""
-        blocks.append(Picture(charts.scatter(truth, guess, name), f"Predicted over true {clean(name)}{few}.", "scatter"))
+        blocks.append(
+            Picture(charts.scatter(truth, guess, name), f"Predicted over true {clean(name)}{few}.", "scatter")
+        )
         blocks.append(Picture(charts.histogram(guess - truth, name), f"Errors of {clean(name)}.", "histogram"))
     rows = [
         [clean(r.name), *(f"{v:.4g}" for v in (r.bias, r.spread, r.quantiles[0], r.quantiles[2], r.quantiles[4]))]
@@ -130,8 +132,8 @@ def importances(found: Importance) -> Section:
         "loss grows by",
     )
     text = (
-        f"By how much the loss ({number(found.loss)}) grows when a column is shuffled among {found.rows:,} rows, mean of "
-        f"{found.repeats} times, with its interval of 95 %. Faint: no better than noise."
+        f"By how much the loss ({number(found.loss)}) grows when a column is shuffled among {found.rows:,} rows, mean "
+        f"of {found.repeats} times, with its interval of 95 %. Faint: no better than noise."
     )
     rows = [
         [clean(one.column), number(one.loss), f"{number(one.low)} .. {number(one.high)}", _moved(found, one.change)]

@@ -44,7 +44,7 @@ class Listing:
     @property
     def comparable(self) -> bool:
         """Whether all runs are about the same data, so that their numbers may be compared."""
-        return len({_subject(run) for run in self.runs}) <= 1
+        return same_subject(self.runs)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def list_runs(folder: Path, sort: str | None = None) -> Listing:
             runs.append(run)
     if sort is not None:
         runs = _sorted(runs, sort)
-    return Listing(tuple(runs), _short(_differing(runs)), tuple(skipped), sort)
+    return Listing(tuple(runs), differing_keys(runs), tuple(skipped), sort)
 
 
 def best(listing: Listing, sort: str = "val_loss") -> RunFiles:
@@ -125,17 +125,17 @@ def _trained(run: RunFiles, seeds: bool = True) -> dict[str, Any]:
     return {key: value for key, value in run.config.items() if key not in whole and not key.startswith(start)}
 
 
-def _subject(run: RunFiles) -> str:
-    """What a run is about: its data, and what is predicted."""
+def same_subject(runs: Iterable[RunFiles]) -> bool:
+    """Whether runs are about the same data and targets, so that their numbers may be compared."""
     about = ("data.name", "data.train", "data.train.x", "data.test", "data.target", "data.task")
-    return repr([run.config.get(key) for key in about])
+    return len({repr([run.config.get(key) for key in about]) for run in runs}) <= 1
 
 
-def _differing(runs: Iterable[RunFiles]) -> list[str]:
-    """The keys in which runs differ, in the order of the config."""
+def differing_keys(runs: Iterable[RunFiles]) -> dict[str, str]:
+    """The keys in which runs differ, in the order of the config, with names as short as can be told apart."""
     configs = [_trained(run) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    return _short([key for key in keys if len({repr(config.get(key)) for config in configs}) > 1])
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlp_core.config.defaults import default_values
+from mlp_core.config.keys import default_values, said
 from mlp_core.errors import clean
 from mlp_core.metrics.shown import metric
 from mlp_core.report import charts
@@ -22,7 +22,7 @@ def summary(run: RunFiles) -> Section:
     blocks: list[Any] = []
     if run.status != "finished":
         blocks.append(Paragraph(f"This run is not finished: {_WHY.get(run.status, run.status)}.", warning=True))
-    names = {split: {} for split in SPLITS} | {}
+    names: dict[str, dict[str, float]] = {split: {} for split in SPLITS}
     for name, value in run.metrics.items():
         split, _, rest = name.partition("_")
         names.setdefault(split, {})[rest] = value
@@ -92,24 +92,17 @@ def config(run: RunFiles) -> Section:
     """What differs from the defaults, the config as it was given, and every key as it was resolved."""
     defaults, found = default_values(), run.config
     rows = [
-        [key, _value(value), _value(defaults.get(key))]
+        [key, clean(said(value), 200), clean(said(defaults.get(key)), 200)]
         for key, value in found.items()
         if key in defaults and repr(value) != repr(defaults[key]) and not (value == [] and defaults[key] in ((), []))
     ]
-    extra = [[key, _value(value), ""] for key, value in found.items() if key not in defaults]
+    extra = [[key, clean(said(value), 200), ""] for key, value in found.items() if key not in defaults]
     caption = "Keys that are not as they are by default: given, or decided from the data"
     blocks: list[Any] = [Table(["key", "value", "default"], rows + extra, left=3, caption=caption)]
     for title, name in (("as it was given", "config.yaml"), ("with every key", "config.resolved.yaml")):
         if text := _read(run.path / name):
             blocks.append(Text(f"The config {title} ({name})", text))
     return Section("Config", blocks)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return clean("[" + ", ".join(map(_value, value)) + "]", 200)
-    words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else clean(value, 200)
 
 
 def _read(path: Path) -> str:
