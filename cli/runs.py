@@ -43,23 +43,32 @@ def runs(
         console.warn(f"left out: {problem}")
     if best:
         return _best(console, listing, best_of(listing, sort or BEST_BY), sort or BEST_BY)
-    if group:
-        groups = grouped(listing)
-        _show_groups(console, groups, listing, sort or BEST_BY)
-        return console.result({"folder": str(folder), "groups": [_group_fields(one) for one in groups]})
-    if not listing.runs:
+    parts = listing.subjects()
+    if not parts:
         console.note(f"no runs in {folder}")
-    elif not console.json:
-        console.show(_table(listing, folder))
-        _warn_mixed(console, listing)
-    fields = [_fields(run, listing) for run in listing.runs]
-    skipped = [{"file": problem.file, "message": problem.message} for problem in listing.skipped]
-    return console.result({"folder": str(folder), "runs": fields, "skipped": skipped})
+    if group:
+        together = [(about, part, grouped(part)) for about, part in parts]
+        for about, part, groups in together:
+            _show_groups(console, groups, part, sort or BEST_BY, about if len(parts) > 1 else "")
+        fields = [{"subject": about, "groups": [_group_fields(g) for g in groups]} for about, _, groups in together]
+        return console.result({"folder": str(folder), "subjects": fields, "skipped": _skipped(listing)})
+    for about, part in parts if not console.json else []:
+        if len(parts) > 1:
+            console.show(clean(about, WIDTH))
+        console.show(_table(part, folder))
+    runs = [_fields(run, part, about) for about, part in parts for run in part.runs]
+    return console.result({"folder": str(folder), "runs": runs, "skipped": _skipped(listing)})
+
+
+def _skipped(listing: Listing) -> list[dict[str, Any]]:
+    """What is damaged, for programs."""
+    return [{"file": problem.file, "line": problem.line, "message": problem.message} for problem in listing.skipped]
 
 
 def _best(console: Console, listing: Listing, run: RunFiles, sort: str) -> int:
     """The path alone, so that a shell can take it."""
-    _warn_mixed(console, listing)
+    if len(listing.subjects()) > 1:
+        console.warn("there are runs about different data, whose numbers do not compare")
     if run.status != "finished":
         console.warn(f"{run.path} is not finished ({run.status})")
     if not settings.json:
@@ -67,15 +76,11 @@ def _best(console: Console, listing: Listing, run: RunFiles, sort: str) -> int:
     return console.result({"best": str(run.path), "sort": sort, "value": run.metrics.get(sort, run.config.get(sort))})
 
 
-def _warn_mixed(console: Console, listing: Listing) -> None:
-    if not listing.comparable:
-        console.warn("these runs are about different data, so their numbers do not compare")
-
-
-def _fields(run: RunFiles, listing: Listing) -> dict[str, Any]:
+def _fields(run: RunFiles, listing: Listing, about: str) -> dict[str, Any]:
     """A run for programs."""
     return {
         "run": str(run.path),
+        "subject": about,
         "status": run.status,
         "seed": run.seed,
         "differs": {key: run.config.get(key) for key in listing.differing},
@@ -104,14 +109,31 @@ def _group_fields(group: Group) -> dict[str, Any]:
 
 
 def _table(listing: Listing, folder: Path) -> Any:
-    """One line per run."""
-    from mlp_core.config.keys import said
-    from mlp_core.metrics.shown import metric
+    """One line per run: a column for every key that differs if there is room, at the cost of a metric or two."""
+    from mlp_core.report.listing import value_of
 
     from .tables import grid
 
+    keys, metrics = listing.differing, listing.metrics
+    asked = [[clean(value_of(run, key), 24) for key in keys] for run in listing.runs]
+    for count in range(len(metrics), min(1, len(metrics) - 1), -1):
+        heads, cells = _facts(listing, metrics[:count], folder)
+        wide = [heads[0], *keys.values(), *heads[1:]]
+        table = [[row[0], *more, *row[1:]] for row, more in zip(cells, asked, strict=True)]
+        if _width(wide, table) <= WIDTH:
+            return grid(wide, table)
+    heads, cells = _facts(listing, metrics[:2], folder)
+    rest = max(16, WIDTH - _width(heads, cells) - 3)
+    words = [", ".join(f"{name}={value}" for name, value in zip(keys.values(), more, strict=True)) for more in asked]
+    table = [[row[0], clean(text, 4 * rest), *row[1:]] for row, text in zip(cells, words, strict=True)]
+    return grid([heads[0], "what differs ", *heads[1:]], table)
+
+
+def _facts(listing: Listing, metrics: Sequence[str], folder: Path) -> tuple[list[str], list[list[str]]]:
+    """Headings, and cells for every run: name, state if one is not finished, best epoch, metrics, time."""
+    from mlp_core.metrics.shown import metric
+
     unfinished = any(run.status != "finished" for run in listing.runs)
-    metrics = listing.metrics
     heads = ["run", *(["status"] if unfinished else []), "best", *(name.replace("_", " ", 1) for name in metrics), "s"]
     cells = []
     for run in listing.runs:
@@ -119,15 +141,7 @@ def _table(listing: Listing, folder: Path) -> Any:
         seconds = "" if run.seconds is None else f"{run.seconds:.3g}" if run.seconds < 100 else f"{run.seconds:,.0f}"
         status = [run.status] if unfinished else []
         cells.append([_name(run, folder), *status, str(run.best_epoch or ""), *values, seconds])
-    keys = listing.differing
-    asked = [[clean(said(run.config.get(key)), 24) for key in keys] for run in listing.runs]
-    table = [[row[0], *more, *row[1:]] for row, more in zip(cells, asked, strict=True)]
-    wide = [heads[0], *keys.values(), *heads[1:]]
-    if _width(wide, table) <= WIDTH:
-        return grid(wide, table)
-    together = [", ".join(f"{name}={value}" for name, value in zip(keys.values(), more, strict=True)) for more in asked]
-    table = [[row[0], text, *row[1:]] for row, text in zip(cells, together, strict=True)]
-    return grid([heads[0], "what differs ", *heads[1:]], table)
+    return heads, cells
 
 
 def _width(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
@@ -140,37 +154,34 @@ def _name(run: RunFiles, folder: Path) -> str:
     return clean(inside, 30)
 
 
-def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, sort: str) -> None:
+def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, sort: str, about: str) -> None:
     """One line per group, and what can be said about their differences."""
     if console.json or not groups:
         return
-    from mlp_core.config.keys import said
     from mlp_core.metrics.shown import number
+    from mlp_core.report.listing import value_of
 
     from .tables import grid
 
-    names = [name for name in listing.metrics if any(name in group.metrics for group in groups)]
-    rows = []
+    rows, metrics = [], [name for name in listing.metrics if any(name in group.metrics for group in groups)]
+    keys = [(key, short) for key, short in listing.differing.items() if key != "seed"]
     for group in groups:
-        config = group.runs[0].config
-        differs = ", ".join(
-            f"{short}={clean(said(config.get(key)), 24)}" for key, short in listing.differing.items() if key != "seed"
-        )
-        values = [_spread(group, name) for name in names]
-        behind = ""
-        if group.behind is not None:
-            gap, half = group.behind
-            behind = f"{number(gap)} ± {number(half)}" if half == half else f"{number(gap)} ± ?"
-        rows.append([differs or clean(group.runs[0].path.name, 30), str(len(group.runs)), *values, behind])
-    console.show(grid(["config", "seeds", *(name.replace("_", " ", 1) for name in names), "behind the best"], rows))
-    _warn_mixed(console, listing)
+        differs = ", ".join(f"{short}={clean(value_of(group.runs[0], key), 24)}" for key, short in keys)
+        values = [_spread(group, name) for name in metrics]
+        behind = "" if group.behind is None else " ± ".join(map(number, group.behind)).replace("n.a.", "?")
+        rows.append([clean(differs or group.runs[0].path.name, 80), str(len(group.runs)), *values, behind])
+    heads = ["config", "seeds", *(name.replace("_", " ", 1) for name in metrics), "behind"]
+    text = 3 + min(22, max(len(row[0]) for row in rows))
+    while len(heads) > 4 and _width(heads[1:], [row[1:] for row in rows]) > WIDTH - text:
+        heads, rows = [*heads[:-2], heads[-1]], [[*row[:-2], row[-1]] for row in rows]
+    if about:
+        console.show(clean(about, WIDTH))
+    console.show(grid(heads, rows))
     noise = [group for group in groups if group.within_noise]
     unknown = [group for group in groups if group.behind is not None and group.behind[1] != group.behind[1]]
     if noise:
-        console.show(
-            f"{len(noise)} of {len(groups) - 1} differences in {sort} are within the noise of seeds: their interval of"
-            "\n95 % (Welch) holds 0."
-        )
+        many = f"{len(noise)} of {len(groups) - 1} differences to the best in {sort} are"
+        console.show(f"{many} within the noise of seeds:\ntheir interval of 95 % (Welch) holds 0.")
     if unknown:
         console.show(f"± ?: a single seed has no noise to compare with; train more with seed=1, seed=2, ... ({sort})")
 

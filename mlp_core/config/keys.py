@@ -110,7 +110,7 @@ def _forms(annotation: Any, metadata: Iterable[Any]) -> Iterator[str]:
         return
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        yield from _forms(inner[0], annotation.__metadata__)
+        yield from _forms(inner[0], inner[1:])
     elif origin in (typing.Union, types.UnionType):
         for one in inner:
             yield from _forms(one, ())
@@ -150,14 +150,13 @@ def _sections(annotation: Any, way: str) -> Iterator[tuple[type[BaseModel], str]
 
 def _example(field: FieldInfo) -> str | None:
     """An example, from the first kind that has one."""
-    kinds = [one for one in field.metadata if isinstance(one, Kind)]
-    todo = [field.annotation]
-    while todo and not kinds:
+    todo: list[Any] = [*field.metadata, field.annotation]
+    while todo:
         one = todo.pop(0)
-        if typing.get_origin(one) is typing.Annotated:
-            kinds += [found for found in one.__metadata__ if isinstance(found, Kind)]
-        todo += [part for part in typing.get_args(one) if not isinstance(part, Kind)]
-    return next((kind.example for kind in kinds if kind.example), None)
+        if isinstance(one, Kind) and one.example:
+            return one.example
+        todo += typing.get_args(one)
+    return None
 
 
 def _plain(value: Any) -> Any:

@@ -112,7 +112,7 @@ class _Shuffles:
         self.evaluator: Evaluator = model.evaluator(min(len(split.X), model.config.train.eval_batch_size))
         self.weights = np.ones(len(split.X)) if split.w is None else np.asarray(split.w, np.float64)
         self.losses, self.value = self.measure(split)
-        self.room = split.X.copy()
+        self.room = np.array(split.X)
 
     def measure(self, split: Split) -> tuple[Any, float]:
         """The loss of every row [n], and the metric."""

@@ -24,7 +24,7 @@ _NAMES = ("ink", "faint", "line", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"
 _COLOURS = {name: f"#0101{16 + place:02x}" for place, name in enumerate(_NAMES)}
 INK, FAINT, LINE = (_COLOURS[name] for name in ("ink", "faint", "line"))
 SERIES = [_COLOURS[name] for name in _NAMES if name.startswith("c")]
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mlpbp",
     "text.parse_math": False,
@@ -59,7 +59,7 @@ MINE = "\ue000"
 def _figure(width: float = 5.4, height: float = 3.4) -> Iterator[tuple[Any, Any, list[str]]]:
     """A figure and its axes; afterwards the list holds its SVG."""
     result: list[str] = []
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    with matplotlib.rc_context({**dict(matplotlib.rcParamsDefault), **_STYLE}):
         figure = Figure(figsize=(width, height))
         yield figure, figure.add_subplot(), result
         file = io.StringIO()
@@ -98,7 +98,7 @@ def thinned(x: Sequence[float], y: Sequence[float | None], most: int = POINTS) -
 def curves(
     series: Mapping[str, tuple[Sequence[float], Sequence[float | None]]],
     label: str,
-    marks: Mapping[str, float] | None = None,
+    marks: Mapping[str, float | None] | None = None,
     log: bool | None = None,
 ) -> str:
     """Curves over epochs, each with a mark at its best epoch if there is one; logarithmic where they span much.
@@ -159,7 +159,7 @@ def confusion(cells: Any, classes: Sequence[str]) -> str:
             picture[..., 3] = np.where(cells > 0, 60 + 195 * share, 0).astype(np.uint8)
             axes.imshow(picture, interpolation="nearest", aspect="equal")
         many = c > 2 * CELLS_WRITTEN
-        places = np.arange(0, c, -(-c // CELLS_WRITTEN) if many else 1)
+        places = list(range(0, c, -(-c // CELLS_WRITTEN) if many else 1))
         names = [_cut(classes[place], 12) for place in places]
         axes.set_xticks(places, names, rotation=90 if c > 4 or max(map(len, names)) > 5 else 0, fontsize=8)
         axes.set_yticks(places, names, fontsize=8)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlp_core.config.keys import said
 from mlp_core.errors import clean
 from mlp_core.metrics.shown import metric
 from mlp_core.report import charts
 from mlp_core.report.blocks import Paragraph, Picture, Section, Table
-from mlp_core.report.listing import differing_keys, same_subject
+from mlp_core.report.listing import differing_keys, subject, value_of
 from mlp_core.report.run_files import RunFiles
 
 SHOWN = 8  # metrics in the table
@@ -41,7 +40,7 @@ def _table(runs: Sequence[RunFiles]) -> list[Any]:
     rows = [
         [
             name,
-            *(clean(said(run.config.get(key)), 60) for key in keys),
+            *(clean(value_of(run, key), 60) for key in keys),
             str(run.best_epoch or ""),
             *(metric(one, run.metrics[one]) if one in run.metrics else "" for one in chosen),
             "" if run.seconds is None else f"{run.seconds:,.1f}",
@@ -50,7 +49,7 @@ def _table(runs: Sequence[RunFiles]) -> list[Any]:
     ]
     heads = ["run", *keys.values(), "best epoch", *(one.replace("_", " ") for one in chosen), "seconds"]
     blocks: list[Any] = [Table(heads, rows, left=1 + len(keys))]
-    if not same_subject(runs):
+    if len({subject(run) for run in runs}) > 1:
         words = "These runs are about different data, so their numbers do not compare."
         blocks.insert(0, Paragraph(words, warning=True))
     return blocks

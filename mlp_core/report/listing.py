@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlp_core.config.keys import said
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.metrics import BRIEF, smaller_is_better
 from mlp_core.metrics.intervals import Spread, difference
@@ -41,10 +42,15 @@ class Listing:
         have = {name for run in self.runs for name in run.metrics}
         return [name for name in dict.fromkeys(wanted) if name in have] or sorted(have)[:1]
 
-    @property
-    def comparable(self) -> bool:
-        """Whether all runs are about the same data, so that their numbers may be compared."""
-        return same_subject(self.runs)
+    def subjects(self) -> list[tuple[str, Listing]]:
+        """The runs about the same data and targets together, under words that say which, in the order they come."""
+        together: dict[tuple[str, ...], list[RunFiles]] = {}
+        for run in self.runs:
+            together.setdefault(subject(run), []).append(run)
+        return [
+            (subject_words(about), Listing(tuple(runs), differing_keys(runs), sort=self.sort))
+            for about, runs in together.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ def list_runs(folder: Path, sort: str | None = None) -> Listing:
     if not folder.is_dir():
         hint = "give the folder of your runs, or train one"
         raise UsageError(Problem("no_folder", "there is no such folder", hint, file=str(folder)))
-    runs, skipped = [], []
+    runs: list[RunFiles] = []
+    skipped: list[Problem] = []
     for path in find_runs(folder):
         try:
             run = RunFiles.read(path)
@@ -90,8 +97,7 @@ def best(listing: Listing, sort: str = "val_loss") -> RunFiles:
     """The run with the best value of what they are sorted by. Raises UsageError where no run has one."""
     order = [run for run in _sorted(listing.runs, sort) if _value(run, sort) is not None]
     if not order:
-        message = f"no run with {sort}"
-        raise UsageError(Problem("no_run", message, f"there are {_choices(listing.runs)}"))
+        raise UsageError(Problem("no_run", "there are no runs here", "train one"))
     return order[0]
 
 
@@ -125,17 +131,42 @@ def _trained(run: RunFiles, seeds: bool = True) -> dict[str, Any]:
     return {key: value for key, value in run.config.items() if key not in whole and not key.startswith(start)}
 
 
-def same_subject(runs: Iterable[RunFiles]) -> bool:
-    """Whether runs are about the same data and targets, so that their numbers may be compared."""
-    about = ("data.name", "data.train", "data.train.x", "data.test", "data.target", "data.task")
-    return len({repr([run.config.get(key) for key in about]) for run in runs}) <= 1
+def subject(run: RunFiles) -> tuple[str, ...]:
+    """What a run is about: its data, its targets, its kind of task. Numbers compare where these are the same."""
+    config = run.config
+    train = config.get("data.name") or config.get("data.train") or config.get("data.train.x")
+    files = tuple(Path(str(file)).name for file in (train if isinstance(train, list) else [train]))
+    target = config.get("data.target")
+    targets = target if isinstance(target, list) else [] if target is None else [target]
+    return (str(config.get("data.task")), ", ".join(map(str, targets)), *files, str(config.get("data.test")))
+
+
+def subject_words(about: tuple[str, ...]) -> str:
+    """The same for people."""
+    task, targets, *files, _ = about
+    of = f" of {targets}" if targets else ""
+    return f"{', '.join(files[:3])}{', ...' if len(files) > 3 else ''}: {task}{of}"
 
 
 def differing_keys(runs: Iterable[RunFiles]) -> dict[str, str]:
     """The keys in which runs differ, in the order of the config, with names as short as can be told apart."""
     configs = [_trained(run) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
-    return _short([key for key in keys if len({repr(config.get(key)) for config in configs}) > 1])
+    differing = [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    return _short([key for key in differing if not any(above in keys for above in _above(key))])
+
+
+def _above(key: str) -> Iterator[str]:
+    """The keys that a key lies in; where one of them stands for itself in a run, what lies in it says no more."""
+    parts = key.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts)))
+
+
+def value_of(run: RunFiles, key: str) -> str:
+    """The value of a key as it is shown; `on` where it is a mapping, and only elsewhere a single word."""
+    if key not in run.config and any(other.startswith(f"{key}.") for other in run.config):
+        return "on"
+    return said(run.config.get(key))
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:

@@ -140,7 +140,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
 
 
 def rows_of(model: Model, wishes: Wishes) -> tuple[str, Split]:
-    """The split that counts among those asked for, ready for the network, and its name. Raises DataError, UsageError."""
+    """The split that counts among those asked for, ready for the network, and its name. Raises as `evaluate_model`."""
     datasets = _datasets(model, wishes, load_data(model.config) if wishes.data is None else None)
     name = chosen(datasets)
     return name, model.split(datasets[name])
