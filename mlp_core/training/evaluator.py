@@ -15,7 +15,7 @@ from mlp_core.data.preprocess.scaling import Target
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.backend import Array
-from mlp_core.nn.losses import loss_and_gradient
+from mlp_core.nn.losses import loss_and_gradient, shares
 from mlp_core.nn.objective import Objective
 from mlp_core.rng import generator
 
@@ -95,7 +95,10 @@ class Evaluator:
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
         loss, backend = self.objective.loss, self.objective.network.backend
-        P = np.asarray(loss.point(np, np.asarray(backend.to_host(Z), dtype=np.float64)))
+        logits = np.asarray(backend.to_host(Z), dtype=np.float64)
+        if self.kind == "multiclass" and loss.per_output:
+            return self.calibration.apply(shares(np, logits), self.kind)
+        P = np.asarray(loss.point(np, logits))
         if self.kind == "binary" and P.shape[1] == 1:
             P = np.hstack([1 - P, P])
         P = P if self.target is None else self.target.inverse(P)
