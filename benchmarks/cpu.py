@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from peers import CASES, PEERS
 
-from mlp_core.environment import environment
-from mlp_core.network import Architecture, Block, parameter_count
+from mlp_core.machine import environment
+from mlp_core.nn.network import Architecture, Block, parameter_count
 
 HERE = Path(__file__).parent
 NEEDS = {"torch": "torch", "compiled": "torch", "jax": "jax", "sklearn": "sklearn", "ours": "numba"}
@@ -106,7 +106,7 @@ def bandwidth(size: int) -> float:
 
 
 def parameters(sizes: tuple[int, ...]) -> int:
-    from mlp_core.activations import Relu
+    from mlp_core.nn.activations import Relu
 
     return parameter_count(Architecture(sizes[0], sizes[-1], tuple(Block(units, Relu()) for units in sizes[1:-1])))
 

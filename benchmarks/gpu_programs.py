@@ -50,7 +50,7 @@ class Work:
 
     def order(self, epoch: int) -> np.ndarray:
         """The batches of an epoch [batches, batch], as the engine deals them."""
-        from mlp_core.random import generator
+        from mlp_core.rng import generator
 
         return generator(0, "shuffle", epoch).permutation(self.rows).reshape(-1, self.batch)
 
@@ -73,15 +73,15 @@ class Program:
 
 def make_trainer(work: Work, backend: Any) -> Any:
     """The engine's own trainer, as `mlpbp train` runs it."""
-    from mlp_core.activations import Relu
-    from mlp_core.batches import Batches
-    from mlp_core.limits import Limits
-    from mlp_core.losses import CrossEntropy
-    from mlp_core.network import Architecture, Block, Network
-    from mlp_core.objective import Objective
-    from mlp_core.optimizers import OPTIMIZERS
-    from mlp_core.schedules import Schedule
-    from mlp_core.trainer import Trainer
+    from mlp_core.data.batches.batches import Batches
+    from mlp_core.nn.activations import Relu
+    from mlp_core.nn.losses import CrossEntropy
+    from mlp_core.nn.network import Architecture, Block, Network
+    from mlp_core.nn.objective import Objective
+    from mlp_core.nn.optimizers import OPTIMIZERS
+    from mlp_core.nn.schedules import Schedule
+    from mlp_core.nn.step_options import Limits
+    from mlp_core.training.trainer import Trainer
 
     X, Y = work.data()
     hidden = tuple(Block(units, Relu()) for units in work.widths[1:-1])
@@ -101,8 +101,8 @@ def own_backend(work: Work, precision: str) -> tuple[Any, str]:
         from strict_xp import StrictDevice
 
         return backend(equip(StrictDevice()), precision), f"stand-ins, numpy {np.__version__}"
-    from mlp_core.cuda import Unusable, cuda_backend, find_device
-    from mlp_core.cuda.detection import cuda
+    from mlp_core.backends.cuda import Unusable, cuda_backend, find_device
+    from mlp_core.backends.cuda.detect import cuda
 
     found = find_device()
     if isinstance(found, Unusable):
@@ -120,14 +120,14 @@ def make_ours(work: Work, precision: str, way: str) -> Program:
 
 def make_reference(work: Work, precision: str) -> Program:
     """The engine on the CPU."""
-    from mlp_core.backend import numpy_backend
+    from mlp_core.nn.backend import numpy_backend
 
     return trained(make_trainer(work, numpy_backend()), f"numpy {np.__version__}", "layers")
 
 
 def trained(trainer: Any, about: str, way: str) -> Program:
     """A trainer as a program."""
-    from mlp_core.events import StepDone
+    from mlp_core.training.events import StepDone
 
     if way == "launches":
         trainer.device_steps.failure = "not asked for"
@@ -161,7 +161,7 @@ class _Torch:
     def __init__(self, work: Work, precision: str, capturable: bool = False) -> None:
         import torch
 
-        from mlp_core.backend import numpy_backend
+        from mlp_core.nn.backend import numpy_backend
 
         torch.set_float32_matmul_precision(precision)
         if work.dry:
@@ -267,7 +267,7 @@ def make_jax(work: Work, precision: str) -> Program:
     import jax
     import jax.numpy as jnp
 
-    from mlp_core.backend import numpy_backend
+    from mlp_core.nn.backend import numpy_backend
 
     name = {"highest": "highest", "high": "tensorfloat32"}[precision]
     jax.config.update("jax_default_matmul_precision", name)
@@ -320,7 +320,7 @@ def make_jax(work: Work, precision: str) -> Program:
 def limits(work: Work, precision: str) -> tuple[float, float]:
     """Operations per second of one large product, bytes per second of one large copy (read and written)."""
     backend, _ = own_backend(work, precision)
-    from mlp_core.layers import product
+    from mlp_core.nn.layers import product
 
     xp, n, multiply = backend.xp, 64 if work.dry else 8192, backend.primitive(product)
     rng = np.random.default_rng(0)

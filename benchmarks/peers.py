@@ -38,20 +38,20 @@ def data(sizes: tuple[int, ...], batch: int):
 
 def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "numba") -> Run:
     """The engine's own trainer, step by step, as `mlpbp train` runs it."""
-    from mlp_core.activations import Relu
-    from mlp_core.backend import numpy_backend
-    from mlp_core.batches import Batches
-    from mlp_core.environment import single_thread_blas
-    from mlp_core.events import StepDone
-    from mlp_core.losses import CrossEntropy
-    from mlp_core.network import Architecture, Block, Network
-    from mlp_core.objective import Objective
-    from mlp_core.optimizers import OPTIMIZERS
-    from mlp_core.schedules import Schedule
-    from mlp_core.trainer import Limits, Trainer
+    from mlp_core.data.batches.batches import Batches
+    from mlp_core.machine import single_thread_blas
+    from mlp_core.nn.activations import Relu
+    from mlp_core.nn.backend import numpy_backend
+    from mlp_core.nn.losses import CrossEntropy
+    from mlp_core.nn.network import Architecture, Block, Network
+    from mlp_core.nn.objective import Objective
+    from mlp_core.nn.optimizers import OPTIMIZERS
+    from mlp_core.nn.schedules import Schedule
+    from mlp_core.training.events import StepDone
+    from mlp_core.training.trainer import Limits, Trainer
 
     if kernels == "numba":
-        from mlp_core.compiled_step import numba_backend
+        from mlp_core.backends.cpu.steps import numba_backend
 
         backend = numba_backend(threads)
     else:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlp_core.config import load
-from mlp_core.run import Run
+from mlp_core.runs.run import Run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -22,7 +22,7 @@ WORDS = {"numbers": 0, "words": 3}
 OURS = """
 import sys, time
 from pathlib import Path
-from mlp_core.readers.csv import read_csv
+from mlp_core.data.readers.csv import read_csv
 start = time.perf_counter()
 read_csv(Path(sys.argv[1]))
 print(time.perf_counter() - start)
@@ -75,7 +75,7 @@ def differing(path: Path) -> int:
     """The count of cells that pandas reads otherwise, to the last bit and letter."""
     import pandas
 
-    from mlp_core.readers.csv import read_csv
+    from mlp_core.data.readers.csv import read_csv
 
     table = read_csv(path)
     frame = pandas.read_csv(path, float_precision="round_trip")

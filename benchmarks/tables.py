@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import Config, load
-from mlp_core.dataset import Data, Dataset
-from mlp_core.dataset import load as load_data
-from mlp_core.random import generator
-from mlp_core.run import Run
+from mlp_core.data.load import Data, Dataset
+from mlp_core.data.load import load as load_data
+from mlp_core.rng import generator
+from mlp_core.runs.run import Run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EPOCHS, BATCH, LR, HIDDEN = 40, 64, 1e-3, (64, 64)

@@ -13,7 +13,7 @@ from .console import Console
 from .options import Overrides, find_config
 
 if TYPE_CHECKING:
-    from mlp_core.bench import Bench
+    from mlp_core.diagnostics.bench import Bench
 
 HELP = "Measure how fast a config trains here, and where the time of a step goes."
 
@@ -29,8 +29,8 @@ def bench(
 
     loaded = load(find_config(config), ["device=cpu", *(overrides or [])])
     console = Console("bench", loaded.logging.progress)
-    from mlp_core.bench import measure
-    from mlp_core.experiment import Experiment
+    from mlp_core.diagnostics.bench import measure
+    from mlp_core.training.experiment import Experiment
 
     experiment = Experiment.build(loaded)
     for note in experiment.notes:

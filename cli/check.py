@@ -17,7 +17,7 @@ from .options import Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
-    from mlp_core.experiment import Experiment
+    from mlp_core.training.experiment import Experiment
 
 HELP = (
     "Check a config: every error at once; its data too, where that is quick to read or --data asks for it; with --deep "
@@ -48,7 +48,7 @@ def check(
         rest = "not looked at: the data (--data), so nothing is inferred yet, and whether it can learn (--deep)"
         console.show(f"{path}: the config is fine; {rest}")
         return console.result({"config": str(path), "data": None, "checks": []})
-    from mlp_core.experiment import Experiment
+    from mlp_core.training.experiment import Experiment
 
     experiment = Experiment.build(loaded)
     fields = _show_data(experiment, config, console)
@@ -60,7 +60,7 @@ def check(
 
 def _size(config: Config) -> int:
     """Bytes of all data files together; packed ones count tenfold."""
-    from mlp_core.sources import data_files
+    from mlp_core.data.config_sources import data_files
 
     sizes = [(path.stat().st_size * (10 if path.suffix == ".gz" else 1)) for path in data_files(config)]
     return sum(sizes)
@@ -70,8 +70,8 @@ def _check_files(config: Config) -> None:
     """Raise ConfigError for every data file that is not there."""
     from glob import has_magic
 
+    from mlp_core.data.readers.open_file import url_hint
     from mlp_core.errors import ConfigError
-    from mlp_core.readers.files import url_hint
 
     problems = []
     for part in ("train", "val", "test"):
@@ -106,7 +106,7 @@ def _show_data(experiment: Experiment, path: Path, console: Console) -> dict[str
 
 def _examine(experiment: Experiment, path: Path, fields: dict[str, Any], console: Console) -> int:
     """The checkup, one row after another; exit code 1 when something is wrong."""
-    from mlp_core.checkup import examine
+    from mlp_core.diagnostics.pretrain_check import examine
 
     found = []
     for finding in examine(experiment):

@@ -31,7 +31,7 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Write over a converted table that is there.")] = False,
 ) -> int:
     from mlp_core.config import from_mapping
-    from mlp_core.conversion import config_for, convert_data
+    from mlp_core.data.convert import config_for, convert_data
 
     files = [word for word in data if "=" not in word or Path(word).exists()]
     overrides = [word for word in data if word not in files]

@@ -15,7 +15,7 @@ from .options import Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
-    from mlp_core.overview import Overview
+    from mlp_core.diagnostics.data_summary import Overview
 
 HELP = "Look at data: types, ranges, missing values, classes, repeated rows, constant and leaking columns."
 CONFIGS = (".yaml", ".yml", ".json")
@@ -27,7 +27,7 @@ def data(
     overrides: Overrides = None,
     target: Annotated[list[str] | None, typer.Option("--target", help="Column to predict, for a file.")] = None,
 ) -> int:
-    from mlp_core.overview import overview
+    from mlp_core.diagnostics.data_summary import overview
 
     config = _config(source, list(overrides or []), target)
     told = config.data.target is not None or config.data.name is not None or not isinstance(config.data.train, str)

@@ -16,7 +16,7 @@ INDENT = 18
 
 
 def doctor() -> int:
-    from mlp_core.doctor import examine
+    from mlp_core.diagnostics.doctor import examine
 
     console, report = Console("doctor"), examine()
     console.show("\n".join(lines(report)))

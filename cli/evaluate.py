@@ -15,8 +15,8 @@ from mlp_core.errors import Failed, Problem, UsageError
 from .console import Console
 
 if TYPE_CHECKING:
-    from mlp_core.evaluation import Report
-    from mlp_core.task import Task
+    from mlp_core.data.task import Task
+    from mlp_core.runs.evaluate import Report
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w+(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
@@ -46,9 +46,9 @@ def evaluate(
 ) -> int:
     requirements = [_parse(text) for text in require or []]
     console = Console("eval")
-    from mlp_core.environment import single_thread_blas
-    from mlp_core.evaluation import Wishes, evaluate_model, open_model
+    from mlp_core.machine import single_thread_blas
     from mlp_core.metrics import plain
+    from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
 
     wished = _threshold(threshold)
     loaded, path = open_model(model)
@@ -114,8 +114,8 @@ def _holds(requirement: tuple[str, str, float], metrics: dict[str, float], kind:
 
 def _details(report: Report, task: Task, by: str | None) -> dict[str, Any]:
     """Everything beyond the metrics, for programs."""
-    from mlp_core.breakdown import per_class, residuals
     from mlp_core.metrics import plain
+    from mlp_core.metrics.groups import per_class, residuals
 
     outcome, calibration = report.splits[report.chosen].outcome, report.calibration
     fields: dict[str, Any] = {"task": task.kind}
@@ -144,7 +144,7 @@ def _details(report: Report, task: Task, by: str | None) -> dict[str, Any]:
 def _show(console: Console, report: Report, task: Task, by: str | None) -> None:
     if console.json:
         return
-    from mlp_core.breakdown import confusions, per_class, residuals
+    from mlp_core.metrics.groups import confusions, per_class, residuals
 
     from .render import CLASSES_SHOWN, confusion_table, metrics_table
     from .tables import class_table, group_table, mistakes_table, residual_table

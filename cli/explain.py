@@ -31,9 +31,9 @@ def explain(
     if chosen not in SUFFIXES.values():
         raise UsageError(Problem("usage", "no such format", "choose from text, markdown, latex", got=chosen))
     from mlp_core.config import load
-    from mlp_core.experiment import Experiment
     from mlp_core.explain import FORMATS
     from mlp_core.explain import explain as explanation_of
+    from mlp_core.training.experiment import Experiment
 
     console = Console("explain")
     explanation = explanation_of(Experiment.build(load(find_config(config), overrides or [])))

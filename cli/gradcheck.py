@@ -45,7 +45,7 @@ def gradcheck(
         changes += [] if value is None else [f"{key}={value}"]
     changes += [] if probes is None else [f"gradcheck.probes=[{probes}]"]
     changes += ["gradcheck.mode=full"] if full else ["gradcheck.mode=fast"] if fast else []
-    from mlp_core.proof import check_config, check_model
+    from mlp_core.runs.prove import check_config, check_model
 
     with console.working("checking") as progress:
         if source.is_dir() or source.suffix == ".safetensors":

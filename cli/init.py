@@ -31,7 +31,7 @@ def init(
         raise UsageError(Problem("exists", "there is such a file", hint, file=str(path)))
     if path.exists() and data.exists() and path.samefile(data):
         raise UsageError(Problem("exists", "this is the data itself", "choose another with -o FILE", file=str(path)))
-    from mlp_core.proposal import propose
+    from mlp_core.diagnostics.propose_config import propose
 
     console = Console("init")
     proposal = propose(data, list(target or []), path)

@@ -21,8 +21,8 @@ def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
     other: Annotated[Path | None, typer.Argument(metavar="[MODEL2]", help="Another one to compare with.")] = None,
 ) -> int:
-    from mlp_core.inspection import differences
-    from mlp_core.inspection import inspect as examine
+    from mlp_core.diagnostics.inspect import differences
+    from mlp_core.diagnostics.inspect import inspect as examine
 
     console = Console("inspect")
     facts, checkpoint = examine(model)

@@ -16,7 +16,7 @@ from .console import Console
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlp_core.predict import Report
+    from mlp_core.runs.predict import Report
 
 HELP = "Predict new rows with a trained model; columns are matched by name, the target is not needed."
 
@@ -37,10 +37,10 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> int:
     console = Console("predict")
-    from mlp_core.environment import single_thread_blas
-    from mlp_core.evaluation import open_model
-    from mlp_core.predict import Predictor
-    from mlp_core.writers import format_of
+    from mlp_core.data.writers import format_of
+    from mlp_core.machine import single_thread_blas
+    from mlp_core.runs.evaluate import open_model
+    from mlp_core.runs.predict import Predictor
 
     chosen = format_of(output, kind)
     for source in (data, model):
@@ -71,7 +71,7 @@ def _sink(
     console: Console, output: Path | None, kind: str, force: bool, digits: int, shown: list[dict[str, Any]]
 ) -> Iterator[Any]:
     """Where parts go: a file, the screen, or with --json and no file the document itself."""
-    from mlp_core.writers import rows, text_writer, writing
+    from mlp_core.data.writers import rows, text_writer, writing
 
     if output is not None:
         with writing(output, kind, force, digits) as write:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlp_core.errors import clean
-from mlp_core.events import EpochDone, StepDone
+from mlp_core.training.events import EpochDone, StepDone
 
 PERCENT = ("accuracy", "balanced_accuracy", "subset_accuracy", "hamming", "mape")
 CLASSES_SHOWN = 12

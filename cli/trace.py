@@ -15,7 +15,7 @@ from .console import Console
 from .options import Overrides, find_config
 
 if TYPE_CHECKING:
-    from mlp_core.trace import Trace
+    from mlp_core.explain.trace import Trace
 
 HELP = "Print the numbers of a training step on chosen rows: forward, backward and update, with their formulas."
 WIDTH = 80
@@ -35,8 +35,8 @@ def trace(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps, all on these rows.")] = 1,
 ) -> int:
     from mlp_core.config import load
-    from mlp_core.experiment import Experiment
-    from mlp_core.trace import trace as steps_of
+    from mlp_core.explain.trace import trace as steps_of
+    from mlp_core.training.experiment import Experiment
 
     console = Console("trace")
     rows = row or [0]
@@ -85,7 +85,7 @@ def _lines(one: Trace, layers: list[int]) -> Iterator[str]:
 
 def _given(one: Trace, section: str, layers: list[int]) -> Iterator[str]:
     """What a layer's forward pass starts from: its parameters, its input if it is not told before; or the targets."""
-    from mlp_core.trace import layer_of
+    from mlp_core.explain.trace import layer_of
 
     if section.startswith("Loss"):
         for symbol in ("Y", "w"):

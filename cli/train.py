@@ -17,7 +17,7 @@ from .signals import StopRequest
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
-    from mlp_core.run import Run, Summary
+    from mlp_core.runs.run import Run, Summary
 
 HELP = "Train a network from a config, or go on with a run that was stopped."
 
@@ -54,7 +54,7 @@ def train(
     console = Console("train", loaded.logging.progress)
     if path != config:
         console.note(f"{config}: not in this folder, using the installed example")
-    from mlp_core.run import Run
+    from mlp_core.runs.run import Run
 
     if dry_run:
         return _plan(loaded, console)
@@ -73,7 +73,7 @@ def _resume(path: Path, changes: list[str], output: Path | None) -> int:
         raise UsageError(problem)
     config = load(resolved, changes)
     console = Console("train", config.logging.progress)
-    from mlp_core.run import Run
+    from mlp_core.runs.run import Run
 
     return _execute(Run.resume(path, changes, sys.argv[1:]), console)
 
@@ -81,7 +81,7 @@ def _resume(path: Path, changes: list[str], output: Path | None) -> int:
 def _plan(config: Config, console: Console) -> int:
     """Everything but the training: what would be done, and with what."""
     from mlp_core.config import dump_yaml
-    from mlp_core.experiment import Experiment
+    from mlp_core.training.experiment import Experiment
 
     experiment = Experiment.build(config, console.reading)
     _describe(experiment, console)
@@ -94,7 +94,7 @@ def _plan(config: Config, console: Console) -> int:
 
 def _describe(experiment: Any, console: Console) -> None:
     """What was inferred, one line each, and what it will take."""
-    from mlp_core.memory import expected_peak
+    from mlp_core.training.peak_memory import expected_peak
 
     for note in experiment.notes:
         console.note(note)
@@ -111,7 +111,7 @@ def _describe(experiment: Any, console: Console) -> None:
 
 
 def _execute(run: Run, console: Console) -> int:
-    from mlp_core.events import Finished
+    from mlp_core.training.events import Finished
 
     if run.resumed:
         progress = run.experiment.trainer.progress
@@ -135,7 +135,7 @@ def _execute(run: Run, console: Console) -> int:
 
 def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
     """The events of a run, drawn as they pass."""
-    from mlp_core.events import EpochDone, Noticed, StepDone
+    from mlp_core.training.events import EpochDone, Noticed, StepDone
 
     trainer = run.experiment.trainer
     events = run.execute(stop)

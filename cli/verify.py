@@ -26,7 +26,7 @@ def verify(
     times: Annotated[int, typer.Option("--times", min=1, help="How often to interrupt, at random steps.")] = 3,
 ) -> int:
     from mlp_core.config import load
-    from mlp_core.verification import verify_resumption
+    from mlp_core.runs.verify_resume import verify_resumption
 
     loaded = load(find_config(config), overrides or [])
     console = Console("verify", loaded.logging.progress)

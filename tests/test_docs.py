@@ -10,7 +10,7 @@ import pytest
 
 from mlp_core.gradcheck.planted import BUGS
 from mlp_core.gradcheck.self_test import _plant
-from mlp_core.losses import LOSSES
+from mlp_core.nn.losses import LOSSES
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/derivation.md").read_text(encoding="utf-8")

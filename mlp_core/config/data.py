@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Tag
 
-from mlp_core.config.scalars import INT_MAX, Bool, Float, Int, ShareOrCount
 from mlp_core.config.section import LIST, MAPPING, OR_ANY, OR_LIST, SCALAR, Complaint, Maybe, Section, key
-from mlp_core.config.text import Column, Encoding, Folder, Text, Word
+from mlp_core.config.text_kinds import Column, Encoding, Folder, Text, Word
+from mlp_core.config.value_kinds import INT_MAX, Bool, Float, Int, ShareOrCount
 
 EMBEDDED = ("digits", "diabetes")
 FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet", "libsvm", "npz", "npy", "idx")

@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from mlp_core.config.hints import nearest
-from mlp_core.config.tree import Place
+from mlp_core.config.nearest import nearest
+from mlp_core.config.nodes import Place
 from mlp_core.config.yaml_tree import MAX_BYTES
 from mlp_core.errors import ConfigError, Problem
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from mlp_core.config import overrides as command_line
 from mlp_core.config.dump import dump_yaml
 from mlp_core.config.files import read
+from mlp_core.config.nodes import Node, Place, Scalar, from_native
 from mlp_core.config.problems import in_order, located, sections_in
 from mlp_core.config.schema import Config
-from mlp_core.config.tree import Node, Place, Scalar, from_native
 from mlp_core.config.yaml_tree import MAX_BYTES, MOST, parse
 from mlp_core.errors import ConfigError, Problem
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Tag
 
-from mlp_core.config.scalars import Bool, Float, Int
 from mlp_core.config.section import MAPPING, OR_MAPPING, SCALAR, Complaint, Section, key
-from mlp_core.config.text import Word
+from mlp_core.config.text_kinds import Word
+from mlp_core.config.value_kinds import Bool, Float, Int
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "tanh", "sigmoid"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mlp_core.config.hints import nearest
-from mlp_core.config.tree import COMMAND_LINE, Node, Place, Scalar, check_text, from_native
+from mlp_core.config.nearest import nearest
+from mlp_core.config.nodes import COMMAND_LINE, Node, Place, Scalar, check_text, from_native
 from mlp_core.config.yaml_tree import MAX_BYTES, parse
 from mlp_core.errors import ConfigError, Problem
 

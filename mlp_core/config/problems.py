@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from mlp_core.config.hints import nearest
+from mlp_core.config.nearest import nearest
+from mlp_core.config.nodes import Node, Place, Scalar
 from mlp_core.config.section import LIST, MAPPING, SCALAR, Complaint
-from mlp_core.config.tree import Node, Place, Scalar
 from mlp_core.config.yaml_tree import MOST
 from mlp_core.errors import Problem, clean
 

@@ -13,13 +13,13 @@ from pydantic import PrivateAttr, Tag, ValidationError
 
 from mlp_core.config.data import ArrayFiles, Data, Preprocess
 from mlp_core.config.model import Loss, Model, Regularization
+from mlp_core.config.nodes import Node, from_native
+from mlp_core.config.outputs import Checkpoint, Eval, Gradcheck, Logging, Output
 from mlp_core.config.problems import find, located, problems_of
-from mlp_core.config.running import Checkpoint, Eval, Gradcheck, Logging, Output
-from mlp_core.config.scalars import INT_MAX, Int
 from mlp_core.config.section import LIST, OR_LIST, SCALAR, Complaint, Section, key
-from mlp_core.config.text import Text, Word
+from mlp_core.config.text_kinds import Text, Word
 from mlp_core.config.training import METRICS, NUMBERED, SYNONYMS, Optimizer, Schedule, Train
-from mlp_core.config.tree import Node, from_native
+from mlp_core.config.value_kinds import INT_MAX, Int
 from mlp_core.errors import ConfigError, Problem
 
 VERSION = 1

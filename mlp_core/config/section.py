@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlp_core.config.tree import Scalar
+from mlp_core.config.nodes import Scalar
 
 T = TypeVar("T")
 # Tags of the alternatives of a key; they never show, the angle brackets keep them apart from keys.

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Tag
 
-from mlp_core.config.scalars import Bool, Float, Int
 from mlp_core.config.section import LIST, MAPPING, OR_LIST, OR_MAPPING, SCALAR, Complaint, Section, key
-from mlp_core.config.text import Duration, Text, Word, seconds
+from mlp_core.config.text_kinds import Duration, Text, Word, seconds
+from mlp_core.config.value_kinds import Bool, Float, Int
 
 OPTIMIZERS = (
     *("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from mlp_core.config.tree import COMMAND_LINE, MAX_DEPTH, Node, Place, Scalar, check_text
+from mlp_core.config.nodes import COMMAND_LINE, MAX_DEPTH, Node, Place, Scalar, check_text
 from mlp_core.errors import ConfigError, Problem
 
 MAX_BYTES = 64 * 1024

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mlp_core.activations import Activation
+from mlp_core.explain.activations_norms import FUNCTIONS, NORMS
 from mlp_core.explain.formula import Equation, Line, Note, fill
-from mlp_core.explain.parts import FUNCTIONS, NORMS
-from mlp_core.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.activations import Activation
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
 
 Lines = list[Line]
 

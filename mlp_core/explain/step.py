@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mlp_core.experiment import Experiment
 from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Section, fill
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
-from mlp_core.explain.updates import rate, update
-from mlp_core.layers import Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
-from mlp_core.network import Network
+from mlp_core.explain.optimizers_schedules import rate, update
+from mlp_core.nn.layers import Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
+from mlp_core.nn.network import Network
+from mlp_core.training.experiment import Experiment
 
 _ONLY = "for gradcheck only"
 

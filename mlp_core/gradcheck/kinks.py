@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlp_core.backend import Array, blocks
-from mlp_core.layers import Activate, Dense, Layer, PRelu, Residual
-from mlp_core.losses import Huber, Loss, Mae, Quantile
-from mlp_core.network import Network
-from mlp_core.objective import Penalty
+from mlp_core.nn.backend import Array, blocks
+from mlp_core.nn.layers import Activate, Dense, Layer, PRelu, Residual
+from mlp_core.nn.losses import Huber, Loss, Mae, Quantile
+from mlp_core.nn.network import Network
+from mlp_core.nn.objective import Penalty
 
 
 def flat_layers(network: Network) -> list[Layer]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.backend import BLOCK, blocks
 from mlp_core.gradcheck.compare import magnitude
-from mlp_core.gradcheck.reference import ComplexStep
+from mlp_core.gradcheck.complex_step import ComplexStep
 from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition
-from mlp_core.layers import Pass
-from mlp_core.objective import Objective
-from mlp_core.random import generator
+from mlp_core.nn.backend import BLOCK, blocks
+from mlp_core.nn.layers import Pass
+from mlp_core.nn.objective import Objective
+from mlp_core.rng import generator
 
 ULPS = 4 * np.finfo(np.float64).eps
 PARTS = 1e-12

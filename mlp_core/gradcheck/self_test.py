@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.activations import ACTIVATIONS, Activation, Elu, Relu, Tanh
-from mlp_core.gradcheck.examination import Progress, check
+from mlp_core.gradcheck.cases import CLASSES, LossCase, Specimen, loss_cases, specimen
+from mlp_core.gradcheck.checker import Progress, check
 from mlp_core.gradcheck.planted import BUGS, CHECKERS, Bug, Checker
 from mlp_core.gradcheck.planted.checkers import CLEAN
 from mlp_core.gradcheck.report import FAIL, Report
-from mlp_core.gradcheck.specimens import CLASSES, LossCase, Specimen, loss_cases, specimen
-from mlp_core.layers import Pass
-from mlp_core.losses import CrossEntropy
-from mlp_core.network import Architecture, Block
-from mlp_core.objective import Penalty
+from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, Relu, Tanh
+from mlp_core.nn.layers import Pass
+from mlp_core.nn.losses import CrossEntropy
+from mlp_core.nn.network import Architecture, Block
+from mlp_core.nn.objective import Penalty
 
 
 @dataclass(frozen=True)

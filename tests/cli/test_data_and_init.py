@@ -155,7 +155,7 @@ def test_written_configs_train_well(tmp_path: Path, file: str, target: str, metr
 def test_the_embedded_digits_as_a_file(tmp_path: Path) -> None:
     from importlib.resources import files
 
-    source = next(item for item in files("mlp_core.data").iterdir() if item.name.startswith("digits"))
+    source = next(item for item in files("mlp_core.datasets").iterdir() if item.name.startswith("digits"))
     (tmp_path / source.name).write_bytes(source.read_bytes())
     result = mlpbp("init", source.name, "--target", "c64", "-o", "c.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -9,7 +9,7 @@ from mlpbp.errors import run_safely
 from mlpbp.main import app
 from mlpbp.options import settings
 
-from mlp_core.cuda import Unusable
+from mlp_core.backends.cuda import Unusable
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +21,9 @@ def plain_settings():
 @pytest.fixture
 def no_gpu(monkeypatch):
     """A machine on which a GPU seems meant, for jobs of any size."""
-    monkeypatch.setattr("mlp_core.device.find_device", lambda index=0: Unusable("why", "how", True))
-    monkeypatch.setattr("mlp_core.device.WORTH_STEP", 0.0)
-    monkeypatch.setattr("mlp_core.device.WORTH_RUN", 0.0)
+    monkeypatch.setattr("mlp_core.training.devices.find_device", lambda index=0: Unusable("why", "how", True))
+    monkeypatch.setattr("mlp_core.training.devices.WORTH_STEP", 0.0)
+    monkeypatch.setattr("mlp_core.training.devices.WORTH_RUN", 0.0)
 
 
 def mlpbp(*arguments: str) -> int:

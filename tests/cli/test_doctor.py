@@ -17,8 +17,8 @@ from mlpbp.options import settings
 from typer.testing import CliRunner
 
 from mlp_core import __version__
-from mlp_core import doctor as facts
-from mlp_core.cuda import Device, Unusable
+from mlp_core.backends.cuda import Device, Unusable
+from mlp_core.diagnostics import doctor as facts
 
 
 @pytest.fixture(autouse=True)

@@ -165,7 +165,7 @@ def test_a_failure_leaves_no_file(folder: Path, tmp_path: Path) -> None:
 
 
 def test_arrays_without_targets_and_tables_without_names(tmp_path: Path) -> None:
-    from mlp_core.readers.embedded import read_embedded
+    from mlp_core.data.readers.embedded import read_embedded
 
     config = "data: {name: digits, limit: 300}\nmodel: {hidden: [8]}\ntrain: {epochs: 2}\nthreads: 1\n"
     (tmp_path / "digits.yaml").write_text(config)

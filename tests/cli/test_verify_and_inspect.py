@@ -56,8 +56,8 @@ def test_verify_compares_an_interrupted_run_with_a_whole_one(folder: Path) -> No
 def test_verify_says_what_is_not_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a resumption that forgets the optimizer's state."""
     from mlp_core.config import load
-    from mlp_core.experiment import Experiment
-    from mlp_core.verification import verify_resumption
+    from mlp_core.runs.verify_resume import verify_resumption
+    from mlp_core.training.experiment import Experiment
 
     (tmp_path / "small.yaml").write_text(SMALL)
     restore = Experiment.restore

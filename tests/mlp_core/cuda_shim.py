@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from strict_xp import StrictArray
 
-from mlp_core.cuda.source import PREAMBLE, kernels, parameters, source
+from mlp_core.backends.cuda.source import PREAMBLE, kernels, parameters, source
 
 COMPILER = shutil.which("g++")
 PRELUDE = r"""

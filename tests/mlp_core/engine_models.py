@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlp_core.activations import ACTIVATIONS, Activation, Elu, LeakyRelu
-from mlp_core.backend import numpy_backend
-from mlp_core.layers import Pass
-from mlp_core.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Loss, Quantile
-from mlp_core.network import Architecture, Block, Network
-from mlp_core.objective import Objective, Penalty
+from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, LeakyRelu
+from mlp_core.nn.backend import numpy_backend
+from mlp_core.nn.layers import Pass
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Loss, Quantile
+from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.objective import Objective, Penalty
 
 CLASSES, TARGETS = 4, 2
 

@@ -14,8 +14,8 @@ import numpy as np
 from cuda_shim import RawModule
 from strict_xp import StrictDevice
 
-from mlp_core.backend import Backend
-from mlp_core.cuda import fused_backend
+from mlp_core.backends.cuda import fused_backend
+from mlp_core.nn.backend import Backend
 
 NUMPY = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}
 KNOWN = {(0, 0, 68), (0, 0, 77), (1, 1, 70), (14, 0, 68)}  # operands, result, compute type

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mlp_core.activations import Activation
-from mlp_core.layers import Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
-from mlp_core.losses import Bce, CrossEntropy, Focal, Huber, Loss, Quantile
-from mlp_core.network import Network
-from mlp_core.objective import Penalty
+from mlp_core.nn.activations import Activation
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.losses import Bce, CrossEntropy, Focal, Huber, Loss, Quantile
+from mlp_core.nn.network import Network
+from mlp_core.nn.objective import Penalty
 
 ACTIVATE: dict[str, Any] = {
     "relu": lambda z, f: F.relu(z),

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from trajectories import SCENARIOS, agrees
 
-from mlp_core.activations import ACTIVATIONS, Activation
-from mlp_core.backend import Backend
 from mlp_core.gradcheck import check
+from mlp_core.gradcheck.cases import CLASSES, LossCase, Specimen, loss_cases, specimen
 from mlp_core.gradcheck.self_test import model
-from mlp_core.gradcheck.specimens import CLASSES, LossCase, Specimen, loss_cases, specimen
-from mlp_core.layers import Embedding, Pass
-from mlp_core.losses import CrossEntropy, Focal, Loss
-from mlp_core.network import Architecture, Block, Network
-from mlp_core.objective import Objective, Penalty
+from mlp_core.nn.activations import ACTIVATIONS, Activation
+from mlp_core.nn.backend import Backend
+from mlp_core.nn.layers import Embedding, Pass
+from mlp_core.nn.losses import CrossEntropy, Focal, Loss
+from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.objective import Objective, Penalty
 
 SECONDS = 20
 """A mutant that takes longer has become an endless loop."""

@@ -22,10 +22,11 @@ from judges import (
 )
 from trajectories import muon_keeps_its_momentum_in_m, the_product_of_nadam_ends_at_zero
 
-from mlp_core import activations, layers, losses, matrix_rules, objective, optimizers
-from mlp_core.losses import LOSSES
-from mlp_core.network import Network
-from mlp_core.objective import Objective, Penalty
+from mlp_core.nn import activations, layers, losses, objective, optimizers
+from mlp_core.nn import matrix_optimizers as matrix_rules
+from mlp_core.nn.losses import LOSSES
+from mlp_core.nn.network import Network
+from mlp_core.nn.objective import Objective, Penalty
 
 FAMILIES = {
     "_moments": ("adam", "nadam", "radam", "amsgrad"),

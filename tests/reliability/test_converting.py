@@ -10,7 +10,7 @@ import pytest
 from failing import ERRORS
 from fork_server import ForkServer
 
-from mlp_core.readers.folder import read_folder
+from mlp_core.data.readers.converted_table import read_folder
 
 OLD, NEW = 30, 50
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fork_server import ForkServer
 
-from mlp_core.checkpoint import Checkpoint, load, serialize
+from mlp_core.training.checkpoint import Checkpoint, load, serialize
 
 MEGABYTES = 200
 BEGINNING = b'{"__metadata__":{"mlpbp":"{\\"sha256\\":\\"'

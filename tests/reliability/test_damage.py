@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fork_server import ForkServer
 
-from mlp_core.checkpoint import verify
 from mlp_core.errors import CheckpointError
+from mlp_core.training.checkpoint import verify
 
 DAMAGES = int(os.environ.get("MLPBP_DAMAGES", "2000"))
 SHOWN = int(os.environ.get("MLPBP_SHOWN_DAMAGES", "30"))

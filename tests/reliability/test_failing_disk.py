@@ -11,7 +11,7 @@ from failing import ERRORS
 from fork_server import ForkServer, Result
 from small_runs import different, go_on, state
 
-from mlp_core.checkpoint import load
+from mlp_core.training.checkpoint import load
 
 EVERY_ERROR = os.environ.get("MLPBP_EVERY_ERROR") == "1"
 WORDS = ("train.epochs=2", "checkpoint.keep=1")

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core.checkpoint import load
 from mlp_core.config import dump_yaml, from_mapping
-from mlp_core.evaluation import Wishes, evaluate_model, open_model
-from mlp_core.events import EpochDone
-from mlp_core.run import Run
+from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
+from mlp_core.runs.run import Run
+from mlp_core.training.checkpoint import load
+from mlp_core.training.events import EpochDone
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("format-*.safetensors"))
 
 
 def test_there_is_one_of_every_format() -> None:
-    from mlp_core.checkpoint import FORMAT
+    from mlp_core.training.checkpoint import FORMAT
 
     assert [load(path).document["format"] for path in GOLDEN] == list(range(1, FORMAT + 1))
 

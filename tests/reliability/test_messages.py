@@ -108,7 +108,7 @@ def test_a_log_that_was_shortened(server: ForkServer, room: Path) -> None:
     assert "mlpbp: note: metrics.jsonl is shorter than it was, earlier epochs are missing from it" in result.stderr
 
 
-BROKEN = {"patch": "mlp_core.experiment:Experiment.build"}
+BROKEN = {"patch": "mlp_core.training.experiment:Experiment.build"}
 
 
 def test_an_internal_error_leaves_a_file_to_send(server: ForkServer, room: Path) -> None:

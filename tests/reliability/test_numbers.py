@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fork_server import ForkServer
 
-from mlp_core.checkpoint import load
+from mlp_core.training.checkpoint import load
 
 ROWS = [[f"{i % 7}", f"{(i * 5) % 11}", f"{i % 2}"] for i in range(40)]
 CONFIG = """

@@ -11,8 +11,8 @@ from small_runs import different, folder_with_config, state
 
 from mlp_core.config import load
 from mlp_core.config.training import OPTIMIZERS, SCHEDULES
-from mlp_core.events import Event, Finished
-from mlp_core.run import Run
+from mlp_core.runs.run import Run
+from mlp_core.training.events import Event, Finished
 
 RESUMES = int(os.environ.get("MLPBP_RESUMES", "120"))
 BASE = """

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from small_runs import CONFIG, folder_with_config
 
-from mlp_core import durable, run
-from mlp_core.checkpoint import load as load_checkpoint
+from mlp_core import atomic_files as durable
 from mlp_core.config import load
-from mlp_core.run import Run
+from mlp_core.runs import run
+from mlp_core.runs.run import Run
+from mlp_core.training.checkpoint import load as load_checkpoint
 
 
 def start(room: Path, *overrides: str) -> Run:

@@ -66,7 +66,7 @@ def test_the_step_is_finished_and_saved(server: ForkServer, folder: Path, room: 
 @pytest.mark.parametrize("second", KINDS)
 def test_a_second_signal_leaves_at_once(server: ForkServer, folder: Path, room: Path, second: signal.Signals) -> None:
     """Where the step, or a save, does not come to its end: here the first save takes for ever."""
-    child = server.start("train", folder / "c.yaml", "-o", "r", cwd=room, stall="mlp_core.run_directory:save")
+    child = server.start("train", folder / "c.yaml", "-o", "r", cwd=room, stall="mlp_core.runs.run_directory:save")
     wait_for(room / "stalled")
     child.kill(signal.SIGTERM)
     time.sleep(0.05)

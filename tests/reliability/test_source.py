@@ -38,12 +38,12 @@ FORBIDDEN_ATTRIBUTES = {
 }
 EXTRACTING = frozenset({"extract", "extractall", "unpack_archive"})
 ALLOWED = {
-    ("mlp_core", "cuda/detection.py"): {"import ctypes"},  # asks the driver whether there is a GPU
-    ("mlp_core", "cuda/blas.py"): {"import ctypes"},  # calls cuBLAS
-    ("mlp_core", "linker.py"): {"import ctypes"},  # makes the code of our own functions executable
-    ("mlp_core", "machine_code.py"): {"import ctypes"},  # calls them
-    ("mlp_core", "compilation.py"): {"import subprocess"},  # compiles them
-    ("mlp_core", "memory.py"): {"import ctypes"},  # gives freed memory back to the system
+    ("mlp_core", "backends/cuda/detect.py"): {"import ctypes"},  # asks the driver whether there is a GPU
+    ("mlp_core", "backends/cuda/blas.py"): {"import ctypes"},  # calls cuBLAS
+    ("mlp_core", "backends/cpu/linker.py"): {"import ctypes"},  # makes the code of our own functions executable
+    ("mlp_core", "backends/cpu/machine_code.py"): {"import ctypes"},  # calls them
+    ("mlp_core", "backends/cpu/compilation.py"): {"import subprocess"},  # compiles them
+    ("mlp_core", "training/peak_memory.py"): {"import ctypes"},  # gives freed memory back to the system
 }
 
 

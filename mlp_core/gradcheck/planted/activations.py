@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core import activations as a
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
-from mlp_core.layers import PRelu
-from mlp_core.special import erf
+from mlp_core.nn import activations as a
+from mlp_core.nn.complex_math import erf
+from mlp_core.nn.layers import PRelu
 
 
 def _slope(

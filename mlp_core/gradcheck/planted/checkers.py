@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.gradcheck import examination, reference
+from mlp_core.gradcheck import checker, complex_step
 from mlp_core.gradcheck.compare import Comparison, compare
-from mlp_core.gradcheck.coverage import Coverage
+from mlp_core.gradcheck.directions import Coverage
 from mlp_core.gradcheck.planted.bug import replaced
 from mlp_core.gradcheck.report import FAIL, PASS, TensorResult
 
@@ -88,20 +88,20 @@ def _itself(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
     return compare(a, a, largest)
 
 
-_WEIGHTS_ONLY = _weights_only(examination._Check._result)
+_WEIGHTS_ONLY = _weights_only(checker._Check._result)
 _MEAN_BIAS = "bias gradient is a mean"
 CHECKERS: tuple[Checker, ...] = (
-    Checker("returns early", examination, "compare", _quiet, _MEAN_BIAS),
-    Checker("compares an array with itself", examination, "compare", _itself, _MEAN_BIAS),
-    Checker("compares NaN with <", examination, "compare", _nan_is_small, "NaN in one entry"),
-    Checker("absolute tolerance", examination, "compare", _absolute, "weight gradient times 1 + 1e-4"),
-    Checker("mean error for the largest", examination, "compare", _mean, "one entry off by 5e-8"),
-    Checker("compares without order", examination, "compare", _sorted, "units reversed in the bias gradient"),
-    Checker("compares without sign", examination, "compare", _magnitudes, "sign of the softmax sum lost"),
-    Checker("covers nothing", examination, "cover", _nothing, CLEAN),
-    Checker("judges the weights only", examination._Check, "_result", _WEIGHTS_ONLY, _MEAN_BIAS),
-    Checker("says PASS beside a failure", examination, "conclude", lambda *found: True, _MEAN_BIAS),
-    Checker("ignores its preconditions", examination, "conclude", _tensors_only, "not in the reported loss"),
-    Checker("stays at the initial weights", examination, "move", lambda *where: None, "clipped softmax"),
-    Checker("step too large", reference, "STEP", 1e-2, CLEAN),
+    Checker("returns early", checker, "compare", _quiet, _MEAN_BIAS),
+    Checker("compares an array with itself", checker, "compare", _itself, _MEAN_BIAS),
+    Checker("compares NaN with <", checker, "compare", _nan_is_small, "NaN in one entry"),
+    Checker("absolute tolerance", checker, "compare", _absolute, "weight gradient times 1 + 1e-4"),
+    Checker("mean error for the largest", checker, "compare", _mean, "one entry off by 5e-8"),
+    Checker("compares without order", checker, "compare", _sorted, "units reversed in the bias gradient"),
+    Checker("compares without sign", checker, "compare", _magnitudes, "sign of the softmax sum lost"),
+    Checker("covers nothing", checker, "cover", _nothing, CLEAN),
+    Checker("judges the weights only", checker._Check, "_result", _WEIGHTS_ONLY, _MEAN_BIAS),
+    Checker("says PASS beside a failure", checker, "conclude", lambda *found: True, _MEAN_BIAS),
+    Checker("ignores its preconditions", checker, "conclude", _tensors_only, "not in the reported loss"),
+    Checker("stays at the initial weights", checker, "move", lambda *where: None, "clipped softmax"),
+    Checker("step too large", complex_step, "STEP", 1e-2, CLEAN),
 )

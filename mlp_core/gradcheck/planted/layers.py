@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
-from mlp_core.layers import Dense, Dropout, PRelu, Residual
-from mlp_core.network import Network
+from mlp_core.nn.layers import Dense, Dropout, PRelu, Residual
+from mlp_core.nn.network import Network
 
 
 def after(change: Callable[[Any, Any, Any], Any]) -> Callable[[Wrong], Wrong]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core import losses as e
-from mlp_core import objective
-from mlp_core.backend import BLOCK
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
+from mlp_core.nn import losses as e
+from mlp_core.nn import objective
+from mlp_core.nn.backend import BLOCK
 
 
 def _backward(

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
 from mlp_core.gradcheck.planted.layers import after, before, write
-from mlp_core.layers import Dense, Dropout, Norm
-from mlp_core.objective import Objective, Penalty
+from mlp_core.nn.layers import Dense, Dropout, Norm
+from mlp_core.nn.objective import Objective, Penalty
 
 
 def _penalty(name: str, change: Callable[[Any, Any], None], model: str = "penalties") -> Bug:

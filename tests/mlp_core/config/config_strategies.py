@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from mlp_core.config import Config
 from mlp_core.config.data import BY_COLUMN, Csv, Data, Split
 from mlp_core.config.model import WITH_ALPHA, Activation, Init
-from mlp_core.config.scalars import INT_MAX, Bool, Float, Int, Kind, ShareOrCount
 from mlp_core.config.section import Section
-from mlp_core.config.text import Column, Duration, Encoding, Folder, Text, Word
+from mlp_core.config.text_kinds import Column, Duration, Encoding, Folder, Text, Word
 from mlp_core.config.training import Optimizer, Schedule
+from mlp_core.config.value_kinds import INT_MAX, Bool, Float, Int, Kind, ShareOrCount
 
 OWN = {("normal", "std"), ("uniform", "scale")}
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)

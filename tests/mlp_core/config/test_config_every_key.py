@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from mlp_core.config import Config
-from mlp_core.config.scalars import Float, Int, Kind, ShareOrCount
-from mlp_core.config.text import Word
+from mlp_core.config.text_kinds import Word
+from mlp_core.config.value_kinds import Float, Int, Kind, ShareOrCount
 from mlp_core.errors import ConfigError
 
 HERE = " # here"

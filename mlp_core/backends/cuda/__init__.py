@@ -1,0 +1,16 @@
+"""NVIDIA GPUs: whether one can be used, and the engine on it. Only this room imports cupy, and only when asked to."""
+
+from mlp_core.backends.cuda.backend import cuda_backend, device_backend, fused_backend
+from mlp_core.backends.cuda.blas import PRECISIONS
+from mlp_core.backends.cuda.detect import Device, Unusable, cuda_index, find_device
+
+__all__ = [
+    "PRECISIONS",
+    "Device",
+    "Unusable",
+    "cuda_backend",
+    "cuda_index",
+    "device_backend",
+    "find_device",
+    "fused_backend",
+]

@@ -1,0 +1,209 @@
+"""Whole steps: a training step written down once as launches, and carried out many at a time on a device.
+
+The step is the engine's own: the layers, the loss and the update rule are called once with nothing computed, and what
+they would have launched is kept. Numbers that differ from step to step (where in the epoch's order its rows begin, the
+draw of its dropout masks, learning rates, corrections) stand in a row of a table on the device, one row for each step
+taken at once; they are computed on the host exactly as for a single step, and sent with one small transfer. The first
+step of a shape is carried out launch by launch, which also compiles and loads all that is needed; then its launches are
+captured, and several steps become one CUDA graph. Both ways the same kernels get the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mlp_core.backends.cuda.graph import Graph
+from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
+from mlp_core.backends.cuda.launches import Launch, without_repeats
+from mlp_core.data.batches.batches import Augment, Batches
+from mlp_core.data.batches.inputs import Rows
+from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.nn.backend import Array
+from mlp_core.nn.layers import Pass
+from mlp_core.nn.objective import Objective
+from mlp_core.nn.optimizers import Lbfgs, Muon, Optimizer
+from mlp_core.nn.step_options import Limits
+
+MOST, FEWEST = 64, 16
+"""Steps in a graph, where the epoch has as many."""
+LAUNCH_FLOPS = 1e12
+"""Floating-point operations of the products of one launch, about 0.1 s at most: a run can be stopped between two."""
+LEDGER = 256
+"""Steps after which the losses are read from the device."""
+
+
+def hindrance(
+    objective: Objective, optimizer: Optimizer, batches: Batches, limits: Limits, augment: Augment | None
+) -> str | None:
+    """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
+    network = objective.network
+    if isinstance(batches.X, Rows) and not isinstance(batches.X, Scaled):
+        return "data that is not on the device"
+    if isinstance(optimizer, Muon | Lbfgs):
+        return f"optimizer.name {type(optimizer).__name__.lower()}"
+    named = {
+        "optimizer.accumulate": limits.accumulate > 1,
+        "regularization.input_noise and mixup": augment is not None,
+    }
+    for key, on in named.items():
+        if on:
+            return key
+    X, Y, _ = batches.memory(batches.size)
+    assert network.Delta is not None
+    Z = network.Delta[: batches.size]
+    if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
+        return f"loss.name {objective.loss.name} with such targets"
+    stored = batches.X.X if isinstance(batches.X, Scaled) else batches.X
+    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (stored, batches.Y))
+    return None if fits else "data of another dtype"
+
+
+class WholeSteps:
+    """Training steps of one objective, several at a time.
+
+    `losses` is where the device puts the loss of each step, `average` the average of the weights or None. `failure`
+    says why no graph can be made, once that has been tried in vain: then launches go one by one.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        batches: Batches,
+        limits: Limits,
+        seed: int,
+        losses: Array,
+        average: Array | None,
+    ) -> None:
+        self.objective, self.optimizer, self.batches, self.limits = objective, optimizer, batches, limits
+        self.seed, self.losses, self.average = seed, losses, average
+        self.failure: str | None = None
+        network = objective.network
+        self._recorder, backend = network.backend.recorder, network.backend
+        self._rule = type(optimizer).rule.__name__
+        self._numbers = len(rule_numbers(self._rule, 0.0, 0.0, **self._settings(1)))
+        self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
+        width = NUMBERS + self._numbers * len(optimizer.segments)
+        self._host = self._recorder.graphs.pinned((len(losses), width), np.float64)
+        self._given = backend.zeros((self.at_once, width), np.float64)
+        self._order, self._epoch = backend.zeros((batches.rows,), np.int64), -1
+        self._written: dict[tuple[int, int], list[Launch]] = {}
+        self._graphs: dict[tuple[int, int], Graph] = {}
+        self._done: set[int] = set()
+
+    def _flops(self) -> float:
+        """Floating-point operations of a step's products, about."""
+        weights = self.objective.network.parameters.weights
+        return 6.0 * self.batches.size * (weights.stop - weights.start)
+
+    def reach(self, position: int, left: int) -> int:
+        """How many steps are taken at once from this position of an epoch, of `left` that are to be taken."""
+        full = self.batches.rows // self.batches.size - position
+        return self.at_once if min(full, left) >= self.at_once else 1
+
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[float], slot: int) -> None:
+        """Steps `step`, `step + 1`, ... of a run with these learning rates, on the batches from `position` on.
+
+        Their losses go to `losses` from `slot` on. What was sent for a slot is not changed before its loss was read.
+        """
+        count = len(rates)
+        if epoch != self._epoch:
+            self._order[...] = self.objective.network.backend.asarray(self.batches.dealt(epoch).astype(np.int64))
+            self._epoch = epoch
+        for i, lr in enumerate(rates):
+            self._host[slot + i] = self._row(epoch, position + i, step + i, slot + i, lr, self.optimizer.t + 1 + i)
+        self._recorder.graphs.send(self._host[slot : slot + count], self._given[:count])
+        start = position * self.batches.size
+        rows = min(self.batches.size, self.batches.rows - start)
+        graph = self._graph(rows, count)
+        if graph is not None:
+            graph.run()
+        else:
+            for i in range(count):
+                for launch in self._launches(rows, i):
+                    launch.run()
+        self._done.add(rows)
+        self.optimizer.t += count
+
+    def _row(self, epoch: int, position: int, step: int, slot: int, lr: float, t: int) -> list[float]:
+        """The numbers of one step, in the order of FIRST, DRAW, SLOT, TOTAL, SHARE, NUMBERS; t is the optimizer's."""
+        total = self.batches.weight(epoch, position) or 1.0
+        share = average_share(self.limits.ema, step) if self.limits.ema else 0.0
+        row, settings = [position * self.batches.size, step, slot, total, share], self._settings(t)
+        for segment in self.optimizer.segments:
+            row += rule_numbers(self._rule, lr * segment.lr_scale, segment.weight_decay, **settings)
+        return row
+
+    def _settings(self, t: int) -> dict[str, Any]:
+        """The settings of the rule in its step t, counted from 1."""
+        optimizer = self.optimizer
+        return {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
+
+    def _graph(self, rows: int, count: int) -> Graph | None:
+        """The graph of so many steps on batches of so many rows; None before the first, and where there can be none."""
+        if rows not in self._done or self.failure is not None:
+            return None
+        if (rows, count) not in self._graphs:
+            launches = [launch for i in range(count) for launch in self._launches(rows, i)]
+            try:
+                self._graphs[rows, count] = self._recorder.graphs.capture(launches)
+            except Exception as error:  # cupy's exceptions have no common base; the launches give the same numbers
+                self.failure = f"{type(error).__name__}: {error}"
+                return None
+        return self._graphs[rows, count]
+
+    def _launches(self, rows: int, place: int) -> list[Launch]:
+        """The launches of a step on batches of so many rows whose numbers are in row `place` of the table."""
+        if (rows, place) not in self._written:
+            self._written[rows, place] = self._write_down(rows, self._given[place])
+        return self._written[rows, place]
+
+    def _write_down(self, rows: int, given: Array) -> list[Launch]:
+        network, kernels, batches = self.objective.network, self._recorder.kernels, self.batches
+        assert network.Delta is not None
+        theta, grad = network.parameters.theta, network.parameters.grad
+        with kernels.writing_down(given) as launches:
+            X, Y, w = batches.memory(rows)
+            if isinstance(batches.X, Scaled):
+                kernels.scale_from(batches.X.X, self._order, 0, batches.X.scales, X)
+            else:
+                kernels.gather_from(batches.X, self._order, 0, X)
+            kernels.gather_from(batches.Y, self._order, 0, Y)
+            if w is not None:
+                kernels.gather_from(batches.w, self._order, 0, w)
+            Z, Delta = network.forward(X, Pass(True, self.seed, 0)), network.Delta[:rows]
+            kernels.loss_into(self.losses, self.objective.loss, Z, Y, w, 1.0, Delta)
+            network.backward(Delta)
+            if self.objective.penalty.l2 or self.objective.penalty.l1:
+                self.objective.penalty.add_at_once(network, self.losses, kernels.penalty)
+            if self.limits.clip_value is not None:
+                kernels.clip_value(grad, self.limits.clip_value)
+            if self.limits.clip_norm is not None:
+                kernels.clip_norm(grad, self.limits.clip_norm)
+            place = NUMBERS
+            for segment, slots in zip(self.optimizer.segments, self.optimizer._slots, strict=True):
+                numbers, part = (0.0,) * self._numbers, segment.part
+                kernels.update(self._rule, theta[part], grad[part], slots, numbers, given[place:])
+                place += self._numbers
+            if self.limits.max_norm is not None:
+                for spec in network.parameters.specs:
+                    if spec.is_weight:
+                        kernels.shorten_rows(network.parameters.values[spec.name], self.limits.max_norm)
+            if self.average is not None:
+                kernels.follow(self.average, theta, 0.0)
+        return without_repeats(launches, "narrow")
+
+
+def steps_at_once(full: int, flops: float) -> int:
+    """Steps in a graph for an epoch of so many full batches: those with which the fewest launches make up an epoch."""
+    most = max(1, min(MOST, full, int(LAUNCH_FLOPS / max(1.0, flops))))
+    return min(range(min(FEWEST, most), most + 1), key=lambda k: (full // k + full % k, -k))
+
+
+def average_share(ema: float, step: int) -> float:
+    """How far the average moves towards the weights of a step counted from 0; far at first, to forget the start."""
+    t = step + 1
+    return 1 - min(ema, (1 + t) / (10 + t))

@@ -1,0 +1,177 @@
+"""The kinds of text in a config: free text, names from a list, columns, durations."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from mlp_core.config.nearest import nearest
+from mlp_core.config.nodes import Scalar
+from mlp_core.config.value_kinds import Hint, Int, Kind, refusal
+
+_INDEX = re.compile(r"[-+]?[0-9]+", re.ASCII)
+_DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Kind):
+    """Any text as written, so a number is its own digits; `pattern` must match all of it."""
+
+    pattern: str | None = None
+    blank: bool = False
+    what: str = "text"
+
+    @property
+    def expected(self) -> str:
+        return self.what
+
+    def read(self, scalar: Scalar) -> str:
+        text = scalar.text
+        if "\0" in text or (not text and not self.blank):
+            raise self.refuse(scalar)
+        if self.pattern is not None and not re.fullmatch(self.pattern, text):
+            raise self.refuse(scalar, code="out_of_range")
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        own: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+        return own if self.pattern is None else {**own, "pattern": f"^(?:{self.pattern})$"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Kind):
+    """The path of a folder, or `false` for none."""
+
+    @property
+    def expected(self) -> str:
+        return "a folder, or false"
+
+    def read(self, scalar: Scalar) -> str | bool:
+        if scalar.plain and scalar.text == "false":
+            return False
+        if (scalar.plain and scalar.text == "true") or not scalar.text or "\0" in scalar.text:
+            raise self.refuse(scalar)
+        return scalar.text
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": False}, {"type": ["string", "number"]}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word(Kind):
+    """One of `words`, or a name that `pattern` matches; `synonyms` are pairs of another name and ours.
+
+    The example says what may stand there instead of a name: "a list such as [loss, accuracy]".
+    """
+
+    pattern: str | None = None
+    synonyms: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def expected(self) -> str:
+        return "one of " + ", ".join(self.words)
+
+    def read(self, scalar: Scalar) -> str:
+        if self.pattern is not None and re.fullmatch(self.pattern, scalar.text):
+            return scalar.text
+        raise self.refuse(scalar, code="unknown_value")
+
+    def refuse(self, got: object, *, hint: Hint | None = None, code: str = "wrong_type") -> PydanticCustomError:
+        def meant() -> str:
+            text = got.text if isinstance(got, Scalar) else ""
+            near = dict(self.synonyms).get(text.lower()) or nearest(text, self.words)
+            choices = ", ".join(self.words) + (f", or {self.example}" if self.example else "")
+            return f'did you mean "{near}"?' if near else f"choose from {choices}"
+
+        message = "unknown value" if code == "unknown_value" else "expected a name"
+        return refusal(message, got, code=code, hint=meant)
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)} if self.pattern is None else {"type": "string"}
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        own = self.schema()
+        if self.pattern is not None:
+            own = {"anyOf": [{"enum": list(self.words)}, {"type": "string", "pattern": f"^(?:{self.pattern})$"}]}
+        return {"anyOf": [own, {"type": "null"}]} if self.null else own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column(Kind):
+    """A column by name, or by its position as an integer: 0 is the first, -1 the last; quotes make a name."""
+
+    @property
+    def expected(self) -> str:
+        return "a column name or position"
+
+    def read(self, scalar: Scalar) -> int | str:
+        if scalar.plain and _INDEX.fullmatch(scalar.text):
+            return Int(example=self.example).read(scalar)
+        return Text(what=self.expected, example=self.example).read(scalar)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["integer", "string"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration(Kind):
+    """A time span such as `2h30m`, in days, hours, minutes and seconds."""
+
+    @property
+    def expected(self) -> str:
+        return "a time span such as 2h30m, 45m or 90s"
+
+    def read(self, scalar: Scalar) -> str:
+        if not seconds(scalar.text):
+            raise self.refuse(scalar, hint=lambda: self._mended(scalar.text))
+        return scalar.text
+
+    @staticmethod
+    def _mended(text: str) -> str | None:
+        if re.fullmatch("[1-9][0-9]{0,5}", text, re.ASCII):
+            return f"write {text}s or {text}m, with a unit"
+        clock = re.fullmatch("([0-9]{1,2}):([0-9]{2})", text, re.ASCII)
+        return f"write {clock[1]}h{clock[2]}m or {clock[1]}m{clock[2]}s" if clock else None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", "minLength": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding(Kind):
+    """The name of a text encoding that Python knows."""
+
+    @property
+    def expected(self) -> str:
+        return "the name of a text encoding"
+
+    def read(self, scalar: Scalar) -> str:
+        if len(scalar.text) < 40 and re.fullmatch(r"[A-Za-z0-9][\w.-]*", scalar.text, re.ASCII):
+            try:
+                "".encode(scalar.text)
+                codecs.lookup(scalar.text)
+            except (LookupError, ValueError):
+                pass
+            else:
+                return scalar.text
+        raise self.refuse(scalar, hint=lambda: self._meant(scalar.text))
+
+    @staticmethod
+    def _meant(text: str) -> str:
+        near = nearest(text, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis"))
+        return f'did you mean "{near}"?' if near else "for example utf-8 or latin-1"
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def seconds(duration: str) -> int:
+    """The seconds of a time span such as `2h30m`; 0 if it is not one."""
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        return 0
+    return sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True))

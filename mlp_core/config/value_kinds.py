@@ -1,0 +1,221 @@
+"""What the values of a config may be: each kind reads a scalar as written and says what to write instead.
+
+The kinds are metadata of a field, `lr: Annotated[float | Literal["auto"], Float(gt=0, words=("auto",))]`.
+They decide by the key, not by YAML's rules: `no` is text in a text field and an error in a boolean field.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+from mlp_core.config.nearest import mend, nearest
+from mlp_core.config.nodes import Scalar
+
+INT_MAX = 2**63 - 1
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
+
+
+# Found only when it is shown: thousands of wrong values must not take seconds.
+Hint = Callable[[], str | None]
+
+
+def refusal(
+    message: str, got: object, *, code: str, hint: Hint | None = None, example: str | None = None
+) -> PydanticCustomError:
+    """The error a validator raises; `example` is shown behind the key when there is no better hint."""
+    context = {"code": code, "message": message, "got": str(got), "hint": hint, "example": example}
+    return PydanticCustomError("refused", "{message} (got {got})", context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What every kind shares: `null` admits an empty value, `words` are admitted besides the kind itself."""
+
+    null: bool = False
+    words: tuple[str, ...] = ()
+    example: str | None = None
+
+    @property
+    def expected(self) -> str:
+        """What to write, as in "expected a number > 0"."""
+        raise NotImplementedError
+
+    def read(self, scalar: Scalar) -> object:
+        """The value of a scalar that is neither null nor one of the words."""
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the kind itself."""
+        raise NotImplementedError
+
+    def __call__(self, value: object) -> object:
+        """The value of a raw scalar or of a native value; raises PydanticCustomError."""
+        scalar = Scalar.of(value)
+        if scalar is None:
+            got = "a mapping" if isinstance(value, dict) else f"a {type(value).__name__}"
+            raise self.refuse(got)
+        if scalar.is_null:
+            if self.null:
+                return None
+            raise self.refuse("nothing", code="empty")
+        return scalar.text if scalar.text in self.words else self.read(scalar)
+
+    def refuse(self, got: object, *, hint: Hint | None = None, code: str = "wrong_type") -> PydanticCustomError:
+        """The error for a value that is not of this kind."""
+
+        def meant() -> str | None:
+            found = hint() if hint else None
+            near = nearest(got.text, self.words) if isinstance(got, Scalar) and not found else None
+            return f'did you mean "{near}"?' if near else found
+
+        return refusal(f"expected {self.expected}", got, code=code, hint=meant, example=self.example)
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        options = [self.schema()]
+        if self.words:
+            options.append({"enum": list(self.words)})
+        if self.null:
+            options.append({"type": "null"})
+        return options[0] if len(options) == 1 else {"anyOf": options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranged(Kind):
+    """A number with bounds: `gt`, `ge` below, `lt`, `le` above."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def admits(self, number: float) -> bool:
+        """Whether the number is within the bounds."""
+        return (
+            (self.gt is None or number > self.gt)
+            and (self.ge is None or number >= self.ge)
+            and (self.lt is None or number < self.lt)
+            and (self.le is None or number <= self.le)
+        )
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, with a leading space: " > 0", " in [0, 1)"."""
+        low, high = (self.gt if self.ge is None else self.ge), (self.lt if self.le is None else self.le)
+        if low is not None and high is not None:
+            return f" in {'(' if self.ge is None else '['}{low}, {high}{')' if self.le is None else ']'}"
+        if low is not None:
+            return f" {'>' if self.ge is None else '>='} {low}"
+        return "" if high is None else f" {'<' if self.le is None else '<='} {high}"
+
+    def schema(self) -> dict[str, Any]:
+        names = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+        limits = {name: getattr(self, own) for own, name in names.items() if getattr(self, own) is not None}
+        return {"type": "number", **limits}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int(_Ranged):
+    """An integer in decimal, at most 2^63 - 1 in size."""
+
+    @property
+    def expected(self) -> str:
+        return f"an integer{self.bounds}"
+
+    def read(self, scalar: Scalar) -> int:
+        text = scalar.text
+        if not scalar.plain or not _INTEGER.fullmatch(text):
+            raise self.refuse(scalar, hint=lambda: mend(scalar, whole=True, null=self.null))
+        if len(text) > 20 or abs(int(text)) > INT_MAX:
+            raise self.refuse(scalar, hint=lambda: f"write at most {INT_MAX}", code="out_of_range")
+        if not self.admits(int(text)):
+            raise self.refuse(scalar, code="out_of_range")
+        return int(text)
+
+    def schema(self) -> dict[str, Any]:
+        return {**super().schema(), "type": "integer"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Float(_Ranged):
+    """A finite decimal number; `1e-3` counts, unlike in YAML 1.1."""
+
+    @property
+    def expected(self) -> str:
+        return f"a number{self.bounds}"
+
+    def read(self, scalar: Scalar) -> float:
+        number = _finite(scalar)
+        if number is None:
+            raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
+        if not self.admits(number):
+            raise self.refuse(scalar, code="out_of_range")
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareOrCount(Kind):
+    """A share of the rows in [0, 1), or a number of rows as an integer."""
+
+    @property
+    def expected(self) -> str:
+        return "a share in [0, 1) or a whole number of rows"
+
+    def read(self, scalar: Scalar) -> float | int:
+        if scalar.plain and _INTEGER.fullmatch(scalar.text):
+            rows: int = Int().read(scalar)
+            if rows < 0:
+                raise self.refuse(scalar, code="out_of_range")
+            return rows
+        share = _finite(scalar)
+        if share is None:
+            raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
+        if not 0 <= share < 1:
+            raise self.refuse(scalar, code="out_of_range")
+        return share
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, {"type": "integer", "minimum": 0}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bool(Kind):
+    """`true` or `false`, nothing else; with `only` just that one."""
+
+    only: bool | None = None
+
+    @property
+    def expected(self) -> str:
+        return "true or false" if self.only is None else f"{str(self.only).lower()} or a mapping"
+
+    def read(self, scalar: Scalar) -> bool:
+        allowed = {"true": True, "false": False}
+        if scalar.plain and scalar.text in allowed and self.only in (None, allowed[scalar.text]):
+            return allowed[scalar.text]
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}
+        word = meant.get(scalar.text.lower()) if self.only is None else None
+        quoted = "" if scalar.plain else ", without quotes"
+        raise self.refuse(scalar, hint=lambda: f"write {word}{quoted}" if word else None)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"} if self.only is None else {"const": self.only}
+
+
+def _finite(scalar: Scalar) -> float | None:
+    """The number a plain scalar says, None if it is not one or too large for double precision."""
+    if not scalar.plain or len(scalar.text) > 400 or not _NUMBER.fullmatch(scalar.text):
+        return None
+    number = float(scalar.text)
+    return number if math.isfinite(number) else None

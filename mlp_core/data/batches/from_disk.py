@@ -1,0 +1,158 @@
+"""Batches of a split on the disk: a group of chunks is held, in the order of `shuffle`, while the next one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from mlp_core.data.batches.batches import Batches
+from mlp_core.data.batches.chunk_shuffle import Group, TwoLevel
+from mlp_core.data.batches.inputs import Stored
+from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.nn.backend import Array, Backend
+from mlp_core.nn.layers import head
+
+CHUNK = 1 << 20  # bytes that are read together
+TOGETHER = 64  # chunks that are held and shuffled together
+
+
+class StreamedBatches(Batches):
+    """Batches of rows [n, inputs] whose X is read from the disk and preprocessed batch by batch.
+
+    The order of an epoch is a function of (seed, epoch) and of the size of a row, not of the machine. In memory are
+    two groups of rows as stored (64 MiB each), targets and weights. Without shuffling, rows come as they lie.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        X: Any,
+        Y: Array,
+        w: Array | None,
+        *,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__(backend, X, Y, w, size=size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        self.stored: Stored = X
+        self.disk: OnDisk = X.X
+        chunk = max(1, CHUNK // self.disk.stored_bytes)
+        self.order = TwoLevel(self.rows, chunk, TOGETHER, seed)
+        self._gather_inputs = self._make
+        self._drawn: dict[tuple[int, int], Group] = {}
+        self._held: tuple[int, int] | None = None
+        self._buffer: Any = None
+        self._ahead: _Reading | None = None
+
+    @property
+    def nbytes(self) -> int:
+        if not self.shuffle:
+            return 0
+        held = min(self.rows, self.order.chunk * TOGETHER)
+        buffers = min(2, self.order.groups) * held * self.disk.stored_bytes
+        return super().nbytes - 16 * self.rows + buffers + 32 * held
+
+    def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
+        start, stop = position * self.size, min((position + 1) * self.size, self.rows)
+        if not self.shuffle:
+            return super().batch(epoch, position)
+        X, Y = head(self._X, stop - start), head(self._Y, stop - start)
+        w = None if self._w is None else head(self._w, stop - start)
+        at = 0
+        for index, places in self.order.pieces(epoch, start, stop):
+            group = self._read(epoch, index)
+            part = slice(at, at + places.stop - places.start)
+            rows = self.backend.asarray(group.numbers[places])
+            self._gather_inputs(self._buffer, group.order[places], X[part])
+            self._gather(self.Y, rows, Y[part])
+            if w is not None:
+                self._gather(self.w, rows, w[part])
+            at = part.stop
+        return X, Y, w
+
+    def numbers(self, epoch: int, position: int, count: int) -> tuple[Any, int]:
+        if not self.shuffle:
+            return super().numbers(epoch, position, count)
+        start, stop = position * self.size, min((position + count) * self.size, self.rows)
+        pieces = self.order.pieces(epoch, start, stop)
+        rows = np.concatenate([self._group(epoch, index).numbers[places] for index, places in pieces])
+        return rows, len(rows) // count
+
+    def weight(self, epoch: int, position: int) -> float:
+        if self._weights is None or not self.shuffle:
+            return super().weight(epoch, position)
+        return float(self._weights[self.numbers(epoch, position, 1)[0]].sum())
+
+    def _make(self, stored: Any, places: Any, out: Array) -> None:
+        """out[i] = inputs of the row as stored at places[i]."""
+        self.stored.write(self.disk.made(stored.take(places, axis=0)), out)
+
+    def _group(self, epoch: int, index: int) -> Group:
+        """A group's order; the last two are kept, because a batch may lie in both."""
+        key = (epoch, index)
+        if key not in self._drawn:
+            self._drawn = dict([*self._drawn.items()][-1:])
+            self._drawn[key] = self.order.group(epoch, index)
+        return self._drawn[key]
+
+    def _read(self, epoch: int, index: int) -> Group:
+        """A group with its rows in memory; the next one of the epoch is read meanwhile."""
+        group = self._group(epoch, index)
+        if self._held == (epoch, index):
+            return group
+        ahead, self._ahead, spare = self._ahead, None, self._buffer
+        self._held = self._buffer = None
+        if ahead is not None:
+            found = ahead.wait()
+            if ahead.key == (epoch, index):
+                self._buffer = found
+            else:
+                spare = found
+        if self._buffer is None:
+            self._buffer = self._filled(group, spare)
+            spare = None
+        self._held = (epoch, index)
+        if index + 1 < self.order.groups:
+            following = self.order.group(epoch, index + 1)
+            self._ahead = _Reading((epoch, index + 1), lambda: self._filled(following, spare))
+        return group
+
+    def _filled(self, group: Group, buffer: Any) -> Any:
+        """The rows of a group as stored, in a buffer that is free, or a new one."""
+        if buffer is None:
+            room = min(self.rows, self.order.chunk * TOGETHER)
+            buffer = np.empty((room, self.disk.file.width), self.disk.file.dtype)
+        at = 0
+        for start, stop in group.spans:
+            self.disk.stored(start, stop, buffer[at : at + stop - start])
+            at += stop - start
+        return buffer
+
+
+class _Reading:
+    """A group that is being read by a thread of its own."""
+
+    def __init__(self, key: tuple[int, int], read: Callable[[], Any]) -> None:
+        self.key, self._read = key, read
+        self._found: Any = None
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._found = self._read()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self) -> Any:
+        """The buffer when it is full; raises what reading it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found

@@ -1,0 +1,226 @@
+"""The part that every column of a source plays: input, target, weight, name of a row, or none."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlp_core.data.column_types import infer_types
+from mlp_core.data.readers.arrays import Arrays
+from mlp_core.data.readers.embedded import SETS
+from mlp_core.data.readers.formats import Source
+from mlp_core.data.task import Task
+from mlp_core.errors import DataError, Problem
+
+_POSITION = re.compile("[0-9]{1,6}")
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+
+MOST = 20  # problems told at once
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The part that every column of the training source plays; columns as positions, kinds beside the features."""
+
+    features: list[int]
+    kinds: tuple[str, ...]
+    targets: list[int]
+    weight: int | None
+    ids: list[int]
+    split: int | None
+    notes: tuple[str, ...]
+
+
+def select(config: Config, source: Source) -> Roles:
+    """The part every column plays, and what is to be said about it.
+
+    Raises DataError for a name that is no column, a column with two parts, and a date among the inputs.
+    """
+    data = config.data
+    taken = {"data.drop": {_column(config, source, "data.drop", column) for column in data.drop}}
+    targets = _targets(config, source)
+    if len(set(targets)) < len(targets):
+        raise _refusal(config, "data.target", "inconsistent", "a column twice", "name each column once")
+    if taken["data.drop"].intersection(targets):
+        raise _refusal(config, "data.drop", "inconsistent", "drops a target", "remove the column from one of the keys")
+    weight = None if data.weight is None else _column(config, source, "data.weight", data.weight)
+    split = None if data.split.column is None else _column(config, source, "data.split.column", data.split.column)
+    ids = [_column(config, source, "data.id", column) for column in data.id]
+    for key, columns in (("data.weight", [weight]), ("data.id", ids), ("data.split.column", [split])):
+        if set(columns).intersection(targets):
+            raise _refusal(config, key, "inconsistent", "the target", "name another column")
+        taken[key] = {column for column in columns if column is not None}
+    _check_names(config, source)
+    others = set().union(*taken.values(), targets)
+    rest = [column for column in _wanted(config, source) if column not in others]
+    blank = [column for column in rest if _is_blank(source, column)]
+    types = infer_types(source, data.types)
+    features = [column for column in rest if column not in blank and types[column].kind != "ignore"]
+    if dates := [column for column in features if types[column].kind == "date"]:
+        raise DataError([_date(source, column, types[column].why) for column in dates[:MOST]])
+    if not features:
+        message, hint = "no input columns are left beside the target", "check data.csv.delimiter and data.drop"
+        raise DataError(source.problem("no_inputs", message, None, None, hint))
+    notes = [f"left out: {source.names[column]}, without name and values" for column in blank]
+    ignored = [types[column] for column in rest if column not in blank and types[column].kind == "ignore"]
+    notes += [f"left out: {column.name} ({column.why})" for column in ignored if column.why != "as data.types says"]
+    kinds = tuple(types[column].kind for column in features)
+    notes += _told(source, features, kinds)
+    return Roles(features, kinds, targets, weight, ids, split, tuple(notes))
+
+
+def _told(source: Source, features: Sequence[int], kinds: Sequence[str]) -> list[str]:
+    """A line about inputs that are not all numbers."""
+    if all(kind == "numeric" for kind in kinds):
+        return []
+    parts = []
+    for kind in ("numeric", "categorical", "boolean"):
+        names = [source.names[column] for column, one in zip(features, kinds, strict=True) if one == kind]
+        if names:
+            shown = "" if kind == "numeric" else f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})"
+            parts.append(f"{len(names)} {kind}{shown}")
+    return ["inputs: " + ", ".join(parts)]
+
+
+def _wanted(config: Config, source: Source) -> list[int]:
+    """The columns that may be inputs: all of them, or those that data.features names, in its order."""
+    if config.data.features == "auto":
+        return list(range(len(source.names)))
+    found: dict[int, None] = {}
+    for wish in config.data.features:
+        if isinstance(wish, str) and wish not in source.names and any(sign in wish for sign in "*?["):
+            hits = [column for column, name in enumerate(source.names) if fnmatchcase(name, wish)]
+            if not hits:
+                raise _refusal(
+                    config,
+                    "data.features",
+                    "unknown_column",
+                    f'no column is like "{wish}"',
+                    nearest(wish, source.names),
+                )
+            found |= dict.fromkeys(hits)
+        else:
+            found[_column(config, source, "data.features", wish)] = None
+    return list(found)
+
+
+def _check_names(config: Config, source: Source) -> None:
+    """Raise DataError for a column name in data.types or preprocess that the source does not have."""
+    places: list[tuple[str, Iterable[str]]] = [
+        ("data.types", config.data.types),
+        ("preprocess.columns", config.preprocess.columns),
+        ("preprocess.numeric.log", config.preprocess.numeric.log),
+    ]
+    for key, named in places:
+        for name in named:
+            if name not in source.names:
+                raise _refusal(
+                    config, key, "unknown_column", f'no column "{name}" in the data', nearest(name, source.names)
+                )
+
+
+def _date(source: Source, column: int, why: str) -> Problem:
+    name = source.names[column]
+    values = source.matrix([column])[:, 0]
+    row = int(np.flatnonzero(~np.isnan(values))[0])
+    hint = f"make numbers of it (age in days, month, weekday), or leave it out with data.drop: [{name}]"
+    return source.problem("date_column", f'column "{name}" holds {why}', row, column, hint)
+
+
+def by_name(config: Config, source: Source, task: Task, targets: bool = True) -> tuple[list[int], list[int]]:
+    """The columns of a further source that a trained task needs: by name, or all columns of
+    arrays that have as many; a table without header may be like an embedded set.
+
+    Without `targets`, those may be absent: then none are given. Raises DataError naming every missing column.
+    """
+    names = source.names
+    if not source.named and config.data.name is not None and len(SETS[config.data.name].names) == len(names):
+        names = SETS[config.data.name].names
+    known = set(names)
+    wanted = task.targets if targets or known.issuperset(task.targets) else ()
+    missing = [name for name in (*task.features, *wanted) if name not in known]
+    if missing and isinstance(source, Arrays):
+        return _same_shape(source, task, targets)
+    if missing and not source.named:
+        message = f"{len(names)} columns without names; trained on {len(task.features)} named inputs"
+        hint = "add a header line with the column names"
+        raise DataError(source.problem("columns_differ", message, None, None, hint))
+    if missing:
+        raise DataError(
+            [
+                source.problem("missing_column", f'no column "{name}"', None, None, nearest(name, names))
+                for name in missing[:MOST]
+            ]
+        )
+    place = {name: column for column, name in enumerate(names)}
+    return [place[name] for name in task.features], [place[name] for name in wanted]
+
+
+def _same_shape(source: Arrays, task: Task, needed: bool = True) -> tuple[list[int], list[int]]:
+    """The columns of arrays for a task that was trained on a table: all of them, in order."""
+    inputs, targets = source.X.shape[1], len(source.targets)
+    if inputs == len(task.features) and not needed and targets != len(task.targets):
+        return list(range(inputs)), []
+    if (inputs, targets) != (len(task.features), len(task.targets)):
+        message = f"{inputs} inputs and {targets} targets"
+        hint = f"trained on {len(task.features)} inputs and {len(task.targets)} targets"
+        raise DataError(source.problem("columns_differ", message, None, None, hint))
+    return list(range(inputs)), list(source.targets)
+
+
+def _targets(config: Config, source: Source) -> list[int]:
+    """The target columns: those of the arrays, those the config names, or the embedded set's own."""
+    target = config.data.target
+    if isinstance(source, Arrays):
+        if target is not None:
+            message = "arrays bring their own targets"
+            raise _refusal(config, "data.target", "inconsistent", message, "remove the key")
+        return list(source.targets)
+    if target is None and config.data.name is not None:
+        target = SETS[config.data.name].target
+    if target is None or target == ():
+        hint = "columns are " + ", ".join(source.names[:12]) + (", ..." if len(source.names) > 12 else "")
+        raise _refusal(config, "data.target", "missing", "name the column to predict", hint)
+    wanted = target if isinstance(target, tuple) else (target,)
+    return [_column(config, source, "data.target", column) for column in wanted]
+
+
+def _refusal(config: Config, key: str, code: str, message: str, hint: str) -> DataError:
+    return DataError(config.problem(key, message, code=code, hint=hint))
+
+
+def _is_blank(source: Source, column: int) -> bool:
+    """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
+    if isinstance(source, Arrays) or source.names[column] != f"c{column}" or column in source.words:
+        return False
+    if column in source.odd or not np.isnan(source.values[0, column]):
+        return False
+    return source.missing(column) == source.rows
+
+
+def _column(config: Config, source: Source, key: str, column: int | str) -> int:
+    """The index of a column given by name or by position; a name of digits that no column has is a position."""
+    names = source.names
+    if isinstance(column, str):
+        if column in names:
+            return names.index(column)
+        if _POSITION.fullmatch(column) and int(column) < len(names):
+            return int(column)
+        raise _refusal(config, key, "unknown_column", f'no column "{column}" in the data', nearest(column, names))
+    if -len(names) <= column < len(names):
+        return column % len(names)
+    hint = f"positions go from 0 to {len(names) - 1}, or -1 for the last"
+    raise _refusal(config, key, "unknown_column", f"no column {column}", hint)
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names[:1000], 1)
+    return f'did you mean "{close[0]}"?' if close else "columns are " + ", ".join(names[:12])

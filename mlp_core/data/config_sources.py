@@ -1,0 +1,145 @@
+"""The sources that a config names: which files they are, how they are read, and where their cells are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from glob import glob, has_magic
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.column_roles import nearest
+from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
+from mlp_core.data.readers.csv import Reading
+from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.embedded import read_embedded
+from mlp_core.data.readers.formats import ReadOptions, Source, detect, read, read_all
+from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.open_file import shown
+from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.table_cache import cached
+from mlp_core.data.task import Task
+from mlp_core.errors import DataError
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+
+Rows = npt.NDArray[np.int64]
+
+
+def read_part(
+    config: Config, name: str, task: Task | None = None, progress: Reading | None = None, memory: str | None = None
+) -> Source:
+    """The source of one split as the config names it; `task` is known for all but the training split.
+
+    memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
+    Raises DataError for what cannot be read, or cannot stay on the disk.
+    """
+    data = config.data
+    if name == "train" and data.name is not None:
+        if data.memory == "memmap":
+            message, hint = "embedded data sets are small and live in memory", "remove the key"
+            raise DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))
+        return read_embedded(data.name)
+    where = getattr(data, name)
+    targets = data.target if isinstance(data.target, tuple) else (data.target,)
+    names: Sequence[str] = [target for target in targets if isinstance(target, str)]
+    if task is not None:
+        names = (*task.features, *task.targets)
+    options = replace(read_options(config, task), progress=progress)
+    if memory is not None:
+        options = replace(options, memory=memory)
+    if isinstance(where, str | tuple):
+        paths = _paths(config, where)
+        if len(paths) == 1 and is_folder(paths[0]):
+            return read(paths[0], options, names)
+        if config.data.cache and not any(map(is_folder, paths)):
+            return read(cached(paths, options, names, config.resolve_path(config.data.cache)), options, names)
+        if options.memory == "memmap" and memory is None:
+            raise _not_mappable(config, paths)
+        return read_all(paths, replace(options, memory="ram"), names)
+    x, y = config.resolve_path(where.x), config.resolve_path(where.y)
+    if memory is not None and detect(x) != "npy":
+        options = replace(options, memory="ram")
+    return read((x, y), options, names)
+
+
+def read_options(config: Config, task: Task | None = None) -> ReadOptions:
+    """How the config says that files are read, with the columns that are known to hold words."""
+    data = config.data
+    csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
+    words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
+    text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize
+    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize)
+
+
+def training_files(config: Config) -> list[Path]:
+    """The files of the training table that a config names."""
+    where = config.data.train
+    return _paths(config, where) if isinstance(where, str | tuple) else []
+
+
+def data_files(config: Config) -> list[Path]:
+    """Every data file of a config that is there, the cells of a converted table in its place."""
+    files = []
+    for part in (config.data.train, config.data.val, config.data.test):
+        if isinstance(part, str | tuple):
+            files += _paths(config, part)
+        elif part is not None:
+            files += [config.resolve_path(part.x), config.resolve_path(part.y)]
+    inside = [folder_of(path) / VALUES if is_folder(path) else path for path in files]
+    return [path for path in inside if path.is_file()]
+
+
+def training_source(config: Config) -> Source:
+    """The training file as it is, before anything is inferred or left out. Raises DataError."""
+    return read_part(config, "train")
+
+
+def pull(source: Source, columns: Sequence[int]) -> None:
+    """Bring single columns of a table that stays on the disk into memory, in one pass; else there is nothing to do."""
+    if isinstance(source, Table) and isinstance(source.values, OnDisk):
+        source.values.pull(columns)
+
+
+def column_cells(config: Config, name: str, split: str, dealt: Mapping[str, Rows], path: Path | None) -> list[str]:
+    """The cells of any column, as text, for the rows of a split, or of the further file at `path`.
+
+    dealt: row numbers [n] in the training file of every split that was dealt from it. Raises DataError when there is
+    no such column.
+    """
+    if path is not None:
+        config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
+    mine = dealt.get(split) if path is None else None
+    source = read_part(config, split if mine is None else "train", memory="auto")
+    if name not in source.names:
+        raise DataError(
+            source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
+        )
+    column = source.names.index(name)
+    pull(source, [column])
+    return [source.cell(row, column) for row in (range(source.rows) if mine is None else mine.tolist())]
+
+
+def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:
+    """The files of a path, a pattern or a list of them, those of a pattern in the order of their names."""
+    found = []
+    for text in (where,) if isinstance(where, str) else where:
+        path = config.resolve_path(text)
+        hits = sorted(glob(str(path))) if has_magic(str(path)) and not path.exists() else []  # noqa: PTH207
+        found += [Path(hit) for hit in hits] or [path]
+    return found
+
+
+def _not_mappable(config: Config, paths: Sequence[Path]) -> DataError:
+    files = " ".join(quote(shown(path)) for path in paths[:3]) + " ..." * (len(paths) > 3)
+    message = "only .npy arrays and converted tables stay on the disk"
+    hint = f"convert it once with: mlpbp convert {files} -o FOLDER, or name a folder in data.cache"
+    if any(map(is_folder, paths)):
+        message = "several converted tables are read into memory"
+        hint = "convert their files together: mlpbp convert FILES -o FOLDER"
+    return DataError(config.problem("data.memory", message, code="not_mappable", got="memmap", hint=hint))

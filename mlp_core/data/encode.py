@@ -1,0 +1,251 @@
+"""The cells of a source as numbers and codes: inputs, row weights, labels; what cannot be is refused at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.column_types import as_words, truth
+from mlp_core.data.readers.arrays import Arrays
+from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.table import Table, number_name
+from mlp_core.errors import DataError, Problem
+
+MOST = 20  # problems told at once
+MOST_WORDS = 500_000  # categories of a column: nothing is learned from so many, and each takes memory
+
+
+def inputs(
+    source: Source, features: Sequence[int], kinds: Sequence[str] = (), whole: bool = True
+) -> tuple[Any, dict[int, list[str]]]:
+    """The input columns [rows, features], missing cells NaN, and the vocabularies of those that hold words.
+
+    Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0. Columns on the disk stay there,
+    and are not looked at yet (`survey` does). `whole` says that the source is
+    all there is to learn from: then a column without any value is refused. Raises DataError naming the first bad cell
+    of each column.
+    """
+    kinds = kinds or ("numeric",) * len(features)
+    if isinstance(cells := source.X if isinstance(source, Arrays) else source.values, OnDisk):
+        return _inputs_on_disk(source, cells, features, kinds, whole)
+    if isinstance(source, Arrays) and all(kind == "numeric" for kind in kinds):
+        return _finite(source, features), {}
+    X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
+    if set(kinds) != {"numeric"} or not source.words.keys().isdisjoint(features):
+        X = np.array(X)  # to be changed
+    for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
+        problem = None
+        if source.odd.get(column):
+            problem = _odd(source, column)
+        elif whole and _empty(source, column, X[:, place]):
+            problem = _no_values(source, column)
+        elif kind == "categorical":
+            X[:, place], words[place] = _words(source, column, X[:, place])
+        elif column in source.words or kind == "boolean":
+            X[:, place], problem = _numbers(source, column, X[:, place], kind)
+        if whole and len(words.get(place, ())) > MOST_WORDS:
+            problem = _too_many_words(source, column, int(np.argmax(X[:, place] >= MOST_WORDS)))
+        problems += [problem] if problem else []
+        if len(problems) == MOST:
+            break
+    if problems:
+        raise DataError(problems)
+    return X, words
+
+
+def _inputs_on_disk(
+    source: Source, cells: OnDisk, features: Sequence[int], kinds: Sequence[str], whole: bool
+) -> tuple[OnDisk, dict[int, list[str]]]:
+    """The same for a source on the disk: what has to be done to a column is done when its rows are read."""
+    words, changes, problems = dict[int, list[str]](), dict[int, Any](), list[Problem]()
+    plain = all(kind == "numeric" for kind in kinds) and not source.words
+    for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
+        problem = None
+        if source.odd.get(column):
+            problem = _odd(source, column)
+        elif whole and isinstance(source, Table) and source.missing(column) == source.rows:
+            problem = _no_values(source, column)
+        elif kind == "categorical" and column in source.words:
+            words[place] = source.words[column]
+        elif kind == "categorical":
+            distinct = np.unique(np.asarray(cells.pull(column), np.float64))
+            distinct = distinct[~np.isnan(distinct)]
+            words[place], changes[place] = [number_name(float(value)) for value in distinct], _coded(distinct)
+        elif column in source.words:
+            lookup = np.array([*map(truth if kind == "boolean" else _number, source.words[column]), np.nan])
+            if np.isnan(lookup[:-1]).any():
+                _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
+            changes[place] = _looked_up(lookup)
+        elif kind == "boolean":
+            _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
+        if whole and len(words.get(place, ())) > MOST_WORDS:
+            problem = _too_many_words(source, column, None)
+        problems += [problem] if problem else []
+        if len(problems) == MOST:
+            break
+    if problems:
+        raise DataError(problems)
+    return (cells if plain else cells.as_type(np.float64)).select(features, changes), words
+
+
+def _too_many_words(source: Source, column: int, row: int | None) -> Problem:
+    """What is wrong with a column of words that are more than can be learned, at the first row beyond the limit."""
+    name = source.names[column]
+    hint = f"leave the column out with data.drop: [{name}], or put its words into groups"
+    return source.problem(
+        "too_many_words", f'more than {MOST_WORDS:,} categories in column "{name}"', row, column, hint
+    )
+
+
+def _coded(distinct: npt.NDArray[np.float64]) -> Any:
+    """From numbers to their place among the distinct ones."""
+
+    def change(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.where(np.isnan(block), np.nan, np.searchsorted(distinct, block).astype(np.float64))
+
+    return change
+
+
+def _looked_up(lookup: npt.NDArray[np.float64]) -> Any:
+    """From codes to what they mean; the last entry is for missing cells."""
+
+    def change(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return lookup[np.where(np.isnan(block), len(lookup) - 1, block).astype(np.int64)]
+
+    return change
+
+
+def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
+    """The row weights of a column. Raises DataError at the first that is no number of at least 0, or if all are 0."""
+    values = np.array(source.matrix([column])[:, 0], np.float64)
+    name = source.names[column]
+    if column in source.words:
+        raise DataError(source.problem("bad_weight", f'weight column "{name}" holds text', 0, column))
+    bad = np.flatnonzero(~(values >= 0) | ~np.isfinite(values))
+    if bad.size:
+        row = int(bad[0])
+        message = f'weight "{source.cell(row, column)}" in column "{name}"'
+        raise DataError(source.problem("bad_weight", message, row, column, "give a number of at least 0"))
+    if not values.any():
+        raise DataError(source.problem("bad_weight", f'all weights in column "{name}" are 0', None, column))
+    return values
+
+
+def relabel(source: Source, targets: Sequence[int], labels: Mapping[str, str]) -> Source:
+    """The source with labels as they are meant, where they are written in another way (data.labels)."""
+    if not labels or isinstance(source, Arrays):
+        return source
+    on_disk = isinstance(source.values, OnDisk)
+    values, words = source.values if on_disk else source.values.copy(), dict(source.words)
+    for column in targets:
+        coded, vocabulary = _words(source, column, np.array(values[:, column]))
+        meant = list(dict.fromkeys(labels.get(word, word) for word in vocabulary))
+        lookup = np.array([meant.index(labels.get(word, word)) for word in vocabulary], np.float64)
+        present = ~np.isnan(coded)
+        coded[present] = lookup[coded[present].astype(np.int64)]
+        words[column] = meant
+        if on_disk:
+            values = values.replaced({column: coded})
+        else:
+            values[:, column] = coded
+    return replace(source, values=values, words=words)
+
+
+def refuse_missing(source: Source, columns: Sequence[int]) -> None:
+    """Raise DataError at the first missing cell of each of the columns, which may not miss any."""
+    problems = []
+    for column in columns:
+        rows = np.flatnonzero(np.isnan(source.matrix([column])[:, 0]))
+        if rows.size:
+            name = source.names[column]
+            hint = f"fill the cell, set preprocess to impute it, or leave the column out with data.drop: [{name}]"
+            message = f'missing value in column "{name}"'
+            problems.append(source.problem("missing_value", message, int(rows[0]), column, hint))
+    if problems:
+        raise DataError(problems[:MOST])
+
+
+def _finite(source: Arrays, features: Sequence[int]) -> npt.NDArray[Any]:
+    """The columns of arrays, every cell a finite number."""
+    X = source.matrix(features)
+    bad = np.flatnonzero(~_finite_columns(X))[:MOST]
+    problems = []
+    for place in bad:
+        values = X[:, place]
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        message = f"not a finite number ({values[row]})"
+        problems.append(source.problem("not_finite", message, row, features[int(place)], "mend the array"))
+    if problems:
+        raise DataError(problems)
+    return X
+
+
+def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
+    finite = np.ones(X.shape[1], bool)
+    if X.dtype.kind == "f":
+        step = max(1, (1 << 20) // X.shape[1])
+        for start in range(0, len(X), step):
+            finite &= np.isfinite(X[start : start + step]).all(axis=0)
+    return finite
+
+
+def _words(source: Source, column: int, values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """A column as codes and its vocabulary; numbers are taken as words."""
+    if column in source.words:
+        return values, source.words[column]
+    return as_words(values)
+
+
+def _numbers(
+    source: Source, column: int, values: npt.NDArray[np.float64], kind: str
+) -> tuple[npt.NDArray[np.float64], Problem | None]:
+    """A column as numbers, yes and no as 1 and 0, and what is wrong with the first cell that is none."""
+    if column in source.words:
+        read = truth if kind == "boolean" else _number
+        lookup = np.array([*map(read, source.words[column]), np.nan])
+        present = ~np.isnan(values)
+        found = lookup[np.where(present, values, len(lookup) - 1).astype(np.int64)]
+        bad = np.flatnonzero(present & np.isnan(found))
+    else:
+        found, bad = values, np.flatnonzero(~np.isnan(values) & (values != 0) & (values != 1))
+    if not bad.size:
+        return found, None
+    row, name = int(bad[0]), source.names[column]
+    message = (
+        f'not {"yes or no" if kind == "boolean" else "a number"} ("{source.cell(row, column)}") in column "{name}"'
+    )
+    code = "not_a_boolean" if kind == "boolean" else "not_a_number"
+    hint = f"fix the cell, list it under data.csv.na, or set data.types: {{{name}: categorical}}"
+    return found, source.problem(code, message, row, column, hint)
+
+
+def _number(word: str) -> float:
+    value = number(word)
+    return np.nan if value is None or not np.isfinite(value) else value
+
+
+def _empty(source: Source, column: int, values: npt.NDArray[np.float64]) -> bool:
+    """Whether a column has no value at all; the first cell says no for nearly all columns."""
+    return bool(np.isnan(values[0]) and np.isnan(values).all())
+
+
+def _no_values(source: Source, column: int) -> Problem:
+    name = source.names[column]
+    hint = f"leave the column out with data.drop: [{name}]"
+    return source.problem("empty_column", f'column "{name}" has no values', 0, column, hint)
+
+
+def _odd(source: Source, column: int) -> Problem:
+    """What is wrong with a column of numbers, at the first cell that is none."""
+    row = min(source.odd[column])
+    hint = "fix the cell or list it under data.csv.na"
+    if "," in (cell := source.cell(row, column)):
+        hint = "if it is a decimal comma, set data.csv.decimal"
+    return source.problem("not_a_number", f'not a number ("{cell.strip()}")', row, column, hint)

@@ -1,0 +1,276 @@
+"""From the config to host arrays: the task, and the rows of every split."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.column_roles import by_name, select
+from mlp_core.data.config_sources import pull, read_options, read_part
+from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
+from mlp_core.data.preprocess.from_config import gapless
+from mlp_core.data.readers.converted_table import DamagedTable
+from mlp_core.data.readers.csv import Reading
+from mlp_core.data.readers.formats import Source, read
+from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.table_cache import discard
+from mlp_core.data.scan import Survey
+from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
+from mlp_core.data.surveying import survey_notes, surveyed
+from mlp_core.data.task import Task, Wish, encode, infer
+from mlp_core.data.warnings import findings
+from mlp_core.errors import DataError
+from mlp_core.nn.backend import blocks
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+
+__all__ = ["Data", "Dataset", "Task", "load", "load_split"]
+
+MAX_LONELY = 20  # more classes of one row each are no classes
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows of one split on the host, not yet scaled.
+
+    X: [rows, columns] as stored: uint8 for images, float64 for tables; None when it has been let go of.
+    y: class indices int64 [rows] (binary, multiclass), or float64 [rows, outputs] (multilabel, regression).
+    A missing number is NaN; a column of words holds codes.
+    weight: float64 [rows], or None when every row counts the same.
+    words: the vocabulary behind the codes of every column of words: {column: words}.
+    survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
+    """
+
+    X: Any
+    y: npt.NDArray[Any]
+    weight: npt.NDArray[np.float64] | None = None
+    words: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    survey: Survey | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.y)
+
+    def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
+        """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
+        there in another order, and this data set is of no use any more."""
+        inputs: Mapping[str, Any]
+        if isinstance(self.X, OnDisk):
+            inputs = {name: self.X.take(rows) for name, rows in parts.items()}
+        elif sum(map(len, parts.values())) == self.rows and self.X.flags.writeable:
+            inputs = put_in_order(self.X, parts)
+        else:
+            inputs = {name: self.X[rows] for name, rows in parts.items()}
+        weights = {name: None if self.weight is None else self.weight[rows] for name, rows in parts.items()}
+        return {name: Dataset(inputs[name], self.y[rows], weights[name], self.words) for name, rows in parts.items()}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything a run is trained and judged on.
+
+    splits: `train` always, `val` and `test` when there are such rows.
+    indices: row numbers (from 0) in the training file of every split that was dealt from it.
+    sha256: digest of the arrays of all splits. notes: what was inferred, one line each.
+    """
+
+    task: Task
+    splits: dict[str, Dataset]
+    indices: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def memory(self) -> str:
+        """Where the training inputs are: `ram` or `memmap`."""
+        return "memmap" if isinstance(self.splits["train"].X, OnDisk) else "ram"
+
+    def without_inputs(self) -> Data:
+        """The same without the inputs that are in memory, once the network has its own."""
+        rest = {n: part if isinstance(part.X, OnDisk) else replace(part, X=None) for n, part in self.splits.items()}
+        return replace(self, splits=rest)
+
+
+def load(config: Config, progress: Reading | None = None) -> Data:
+    """Read the data a config names, infer the task, and deal the rows into splits; `progress` hears of rows read.
+
+    Raises DataError with every place found to be wrong: in the config, or at the file, line and column.
+    """
+    try:
+        return _load(config, progress)
+    except DamagedTable as error:
+        if not discard(config, error.folder):
+            raise
+        return _load(config, progress)
+
+
+def _load(config: Config, progress: Reading | None) -> Data:
+    data = config.data
+    train = read_part(config, "train", None, progress)
+    roles = select(config, train)
+    pull(train, [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)])
+    train = relabel(train, roles.targets, data.labels)
+    try:
+        task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
+    except DataError as error:
+        raise _placed(config, error) from None
+    task = replace(
+        task,
+        kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,
+        weight=None if roles.weight is None else train.names[roles.weight],
+        ids=tuple(train.names[column] for column in roles.ids),
+    )
+    whole = _dataset(config, train, roles.features, roles.targets, task)
+    keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
+    train = train if isinstance(whole.X, OnDisk) else train.emptied()
+    splits, indices = _deal(config, train, whole, task, keys)
+    if isinstance(whole.X, OnDisk):
+        rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
+        found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
+        splits = {name: replace(part, survey=found) for name, part in splits.items()}
+    memory = "memmap" if isinstance(whole.X, OnDisk) else "ram"
+    for name in ("val", "test"):
+        if getattr(data, name) is not None:
+            splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
+    _check_train(train, splits["train"], task, roles.targets)
+    splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
+    counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
+    notes = (*train.notes, *roles.notes, why, f"rows: {counts}", *_absent(splits["train"], task))
+    return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
+
+
+def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
+    """Read a further file with the classes and columns of a trained task.
+
+    source: a path, or {x: PATH, y: PATH}, relative to the working directory. Table columns are found by name;
+    others are ignored. Raises DataError naming a missing column or an unknown label.
+    """
+    where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
+    options = replace(read_options(config, task), memory="auto")
+    return _further(config, task, read(where, options, (*task.features, *task.targets)))
+
+
+def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.int64]] | None = None) -> str:
+    """SHA-256 over names, shapes, types and values of all arrays; of one on the disk, over the digest of its file and
+    the numbers of the rows."""
+    sha = hashlib.sha256()
+    for name, part in splits.items():
+        if part.survey is not None:
+            sha.update(f"{name} {part.survey.sha256} {part.X.columns};".encode())
+            sha.update(np.ascontiguousarray((indices or {}).get(name, np.empty(0, np.int64))).data)
+        for array in (None if part.survey is not None else part.X, part.y, part.weight):
+            if array is not None:
+                sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
+                for rows in blocks(len(array), math.prod(array.shape[1:]), block=1 << 20):
+                    sha.update(np.ascontiguousarray(array[rows]).reshape(-1).view(np.uint8).data)
+        for column, words in part.words.items():
+            sha.update(f"{column} {list(words)!r};".encode(errors="surrogatepass"))
+    return sha.hexdigest()
+
+
+def _dataset(
+    config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
+) -> Dataset:
+    X, words = inputs(source, features, task.kinds, whole)
+    if not isinstance(X, OnDisk):
+        refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+    weight = None
+    if task.weight is not None and task.weight in source.names:
+        weight = weights(source, source.names.index(task.weight))
+    return Dataset(X, encode(source, targets, task), weight, words)
+
+
+def _deal(
+    config: Config, source: Source, whole: Dataset, task: Task, keys: Sequence[str] | None
+) -> tuple[dict[str, Dataset], dict[str, npt.NDArray[np.int64]]]:
+    """Split the rows of the training source, as far as val and test are not given; keys: the cells of the column that
+    says where each row goes, if there is one."""
+    split = config.data.split
+    seed = config.seed if split.seed is None else split.seed
+    val = split.val if config.data.val is None else 0
+    test = split.test if config.data.test is None else 0
+    rows = sample_rows(whole.rows, config.data.limit, seed)
+    labels = whole.y[rows] if task.classifies else None
+    try:
+        if keys is not None:
+            parts = split_by(rows, [keys[row] for row in rows], split.method, val, test, seed)
+        else:
+            parts = split_rows(rows, labels, split.method, val, test, seed)
+    except DataError as error:
+        raise _placed(config, error) from None
+    except OneRow as single:
+        row = int(rows[np.flatnonzero(whole.y[rows] == single.label)[0]])
+        message = f'class "{task.classes[single.label]}" has only this row'
+        hint = "add rows of it, remove it, or set data.split.method: random"
+        if (lonely := int((np.bincount(whole.y[rows]) == 1).sum())) > MAX_LONELY:
+            message += f", and so have {lonely - 1:,} other classes"
+            hint = "is this the column to predict? where it holds quantities, set data.task: regression"
+        target = source.names.index(task.targets[0])
+        raise DataError(source.problem("too_few_rows", message, row, target, hint)) from None
+    if len(parts) == 1 and len(rows) == whole.rows:
+        return {"train": whole}, {}
+    return whole.dealt(parts), parts
+
+
+def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
+    """A further source with the columns and classes of the task."""
+    features, targets = by_name(config, source, task)
+    source = relabel(source, targets, config.data.labels)
+    part = _dataset(config, source, features, targets, task, whole=False)
+    if not isinstance(part.X, OnDisk):
+        return part
+    return replace(part, survey=surveyed(config, source, part.X, part.words, {name: np.arange(part.rows)}, task))
+
+
+def _found(splits: Mapping[str, Dataset], task: Task) -> tuple[str, ...]:
+    """What should be known about the data, as far as it is in memory or was found in one pass."""
+    train = splits["train"]
+    if train.survey is not None:
+        rows = {name: part.rows for name, part in splits.items()}
+        return survey_notes(train.survey, rows, train.y, train.words, task)
+    return findings(splits, task) if all(part.survey is None for part in splits.values()) else ()
+
+
+def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:
+    """Raise DataError when the training rows hold a single class, or a single value of every target."""
+    if task.kind == "regression" and (train.y == train.y[0]).all():
+        shown = ", ".join(f"{value:g}" for value in train.y[0, :3].tolist())
+        message = f"the target is the same in all {train.rows:,} training rows ({shown})"
+        hint = "nothing can be learned from it; check data.target"
+        raise DataError(source.problem("one_value", message, None, targets[0], hint))
+    if task.classifies and (train.y == train.y[0]).all():
+        message = f'all {train.rows} training rows have the class "{task.classes[int(train.y[0])]}"'
+        hint = "set data.split.method: stratified, or give more data"
+        raise DataError(source.problem("one_class", message, None, targets[0], hint))
+
+
+def _absent(train: Dataset, task: Task) -> tuple[str, ...]:
+    """A line about classes that have no training rows, or about targets that are the same in all of them."""
+    if task.kind == "regression":
+        same = [name for name, one in zip(task.targets, (train.y == train.y[0]).all(axis=0), strict=True) if one]
+        return (f"note: {', '.join(same[:8])}: the same in all training rows, teaches nothing",) if same else ()
+    if not task.classifies:
+        return ()
+    counts = np.bincount(train.y, minlength=len(task.classes))
+    names = [task.classes[index] for index in np.flatnonzero(counts == 0)]
+    return (f"no training rows of: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}",) if names else ()
+
+
+def _placed(config: Config, error: DataError) -> DataError:
+    """The error with problems that name a config key placed where the config has it."""
+    return DataError(
+        [
+            problem
+            if problem.key is None
+            else config.problem(problem.key, problem.message, code=problem.code, hint=problem.hint, got=problem.got)
+            for problem in error.problems
+        ]
+    )

@@ -1,0 +1,93 @@
+"""What the config asks to be done to every input column: its section `preprocess`, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mlp_core.data.preprocess.categories import CategoryPlan
+from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
+from mlp_core.data.preprocess.scaling import Target
+from mlp_core.data.warnings import Rows
+from mlp_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+
+Plan: TypeAlias = NumericPlan | CategoryPlan
+
+
+def default_plan(config: Config) -> NumericPlan:
+    """What is done to a column of numbers that nothing is said about."""
+    numeric = config.preprocess.numeric
+    return NumericPlan(numeric.scale, numeric.impute, numeric.indicator, numeric.clip)
+
+
+def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[int, Plan]:
+    """The plan of every column, by its place, that is not simply the default."""
+    numbers, words = default_plan(config), CategoryPlan(**config.preprocess.categorical.model_dump())
+    log, own = set(config.preprocess.numeric.log), config.preprocess.columns
+    found: dict[int, Plan] = {}
+    for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        plan: Plan = words if kind == "categorical" else numbers
+        if name in log:
+            plan = plan_with(plan, {"log": True})
+        if name in own:
+            plan = plan_with(plan, own[name].model_dump())
+        if plan != numbers:
+            found[place] = plan
+    return found
+
+
+def gapless(config: Config, names: Sequence[str], kinds: Sequence[str]) -> list[int]:
+    """The places of the columns in which a missing cell is an error."""
+    default, found = default_plan(config), plans(config, names, kinds or ("numeric",) * len(names))
+    asked = [found.get(place, default) for place in range(len(names))]
+    return [
+        place
+        for place, plan in enumerate(asked)
+        if (plan.impute if isinstance(plan, NumericPlan) else plan.missing) == "error"
+    ]
+
+
+def make_preprocessor(config: Config, names: Sequence[str], kinds: Sequence[str]) -> Preprocessor:
+    """The preprocessing of inputs with these names and kinds, not yet fitted."""
+    kinds = kinds or ("numeric",) * len(names)
+    return Preprocessor(default_plan(config), plans(config, names, kinds), names)
+
+
+def make_target(config: Config, kind: str) -> Target | None:
+    """What is done to the targets of a task of this kind, not yet fitted; None for nothing. Raises ConfigError."""
+    wish = config.preprocess.target
+    if kind != "regression":
+        return None
+    if config.loss.name == "poisson":
+        if wish.scale not in ("auto", "none") or wish.transform != "none":
+            message, hint = "the poisson loss predicts counts as they are", "remove the key"
+            raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
+        return None
+    return Target("standard" if wish.scale == "auto" else wish.scale, log=wish.transform == "log1p")
+
+
+def check_fits(config: Config, inputs: Preprocessor) -> None:
+    """Raise ConfigError for what cannot be done to codes of words."""
+    if config.regularization.mixup and inputs.embeddings:
+        message, hint = "codes of learned embeddings cannot be mixed", "use preprocess.categorical.encode: onehot"
+        raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
+
+
+def _unseen(inputs: Preprocessor, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+    """The words of a split that training did not keep, counted before where the rows are on the disk."""
+    if rows.survey is None:
+        return inputs.unseen(rows.X, rows.words)
+    return inputs.unseen_counted(rows.survey.words[name], rows.words)
+
+
+def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
+    """A line for every split with words that training did not keep."""
+    notes = []
+    for name, rows in splits.items():
+        if name != "train" and (found := _unseen(inputs, name, rows)):
+            parts = [f'{column} {count:,} ("{word}")' for column, (count, word) in list(found.items())[:4]]
+            notes.append(f"note: {name} rows with words that are rare or unseen in training: {', '.join(parts)}")
+    return notes

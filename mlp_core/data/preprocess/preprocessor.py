@@ -1,0 +1,354 @@
+"""From rows as stored to the inputs of the network: fitted on training rows only, stored as plain values.
+
+Columns of numbers are filled where they miss a value, limited, made less skew, scaled, and flagged where they were
+missing; columns of words become one input per word, one number, or a code that the network looks up in a table. The
+inputs come in this order: numbers, flags, words, codes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.preprocess.categories import NOWHERE, Categories, CategoryPlan, refuse_unknown
+from mlp_core.data.preprocess.quantile_scores import Ranks
+from mlp_core.data.preprocess.scaling import Scaler, parts
+from mlp_core.errors import CheckpointError, DataError, Problem
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Words = Mapping[int, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class NumericPlan:
+    """What is asked for: the values of `preprocess.numeric` for one column."""
+
+    scale: str = "standard"
+    impute: float | str = "median"
+    indicator: bool | str = "auto"
+    clip: float | None = None
+    log: bool = False
+
+
+@dataclass
+class _Numbers:
+    """What was fitted for the columns of numbers, each array [columns of numbers].
+
+    fill: what stands in for a missing value. low, high: limits. scaler: shift and scale of all columns.
+    log, flag: which columns are replaced by log(1 + x), and which get an input that says where they miss a value.
+    ranks: the columns that go by ranks, by their place here.
+    """
+
+    fill: Floats
+    low: Floats
+    high: Floats
+    log: npt.NDArray[np.bool_]
+    flag: npt.NDArray[np.bool_]
+    scaler: Scaler
+    ranks: dict[int, Ranks]
+
+    @property
+    def plain(self) -> bool:
+        """Whether complete rows need scaling only."""
+        return not (self.ranks or self.log.any() or np.isfinite(self.low).any() or self.flag.any())
+
+    def filled(self, block: Floats) -> Floats:
+        """The block with missing values filled, in place."""
+        gaps = np.isnan(block)
+        if gaps.any():
+            np.copyto(block, self.fill, where=gaps)
+        return block
+
+    def bent(self, block: Floats) -> Floats:
+        """The filled block after limits and logarithm, in place."""
+        np.clip(block, self.low, self.high, out=block)
+        if self.log.any():
+            block[:, self.log] = np.log1p(np.maximum(block[:, self.log], -0.999999))
+        return block
+
+
+class Preprocessor:
+    """What is done to the inputs. `plan` holds for every column that `plans` does not name by its place (from 0).
+
+    A column with a CategoryPlan holds codes into a vocabulary that comes beside the rows: {column: words}.
+
+    After `fit`: `columns` taken by `transform`, `inputs` given by it, `embeddings` (words, numbers per word) of the
+    last inputs, which are codes.
+
+    >>> Preprocessor(NumericPlan("minmax")).fit(np.array([[0.0], [4.0]])).transform(np.array([[1.0]]))
+    array([[0.25]])
+    """
+
+    def __init__(
+        self,
+        plan: NumericPlan | None = None,
+        plans: Mapping[int, NumericPlan | CategoryPlan] | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
+        self.plan, self.plans, self.names = plan or NumericPlan(), dict(plans or {}), tuple(names)
+        self.columns = 0
+
+    def name(self, column: int) -> str:
+        """What a column is called."""
+        return self.names[column] if column < len(self.names) else f"column {column} (from 0)"
+
+    @property
+    def numeric(self) -> list[int]:
+        """The columns of numbers."""
+        return [column for column in range(self.columns) if column not in self.categories]
+
+    @property
+    def linear(self) -> tuple[Floats, Floats] | None:
+        """(shift, scale), each [columns], where all that is done to complete rows is (X - shift) * scale; else None."""
+        if self.categories or not self.numbers.plain:
+            return None
+        return self.numbers.scaler.shift, self.numbers.scaler.scale
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs the network gets."""
+        wide = sum(self._width(one) for one in self.categories.values())
+        return len(self.numbers.fill) + int(self.numbers.flag.sum()) + wide
+
+    @property
+    def embeddings(self) -> tuple[tuple[int, int], ...]:
+        """Words, and numbers per word, of every column whose codes are among the last inputs."""
+        return tuple((one.places, one.dim) for one in self.categories.values() if one.plan.encode == "embedding")
+
+    @staticmethod
+    def _width(one: Categories) -> int:
+        return 1 if one.plan.encode in ("ordinal", "embedding") else one.places
+
+    def input_names(self) -> list[str]:
+        """What every input is called, in order."""
+        numeric = [self.name(column) for column in self.numeric]
+        names = numeric + [f"{name} missing" for name, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
+        last = []
+        for column, one in self.categories.items():
+            name = self.name(column)
+            if one.plan.encode == "embedding":
+                last.append(name)
+            elif one.plan.encode == "ordinal":
+                names.append(name)
+            else:
+                names += [f"{name}={word}" for word in one.names()]
+        return names + last
+
+    def fit(self, X: Array, words: Words | None = None) -> Self:
+        """Fit to training rows X [rows, columns], at least one; raises DataError for a column that cannot be scaled."""
+        self.columns = X.shape[1]
+        self.categories: dict[int, Categories] = {}
+        for column, plan in sorted(self.plans.items()):
+            if isinstance(plan, CategoryPlan):
+                self.categories[column] = Categories.fit(plan, X[:, column], (words or {}).get(column, ()))
+        self.numbers = self._fit_numbers(X)
+        return self
+
+    def _fit_numbers(self, X: Array) -> _Numbers:
+        columns = self.numeric
+        plans = [self.plans.get(column, self.plan) for column in columns]
+        numeric = [plan for plan in plans if isinstance(plan, NumericPlan)]
+        block = X if len(columns) == self.columns else X[:, columns]
+        gaps = _gaps(block)
+        numbers = _Numbers(
+            fill=np.array([_fill(plan.impute, block, j, gaps) for j, plan in enumerate(numeric)], np.float64),
+            low=np.full(len(columns), -np.inf),
+            high=np.full(len(columns), np.inf),
+            log=np.array([plan.log for plan in numeric], bool),
+            flag=np.array([_flag(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool),
+            scaler=Scaler("none"),
+            ranks={},
+        )
+        if gaps.any() or numbers.log.any() or any(plan.clip for plan in numeric):
+            block = numbers.filled(np.array(block, np.float64))
+            self._fit_limits(numbers, numeric, block)
+            block = numbers.bent(block)
+        self._fit_scales(numbers, numeric, block)
+        return numbers
+
+    def _fit_limits(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Floats) -> None:
+        """Limits of clipping, in the units of the column."""
+        for j, plan in enumerate(plans):
+            column = block[:, j]
+            if plan.log and column.min() <= -1:
+                message = f'column "{self.name(self.numeric[j])}" holds {column.min():g}, log(1 + x) needs more than -1'
+                raise DataError(Problem("out_of_range", message, hint="leave it out of preprocess.numeric.log"))
+            if plan.clip is not None:
+                values = np.log1p(column) if plan.log else column
+                mean, reach = values.mean(), plan.clip * values.std()
+                limits = (mean - reach, mean + reach)
+                numbers.low[j], numbers.high[j] = np.expm1(limits) if plan.log else limits
+
+    def _fit_scales(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Array) -> None:
+        methods = [plan.scale for plan in plans]
+        if len(set(methods)) == 1 and methods[0] != "quantile":
+            numbers.scaler = self._scaler(methods[0], block, list(range(len(methods))))
+            return
+        shift, scale = np.zeros(len(methods)), np.ones(len(methods))
+        for method in dict.fromkeys(methods):
+            places = [j for j, one in enumerate(methods) if one == method]
+            if method == "quantile":
+                numbers.ranks |= {j: Ranks.fit(np.asarray(block[:, j], np.float64)) for j in places}
+            else:
+                fitted = self._scaler(method, block[:, places], places)
+                shift[places], scale[places] = fitted.shift, fitted.scale
+        numbers.scaler = Scaler("none")
+        numbers.scaler.shift, numbers.scaler.scale = shift, scale
+
+    def _scaler(self, method: str, block: Array, places: Sequence[int]) -> Scaler:
+        return Scaler(method, [self.name(self.numeric[j]) for j in places] if self.names else ()).fit(block)
+
+    def transform(
+        self, X: Array, words: Words | None = None, out: Array | None = None, dtype: npt.DTypeLike = np.float64
+    ) -> Array:
+        """The inputs of rows X [rows, columns] with the vocabularies of its columns of words, [rows, inputs] in
+        `dtype`, or written to `out`; computed in float64 before rounding.
+
+        Raises DataError when a value does not fit the dtype, or for a word that is refused.
+        """
+        result = np.empty((len(X), self.inputs), dtype) if out is None else out
+        if not self.categories and self.numbers.plain and not _gaps(X).any():
+            return self.numbers.scaler.transform(X, result)
+        numeric, flagged = self.numeric, np.flatnonzero(self.numbers.flag)
+        end = len(numeric)
+        for part in parts(X):
+            block = np.array(X[part] if end == self.columns else X[part][:, numeric], np.float64)
+            result[part, end : end + len(flagged)] = np.isnan(block[:, flagged])
+            block = self.numbers.bent(self.numbers.filled(block))
+            self.numbers.scaler.transform(block, result[part, :end])
+            for j, ranks in self.numbers.ranks.items():
+                result[part, j] = ranks.transform(block[:, j])
+        self._words(X, words or {}, result, end + len(flagged))
+        return result
+
+    def _words(self, X: Array, words: Words, result: Array, start: int) -> None:
+        """Fill in the inputs of the columns of words, from column `start` on; codes come last."""
+        last = result.shape[1] - len(self.embeddings)
+        for column, one in self.categories.items():
+            vocabulary = words.get(column, ())
+            if one.plan.unknown == "error" and (found := one.unseen(X[:, column], vocabulary))[0]:
+                raise refuse_unknown(self.name(column), [found[1]], found[0])
+            places = one.place(X[:, column], vocabulary)
+            if one.plan.encode == "embedding":
+                result[:, last] = places
+                last += 1
+            elif one.plan.encode == "ordinal":
+                places[places == NOWHERE] = one.places - 1
+                result[:, start] = places / max(1, one.places - 1)
+                start += 1
+            else:
+                result[:, start : start + one.places] = 0
+                rows = np.flatnonzero(places != NOWHERE)
+                result[rows, start + places[rows]] = 1
+                start += one.places
+
+    def unseen(self, X: Array, words: Words) -> dict[str, tuple[int, str]]:
+        """For every column with words that training did not keep: in how many rows, and one of them."""
+        counted = {
+            self.name(column): one.unseen(X[:, column], words.get(column, ()))
+            for column, one in self.categories.items()
+        }
+        return {name: found for name, found in counted.items() if found[0]}
+
+    def unseen_counted(self, counts: Mapping[int, Array], words: Words) -> dict[str, tuple[int, str]]:
+        """The same from how many rows have each word: {column: counts [words + 1]}, the last for missing cells."""
+        counted = {self.name(c): one.unseen_counted(counts[c], words.get(c, ())) for c, one in self.categories.items()}
+        return {name: found for name, found in counted.items() if found[0]}
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint; Python writes and reads their JSON without loss."""
+        numbers = self.numbers
+        return {
+            "columns": self.columns,
+            "names": list(self.names),
+            "scale": self.numbers.scaler.to_state(),
+            "fill": numbers.fill.tolist(),
+            "limits": {
+                str(j): [float(numbers.low[j]), float(numbers.high[j])]
+                for j in np.flatnonzero(np.isfinite(numbers.low))
+            },
+            "log": np.flatnonzero(numbers.log).tolist(),
+            "flag": np.flatnonzero(numbers.flag).tolist(),
+            "ranks": {str(j): ranks.to_state() for j, ranks in numbers.ranks.items()},
+            "categories": {str(column): one.to_state() for column, one in self.categories.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The preprocessing of a checkpoint. Raises CheckpointError when the state is not one."""
+        try:
+            made = cls(names=[str(name) for name in state["names"]])
+            made.columns = int(state["columns"])
+            stored = {int(column): Categories.from_state(one) for column, one in state["categories"].items()}
+            made.categories = dict(sorted(stored.items()))
+            made.numbers = _numbers_of(state, len(made.numeric))
+            if len(made.numbers.scaler.shift) != len(made.numeric):
+                raise ValueError("columns and scales do not fit together")
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+            problem = Problem("bad_preprocessing", f"the stored preprocessing cannot be used ({error})")
+            raise CheckpointError(problem) from None
+        return made
+
+
+def _numbers_of(state: Mapping[str, Any], count: int) -> _Numbers:
+    """The columns of numbers of a stored state. Raises KeyError, TypeError, ValueError, IndexError."""
+    fill = np.array(state["fill"], np.float64)
+    if fill.shape != (count,) or not np.isfinite(fill).all():
+        raise ValueError("expected a finite number for every column")
+    low, high = np.full(count, -np.inf), np.full(count, np.inf)
+    for j, limits in state["limits"].items():
+        low[int(j)], high[int(j)] = (float(limit) for limit in limits)
+    log, flag = np.zeros(count, bool), np.zeros(count, bool)
+    log[[int(j) for j in state["log"]]] = True
+    flag[[int(j) for j in state["flag"]]] = True
+    ranks = {int(j): Ranks.from_state(quantiles) for j, quantiles in state["ranks"].items()}
+    if not set(ranks) <= set(range(count)) or np.isnan(low).any() or np.isnan(high).any():
+        raise ValueError("no such column")
+    return _Numbers(fill, low, high, log, flag, Scaler.from_state(state["scale"]), ranks)
+
+
+def _gaps(X: Array) -> npt.NDArray[np.bool_]:
+    """Which columns miss a value."""
+    found = np.zeros(X.shape[1], bool)
+    if X.dtype.kind == "f":
+        for part in parts(X):
+            sums = X[part].sum(axis=0)
+            if np.isnan(sums).any():
+                found |= np.isnan(X[part]).any(axis=0)
+    return found
+
+
+def _fill(impute: float | str, block: Array, j: int, gaps: npt.NDArray[np.bool_]) -> float:
+    """What stands in for a missing value of one column."""
+    if isinstance(impute, int | float):
+        return float(impute)
+    if impute == "zero":
+        return 0.0
+    if block.dtype == np.uint8:
+        return 0.0  # images: nothing is missing, and nothing can be
+    column = np.asarray(block[:, j], np.float64)
+    present = column[~np.isnan(column)] if gaps[j] else column
+    if not len(present):
+        return 0.0
+    if impute == "mode":
+        values, counts = np.unique(present, return_counts=True)
+        value = float(values[counts.argmax()])
+    else:
+        value = float(present.mean() if impute == "mean" else np.median(present))
+    return value if math.isfinite(value) else 0.0
+
+
+def _flag(plan: NumericPlan, missing: bool) -> bool:
+    return missing if plan.indicator == "auto" else bool(plan.indicator)
+
+
+def plan_with(plan: NumericPlan | CategoryPlan, changes: Mapping[str, Any]) -> NumericPlan | CategoryPlan:
+    """The plan with the changes that are meant for it and are not None."""
+    fitting = {key: value for key, value in changes.items() if value is not None and hasattr(plan, key)}
+    return replace(plan, **fitting)

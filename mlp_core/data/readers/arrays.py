@@ -1,0 +1,130 @@
+"""Inputs and targets that come as arrays, with the same face as a table: columns, vocabularies, places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.readers.open_file import refusal, shown
+from mlp_core.errors import Problem
+
+KINDS = "float16/32/64, integers of 8 to 64 bits, or booleans"
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """One split's inputs X [rows, inputs] and targets Y float64 [rows, targets], as stored in `x` and `y`.
+
+    The columns are the inputs x0, x1, ... and after them the targets: y, or y0, y1, ... `labels` says that the file
+    format itself marks the targets as class labels. first: the row of the file that is row 0 here.
+    """
+
+    X: Any  # an array, or `on_disk.OnDisk`
+    Y: npt.NDArray[np.float64]
+    x: Path
+    y: Path
+    labels: bool = False
+    words: dict[int, list[str]] = field(default_factory=dict)
+    odd: dict[int, dict[int, str]] = field(default_factory=dict)
+    header: int = 0
+    notes: tuple[str, ...] = ()
+    first: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.X)
+
+    @property
+    def named(self) -> bool:
+        """Whether the names are the file's own: arrays have none."""
+        return False
+
+    @property
+    def path(self) -> Path:
+        return self.x
+
+    @property
+    def targets(self) -> range:
+        """The target columns."""
+        return range(self.X.shape[1], self.X.shape[1] + self.Y.shape[1])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        width = self.Y.shape[1]
+        targets = ("y",) if width == 1 else tuple(f"y{column}" for column in range(width))
+        return tuple(f"x{column}" for column in range(self.X.shape[1])) + targets
+
+    def matrix(self, columns: Sequence[int]) -> npt.NDArray[Any]:
+        """The given columns, all inputs or all targets; all inputs in order are not copied."""
+        inputs = self.X.shape[1]
+        found: npt.NDArray[Any] = self.X
+        if list(columns) == list(range(inputs)):
+            return found
+        return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+
+    def emptied(self) -> Arrays:
+        """The same without its cells, once they have been taken: rows and columns can still be told of."""
+        return replace(self, X=np.empty((0, self.X.shape[1])), Y=np.empty((0, self.Y.shape[1])))
+
+    def missing(self, column: int) -> int:
+        """How many cells of a column are NaN."""
+        return int(np.isnan(self.matrix([column])[:, 0]).sum())
+
+    def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
+        """A problem placed at a file, and at a row and column of its array (both counted from 0)."""
+        inputs = self.X.shape[1]
+        path = self.y if column is not None and column >= inputs else self.x
+        places = [] if row is None else [f"row {row + self.first}"]
+        if column is not None and (column < inputs or self.Y.shape[1] > 1):
+            places.append(f"column {column if column < inputs else column - inputs}")
+        where = f" at {', '.join(places)} (from 0)" if places else ""
+        return Problem(code, message + where, hint=hint or None, file=shown(path))
+
+    def cell(self, row: int, column: int) -> str:
+        """The text of a cell."""
+        inputs = self.X.shape[1]
+        return str(self.X[row, column] if column < inputs else self.Y[row, column - inputs])
+
+
+def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, labels: bool = False) -> Arrays:
+    """Inputs and targets as one: every row of inputs laid flat, targets as float64 columns.
+
+    uint8, float32 and float64 inputs stay as they are, other types become float64. Raises DataError when the row
+    counts differ or there is nothing to learn from.
+    """
+    if x.ndim < 2 or y.ndim not in (1, 2):
+        path, name, shape = (x_path, "inputs", x.shape) if x.ndim < 2 else (y_path, "targets", y.shape)
+        wanted = "[rows, columns]" if x.ndim < 2 else "[rows] or [rows, outputs]"
+        raise refusal(path, "wrong_shape", f"{name} of shape {list(shape)}, expected {wanted}")
+    if len(x) != len(y):
+        message = f"{len(y):,} targets for {len(x):,} rows of inputs in {shown(x_path)}"
+        raise refusal(y_path, "rows_differ", message, hint="give files that belong together")
+    if x.size == 0 or y.size == 0:
+        path, shape = (x_path, x.shape) if x.size == 0 else (y_path, y.shape)
+        raise refusal(path, "no_rows", f"an empty array (shape {list(shape)})")
+    inputs = x.reshape(len(x), -1)
+    if inputs.dtype.name not in ("uint8", "float32", "float64"):
+        inputs = inputs.astype(np.float64)
+    targets = y.reshape(len(y), -1).astype(np.float64)
+    note = f"arrays: {len(inputs):,} rows of {inputs.shape[1]} inputs ({inputs.dtype.name})"
+    return Arrays(inputs, targets, x_path, y_path, labels, notes=(note,))
+
+
+def fill(stream: BinaryIO, array: npt.NDArray[Any], path: Path) -> None:
+    """Read an array's bytes, all of them and none more; only what really arrives takes memory."""
+    view = array.reshape(-1).view(np.uint8)
+    at = 0
+    while at < len(view):
+        data = stream.read(min(1 << 20, len(view) - at))
+        if not data:
+            message = f"the file ends after {at:,} of {len(view):,} bytes of the array"
+            raise refusal(path, "truncated", message, hint="fetch it again")
+        view[at : at + len(data)] = np.frombuffer(data, np.uint8)
+        at += len(data)
+    if stream.read(1):
+        raise refusal(path, "damaged", "more bytes than its header declares", hint="fetch it again")

@@ -1,0 +1,45 @@
+"""The data sets that travel with the program (`data.name`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from mlp_core.data.readers.csv import read_csv
+from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.table import Table
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One embedded set: its file, its target column, and the column names where the file has no header."""
+
+    file: str
+    target: str
+    names: tuple[str, ...] = ()
+
+
+SETS = {
+    "digits": Embedded(
+        "digits.csv.gz", "digit", (*(f"pixel_{row}_{column}" for row in range(8) for column in range(8)), "digit")
+    ),
+    "diabetes": Embedded("diabetes.csv.gz", "progression"),
+}
+
+
+def read_embedded(name: str) -> Table:
+    """The table of an embedded set. Raises KeyError for a name that is not in `SETS`."""
+    entry = SETS[name]
+    with as_file(_folder() / entry.file) as path:
+        table = read_csv(path, CsvOptions(delimiter=",", header=not entry.names))
+    return replace(table, names=entry.names or table.names, notes=(f"data: embedded {name}, {table.rows:,} rows",))
+
+
+def _folder() -> Traversable:
+    """Where the files are: in the installed package, or beside `mlp_core` where that is run from its source."""
+    try:
+        return files("mlp_core.datasets")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[3] / "data"

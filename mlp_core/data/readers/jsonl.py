@@ -1,0 +1,112 @@
+"""JSON Lines: one object per line, its keys the columns, its values numbers, words, true, false or null."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from mlp_core.data.readers.csv import CHUNK, SAMPLE
+from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.open_file import refusal
+from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.table_builder import Builder, Drain, Reread
+from mlp_core.data.readers.text_stream import open_text
+
+WANTED = "JSON Lines"
+HINT = 'write one object per line, such as {"age": 39, "job": "clerk"}'
+_LITERALS = {True: "true", False: "false", None: ""}
+
+
+def read_jsonl(path: Path, options: CsvOptions, words: Collection[str] = ()) -> Table:
+    """Read JSON Lines, gzip or not, as one table; `words` are columns that hold text even if it looks like numbers.
+
+    Columns are the keys of the first hundred lines in order; a key that comes later is left out, one that is missing
+    is a missing cell. Raises DataError with file and line for what is no object of plain values.
+    """
+    text: set[str] = set(words)
+    for attempt in range(4):
+        try:
+            *_, table = _tables(path, options, lambda name, text=text: name in text, attempt == 3, None)
+        except Reread as reread:
+            text |= reread.names
+        else:
+            return table
+    raise AssertionError("the last attempt does not ask for another")
+
+
+def stream_jsonl(path: Path, options: CsvOptions, numbers: Collection[str], rows: int = 65_536) -> Iterator[Table]:
+    """The same as tables of about `rows` rows; all columns but `numbers` are text."""
+    return _tables(path, options, lambda name: name not in numbers, True, rows)
+
+
+def drain_jsonl(path: Path, options: CsvOptions, words: Collection[str], final: bool) -> Drain:
+    """The same as `read_jsonl`, block by block. Raises Reread where a column turns out to hold text."""
+    for builder in _chunks(path, options, lambda name: name in words, final):
+        yield builder.names, builder.drain(), builder.codes
+    return builder.facts(_note(builder), 0, keyed=True)
+
+
+def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: int | None) -> Iterator[Table]:
+    for builder in _chunks(path, options, is_text, final):
+        if rows is not None and builder.rows >= rows:
+            yield _table(builder)
+            builder.clear()
+    if builder.rows:
+        yield _table(builder)
+
+
+def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Iterator[Builder]:
+    """One builder again and again, each time with some more rows."""
+    with open_text(path, "utf-8", WANTED) as stream:
+        numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
+        sample = [(number, _object(path, number, line)) for number, line in islice(numbered, SAMPLE)]
+        if not sample:
+            raise refusal(path, "no_rows", "no rows in this file")
+        names = tuple(dict.fromkeys(name for _, row in sample for name in row))
+        if not names:
+            raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
+        text = {column for column, name in enumerate(names) if is_text(name)}
+        builder = Builder(path, options, names, text, final)
+        rest = ((number, _object(path, number, line)) for number, line in numbered)
+        parsed = chain(sample, rest)
+        while chunk := list(islice(parsed, CHUNK)):
+            builder.add_rows([[row.get(name, "") for name in names] for _, row in chunk], [n for n, _ in chunk])
+            yield builder
+
+
+def _table(builder: Builder) -> Table:
+    return builder.table(_note(builder), 0, keyed=True)
+
+
+def _note(builder: Builder) -> str:
+    return f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON Lines"
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, str]:
+    """The cells of one line by their keys, numbers with the digits they were written with."""
+    try:
+        row = json.loads(line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_pairs)
+    except RecursionError:
+        raise refusal(path, "bad_json", "nested too deeply", hint=HINT, line=number) from None
+    except ValueError as error:
+        column = getattr(error, "colno", None)
+        raise refusal(path, "bad_json", f"not JSON ({error})", hint=HINT, line=number, column=column) from None
+    if not isinstance(row, dict):
+        raise refusal(path, "bad_json", "not an object", hint=HINT, line=number)
+    for name, value in row.items():
+        if isinstance(value, dict | list):
+            message = f'"{name}" holds {"an object" if isinstance(value, dict) else "a list"}'
+            raise refusal(path, "bad_json", message, hint="write every value as a key of its own", line=number)
+        if not isinstance(value, str):
+            row[name] = _LITERALS[value]
+    return row
+
+
+def _pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a key stands twice")
+    return row

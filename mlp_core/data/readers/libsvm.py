@@ -1,0 +1,72 @@
+"""The format of libsvm and svmlight: a target and `place:value` pairs on every line, places not named are 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mlp_core.data.readers.arrays import Arrays
+from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.memory import check_memory
+from mlp_core.data.readers.open_file import refusal
+from mlp_core.data.readers.text_stream import open_text
+
+WANTED = "a libsvm file"
+MAX_PLACE = 10_000_000
+
+
+def read_libsvm(path: Path, width: int | None = None) -> Arrays:
+    """Read a libsvm file, gzip or not, as dense arrays; `width` is the count of inputs where it is known.
+
+    Places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out. Raises DataError with
+    file and line for anything else, and when the dense array would not fit.
+    """
+    targets: list[float] = []
+    places: list[int] = []
+    values: list[float] = []
+    ends: list[int] = []
+    with open_text(path, "utf-8", WANTED) as stream:
+        for at, line in enumerate(stream, 1):
+            cells = line.partition("#")[0].split()
+            if not cells:
+                continue
+            targets.append(_target(path, at, cells[0]))
+            last = -1
+            for cell in cells[1:]:
+                name, _, text = cell.partition(":")
+                if name == "qid":
+                    continue
+                value = number(text)
+                if value is None or not np.isfinite(value) or not name.isdecimal() or len(name) > 9:
+                    hint = "write pairs such as 3:0.5"
+                    raise refusal(path, "bad_pair", f'not a pair ("{cell}")', hint=hint, line=at)
+                if int(name) <= last:
+                    raise refusal(path, "bad_pair", f"place {name} is not above the one before", line=at)
+                last = int(name)
+                places.append(last)
+                values.append(value)
+            ends.append(len(places))
+    if not targets:
+        raise refusal(path, "no_rows", "no rows in this file")
+    first = 0 if 0 in places else 1
+    found = max(places, default=0) + 1 - first
+    if width is None:
+        width = max(found, 1)
+    if found > min(width, MAX_PLACE):
+        message = f"place {max(places)}, but there are {width:,} inputs"
+        raise refusal(path, "columns_differ", message, hint="give files with the same inputs")
+    check_memory(path, len(targets) * width * 8)
+    X = np.zeros((len(targets), width))
+    rows = np.repeat(np.arange(len(targets)), np.diff([0, *ends]))
+    X[rows, np.array(places, np.int64) - first] = values
+    note = f"libsvm: {len(targets):,} rows of {width:,} inputs, {len(values) / X.size:.1%} of them named"
+    return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,))
+
+
+def _target(path: Path, line: int, cell: str) -> float:
+    value = number(cell)
+    if value is None:
+        hint = "several labels on one line are not supported" if "," in cell else "write a number first"
+        raise refusal(path, "not_a_number", f'not a number ("{cell}")', hint=hint, line=line, column=1)
+    return value

@@ -1,0 +1,32 @@
+"""How much memory there is, and whether an array may take its share of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlp_core.data.readers.open_file import refusal
+
+REMEDY = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
+
+
+def free_memory() -> int:
+    """Bytes that can be taken without swapping: the machine's, or what the control group leaves."""
+    free = 1 << 33
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                free = int(line.split()[1]) * 1024
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+            free = min(free, max(int(limit) - used, 0))
+    except (OSError, ValueError):
+        pass
+    return free
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes would not leave as much memory again for the work on it."""
+    if needed > 16 << 20 and needed > (free := free_memory()) // 2:
+        message = f"needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+        raise refusal(path, "too_large", message, hint=REMEDY)

@@ -1,0 +1,271 @@
+"""An array in a .npy file that stays on the disk: what is asked for is read, and nothing else takes memory.
+
+Pieces are read at their place in the file rather than through a mapping of its pages. Both are served by the system's
+cache; but a file that is cut or changed under way ends in a message, where a mapping ends the process (SIGBUS), and
+what was read once does not count as memory of this process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.readers.arrays import Arrays, pair
+from mlp_core.data.readers.memory import free_memory
+from mlp_core.data.readers.npy import read_header
+from mlp_core.data.readers.open_file import check_file, is_gzip, reading, refusal, shown
+from mlp_core.errors import Failed, Problem
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Change = Callable[[Floats], Floats]
+
+PIECE = 8 << 20  # bytes read at once
+SPARSE = 16  # rows further apart than this, on average, are read one by one
+
+
+class File:
+    """The rows of one .npy file [count, width] as stored, read at their place. The descriptor lives as long as this."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check: a plain .npy file in C order whose header tells its size to the byte. Raises DataError."""
+        self.path = path
+        check_file(path)
+        if is_gzip(path, "a .npy file"):
+            raise refusal(path, "compressed", "gzip cannot be read in pieces", hint="unpack it first: gunzip")
+        with reading(path):
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with open(self.descriptor, "rb", closefd=False) as stream:
+                shape, dtype, fortran, self.offset = read_header(stream, path, "")
+            self._stamp = self._status()
+        if fortran and sum(size > 1 for size in shape) > 1:
+            hint = "write it again with numpy.save(file, numpy.ascontiguousarray(x))"
+            raise refusal(
+                path, "fortran_order", "stored column by column, its rows cannot be read in pieces", hint=hint
+            )
+        needed, there = math.prod(shape) * dtype.itemsize, self._stamp[0] - self.offset
+        if needed != there:
+            code, what = ("truncated", "ends too early") if needed > there else ("damaged", "goes on after its end")
+            message = f"the header declares {needed:,} bytes, the file {what} ({there:,})"
+            raise refusal(path, code, message, hint="write it again")
+        self.shape = shape
+        self.dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+        self.boolean = dtype.kind == "b"
+        self.count, self.width = (shape[0] if shape else 0), math.prod(shape[1:])
+
+    def __del__(self) -> None:
+        if (descriptor := getattr(self, "descriptor", None)) is not None:
+            os.close(descriptor)
+
+    def _status(self) -> tuple[int, int, int]:
+        status = os.fstat(self.descriptor)
+        return status.st_size, status.st_mtime_ns, status.st_ino
+
+    def read(self, start: int, stop: int, out: Array | None = None) -> Array:
+        """Rows start..stop as stored [stop - start, width]. Raises Failed where the file is no longer what it was."""
+        block = np.empty((stop - start, self.width), self.dtype) if out is None else out
+        view = block.reshape(-1).view(np.uint8).data
+        at, done = self.offset + start * self.width * self.dtype.itemsize, 0
+        try:
+            while done < len(view):
+                count = os.preadv(self.descriptor, [view[done:]], at + done)
+                if count == 0:
+                    break
+                done += count
+            same = self._status() == self._stamp
+        except OSError as error:
+            problem = Problem("unreadable_file", f"cannot be read ({error.strerror})", file=shown(self.path))
+            raise Failed(problem) from None
+        if done < len(view) or not same:
+            message = "was changed while it was being read"
+            raise Failed(Problem("file_changed", message, "leave it alone while it is used", file=shown(self.path)))
+        return block
+
+
+class OnDisk:
+    """Rows and columns of a file, read when asked for; otherwise read like an array [rows, columns].
+
+    rows: the row numbers in the file, ascending, None for all of it. columns: the columns of the file, None for all.
+    dtype: what a cell is given as (uint8 and floats as they are, anything else as float64). changes: what is done to
+    the numbers of single columns, by their place here.
+    """
+
+    ndim = 2
+
+    def __init__(self, file: File, dtype: Any = None) -> None:
+        name = file.dtype.newbyteorder("=").name
+        self.file = file
+        self.dtype = np.dtype(dtype or (name if name in ("uint8", "float32", "float64") else np.float64))
+        if file.boolean:
+            self.dtype = np.dtype(np.float64)
+        self.rows: Rows | None = None
+        self.columns: list[int] | None = None
+        self.changes: dict[int, Change] = {}
+        self._pulled: dict[int, Floats] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> OnDisk:
+        """The array in the .npy file at `path`, rows flat. Raises DataError."""
+        return cls(File(path))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows = self.file.count if self.rows is None else len(self.rows)
+        return rows, self.file.width if self.columns is None else len(self.columns)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of one row as it lies in the file."""
+        return self.file.width * self.file.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, rows: Rows) -> OnDisk:
+        """The given rows (ascending), not read."""
+        made = copy(self)
+        made.rows = np.asarray(rows, np.int64) if self.rows is None else self.rows[rows]
+        made._pulled = {}
+        return made
+
+    def select(self, columns: Sequence[int], changes: Mapping[int, Change] | None = None) -> OnDisk:
+        """The given columns in the given order, not read."""
+        made = copy(self)
+        every = list(columns) == list(range(self.shape[1]))
+        made.columns = (
+            self.columns if every else [column if self.columns is None else self.columns[column] for column in columns]
+        )
+        made.changes = {place: self.changes[column] for place, column in enumerate(columns) if column in self.changes}
+        for place, change in (changes or {}).items():
+            made.changes[place] = _after(made.changes.get(place), change)
+        made._pulled = {}
+        return made
+
+    def as_type(self, dtype: Any) -> OnDisk:
+        """The same with cells of another type."""
+        made = copy(self)
+        made.dtype = np.dtype(dtype)
+        return made
+
+    def replaced(self, columns: Mapping[int, Floats]) -> OnDisk:
+        """The same with other values [rows] in single columns, as far as these are asked for as columns."""
+        made = copy(self)
+        made._pulled = {**self._pulled, **columns}
+        return made
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            return self._cells(*key)
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step == 1:
+                return self.made(self.stored(start, max(start, stop)))
+            key = np.arange(start, stop, step)
+        wanted = np.asarray(key)
+        if wanted.dtype == bool:
+            wanted = np.flatnonzero(wanted)
+        if wanted.size and not -len(self) <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"a row of {len(self):,} is asked for that is not there")
+        wanted = np.where(wanted < 0, wanted + len(self), wanted)
+        if wanted.ndim == 0:
+            return self.made(self.stored(int(wanted), int(wanted) + 1))[0]
+        distinct, places = np.unique(wanted, return_inverse=True)
+        numbers = distinct if self.rows is None else self.rows[distinct]
+        return self.made(self._numbered(numbers)[places.reshape(-1)])
+
+    def _cells(self, rows: Any, columns: Any) -> Any:
+        if isinstance(rows, slice) and rows == slice(None):
+            return self.pull(columns)
+        if np.ndim(rows) == 0 and np.ndim(columns) == 0 and int(columns) in self._pulled:
+            return self._pulled[int(columns)][int(rows)]
+        return self[rows][..., columns]
+
+    def pull(self, columns: Any) -> Any:
+        """Whole columns [rows] or [rows, columns] in memory: one pass over the file for those not pulled before."""
+        wanted = [int(columns)] if np.ndim(columns) == 0 else [int(column) for column in columns]
+        if missing := [column for column in dict.fromkeys(wanted) if column not in self._pulled]:
+            part, found = self.select(missing), np.empty((len(missing), len(self)), np.float64)
+            for rows, block in part.blocks():
+                found[:, rows] = block.T
+            self._pulled |= dict(zip(missing, found, strict=True))
+        if np.ndim(columns) == 0:
+            return self._pulled[wanted[0]]
+        return np.stack([self._pulled[column] for column in wanted], axis=1)
+
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        """All rows in order, in blocks of about `PIECE` bytes: (their places, [rows, columns])."""
+        for start, stored in self.stored_blocks():
+            yield slice(start, start + len(stored)), self.made(stored)
+
+    def stored_blocks(self) -> Iterator[tuple[int, Array]]:
+        """The same as stored: (the first row, [rows, columns of the file])."""
+        step = max(1, PIECE // max(1, self.stored_bytes))
+        for start in range(0, len(self), step):
+            yield start, self.stored(start, min(start + step, len(self)))
+
+    def stored(self, start: int, stop: int, out: Array | None = None) -> Array:
+        """Rows start..stop with all columns of the file, as stored; `made` gives what they mean."""
+        if self.rows is None:
+            return self.file.read(start, stop, out)
+        return self._numbered(self.rows[start:stop], out)
+
+    def made(self, stored: Array) -> Array:
+        """Rows as stored [b, columns of the file] as they are given out [b, columns]."""
+        block = stored if self.columns is None else stored[:, self.columns]
+        if block.dtype != self.dtype:
+            block = block.astype(self.dtype)
+        for place, change in self.changes.items():
+            block[:, place] = change(block[:, place])
+        return block
+
+    def _numbered(self, numbers: Rows, out: Array | None = None) -> Array:
+        """The rows of the file with these ascending numbers, as stored."""
+        file = self.file
+        found = np.empty((len(numbers), file.width), file.dtype) if out is None else out
+        if not len(numbers):
+            return found
+        first, last = int(numbers[0]), int(numbers[-1])
+        if last - first + 1 == len(numbers):
+            return file.read(first, last + 1, found)
+        if last - first >= SPARSE * len(numbers):
+            for place, number in enumerate(numbers.tolist()):
+                file.read(number, number + 1, found[place : place + 1])
+            return found
+        step = max(1, PIECE // max(1, self.stored_bytes))
+        for start in range(first, last + 1, step):
+            stop = min(start + step, last + 1)
+            low, high = np.searchsorted(numbers, (start, stop)).tolist()
+            np.take(file.read(start, stop), numbers[low:high] - start, axis=0, out=found[low:high], mode="clip")
+        return found
+
+
+def _after(first: Change | None, then: Change) -> Change:
+    return then if first is None else lambda block: then(first(block))
+
+
+def fits(stored: int, made: int) -> bool:
+    """Whether arrays of so many bytes, as read and as the network gets them, take at most half of the free memory."""
+    return stored + made <= free_memory() // 2
+
+
+def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays:
+    """Inputs that stay on the disk and targets in memory as one. Raises DataError as `pair` does."""
+    file = x.file
+    if len(file.shape) < 2 or not x.size:
+        pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
+    targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
+    note = f"arrays: {file.count:,} rows of {file.width} inputs ({x.dtype.name}), on the disk"
+    return replace(targets, X=x, notes=(note,))

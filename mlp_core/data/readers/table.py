@@ -1,0 +1,174 @@
+"""A table of named columns, as a reader hands it over: one matrix, and the words behind its codes."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.readers.open_file import shown
+from mlp_core.errors import DataError, Problem
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The line (from 1) on which each row of one file starts, kept in runs of rows that lie one per line."""
+
+    rows: list[int] = field(default_factory=list)  # first row of each run
+    lines: list[int] = field(default_factory=list)  # its line
+
+    def add(self, row: int, line: int) -> None:
+        """Say that `row` starts on `line`, and the rows after it on the lines after it until told otherwise."""
+        if not self.rows or self.lines[-1] + row - self.rows[-1] != line:
+            self.rows.append(row)
+            self.lines.append(line)
+
+    def __getitem__(self, row: int) -> int:
+        run = bisect_right(self.rows, row) - 1
+        return self.lines[run] + row - self.rows[run]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file's share of a table: its path, its first row in the table, and the lines of its rows."""
+
+    path: Path
+    first: int
+    lines: Lines
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of numbers and of text, each cell with its place in a file.
+
+    values: float64 [rows, columns]; a missing cell is NaN; in a text column the cell holds the index of its word.
+    words: the vocabulary of every text column, in order of first appearance.
+    odd: for a column of numbers, the first few cells that are not numbers (their value is NaN): {column: {row: text}}.
+    header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
+    names of its own (`keyed`), those.
+    gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
+    for those on the disk.
+    """
+
+    names: tuple[str, ...]
+    values: Any  # an array, or `on_disk.OnDisk`
+    words: dict[int, list[str]]
+    odd: dict[int, dict[int, str]]
+    pieces: tuple[Piece, ...]
+    header: int
+    notes: tuple[str, ...] = ()
+    keyed: bool = False
+    gaps: tuple[int, ...] | None = None
+    sha256: str = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether the names are the file's own."""
+        return self.header > 0 or self.keyed
+
+    @property
+    def rows(self) -> int:
+        return len(self.values)
+
+    @property
+    def path(self) -> Path:
+        return self.pieces[0].path
+
+    def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
+        """A problem placed at the file, line and column of a cell, at a row, or (row None) at the header."""
+        piece = self.pieces[0] if row is None else self.pieces[bisect_right(self._firsts, row) - 1]
+        line = (self.header or None) if row is None else piece.lines[row - piece.first]
+        return Problem(
+            code,
+            message,
+            hint=hint or None,
+            file=shown(piece.path),
+            line=line,
+            column=None if column is None or line is None else column + 1,
+        )
+
+    @property
+    def _firsts(self) -> list[int]:
+        return [piece.first for piece in self.pieces]
+
+    def matrix(self, columns: Sequence[int]) -> Floats:
+        """The given columns, in the given order; a view where they are most of the table and lie side by side."""
+        first, stop = columns[0], columns[0] + len(columns)
+        side_by_side = list(columns) == list(range(first, stop)) and 2 * len(columns) > len(self.names)
+        view = side_by_side and isinstance(self.values, np.ndarray)
+        values: Floats = self.values[:, first:stop] if view else self.values[:, list(columns)]
+        return values
+
+    def emptied(self) -> Table:
+        """The same without its cells, once they have been taken: rows and columns can still be told of."""
+        return replace(self, values=np.empty((0, len(self.names))))
+
+    def missing(self, column: int) -> int:
+        """How many cells of a column are NaN."""
+        return int(np.isnan(self.matrix([column])[:, 0]).sum()) if self.gaps is None else self.gaps[column]
+
+    def cell(self, row: int, column: int) -> str:
+        """The text of a cell, numbers in their shortest form."""
+        value = self.values[row, column]
+        if np.isnan(value):
+            return self.odd.get(column, {}).get(row, "")
+        return self.words[column][int(value)] if column in self.words else number_name(float(value))
+
+
+def number_name(value: float) -> str:
+    """A number as a label: `3` for 3.0, the shortest exact decimal otherwise."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def concatenate(tables: Sequence[Table]) -> Table:
+    """The rows of several tables with the same columns, one after another; vocabularies are merged."""
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    for table in tables[1:]:
+        if table.names != first.names:
+            message = f"other columns than {shown(first.path)}"
+            raise DataError(table.problem("columns_differ", message, None, hint="give files with equal columns"))
+        if table.words.keys() != first.words.keys():
+            column = min(table.words.keys() ^ first.words.keys())
+            message = f'column "{first.names[column]}" is text in one file and numbers in {shown(first.path)}'
+            raise DataError(table.problem("columns_differ", message, None, column))
+    words = {column: list(vocabulary) for column, vocabulary in first.words.items()}
+    odd = {column: dict(cells) for column, cells in first.odd.items()}
+    values, pieces, start = [first.values], list(first.pieces), first.rows
+    for table in tables[1:]:
+        values.append(_recode(table, words))
+        for column, cells in table.odd.items():
+            odd.setdefault(column, {}).update({row + start: text for row, text in cells.items()})
+        pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
+        start += table.rows
+    notes = of_all(first.notes, start, len(tables))
+    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, notes, first.keyed)
+
+
+def of_all(notes: Sequence[str], rows: int, files: int) -> tuple[str, ...]:
+    """The notes of the first of several files, with the rows of all."""
+    return tuple(re.sub(r"[\d,]+ rows", f"{rows:,} rows in {files} files", note, count=1) for note in notes)
+
+
+def _recode(table: Table, words: dict[int, list[str]]) -> Floats:
+    """The table's values with its codes replaced by those of `words`, which grows by the new ones."""
+    values: Floats = table.values.copy()
+    for column, vocabulary in table.words.items():
+        codes = {word: code for code, word in enumerate(words[column])}
+        for word in vocabulary:
+            if word not in codes:
+                codes[word] = len(words[column])
+                words[column].append(word)
+        lookup = np.array([codes[word] for word in vocabulary], np.float64)
+        present = ~np.isnan(values[:, column])
+        values[present, column] = lookup[values[present, column].astype(np.intp)]
+    return values

@@ -1,0 +1,155 @@
+"""One pass over rows on the disk: their digest, whether they can be used, and all that is fitted to them.
+
+Data larger than memory is read once before training. What needs all rows is counted as they pass (means, ranges,
+missing cells, words); what cannot be (medians, quantiles, limits) is fitted to rows drawn at random, kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.preprocess.moments import Sums
+from mlp_core.data.readers.converted_table import cells_digest
+from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.open_file import refusal
+from mlp_core.data.warnings import ROWS, WIDE, row_keys
+from mlp_core.errors import DataError, Problem
+from mlp_core.rng import generator
+
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.int64]
+Words = Mapping[int, Sequence[str]]
+
+SAMPLE = 1 << 23  # cells that are kept to be fitted to; all training rows, where they are fewer
+CELLS = 1 << 15  # hashed at once, so that temporaries stay in the cache
+MOST_KEYS = 1 << 20  # rows whose inputs are compared with each other, by a key of 64 bits
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows in memory, as `findings` looks at them."""
+
+    X: Array
+    y: Array
+    words: Words = field(default_factory=dict)
+
+
+@dataclass
+class Survey:
+    """What is known of rows on the disk after one pass.
+
+    sha256: of the bytes of the whole array. sums: of the training rows. words: how many rows of every split have each
+    word, and none, {split: {column: counts [words + 1]}}. sample: training rows drawn at random, in order, and `whole`
+    if those are all of them. first: the first training rows, for findings. keys: of the inputs of the rows of every
+    split, one in `one_in` of them.
+    """
+
+    sums: Sums
+    words: dict[str, dict[int, Rows]]
+    sample: Array
+    whole: bool
+    places: Rows
+    sha256: str = ""
+    first: Array = field(default_factory=lambda: np.empty((0, 0)))
+    keys: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
+    one_in: int = 1
+
+
+def survey(
+    X: OnDisk,
+    words: Words,
+    splits: Mapping[str, Rows],
+    seed: int,
+    refuse: Callable[[str, str, int, int, str], Problem],
+    gapless: Sequence[int] = (),
+    missing: bool = True,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Survey:
+    """Read all rows of a file once. X: all its rows, the columns that are inputs. splits: row numbers, ascending.
+
+    gapless: columns that may not miss a value. missing: whether NaN means a missing cell (in tables) or is refused.
+    Raises DataError at the first cell that is no finite number, placed by `refuse(code, message, row, column, hint)`.
+    """
+    train, columns = splits.get("train", np.empty(0, np.int64)), X.shape[1]
+    count = min(len(train), max(1, SAMPLE // columns))
+    whole = count == len(train)
+    places = np.arange(count)
+    if not whole:
+        places = np.sort(generator(seed, "fit").choice(len(train), count, replace=False, shuffle=False))
+    found = Survey(
+        Sums(columns),
+        {name: {column: np.zeros(len(words[column]) + 1, np.int64) for column in words} for name in splits},
+        np.empty((count, columns), X.dtype),
+        whole,
+        places,
+    )
+    while sum(map(len, splits.values())) > MOST_KEYS * found.one_in:
+        found.one_in *= 2
+    keys: dict[str, list[Any]] = {name: [] for name in splits}
+    first: list[Array] = []
+    sha = cells_digest(X.file.dtype, X.file.shape)
+    for start, stored in X.stored_blocks():
+        sha.update(stored.reshape(-1).view(np.uint8).data)
+        block = X.made(stored)
+        _check(X, stored, block, start, refuse, gapless, missing)
+        for name, rows in splits.items():
+            low, high = np.searchsorted(rows, (start, start + len(block))).tolist()
+            part = block if high - low == len(block) else block[rows[low:high] - start]
+            _count(found.words[name], part)
+            if len(splits) > 1:
+                keys[name].append(_some_keys(part, words, found.one_in))
+            if name == "train":
+                found.sums.add(part)
+                a, b = np.searchsorted(places, (low, high)).tolist()
+                found.sample[a:b] = part[places[a:b] - low]
+                if columns <= WIDE and low < ROWS:
+                    first.append(part[: ROWS - low])
+        progress(start + len(block))
+    found.sha256 = sha.hexdigest()
+    found.keys = {name: np.concatenate(mine) for name, mine in keys.items() if mine}
+    found.first = np.concatenate(first) if first else found.first
+    return found
+
+
+def _check(
+    X: OnDisk, stored: Array, block: Array, start: int, refuse: Any, gapless: Sequence[int], missing: bool
+) -> None:
+    """Raise DataError for the first cell of a block that is no finite number, or missing where none may be."""
+    if X.file.boolean and stored.size and stored.max() > 1:
+        raise refusal(X.file.path, "damaged", "a boolean that is neither 0 nor 1", hint="write it again")
+    if block.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(block.sum(axis=0)))
+    problems = []
+    for column in suspects.tolist():
+        values = block[:, column]
+        bad = np.isinf(values) if missing and column not in gapless else ~np.isfinite(values)
+        if bad.any():
+            row = int(np.argmax(bad))
+            if missing and np.isnan(values[row]):
+                code, message, hint = "missing_value", "missing value", "set preprocess to impute it, or leave it out"
+            else:
+                code, message, hint = "not_finite", f"not a finite number ({values[row]})", "mend the array"
+            problems.append(refuse(code, message, start + row, column, hint))
+    if problems:
+        raise DataError(problems[:20])
+
+
+def _count(words: dict[int, Rows], part: Array) -> None:
+    for column, counts in words.items():
+        codes = part[:, column]
+        counts += np.bincount(np.where(np.isnan(codes), len(counts) - 1, codes).astype(np.int64), minlength=len(counts))
+
+
+def _some_keys(part: Array, words: Words, one_in: int) -> npt.NDArray[np.uint64]:
+    """The keys of rows, of those only whose key says so: the same for equal rows, whichever split they are in."""
+    step = max(1, CELLS // part.shape[1])
+    starts = range(0, max(1, len(part)), step)
+    keys = np.concatenate([row_keys(Part(part[at : at + step], np.empty(0), words)) for at in starts])
+    return keys if one_in == 1 else keys[keys >> np.uint64(20) & np.uint64(one_in - 1) == 0]

@@ -1,0 +1,175 @@
+"""What should be known about data before it is trusted: equal rows in several splits, constant and leaking columns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mlp_core.data.preprocess.scaling import FEW, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlp_core.data.task import Task
+
+ROWS = 20_000  # looked at for leaks and row numbers; a leak shows in far fewer
+WIDE = 256  # tables with more columns are images or embeddings: their columns are not looked at one by one
+MOST = 5  # columns named in a line
+BINS = 256
+SURE = 0.99  # share of a target's spread, or of its rows beyond guessing, that a single honest column does not explain
+
+
+class Rows(Protocol):
+    """A split as `Dataset` has it."""
+
+    @property
+    def X(self) -> npt.NDArray[Any]: ...
+    @property
+    def y(self) -> npt.NDArray[Any]: ...
+    @property
+    def words(self) -> Mapping[int, Sequence[str]]: ...
+
+
+def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
+    """One line for each kind of finding; bounded work, nothing is changed."""
+    train = splits["train"]
+    notes = list(_shared_rows(splits))
+    if train.X.shape[1] <= WIDE and len(train.X) > 1:
+        notes += column_notes(task, _constant(train.X), _counting(train), _leaking(train, task))
+    return tuple(notes)
+
+
+def column_notes(task: Task, constant: list[int], counting: list[int], leaking: list[int]) -> list[str]:
+    """The lines about single columns."""
+    notes = _named("constant in training, teaches nothing", task, constant)
+    notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, counting)
+    return notes + _named("tells the target almost by itself; is it known when predicting?", task, leaking)
+
+
+def sampled(first: Rows, spread: Rows, task: Task) -> tuple[list[int], list[int]]:
+    """The columns that count the rows, as the first training rows show, and those that tell the target, as rows from
+    all over show."""
+    return _counting(first), _leaking(spread, task)
+
+
+def suspects(train: Rows, task: Task) -> tuple[list[str], list[str]]:
+    """The names of the inputs that count the rows, and of those that tell the target almost by themselves."""
+    if train.X.shape[1] > WIDE or len(train.X) < 2:
+        return [], []
+    return [task.features[c] for c in _counting(train)], [task.features[c] for c in _leaking(train, task)]
+
+
+def _named(what: str, task: Task, columns: list[int]) -> list[str]:
+    if not columns:
+        return []
+    names = ", ".join(task.features[column] for column in columns[:MOST])
+    more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
+    return [f"note: {names}{more}: {what}"]
+
+
+def _shared_rows(splits: Mapping[str, Rows]) -> list[str]:
+    """How many rows of val and test have the same inputs as a training row."""
+    if len(splits) == 1 or any(part.X.dtype != splits["train"].X.dtype for part in splits.values()):
+        return []
+    return shared(
+        {name: row_keys(part) for name, part in splits.items()}, {name: len(part.X) for name, part in splits.items()}
+    )
+
+
+def shared(keys: Mapping[str, npt.NDArray[np.uint64]], rows: Mapping[str, int], one_in: int = 1) -> list[str]:
+    """How many rows of val and test have the key of a training row, told from one key in `one_in`."""
+    train = np.unique(keys["train"])
+    found = {name: one_in * int(np.isin(mine, train).sum()) for name, mine in keys.items() if name != "train"}
+    about = "about " if one_in > 1 else ""
+    told = [f"{about}{count:,} of {rows[name]:,} {name} rows" for name, count in found.items() if count]
+    return [f"note: {' and '.join(told)} have the inputs of a training row"] if told else []
+
+
+def row_keys(part: Rows) -> npt.NDArray[np.uint64]:
+    """A 64-bit hash of every row's inputs: the sum over columns of odd multiples of the mixed bits of its cells."""
+    columns = part.X.shape[1]
+    factors = np.random.Generator(np.random.Philox(0)).integers(0, 2**63, columns, np.uint64) * np.uint64(
+        2
+    ) + np.uint64(1)
+    keys = np.empty(len(part.X), np.uint64)
+    for rows in parts(part.X, FEW):
+        bits = (part.X[rows].astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: minus zero is zero
+        for column, words in part.words.items():
+            hashes = np.array([*map(_word_hash, words), 1], np.uint64)
+            codes = part.X[rows, column]
+            bits[:, column] = hashes[np.where(np.isnan(codes), len(words), codes).astype(np.int64)]
+        bits ^= bits >> np.uint64(29)
+        bits *= factors
+        bits ^= bits >> np.uint64(32)
+        keys[rows] = bits.sum(axis=1, dtype=np.uint64)
+    return keys
+
+
+def _word_hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _constant(X: npt.NDArray[Any]) -> list[int]:
+    same, empty = np.ones(X.shape[1], bool), np.full(X.shape[1], X.dtype.kind == "f")
+    with np.errstate(invalid="ignore"):
+        for rows in parts(X, FEW):
+            same &= (X[rows] == X[0]).all(axis=0)
+            if empty.any():
+                empty &= np.isnan(X[rows]).all(axis=0)
+            if not (same | empty).any():
+                break
+    return [int(column) for column in np.flatnonzero(same | empty)]
+
+
+def _counting(train: Rows) -> list[int]:
+    """Columns that go up by a constant step, row for row, as far as sorted training rows show it."""
+    X, found = train.X[:ROWS], []
+    if len(X) < 20 or X.dtype.kind != "f":
+        return []
+    for column in range(X.shape[1]):
+        if column not in train.words:
+            steps = np.diff(X[:, column])
+            if (steps > 0).all() and (steps == np.floor(steps)).all() and np.median(steps) <= 2:
+                found.append(column)
+    return found
+
+
+def _leaking(train: Rows, task: Task) -> list[int]:
+    """Columns from which alone the target follows: by the commonest class, or the mean, of each of their values."""
+    if task.kind == "multilabel" or len(train.X) < 50:
+        return []
+    step = -(-len(train.X) // ROWS)
+    X, y = train.X[::step], np.asarray(train.y)[::step]
+    if y.ndim > 1 and y.shape[1] > 1:
+        return []
+    return [
+        column
+        for column in range(X.shape[1])
+        if _explained(X[:, column], y.reshape(-1), task.classifies, column in train.words) >= SURE
+    ]
+
+
+def _explained(values: npt.NDArray[Any], y: npt.NDArray[Any], classifies: bool, words: bool) -> float:
+    """How much of the target a column explains, in 0..1, its distinct values taken as groups, or its quantiles."""
+    distinct, group = np.unique(np.nan_to_num(values.astype(np.float64), nan=-1e300), return_inverse=True)
+    bins = min(BINS, len(values) // 4)
+    if len(distinct) > bins:
+        if words:
+            return 0.0  # so many words tell rows apart, not classes
+        group = np.argsort(np.argsort(values, kind="stable"), kind="stable") * bins // len(values)
+    group = group.reshape(-1)
+    counts = np.bincount(group)
+    if len(counts) < 2:
+        return 0.0
+    if classifies:
+        cells = np.bincount(group * (int(y.max()) + 1) + y)
+        cells = np.pad(cells, (0, -len(cells) % (int(y.max()) + 1))).reshape(-1, int(y.max()) + 1)
+        guess = np.bincount(y).max()
+        return float((cells.max(axis=1).sum() - guess) / max(1, len(y) - guess))
+    means = np.bincount(group, weights=y) / np.maximum(counts, 1)
+    spread = float(((y - y.mean()) ** 2).sum())
+    return 1 - float(((y - means[group]) ** 2).sum()) / spread if spread > 0 else 0.0

@@ -1,0 +1,1 @@
+"""What a careful engineer looks at beside the training itself: data, configs, models, machines."""

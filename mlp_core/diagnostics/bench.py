@@ -1,0 +1,218 @@
+"""Where the time of a training step goes on this machine, and how far it is from what the machine could do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlp_core.nn.layers import Dense, Layer
+from mlp_core.training.events import StepDone
+from mlp_core.training.experiment import Experiment
+from mlp_core.training.peak_memory import peak
+from mlp_core.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from mlp_core.backends.cpu.steps import CompiledStep
+
+ROUNDS = 7
+UPDATE_BYTES = 28
+"""Bytes that Adam must move per float32 parameter: it reads theta, g, m, v and writes theta, m, v."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Medians over rounds, in microseconds per step; `floor` is what cannot be saved.
+
+    The floor is the time of the matrix products alone and of moving the optimizer's vectors through memory once.
+    """
+
+    rows: int
+    parameters: int
+    kernels: str
+    threads: int
+    step: float
+    rows_per_second: float
+    phases: dict[str, float]
+    products: float
+    update: float
+    peak_bytes: int | None
+
+    @property
+    def floor(self) -> float:
+        return self.products + self.update
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as the floor a step takes."""
+        return self.step / self.floor
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that programs may rely on."""
+        return {**asdict(self), "floor": self.floor, "ratio": self.ratio}
+
+
+class Clock:
+    """Adds up the seconds spent in named calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def timed(self, name: str | Callable[..., str], call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call` with its time added under `name`, which may depend on its arguments."""
+
+        def measured(*arguments: Any, **settings: Any) -> Any:
+            begun = time.perf_counter()
+            result = call(*arguments, **settings)
+            spent = time.perf_counter() - begun
+            self.seconds[name if isinstance(name, str) else name(*arguments)] += spent
+            return result
+
+        return measured
+
+
+def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
+    """Train for about `seconds`, in rounds of steps that take turns with rounds of bare products.
+
+    The experiment's weights move; its data is used as training uses it.
+    """
+    trainer, network = experiment.trainer, experiment.model.network
+    trainer.limits = replace(trainer.limits, epochs=10**9, max_steps=None, max_seconds=None)
+    trainer.stopping = None
+    events = trainer.run()
+    steps = _Steps(lambda: next(events))
+    steps.run(3)
+    layers = [layer for layer in network._flat_layers() if isinstance(layer, Dense)]
+    bare = _bare_products(layers, trainer.batches.size)
+    count = max(1, int(seconds / (3 * ROUNDS) / max(steps.run(3), 1e-6)))
+    totals, products = [], []
+    for _ in range(ROUNDS):
+        totals.append(steps.run(count))
+        products.append(bare(count))
+    if trainer.whole is None:
+        clock = Clock()
+        _watch(trainer, clock)
+        watched = [_phases(steps, clock, count) for _ in range(ROUNDS)]
+    else:
+        watched = [_instructions(trainer.whole, statistics.median(totals), count) for _ in range(ROUNDS)]
+    step = statistics.median(totals)
+    parameters = network.parameters
+    moved = UPDATE_BYTES // 4 * parameters.theta.nbytes
+    return Bench(
+        rows=trainer.batches.size * trainer.limits.accumulate,
+        parameters=parameters.size,
+        kernels=experiment.config.kernels,
+        threads=int(experiment.config.threads),
+        step=1e6 * step,
+        rows_per_second=trainer.batches.size * trainer.limits.accumulate / step,
+        phases={name: 1e6 * statistics.median(one[name] for one in watched) for name in watched[0]},
+        products=1e6 * statistics.median(products),
+        update=1e6 * moved / _bandwidth(parameters.theta.nbytes),
+        peak_bytes=peak(),
+    )
+
+
+@dataclass
+class _Steps:
+    """Training steps, without what happens between epochs."""
+
+    advance: Callable[[], Any]
+
+    def run(self, count: int) -> float:
+        """Seconds per step over `count` steps."""
+        spent, done = 0.0, 0
+        while done < count:
+            begun = time.perf_counter()
+            event = self.advance()
+            if isinstance(event, StepDone):
+                spent += time.perf_counter() - begun
+                done += 1
+        return spent / count
+
+
+def _phases(steps: _Steps, clock: Clock, count: int) -> dict[str, float]:
+    clock.seconds.clear()
+    step = steps.run(count)
+    phases = {name: spent / count for name, spent in clock.seconds.items()}
+    return {**phases, "everything else": step - sum(phases.values())}
+
+
+def _instructions(whole: CompiledStep, step: float, count: int) -> dict[str, float]:
+    """Seconds of every instruction of a step that is compiled as a whole, each done `count` times by itself."""
+    phases: dict[str, float] = defaultdict(float)
+    for name, seconds in whole.time(count):
+        phases[name] += seconds
+    return {**phases, "everything else": max(0.0, step - sum(phases.values()))}
+
+
+def _watch(trainer: Trainer, clock: Clock) -> None:
+    """Put the clock around every primitive that a step of this trainer calls."""
+    network = trainer.objective.network
+    batches = trainer.batches
+    batches._gather_inputs = clock.timed("gather", batches._gather_inputs)
+    batches._gather = clock.timed("gather", batches._gather)
+    if trainer.augment is not None:
+        trainer.augment = clock.timed("noise, mixup", trainer.augment)  # type: ignore[assignment]
+    for layer in network._flat_layers():
+        if isinstance(layer, Dense):
+            layer._product = clock.timed(_product_name(layer), layer._product)
+            layer._activate = clock.timed("bias, activation", layer._activate)
+            layer._differentiate = clock.timed("activation gradient", layer._differentiate)
+        else:
+            _watch_whole(layer, clock)
+    objective = trainer.objective
+    objective._loss_and_gradient = clock.timed("loss", objective._loss_and_gradient)
+    trainer.optimizer.step = clock.timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
+
+
+def _product_name(layer: Dense) -> Callable[..., str]:
+    def name(A: Any, B: Any, out: Any) -> str:
+        if out is layer.dW:
+            return f"product {layer.index} weight gradient"
+        return f"product {layer.index} forward" if out is layer.Z else f"product {layer.index} input gradient"
+
+    return name
+
+
+def _watch_whole(layer: Layer, clock: Clock) -> None:
+    kind = type(layer).__name__.lower()
+    layer.forward = clock.timed(kind, layer.forward)  # type: ignore[method-assign]
+    layer.backward = clock.timed(f"{kind} gradient", layer.backward)  # type: ignore[method-assign]
+
+
+def _bare_products(layers: list[Dense], rows: int) -> Callable[[int], float]:
+    """A function that does the products of that many steps and nothing else, in the layers' own arrays."""
+    rng = np.random.default_rng(0)
+    calls: list[tuple[Any, ...]] = []
+    for i, layer in enumerate(layers):
+        X = rng.standard_normal((rows, layer.inputs)).astype(layer.W.dtype)
+        Delta, Z = rng.standard_normal((2, rows, layer.units)).astype(layer.W.dtype)
+        dW, dX = np.empty_like(layer.dW), np.empty_like(X)
+        calls += [(layer._product, X, layer.W.T, Z), (layer._product, Delta.T, X, dW)]
+        calls += [(layer._product, Delta, layer.W, dX)] if i else []
+
+    def run(count: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(count):
+            for product, A, B, out in calls:
+                product(A, B, out)
+        return (time.perf_counter() - begun) / count
+
+    return run
+
+
+def _bandwidth(size: int) -> float:
+    """Bytes per second that a copy of `size` bytes reads and writes."""
+    source = np.random.default_rng(0).random(max(1, size // 8))
+    target = np.empty_like(source)
+    best = float("inf")
+    for _ in range(10):
+        begun = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - begun)
+    return 2 * source.nbytes / max(best, 1e-9)

@@ -1,0 +1,123 @@
+"""What this installation is and what it can use: facts for a bug report, with no paths and no names of machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from typing import Any
+
+from mlp_core import __version__
+from mlp_core.backends.cuda import Unusable, find_device
+from mlp_core.backends.cuda.detect import cuda, driver_release, driver_version
+from mlp_core.machine import available_cpus, free_memory
+
+NOT_CAPABILITIES = ("test", "dev")
+VARIABLES = (
+    *(
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "CUDA_VISIBLE_DEVICES",
+        "CUPY_TF32",
+        "CUPY_ACCELERATORS",
+    ),
+)
+
+
+def examine() -> dict[str, dict[str, Any]]:
+    """Everything, section by section, as plain JSON; None where something is not there or cannot be found out."""
+    return {
+        "program": {"mlpbp": __version__, "python": f"{platform.python_implementation()} {platform.python_version()}"},
+        "packages": dict(sorted(_packages().items())),
+        "extras": _extras(),
+        "machine": _machine(),
+        "linear algebra": _linear_algebra(),
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "gpu": _gpu(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _requirements() -> list[tuple[str, str | None]]:
+    """Every package that the installed mlpbp names, with the extra it is for (None: needed always)."""
+    try:
+        lines = metadata.requires("mlpbp") or []
+    except metadata.PackageNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
+        if name and name.group() != "mlpbp":
+            found.append((name.group(), extra.group(1) if extra else None))
+    return found
+
+
+def _packages() -> dict[str, str | None]:
+    return {package: _version(package) for package, extra in _requirements() if extra is None}
+
+
+def _extras() -> dict[str, dict[str, str | None]]:
+    """The packages of every extra that adds a capability, and their versions, None where not installed."""
+    extras: dict[str, dict[str, str | None]] = {}
+    for package, extra in _requirements():
+        if extra is not None and extra not in NOT_CAPABILITIES:
+            extras.setdefault(extra, {})[package] = _version(package)
+    return extras
+
+
+def _machine() -> dict[str, Any]:
+    try:
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        system = platform.system()
+    free = free_memory()
+    return {
+        "system": f"{system}, {platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "processors": f"{available_cpus()} usable of {os.cpu_count()}",
+        "memory": None if free is None else f"{free / 2**30:.1f} GiB free",
+    }
+
+
+def _processor() -> str:
+    """The processor's own name."""
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.processor() or 'unknown'}, {platform.machine()}"
+
+
+def _linear_algebra() -> dict[str, Any]:
+    import numpy  # noqa: F401 - brings its library along
+    from threadpoolctl import threadpool_info
+
+    for library in threadpool_info():
+        if library.get("user_api") == "blas":
+            kind = f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()
+            return {"library": kind, "threads": int(library["num_threads"])}
+    return {"library": None, "threads": None}
+
+
+def _gpu() -> dict[str, Any]:
+    """The GPU, or why there is none to compute on."""
+    found, driver = find_device(), driver_version()
+    known: dict[str, Any] = {
+        "usable": not isinstance(found, Unusable),
+        "driver": driver_release(),
+        "driver supports": None if driver is None else f"up to {cuda(driver)}" if driver else cuda(driver),
+    }
+    if isinstance(found, Unusable):
+        return {**known, "reason": found.reason, "remedy": found.fix}
+    memory = f"{found.memory / 2**30:.0f} GiB, {found.free / 2**30:.1f} free"
+    return {**known, "device": f"cuda:{found.index} {found.name}", "memory": memory, "runtime": cuda(found.runtime)}

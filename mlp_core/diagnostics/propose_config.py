@@ -1,0 +1,245 @@
+"""A first config for a file of data: short, with a reason in every line, and made to train well."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_core.config import from_mapping
+from mlp_core.data.column_types import Column, infer_types
+from mlp_core.data.config_sources import training_source
+from mlp_core.data.load import Data, load
+from mlp_core.data.readers.formats import Source
+from mlp_core.data.scan import Part
+from mlp_core.data.warnings import WIDE, sampled, suspects
+from mlp_core.errors import Problem, UsageError
+
+LIKELY = ("target", "label", "labels", "class", "y")
+_NAMES_ROWS = re.compile(r"(?i)^(|.*[_ ])(id|uuid|guid|index|row|rownum|row_?number|unnamed: ?\d+|nr|no)$")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+SHARE = 0.15  # of the rows, for validation and again for the test
+MANY_WORDS = 30  # a column with more words than this is better learned as a vector than as so many inputs
+DISTINCT = 50  # a column with fewer different values is no measurement with a tail
+PIXELS = 32  # columns that are alike from this number on are pixels
+FAR = 10.0  # deviations from the mean that speak for scaling by ranks
+TAIL = 3.0  # skewness of a positive target that speaks for its logarithm
+
+
+@dataclass(frozen=True)
+class Size:
+    """What suits a number of training rows: the network and how long it is trained."""
+
+    rows: float
+    hidden: tuple[int, ...]
+    dropout: float
+    batch: int
+    epochs: int
+    patience: int
+    weight_decay: float
+
+
+SIZES = (
+    Size(500, (32, 16), 0.1, 16, 300, 60, 0.05),
+    Size(3_000, (64, 32), 0.1, 32, 200, 40, 0.02),
+    Size(10_000, (128, 64), 0.1, 64, 120, 25, 0.01),
+    Size(50_000, (256, 128), 0.1, 128, 100, 20, 0.01),
+    Size(200_000, (256, 128), 0.1, 256, 100, 15, 0.01),
+    Size(float("inf"), (512, 256), 0.0, 1024, 40, 8, 0.01),
+)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The text of a config, and what was decided, for people."""
+
+    text: str
+    task: str
+    rows: int
+    notes: tuple[str, ...]
+
+
+def propose(file: Path, targets: list[str], written: Path) -> Proposal:
+    """A config for `file`, to be written to `written`; it was loaded once and its data read with it.
+
+    Raises DataError for data that cannot be trained on, UsageError without a target.
+    """
+    base: dict[str, Any] = {"data": {"train": str(file.absolute()), "split": {"val": SHARE, "test": SHARE}}}
+    source = training_source(from_mapping(base))
+    if not targets and not _brings_targets(source):
+        raise _no_target(source)
+    targets = [_name(source, target) for target in targets]
+    if targets:
+        base["data"]["target"] = targets if len(targets) > 1 else targets[0]
+    types = infer_types(source)
+    drops = {column.name: f"a date ({column.why})" for column in types if column.kind == "date"}
+    drops |= {name: "names the rows" for name in _row_names(source, types, targets)}
+    data = _load(base, drops)
+    counting, leaking = _suspects(data)
+    found = {name: "counts the rows" for name in counting if name not in drops}
+    found |= {
+        name: "tells the target almost by itself; keep it only if it is known when predicting" for name in leaking
+    }
+    if found and len(found) < len(data.task.features):
+        drops |= found
+        data = _load(base, drops)
+    text = _text(data, base["data"].get("target"), _relative(file, written), drops, types)
+    head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
+    text = f"{head}look again with: mlpbp check {written} --deep\n{text}"
+    return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes)
+
+
+def _load(base: dict[str, Any], drops: dict[str, str]) -> Data:
+    return load(from_mapping({"data": {**base["data"], "drop": list(drops)}}))
+
+
+def _suspects(data: Data) -> tuple[list[str], list[str]]:
+    """The inputs that count the rows, and those that tell the target."""
+    train = data.splits["train"]
+    if train.survey is None:
+        return suspects(train, data.task)
+    found, names = train.survey, data.task.features
+    if len(names) > WIDE:
+        return [], []
+    first = Part(found.first, train.y[: len(found.first)], train.words)
+    spread = Part(found.sample, train.y[found.places], train.words)
+    counting, leaking = sampled(first, spread, data.task)
+    return [names[column] for column in counting], [names[column] for column in leaking]
+
+
+def _name(source: Source, target: str) -> str:
+    """The column's name, where its position was given."""
+    known = target in source.names or not re.fullmatch("[0-9]{1,6}", target) or int(target) >= len(source.names)
+    return target if known else source.names[int(target)]
+
+
+def _brings_targets(source: Source) -> bool:
+    return hasattr(source, "targets")
+
+
+def _no_target(source: Source) -> UsageError:
+    """Which columns there are, and which one is probably meant."""
+    lower = {name.lower(): name for name in source.names}
+    likely = next((lower[name] for name in LIKELY if name in lower), source.names[-1])
+    shown = ", ".join(source.names[:40]) + (", ..." if len(source.names) > 40 else "")
+    message = f"which column is to be predicted? columns are {shown}"
+    return UsageError(Problem("usage", message, f"for example --target {likely}"))
+
+
+def _row_names(source: Source, types: list[Column], targets: list[str]) -> list[str]:
+    """Columns of numbers that are called like identifiers and differ in every row."""
+    found = []
+    for place, column in enumerate(types):
+        if column.kind == "numeric" and column.name not in targets and _NAMES_ROWS.match(column.name):
+            values = source.matrix([place])[:, 0]
+            if len(np.unique(values)) > 0.9 * source.rows:
+                found.append(column.name)
+    return found
+
+
+def _relative(file: Path, written: Path) -> str:
+    """The path of the data as the config names it: relative to the config, unless it was given as absolute."""
+    if file.is_absolute():
+        return str(file)
+    here = written.parent.absolute()
+    try:
+        return str(file.absolute().relative_to(here))
+    except ValueError:
+        return str(file.absolute())
+
+
+def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list[Column]) -> str:
+    """The config, line by line."""
+    train = data.splits["train"]
+    size = next(size for size in SIZES if train.rows < size.rows)
+    lines = ["data:", f"  train: {_scalar(file)}"] + ([] if target is None else [f"  target: {_value(target)}"])
+    if drops:
+        lines.append("  drop:")
+        lines += [f"    - {_scalar(name)}  # {reason}" for name, reason in drops.items()]
+    ignored = [column.name for column in types if column.kind == "ignore"]
+    lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
+    lines.append(f"  split: {{val: {SHARE}, test: {SHARE}}}  # shares of the rows; the rest is trained on")
+    lines += _preprocess(data)
+    lines.append("model:")
+    wide = min(256, 1 << train.X.shape[1].bit_length())  # more units than inputs
+    hidden = [max(width, wide >> depth) for depth, width in enumerate(size.hidden)]
+    lines.append(f"  hidden: {hidden}  # for {train.rows:,} training rows")
+    lines += [f"  dropout: {size.dropout}"] if size.dropout else []
+    lines += _loss(data)
+    lines.append(f"optimizer: {{name: adamw, lr: 2e-3, weight_decay: {size.weight_decay}}}")
+    lines.append("schedule: {name: cosine, warmup: 0.05}  # the rate falls to 0 over the epochs")
+    lines.append("train:")
+    lines.append(f"  epochs: {size.epochs}")
+    lines.append(f"  batch_size: {size.batch}")
+    lines.append(f"  early_stopping: {{patience: {size.patience}}}  # epochs without progress on the validation rows")
+    return "\n".join(lines) + "\n"
+
+
+def _preprocess(data: Data) -> list[str]:
+    """What is not the default: scaling by ranks for far values, vectors for many words, a logarithm for long tails."""
+    train, lines = data.splits["train"], list[str]()
+    X = train.X if train.survey is None else train.survey.sample
+    numeric = [place for place in range(X.shape[1]) if place not in train.words]
+    if _pixels(X):
+        lines.append("  numeric: {scale: minmax}  # like pixels: all columns have one range")
+    elif train.rows >= 500 and _far(X[:, numeric]):
+        lines.append("  numeric: {scale: quantile}  # some values lie far out: by ranks to a normal distribution")
+    most = max((len(words) for words in train.words.values()), default=0)
+    if most > MANY_WORDS:
+        lines.append(f"  categorical: {{encode: embedding}}  # up to {most:,} words in a column: learned vectors")
+    if data.task.kind == "regression" and _tailed(train.y):
+        lines.append("  target: {transform: log1p}  # a long tail of large values; undone in every prediction")
+    return ["preprocess:", *lines] if lines else []
+
+
+def _pixels(X: Any) -> bool:
+    """Whether all columns hold whole numbers from 0 up to a limit that most of them reach."""
+    if X.shape[1] < PIXELS or (X.dtype.kind == "f" and np.isnan(X).any()) or X.min() < 0 or (np.floor(X) != X).any():
+        return False
+    high = X.max(axis=0)
+    return bool(2 * (high == high.max()).sum() > X.shape[1])
+
+
+def _far(X: Any) -> bool:
+    """Whether a column of many different values has some many deviations from its mean."""
+    for j in range(X.shape[1]):
+        values = X[:, j].astype(np.float64)
+        values = values[~np.isnan(values)]
+        if len(np.unique(values)) < DISTINCT:
+            continue
+        spread = float(values.std()) if values.size else 0.0
+        if spread > 0 and float(np.abs(values - values.mean()).max()) > FAR * spread:
+            return True
+    return False
+
+
+def _tailed(y: Any) -> bool:
+    spread = y.std(axis=0)
+    skew = ((y - y.mean(axis=0)) ** 3).mean(axis=0) / np.where(spread > 0, spread, 1) ** 3
+    return bool((y >= 0).all() and (skew > TAIL).all())
+
+
+def _loss(data: Data) -> list[str]:
+    """A word about rare classes."""
+    if not data.task.classifies:
+        return []
+    counts = np.bincount(data.splits["train"].y, minlength=len(data.task.classes))
+    if counts.min() * len(counts) * 4 >= counts.sum():
+        return []
+    rare = data.task.classes[int(counts.argmin())]
+    return [f"# loss: {{class_weight: balanced}}  # if rare classes such as {_scalar(rare)} matter as much as others"]
+
+
+def _value(target: Any) -> str:
+    return "[" + ", ".join(_scalar(name) for name in target) + "]" if isinstance(target, list) else _scalar(target)
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML takes it, quoted where it could be read as something else."""
+    plain = _PLAIN.fullmatch(text.replace("/", "")) and text.lower() not in _WORDS_OF_YAML
+    return text if plain else json.dumps(text, ensure_ascii=False)

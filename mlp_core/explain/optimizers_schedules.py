@@ -1,0 +1,224 @@
+"""The formulas of optimizers and schedules, by the names of the config."""
+
+from __future__ import annotations
+
+from mlp_core.explain.formula import Equation, Line, Loop, Note, fill, names
+from mlp_core.nn.matrix_optimizers import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, RMS_MATCH
+from mlp_core.nn.optimizers import Muon, Optimizer
+from mlp_core.nn.schedules import Schedule
+
+Pairs = tuple[tuple[str, str], ...]
+
+_MOMENTS: Pairs = (("m", "beta1 * m + (1 - beta1) * g"), ("v", "beta2 * v + (1 - beta2) * g**2"))
+_M_HAT, _V_HAT = ("m_hat", "m / (1 - beta1**t)"), ("v_hat", "v / (1 - beta2**t)")
+_ADAM: Pairs = (*_MOMENTS, _M_HAT, _V_HAT, ("theta", "theta - lr * m_hat / (sqrt(v_hat) + eps)"))
+_MUON: Pairs = (
+    ("B[l]", "mu * B[l] + (1 - mu) * dW[l]"),
+    ("O[l]", "orthogonal(mu * B[l] + (1 - mu) * dW[l])"),
+    ("W[l]", f"W[l] - lr * {RMS_MATCH} * sqrt(longer(W[l])) * O[l]"),
+)
+
+RULES: dict[str, Pairs] = {
+    "sgd": (("theta", "theta - lr * g"),),
+    "momentum": (("m", "mu * m + g"), ("theta", "theta - lr * m")),
+    "nesterov": (("m", "mu * m + g"), ("theta", "theta - lr * (g + mu * m)")),
+    "adagrad": (("v", "v + g**2"), ("theta", "theta - lr * g / (sqrt(v) + eps)")),
+    "adadelta": (
+        ("v", "rho * v + (1 - rho) * g**2"),
+        ("d", "sqrt(u + eps) / sqrt(v + eps) * g"),
+        ("u", "rho * u + (1 - rho) * d**2"),
+        ("theta", "theta - lr * d"),
+    ),
+    "rmsprop": (("v", "rho * v + (1 - rho) * g**2"), ("theta", "theta - lr * g / (sqrt(v) + eps)")),
+    "adam": _ADAM,
+    "adamw": _ADAM,
+    "amsgrad": (
+        *_MOMENTS,
+        ("top", "maximum(top, v)"),
+        _M_HAT,
+        ("v_hat", "top / (1 - beta2**t)"),
+        ("theta", "theta - lr * m_hat / (sqrt(v_hat) + eps)"),
+    ),
+    "nadam": (
+        *_MOMENTS,
+        _V_HAT,
+        ("mu(i)", "beta1 * (1 - 0.96**(0.004 * i) / 2)"),
+        ("product", "product * mu(t)"),
+        ("ahead", "mu(t + 1) * m / (1 - product * mu(t + 1))"),
+        ("here", "(1 - mu(t)) * g / (1 - product)"),
+        ("theta", "theta - lr * (ahead + here) / (sqrt(v_hat) + eps)"),
+    ),
+    "radam": (
+        *_MOMENTS,
+        _M_HAT,
+        ("rho_inf", "2 / (1 - beta2) - 1"),
+        ("rho", "rho_inf - 2 * t * beta2**t / (1 - beta2**t)"),
+        ("known", "(rho - 4) * (rho - 2) / rho"),
+        ("limit", "(rho_inf - 4) * (rho_inf - 2) / rho_inf"),
+        ("r", "where(rho > 5, sqrt(maximum(known / limit, 0)), 0)"),
+        ("adaptive", "r * sqrt(1 - beta2**t) * m_hat / (sqrt(v) + eps)"),
+        ("theta", "theta - lr * where(rho > 5, adaptive, m_hat)"),
+    ),
+    "lion": (
+        ("theta", "theta - lr * sign(beta1 * m + (1 - beta1) * g)"),
+        ("m", "beta2 * m + (1 - beta2) * g"),
+    ),
+    "muon": _ADAM,
+    "lbfgs": (("rate", "where(t == 1, lr * minimum(1, 1 / sum(abs(g))), lr)"), ("theta", "theta + rate * d")),
+}
+
+_NOTES = {
+    "adam": "m, v start at zero; m_hat, v_hat correct for that; t counts the steps from 1.",
+    "nadam": "m, v start at zero, product at one; t counts the steps from 1.",
+    "radam": "m, v start at zero; t counts the steps from 1; plain momentum until rho passes 5.",
+    "adagrad": "v starts at zero.",
+    "adadelta": "v, u start at zero.",
+    "rmsprop": "v starts at zero.",
+    "momentum": "m starts at zero.",
+    "nesterov": "m starts at zero.",
+    "lion": "m starts at zero.",
+    "lbfgs": "s[i], y[i] are the last ten steps of theta and the changes of g along them, oldest first.",
+}
+_NOTES |= {"adamw": _NOTES["adam"], "amsgrad": _NOTES["adam"], "muon": _NOTES["adam"]}
+
+
+def update(
+    name: str, optimizer: Optimizer, rate: str, decay: tuple[Line, ...], size: int, hidden: int, tables: int = 0
+) -> list[Line]:
+    """The update of the parameters by a rule with its settings.
+
+    `rate` is the expression of the learning rate, `decay` what weight decay does just before, `size` the number of
+    parameters, `hidden` the number of hidden layers and `tables` that of learned word tables, whose matrices muon
+    takes.
+    """
+    lines: list[Line] = [Equation(key, fill("x", x=value)) for key, value in optimizer.settings.items()]
+    lines += [Note(_NOTES[name])] if name in _NOTES else []
+    rule = RULES[name]
+    lines += [] if name == "lbfgs" else decay
+    if isinstance(optimizer, Muon):
+        lines += _muon(rate, hidden, tables)
+        rule = tuple((fill(a, theta="rest", g="drest"), fill(b, theta="rest", g="drest")) for a, b in rule)
+    if name == "lbfgs":
+        lines += _two_loop()
+        last = Equation("theta", fill("theta + rate * (d - decay * theta)", decay="decay" if decay else 0), (size,))
+        return [*lines, Equation(rule[0][0], fill(rule[0][1], lr=rate), ()), last]
+    full = () if isinstance(optimizer, Muon) else ("theta", "m", "v", "u", "top")
+    lines += [Equation(target, fill(value, lr=rate), (size,) if target in full else None) for target, value in rule]
+    return lines
+
+
+def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
+    a, b, c = NEWTON_SCHULZ
+    step = f"{a} * G + ({b} * G @ G.T + {c} * G @ G.T @ G @ G.T) @ G"
+    return [
+        Note("orthogonal(G) brings all singular values of G near 1 (for G with more rows than columns, of G.T):"),
+        Equation("start(G)", "G / (norm(G) + 1e-07)"),
+        Equation("iterate(G)", step),
+        Equation("orthogonal(G)", f"repeat(iterate, {NEWTON_SCHULZ_STEPS}, start(G))"),
+        Note("Hidden weight matrices, B starting at zero; longer(W) is the longer side of W:"),
+        *_matrices("l", hidden, rate),
+        *_matrices("k", tables, rate),
+        Note("All other parameters, as one vector `rest` with gradient `drest`:"),
+    ]
+
+
+def _matrices(index: str, count: int, rate: str) -> list[Line]:
+    """muon's update of the matrices W[l], or of the tables E[k]."""
+    if not count:
+        return []
+    pairs = _MUON if index == "l" else [tuple(_of_tables(text) for text in pair) for pair in _MUON]
+    equations = tuple(Equation(target, fill(value, lr=rate)) for target, value in pairs)
+    return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)]
+
+
+def _of_tables(text: str) -> str:
+    for letter, own in (("W", "E"), ("B", "S"), ("O", "U")):
+        text = text.replace(f"{letter}[l]", f"{own}[k]")
+    return text
+
+
+def _two_loop() -> list[Line]:
+    down = (Equation("alpha[i]", "dot(s[i], d) / dot(s[i], y[i])"), Equation("d", "d - alpha[i] * y[i]"))
+    up = (Equation("d", "d + (alpha[i] - dot(y[i], d) / dot(s[i], y[i])) * s[i]"),)
+    return [
+        Equation("d", "-g"),
+        Loop("i", "newest .. oldest", "reversed(range(len(s)))", down),
+        Equation("d", "d * curvature"),
+        Note("curvature is dot(s, y) / dot(y, y) of the newest pair, 1 while there is none."),
+        Loop("i", "oldest .. newest", "range(len(s))", up),
+    ]
+
+
+FACTORS: dict[str, str] = {
+    "constant": "1",
+    "plateau": "1",
+    "linear": "final + (1 - final) * (1 - x)",
+    "polynomial": "final + (1 - final) * (1 - x)**power",
+    "cosine": "final + (1 - final) * (1 + cos(pi * x)) / 2",
+    "cosine_restarts": "final + (1 - final) * (1 + cos(pi * (cycles * x % 1))) / 2",
+    "step": "gamma**floor(epoch / step_size)",
+    "multistep": "gamma**passed(milestones, epoch)",
+    "exponential": "gamma**(done / (steps_per_epoch * step_size))",
+    "inverse_sqrt": "sqrt(first / maximum(first, step + 1))",
+    "one_cycle": "where(step < peak, up, down)",
+    "wsd": "final + (1 - final) * minimum(1, (1 - x) / 0.2)",
+}
+
+
+def rate(name: str, schedule: Schedule) -> list[Line]:
+    """The learning rate `lr` of a step, counted from 0, under a schedule with its numbers."""
+    s = schedule
+    if name == "one_cycle":
+        return _one_cycle(s)
+    factor = fill(
+        FACTORS[name],
+        final=s.final,
+        power=s.power,
+        cycles=s.cycles,
+        gamma=s.gamma,
+        step_size=s.step_size,
+        first=max(1, s.warmup),
+        steps_per_epoch=s.steps_per_epoch,
+        milestones=str(s.milestones),
+    )
+    lines: list[Line] = [Note(f"Steps are counted from 0; the run has {s.steps:,}.")] if factor != "1" else []
+    now = "step"
+    if s.per_epoch and factor != "1":
+        now = "begun"
+        lines.append(_begun(s))
+        factor = fill(factor, step=now)
+    used = names(factor)
+    if "epoch" in used:
+        lines.append(Equation("epoch", f"floor(step / {s.steps_per_epoch})"))
+    if "done" in used:
+        lines.append(Equation("done", fill("maximum(step - w, 0)" if s.warmup else "step", step=now, w=s.warmup)))
+    if "x" in used:
+        share = "clip((step - w) / n, 0, 1)"
+        lines.append(Equation("x", fill(share, step=now, w=s.warmup, n=max(1, s.steps - s.warmup))))
+    full = fill("base * factor", base=s.lr, factor=factor)
+    if s.warmup:
+        full = fill("where(step < w, base * (step + 1) / w, full)", base=s.lr, w=s.warmup, full=full)
+    lines.append(Equation("lr", full, ()))
+    if name == "plateau":
+        lines.append(Note("times a factor that shrinks whenever the monitored metric stops improving"))
+    return lines
+
+
+def _one_cycle(s: Schedule) -> list[Line]:
+    peak = s.warmup or max(1, round(0.3 * s.steps))
+    end = s.final or 1 / 250_000
+    rest = max(1, s.steps - 1 - peak)
+    now = "begun" if s.per_epoch else "step"
+    return [
+        Note(f"Steps are counted from 0; the run has {s.steps:,}, the rate is highest at step {peak:,}."),
+        *([_begun(s)] if s.per_epoch else []),
+        Equation("up", fill("1 / 25 + (1 - 1 / 25) * (1 - cos(pi * step / peak)) / 2", step=now, peak=peak)),
+        Equation("x", fill("clip((step - peak) / rest, 0, 1)", step=now, peak=peak, rest=rest)),
+        Equation("down", fill("end + (1 - end) * (1 + cos(pi * x)) / 2", end=end)),
+        Equation("lr", fill(f"base * {FACTORS['one_cycle']}", base=s.lr, step=now, peak=peak), ()),
+    ]
+
+
+def _begun(s: Schedule) -> Equation:
+    """The first step of the epoch, for rates that change between epochs only."""
+    return Equation("begun", f"floor(step / {s.steps_per_epoch}) * {s.steps_per_epoch}", None, "per epoch")

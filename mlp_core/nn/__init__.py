@@ -1,0 +1,1 @@
+"""The network and its training step: the derivation in code, on any array module."""

@@ -1,0 +1,407 @@
+"""The layers of a multilayer perceptron, each with its backward pass under its forward pass.
+
+A layer is built, told its rows of memory once (`allocate`), given views into the parameter vector (`bind`), and then
+runs `forward` and `backward` without allocating. Arrays returned belong to the layer and are overwritten by its next
+call; `backward` may overwrite the error it is given. Shapes: X [b, n] in, A [b, m] out, Delta [b, m] = dLoss/dA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlp_core.nn.activations import Activation, Identity, activation_gradient, bias_activation
+from mlp_core.nn.backend import Array, Backend
+from mlp_core.nn.parameters import Spec
+from mlp_core.nn.primitives import add, add_rows, copy, dropout_mask, multiply
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How a forward pass is meant: with dropout and batch statistics (`training`), and for which (seed, step).
+
+    `record` lets batch norm update its running statistics; the gradient check, which must leave no trace, does not.
+    """
+
+    training: bool = False
+    seed: int = 0
+    step: int = 0
+    record: bool = True
+
+
+EVALUATE = Pass()
+
+
+def head(array: Array, rows: int) -> Array:
+    """The first rows of an array; the array itself where that is all of it, because a view takes time to make."""
+    return array if len(array) == rows else array[:rows]
+
+
+def product(xp: Any, A: Array, B: Array, out: Array) -> Array:
+    """out = A @ B. A [i, k], B [k, j], out [i, j]."""
+    return xp.matmul(A, B, out=out)
+
+
+class Layer:
+    """One step of the network. `index` is the position that PyTorch's nn.Sequential would give it."""
+
+    modules = 1
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def specs(self) -> list[Spec]:
+        """The trained tensors of this layer."""
+        return []
+
+    def statistics(self) -> list[Spec]:
+        """Tensors that are kept but not trained."""
+        return []
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        """Take the views of this layer's tensors out of the network's."""
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        """Take memory for at most `rows` rows; the backward pass needs its share only when `training`."""
+
+    def _use_passes(self, backend: Backend, dtype: Any, rows: int) -> None:
+        """Put the passes that a backend has for this kind of layer as a whole in the place of both methods."""
+        passes = backend.kernels.get(f"{type(self).__name__.lower()}_passes")
+        if passes is not None and dtype.char in "fd":
+            self.forward, self.backward = passes(self, dtype, rows)  # type: ignore[method-assign]
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        raise NotImplementedError
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        """Write the gradients of this layer's tensors; return dLoss/dX [b, n], or None if not asked for."""
+        raise NotImplementedError
+
+
+class Dense(Layer):
+    """A = f(X W^T + b): the matrix product, the bias and, unless it stands alone, the activation."""
+
+    def __init__(self, index: int, inputs: int, units: int, f: Activation | None, bias: bool = True) -> None:
+        super().__init__(index)
+        self.inputs, self.units, self.f, self.has_bias = inputs, units, f, bias
+        self.modules = 1 if f is None else 2
+        self._f = f or Identity()
+        self.b: Array | None = None
+        self.db: Array | None = None
+
+    def specs(self) -> list[Spec]:
+        weight = Spec(f"{self.index}.weight", (self.units, self.inputs), is_weight=True)
+        bias = Spec(f"{self.index}.bias", (self.units,), is_weight=False)
+        return [weight, bias] if self.has_bias else [weight]
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        self.W, self.dW = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]  # [m, n]
+        if self.has_bias:
+            self.b, self.db = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]  # [m]
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self._product = backend.primitive(product)
+        self._activate = backend.primitive(bias_activation)
+        self._differentiate = backend.primitive(activation_gradient)
+        self._Z = backend.empty((rows, self.units), dtype)
+        overwrite = self._f.from_output or not training
+        self._A = self._Z if overwrite else backend.empty((rows, self.units), dtype)
+        self._dX = backend.empty((rows, self.inputs), dtype) if training else None
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        self.X, self.Z, self.A = X, head(self._Z, len(X)), head(self._A, len(X))
+        self._product(X, self.W.T, self.Z)  # [b, m] = [b, n] @ [n, m]
+        self._activate(self.Z, self.b, self._f, self.A)
+        return self.A
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        self._differentiate(Delta, self._f, self.Z, self.A, self.db)  # dLoss/dZ [b, m], and its column sums [m]
+        self._product(Delta.T, self.X, self.dW)  # [m, n] = [m, b] @ [b, n]
+        if not input_gradient:
+            return None
+        assert self._dX is not None
+        return self._product(Delta, self.W, head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
+
+
+class Embedding(Layer):
+    """A = [X, E1[c1], E2[c2], ...]: numbers as they are, and for each column of codes a row of its table.
+
+    X [b, n + k] holds n columns of numbers and after them k of codes, whole numbers from 0; tables are [words, dim].
+    The derivative to a code is 0: nothing changes until the next word.
+    """
+
+    MATRIX_WORDS: ClassVar[int] = 512  # up to here a product with a matrix of zeros and ones beats adding row by row
+
+    def __init__(self, index: int, inputs: int, tables: Sequence[tuple[int, int]]) -> None:
+        super().__init__(index)
+        self.numbers, self.tables = inputs - len(tables), tuple(tables)
+        self.inputs, self.units = inputs, self.numbers + sum(dim for _, dim in tables)
+
+    def specs(self) -> list[Spec]:
+        return [Spec(f"{self.index}.{k}.weight", shape, is_weight=True) for k, shape in enumerate(self.tables)]
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        names = [spec.name for spec in self.specs()]
+        self.E, self.dE = [values[name] for name in names], [gradients[name] for name in names]
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self.xp, self._add_rows = backend.xp, backend.primitive(add_rows)
+        self._A = backend.empty((rows, self.units), dtype)
+        self._dX = backend.zeros((rows, self.inputs), dtype) if training else None
+        self._places = [backend.xp.arange(words, dtype="float32")[:, None] for words, _ in self.tables]
+        wide = [words if words <= self.MATRIX_WORDS and training else 0 for words, _ in self.tables]
+        self._chosen = [backend.empty((words, rows), dtype) for words in wide]
+        self._use_passes(backend, dtype, rows)
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        A, start = head(self._A, len(X)), self.numbers
+        A[:, :start] = X[:, :start]
+        self.codes = []
+        for k, E in enumerate(self.E):
+            codes = self.xp.clip(self.xp.rint(X[:, self.numbers + k].real), 0, len(E) - 1)
+            self.codes.append(codes)
+            end = start + E.shape[1]
+            A[:, start:end] = E[codes.astype("int64")]  # [b, dim]
+            start = end
+        return A
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        start = self.numbers
+        for codes, places, chosen, dE in zip(self.codes, self._places, self._chosen, self.dE, strict=True):
+            end = start + dE.shape[1]
+            if len(chosen):
+                one = chosen[:, : len(Delta)]
+                one[...] = places == codes  # [words, b], 1 where a row has the word
+                self.xp.matmul(one, Delta[:, start:end], out=dE)  # [words, dim] = [words, b] @ [b, dim]
+            else:
+                dE[...] = 0
+                self._add_rows(dE, codes.astype("int64"), Delta[:, start:end])
+            start = end
+        if not input_gradient:
+            return None
+        assert self._dX is not None
+        dX = self._dX[: len(Delta)]
+        dX[:, : self.numbers] = Delta[:, : self.numbers]
+        return dX
+
+
+class Activate(Layer):
+    """A = f(Z), where a norm stands between the matrix product and the activation."""
+
+    def __init__(self, index: int, units: int, f: Activation) -> None:
+        super().__init__(index)
+        self.units, self.f = units, f
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self._activate = backend.primitive(bias_activation)
+        self._differentiate = backend.primitive(activation_gradient)
+        self._A = backend.empty((rows, self.units), dtype)
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        self.Z, self.A = X, head(self._A, len(X))
+        self._activate(self.Z, None, self.f, self.A)
+        return self.A
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        self._differentiate(Delta, self.f, self.Z, self.A)
+        return Delta
+
+
+class PRelu(Layer):
+    """A = Z for Z > 0, else a Z, with one trained slope a, 0.25 at first (He et al., ICCV 2015)."""
+
+    initial: ClassVar[float] = 0.25
+
+    def __init__(self, index: int, units: int, slope: float = initial) -> None:
+        super().__init__(index)
+        self.units, self.slope = units, slope
+
+    def specs(self) -> list[Spec]:
+        return [Spec(f"{self.index}.weight", (1,), is_weight=False)]
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        self.a, self.da = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self.xp = backend.xp
+        self._A = backend.empty((rows, self.units), dtype)
+        self._T = backend.empty((rows, self.units), dtype) if training else None
+        self._use_passes(backend, dtype, rows)
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        self.Z, A = X, head(self._A, len(X))
+        self.xp.multiply(X, self.a, out=A)
+        self.xp.copyto(A, X, where=X.real > 0)
+        return A
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        assert self._T is not None
+        T, left = head(self._T, len(Delta)), self.Z <= 0
+        self.xp.multiply(Delta, self.Z, out=T)  # dLoss/da = sum over Z <= 0 of Delta Z
+        T *= left
+        self.da[0] = T.sum()
+        self.xp.copyto(T, Delta)
+        T *= self.a
+        self.xp.copyto(Delta, T, where=left)
+        return Delta
+
+
+class Norm(Layer):
+    """A = gain * (X - mean) / sqrt(variance + eps) + shift, in one of three ways.
+
+    - batch: mean and variance of each column over the batch; running averages of them when evaluating
+      (Ioffe and Szegedy, ICML 2015; the running variance is the unbiased one, as in PyTorch)
+    - layer: of each row over its columns (Ba, Kiros, Hinton 2016)
+    - rms: of each row, with no mean and no shift (Zhang and Sennrich, NeurIPS 2019)
+    """
+
+    def __init__(self, index: int, units: int, kind: str, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(index)
+        self.units, self.kind, self.eps, self.momentum = units, kind, eps, momentum
+        self.axis = 0 if kind == "batch" else 1
+        self.centred = kind != "rms"
+        self._sum_products = "ij,ij->j" if kind == "batch" else "ij,ij->i"
+
+    def specs(self) -> list[Spec]:
+        names = ("weight", "bias") if self.centred else ("weight",)
+        return [Spec(f"{self.index}.{name}", (self.units,), is_weight=False) for name in names]
+
+    def statistics(self) -> list[Spec]:
+        names = ("running_mean", "running_var") if self.kind == "batch" else ()
+        return [Spec(f"{self.index}.{name}", (self.units,), is_weight=False) for name in names]
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        self.gain, self.dgain = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]
+        if self.centred:
+            self.shift, self.dshift = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]
+        if self.kind == "batch":
+            self.mean, self.var = kept[f"{self.index}.running_mean"], kept[f"{self.index}.running_var"]
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self.xp = backend.xp
+        self._H = backend.empty((rows, self.units), dtype)
+        self._A = backend.empty((rows, self.units), dtype)
+        self._T = backend.empty((rows, self.units), dtype) if training else None
+        self._use_passes(backend, dtype, rows)
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        H, A = head(self._H, len(X)), head(self._A, len(X))
+        self.H = H  # X, normalised
+        self.constant = self.kind == "batch" and not mode.training  # statistics that do not depend on X
+        if self.constant:
+            mean, variance = self.mean, self.var
+            self.xp.subtract(X, mean, out=H)
+        else:
+            if self.centred:
+                mean = X.mean(axis=self.axis, keepdims=True)
+                self.xp.subtract(X, mean, out=H)
+            else:
+                self.xp.copyto(H, X)
+            square = self.xp.einsum(self._sum_products, H, H) / H.shape[self.axis]
+            variance = self.xp.expand_dims(square, self.axis)
+            if self.kind == "batch" and mode.record:
+                self._record(mean[0], square, len(X))
+        self.inverse = (variance + self.eps) ** -0.5
+        H *= self.inverse
+        self.xp.multiply(H, self.gain, out=A)
+        if self.centred:
+            A += self.shift
+        return A
+
+    def _record(self, mean: Array, variance: Array, rows: int) -> None:
+        """Move the running statistics by `momentum` towards those of this batch; one row has no variance."""
+        if rows > 1:
+            self.mean += self.momentum * (mean - self.mean)
+            self.var += self.momentum * (variance * (rows / (rows - 1)) - self.var)
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        assert self._T is not None
+        T = head(self._T, len(Delta))
+        self.dgain[...] = self.xp.einsum("ij,ij->j", Delta, self.H)
+        if self.centred:
+            Delta.sum(axis=0, out=self.dshift)
+        Delta *= self.gain  # dLoss/dH
+        if not self.constant:
+            n = Delta.shape[self.axis]
+            along = self.xp.einsum(self._sum_products, Delta, self.H) / n  # the variance depends on X
+            self.xp.multiply(self.H, self.xp.expand_dims(along, self.axis), out=T)
+            if self.centred:
+                Delta -= Delta.mean(axis=self.axis, keepdims=True)  # and so does the mean
+            Delta -= T
+        Delta *= self.inverse
+        return Delta
+
+
+class Dropout(Layer):
+    """A = X * mask / (1 - p) in training, X otherwise; the mask is 0 with probability p (Srivastava et al. 2014).
+
+    The mask is a pure function of (seed, step, layer): nothing has to be saved to draw it again.
+    """
+
+    def __init__(self, index: int, units: int, p: float) -> None:
+        super().__init__(index)
+        self.units, self.p = units, p
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        import numpy as np
+
+        self._draw, self._multiply = backend.primitive(dropout_mask), backend.primitive(multiply)
+        if training:
+            self._uniform = np.empty((rows, self.units), np.float32)
+            self._mask = backend.empty((rows, self.units), np.zeros(0, dtype).real.dtype)
+            self._A = backend.empty((rows, self.units), dtype)
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        self.active = mode.training and self.p > 0
+        if not self.active:
+            return X
+        uniform, self.mask, A = head(self._uniform, len(X)), head(self._mask, len(X)), head(self._A, len(X))
+        self._draw(self.mask, uniform, self.p, mode.seed, mode.step, self.index)
+        return self._multiply(X, self.mask, A)
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        if self.active:
+            self._multiply(Delta, self.mask, Delta)
+        return Delta
+
+
+class Residual(Layer):
+    """A = X + inner(X), a skip connection around layers that keep the width (He et al., CVPR 2016)."""
+
+    def __init__(self, index: int, units: int, inner: Sequence[Layer]) -> None:
+        super().__init__(index)
+        self.units, self.inner = units, list(inner)
+        self.modules = sum(layer.modules for layer in inner)
+
+    def specs(self) -> list[Spec]:
+        return [spec for layer in self.inner for spec in layer.specs()]
+
+    def statistics(self) -> list[Spec]:
+        return [spec for layer in self.inner for spec in layer.statistics()]
+
+    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
+        for layer in self.inner:
+            layer.bind(values, gradients, kept)
+
+    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self._add, self._copy = backend.primitive(add), backend.primitive(copy)
+        for layer in self.inner:
+            layer.allocate(backend, dtype, rows, training)
+        self._A = backend.empty((rows, self.units), dtype)
+        self._skip = backend.empty((rows, self.units), dtype) if training else None
+
+    def forward(self, X: Array, mode: Pass) -> Array:
+        A = X
+        for layer in self.inner:
+            A = layer.forward(A, mode)
+        return self._add(X, A, head(self._A, len(X)))
+
+    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
+        assert self._skip is not None
+        skip = head(self._skip, len(Delta))
+        self._copy(Delta, skip)
+        for layer in reversed(self.inner):
+            Delta = layer.backward(Delta)
+        self._add(Delta, skip, Delta)
+        return Delta

@@ -1,0 +1,205 @@
+"""The network: layers in a row over one parameter vector, forward and backward."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core.nn.activations import Activation
+from mlp_core.nn.backend import Array, Backend
+from mlp_core.nn.initializers import initial_weights
+from mlp_core.nn.layers import EVALUATE, Activate, Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.parameters import Parameters
+from mlp_core.rng import generator
+
+EMBEDDING_STD = 0.1
+"""Deviation of the initial numbers of a word: small beside inputs of deviation 1, so that words start out alike."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One hidden layer as the user thinks of it: a matrix product, and what is done to its result.
+
+    `activation` None is prelu, whose slope is trained from `prelu_slope` on. `norm` is none, batch, layer or rms.
+    """
+
+    units: int
+    activation: Activation | None
+    prelu_slope: float = PRelu.initial
+    init: str = "he_normal"
+    init_scale: float | None = None
+    bias: bool = True
+    norm: str = "none"
+    norm_first: bool = True
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+    dropout: float = 0.0
+    residual: bool = False
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides the shape of a network and its initial weights, but the seed.
+
+    The last of the inputs are codes of words, one for each of `embeddings`: (words, numbers learned per word).
+    """
+
+    inputs: int
+    outputs: int
+    hidden: tuple[Block, ...] = ()
+    input_dropout: float = 0.0
+    output_init: str = "glorot_uniform"
+    output_scale: float | None = None
+    output_bias: tuple[float, ...] | None = None
+    embeddings: tuple[tuple[int, int], ...] = ()
+
+    def layers(self) -> list[Layer]:
+        """The layers, numbered as nn.Sequential would number its modules."""
+        layers: list[Layer] = []
+        index, width = 0, self.inputs
+        if self.embeddings:
+            embedding = Embedding(0, width, self.embeddings)
+            layers.append(embedding)
+            index, width = 1, embedding.units
+        if self.input_dropout:
+            layers.append(Dropout(index, width, self.input_dropout))
+            index += 1
+        for block in self.hidden:
+            inner = _block_layers(index, width, block)
+            index += sum(layer.modules for layer in inner)
+            if block.residual and width == block.units:
+                layers.append(Residual(inner[0].index, width, inner))
+            else:
+                layers += inner
+            width = block.units
+        layers.append(Dense(index, width, self.outputs, None))
+        return layers
+
+
+def _block_layers(index: int, width: int, block: Block) -> list[Layer]:
+    """Linear, norm, activation, norm, dropout: those that the block has, in this order."""
+    fused = block.activation is not None and not (block.norm != "none" and block.norm_first)
+    layers: list[Layer] = [Dense(index, width, block.units, block.activation if fused else None, block.bias)]
+
+    def add(kind: Any, *arguments: Any) -> None:
+        layers.append(kind(layers[-1].index + layers[-1].modules, block.units, *arguments))
+
+    norm = (block.norm, block.norm_eps, block.norm_momentum)
+    if block.norm != "none" and block.norm_first:
+        add(Norm, *norm)
+    if block.activation is None:
+        add(PRelu, block.prelu_slope)
+    elif not fused:
+        add(Activate, block.activation)
+    if block.norm != "none" and not block.norm_first:
+        add(Norm, *norm)
+    if block.dropout:
+        add(Dropout, block.dropout)
+    return layers
+
+
+class Network:
+    """Layers over one parameter vector, with memory for at most `rows` rows taken once.
+
+    The dtype is that of every array in it: float32, float64, or complex128 for the gradient check. A network made with
+    `training=False` has no memory for a backward pass. It takes memory for parameters unless it is given some.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        backend: Backend,
+        dtype: Any,
+        rows: int,
+        training: bool = True,
+        parameters: Parameters | None = None,
+    ) -> None:
+        self.architecture, self.backend, self.dtype, self.rows = architecture, backend, np.dtype(dtype), rows
+        self.layers = architecture.layers()
+        self._first = next(layer for layer in self.layers if layer.specs())  # nothing to learn before it
+        specs = [spec for layer in self.layers for spec in layer.specs()]
+        kept = [spec for layer in self.layers for spec in layer.statistics()]
+        self.parameters = Parameters(specs, backend, dtype) if parameters is None else parameters
+        self.statistics = Parameters(kept, backend, dtype)
+        for layer in self.layers:
+            layer.allocate(backend, self.dtype, rows, training)
+        self.Delta = backend.empty((rows, architecture.outputs), dtype) if training else None
+        self._bind()
+
+    def _bind(self) -> None:
+        for layer in self.layers:
+            layer.bind(self.parameters.values, self.parameters.gradients, self.statistics.values)
+
+    def replica(self, rows: int, dtype: Any = None, training: bool = False) -> Network:
+        """A network of the same architecture with memory of its own for `rows` rows.
+
+        With the same dtype it shares the parameters (and statistics) of this one; with another dtype it starts from a
+        copy of them.
+        """
+        shared = self.parameters if np.dtype(dtype or self.dtype) == self.dtype else None
+        other = Network(self.architecture, self.backend, dtype or self.dtype, rows, training, shared)
+        if shared is not None:
+            other.statistics = self.statistics
+            other._bind()
+        else:
+            other.parameters.theta[:] = self.parameters.theta
+            other.statistics.theta[:] = self.statistics.theta
+        return other
+
+    def initialize(self, seed: int) -> None:
+        """Draw the initial weights, each layer from its own stream; biases 0, norm gains 1, running variances 1."""
+        blocks = [*self.architecture.hidden, None]
+        for block, dense in zip(blocks, self._dense_layers(), strict=True):
+            name = block.init if block else self.architecture.output_init
+            scale = block.init_scale if block else self.architecture.output_scale
+            rng = generator(seed, "init", dense.index)
+            host = initial_weights(name, (dense.units, dense.inputs), rng, scale=scale)
+            dense.W[...] = self.backend.asarray(host.astype(self.dtype))
+        for layer in self._flat_layers():
+            if isinstance(layer, Embedding):
+                for k, E in enumerate(layer.E):
+                    host = EMBEDDING_STD * generator(seed, "init", layer.index, k).standard_normal(E.shape)
+                    E[...] = self.backend.asarray(host.astype(self.dtype))
+            if isinstance(layer, Norm):
+                layer.gain[...] = 1
+            if isinstance(layer, Norm) and layer.kind == "batch":
+                layer.var[...] = 1
+            if isinstance(layer, PRelu):
+                layer.a[...] = layer.slope
+        output = self._dense_layers()[-1]
+        if self.architecture.output_bias is not None and output.b is not None:
+            output.b[...] = self.backend.asarray(np.asarray(self.architecture.output_bias, self.dtype))
+
+    def _flat_layers(self) -> list[Layer]:
+        return [one for layer in self.layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
+
+    def _dense_layers(self) -> list[Dense]:
+        return [layer for layer in self._flat_layers() if isinstance(layer, Dense)]
+
+    def forward(self, X: Array, mode: Pass = EVALUATE) -> Array:
+        """Logits Z[L] [b, c] of the rows X [b, n]; the array belongs to the network."""
+        A = X
+        for layer in self.layers:
+            A = layer.forward(A, mode)
+        return A
+
+    def backward(self, Delta: Array, input_gradient: bool = False) -> Array | None:
+        """From Delta = dLoss/dZ[L] [b, c] to the gradient of every parameter, and dLoss/dX [b, n] if asked for.
+
+        Must follow the `forward` whose rows it differentiates; overwrites Delta.
+        """
+        for layer in reversed(self.layers):
+            needed = input_gradient or layer is not self._first
+            result = layer.backward(Delta, needed)
+            if not needed:
+                return None
+            Delta = result
+        return Delta
+
+
+def parameter_count(architecture: Architecture) -> int:
+    """Trained numbers of an architecture, without taking memory for them."""
+    return sum(math.prod(spec.shape) for layer in architecture.layers() for spec in layer.specs())

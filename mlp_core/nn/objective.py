@@ -1,0 +1,105 @@
+"""The number that training minimises: the mean loss of a batch plus the penalties, and its gradient.
+
+Training and the gradient check call the same two methods, so what is proved is what is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mlp_core.nn.backend import Array
+from mlp_core.nn.layers import EVALUATE, Pass
+from mlp_core.nn.losses import Loss, loss_and_gradient
+from mlp_core.nn.network import Network
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """l2/2 * sum(W^2) + l1 * sum(|W|) over the weight matrices, over all parameters where `bias`.
+
+    Gradient: l2 W + l1 sign(W), with sign(0) = 0.
+    """
+
+    l2: float = 0.0
+    l1: float = 0.0
+    bias: bool = False
+
+    def _penalised(self, network: Network, vector: Array) -> Array:
+        return vector if self.bias else vector[network.parameters.weights]
+
+    def value(self, network: Network) -> Any:
+        """The penalty, to be added to the mean loss; complex where the parameters are."""
+        xp, theta = network.backend.xp, self._penalised(network, network.parameters.theta)
+        value: Any = 0.0
+        if self.l2:
+            value = value + 0.5 * self.l2 * xp.dot(theta, theta)
+        for start in range(0, len(theta) if self.l1 else 0, network.backend.block):
+            part = theta[start : start + network.backend.block]
+            value = value + self.l1 * xp.dot(xp.sign(part.real).astype(theta.dtype), part)
+        return value
+
+    def add_at_once(self, network: Network, loss: Array, fused: Callable[..., None]) -> None:
+        """Add the penalty to a loss on a device, and its gradient to the network's, by a kernel."""
+        vectors = (self._penalised(network, one) for one in (network.parameters.theta, network.parameters.grad))
+        fused(loss, *vectors, self.l2, self.l1)
+
+    def add_gradient(self, network: Network) -> None:
+        """Add the penalty's gradient to the network's."""
+        xp = network.backend.xp
+        theta = self._penalised(network, network.parameters.theta)
+        grad = self._penalised(network, network.parameters.grad)
+        step = network.backend.block
+        for start in range(0, len(theta), step):
+            part = slice(start, start + step)
+            if self.l2:
+                grad[part] += self.l2 * theta[part]
+            if self.l1:
+                grad[part] += self.l1 * xp.sign(theta[part])
+
+
+@dataclass
+class Objective:
+    """A network, a loss and penalties, as one function of the parameters.
+
+    X [b, n] inputs, Y targets, w [b] row weights or None; the loss is a mean over rows with these weights. Where a
+    batch is worked on in parts, `total` is the weight of the whole batch, and one part takes the `penalties`.
+    """
+
+    network: Network
+    loss: Loss
+    penalty: Penalty = Penalty()
+
+    def __post_init__(self) -> None:
+        self._loss_and_gradient = self.network.backend.primitive(loss_and_gradient)
+
+    def value(self, X: Array, Y: Array, w: Array | None = None, mode: Pass = EVALUATE) -> Any:
+        """Mean loss plus penalty; complex where the network is."""
+        Z = self.network.forward(X, mode)
+        total = float(len(X) if w is None else w.sum())
+        return self._loss_and_gradient(self.loss, Z, Y, w, total, None) + self.penalty.value(self.network)
+
+    def value_and_gradient(
+        self,
+        X: Array,
+        Y: Array,
+        w: Array | None = None,
+        mode: Pass = EVALUATE,
+        *,
+        total: float | None = None,
+        penalties: bool = True,
+        input_gradient: bool = False,
+    ) -> tuple[Any, Array | None]:
+        """Loss with penalty, and dLoss/dX if asked for; the gradient of the parameters is left in the network."""
+        network = self.network
+        assert network.Delta is not None
+        if total is None:
+            total = float(len(X) if w is None else w.sum())
+        Z, Delta = network.forward(X, mode), network.Delta[: len(X)]
+        value = self._loss_and_gradient(self.loss, Z, Y, w, total, Delta)
+        dX = network.backward(Delta, input_gradient)
+        if penalties and (self.penalty.l2 or self.penalty.l1):
+            value = value + self.penalty.value(network)
+            self.penalty.add_gradient(network)
+        return value, dX

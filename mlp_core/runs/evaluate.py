@@ -1,0 +1,144 @@
+"""Using a saved model: opening a checkpoint, and measuring it on its own splits or on a further file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mlp_core.metrics.groups import GroupRow, by_group
+from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
+from mlp_core.data.load import Data, Dataset, load_split
+from mlp_core.data.load import load as load_data
+from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
+from mlp_core.training.evaluator import Evaluation
+from mlp_core.metrics import compute, known
+from mlp_core.training.model import Model, model_of
+from mlp_core.runs.run_directory import load_named
+from mlp_core.data.config_sources import column_cells
+
+FIT_ON = "val"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a model is to be measured; None: as its config says.
+
+    split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
+    a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
+    the usual ones, as far as they are known.
+    """
+
+    split: str | None = None
+    data: Path | None = None
+    labels: Path | None = None
+    calibrate: str | None = None
+    threshold: float | str | None = None
+    by: str | None = None
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured: every split, what was fitted on validation rows and what that changed there, the groups."""
+
+    splits: dict[str, Evaluation]
+    calibration: Calibration
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+    groups: list[GroupRow] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> str:
+        """The split that counts: test, else val, else the only one."""
+        return next(name for name in ("test", "val", *self.splits) if name in self.splits)
+
+
+def checkpoint_path(path: Path) -> Path:
+    """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
+
+    Raises UsageError where there is neither file nor directory.
+    """
+    if not path.exists():
+        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
+    if not path.is_dir():
+        return path
+    for name in ("best", "last"):
+        candidate = path / "checkpoints" / f"{name}.safetensors"
+        if candidate.exists():
+            return candidate
+    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))
+
+
+def open_model(path: Path) -> tuple[Model, Path]:
+    """The model saved at `path` and the file it came from; raises CheckpointError, UsageError."""
+    file = checkpoint_path(path)
+    return model_of(load_named(file), str(file), rows=1), file
+
+
+def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
+    """Every metric of each split asked for.
+
+    Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Raises
+    DataError, UsageError.
+    """
+    wishes, kind, judged = wishes or Wishes(), model.task.kind, model.config.eval
+    method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
+    threshold = judged.threshold if wishes.threshold is None else wishes.threshold
+    stored = model.calibration.fitted and wishes.calibrate is None and wishes.threshold is None
+    if wrong := misfit(kind, method, threshold):
+        raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
+    fits = wants_fit(method, threshold) and not stored
+    own = load_data(model.config) if wishes.data is None or fits else None
+    datasets = _datasets(model, wishes, own)
+    needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
+    rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
+    evaluator, names = replace(model, calibration=Calibration()).evaluator(rows), model.metric_names(report=True)
+    names += [
+        name for name in dict.fromkeys(wishes.metrics) if name != "loss" and name not in names and known(kind, name)
+    ]
+    raw = {name: evaluator.evaluate(model.split(dataset), []) for name, dataset in needed.items()}
+    if fits:
+        calibration = choose(kind, method, threshold, raw[FIT_ON].outcome)
+    else:
+        calibration = model.calibration if stored or isinstance(threshold, str) else Calibration(threshold=threshold)
+    done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
+    report = Report({name: done[name] for name in datasets}, calibration)
+    if wishes.by is not None:
+        cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
+        rows = report.splits[report.chosen].rows
+        cells = cells if rows is None else [cells[row] for row in rows.tolist()]
+        report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
+    if not fits:
+        return report
+    watched = ["log_loss", "brier", "ece", *(["accuracy", "balanced_accuracy", "f1"] if kind == "binary" else [])]
+    before, after = (compute(kind, watched, part[FIT_ON].outcome) for part in (raw, done))
+    return replace(report, before=before, after=after)
+
+
+def _datasets(model: Model, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
+    """The rows that are asked for."""
+    if wishes.data is not None:
+        if wishes.split is not None:
+            raise UsageError(Problem("usage", "--split belongs to the run's own data", "leave out DATA or --split"))
+        source: Any = wishes.data if wishes.labels is None else {"x": wishes.data, "y": wishes.labels}
+        return {"data": load_split(model.config, model.task, source)}
+    assert own is not None
+    if wishes.split is None:
+        return own.splits
+    if wishes.split not in own.splits:
+        have = ", ".join(own.splits)
+        raise DataError(Problem("no_split", f"there is no split named {wishes.split}", f"there are {have}"))
+    return {wishes.split: own.splits[wishes.split]}
+
+
+def _fit_rows(own: Data | None) -> Dataset:
+    if own is None or FIT_ON not in own.splits:
+        hint = "set data.split.val or data.val when training"
+        raise DataError(Problem("no_split", "calibration and threshold need validation rows", hint))
+    return own.splits[FIT_ON]
+
+
+def _judge(kind: str, names: list[str], one: Evaluation, calibration: Calibration) -> Evaluation:
+    outcome = replace(one.outcome, P=calibration.apply(one.outcome.P, kind), threshold=calibration.threshold)
+    return Evaluation({**one.metrics, **compute(kind, names, outcome)}, outcome, one.rows)

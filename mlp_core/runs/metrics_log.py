@@ -1,0 +1,119 @@
+"""The metrics of a run as files: `metrics.jsonl`, one object per epoch, `metrics.csv`, with the clock's columns, and
+`steps.jsonl`, one object for each step that is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlp_core.atomic_files import grow, size_of, sync, write_atomically
+
+
+class Growing:
+    """A file that grows line by line. What the disk does not take is kept, and written with the next line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.written, self._waiting = path, size_of(path), b""
+        self._synced = self.written
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file with everything that was added to it."""
+        return self.written + len(self._waiting)
+
+    def add(self, text: str) -> None:
+        self._waiting += text.encode()
+
+    def flush(self) -> None:
+        """Write what was added; raises OSError."""
+        if self._waiting:
+            grow(self.path, self.written, self._waiting)
+            self.written, self._waiting = self.size, b""
+
+    def sync(self) -> None:
+        """Write what was added so that it survives a power cut; raises OSError."""
+        self.flush()
+        if self._synced != self.written:
+            sync(self.path)
+            self._synced = self.written
+
+
+class MetricsLog:
+    """The files of a run, in `folder`; each can be left out. `steps.jsonl` is there once a step was recorded."""
+
+    def __init__(self, folder: Path, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
+        self.jsonl = Growing(folder / "metrics.jsonl") if jsonl else None
+        self.csv = Growing(folder / "metrics.csv") if table else None
+        self.steps = Growing(folder / "steps.jsonl")
+        self.columns = list(columns)
+
+    def append(self, facts: Mapping[str, Any], clock: Mapping[str, float]) -> None:
+        """Add one epoch: `facts` to both files, the numbers of the `clock` to the table; raises OSError.
+
+        After an error everything is still there, and goes out with the next epoch.
+        """
+        if self.jsonl is not None:
+            self.jsonl.add(_line(facts))
+        if self.csv is not None:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="", lineterminator="\n")
+            if not self.csv.size:
+                writer.writeheader()
+            writer.writerow({**facts, **clock})
+            self.csv.add(text.getvalue())
+        for file in (self.jsonl, self.csv, self.steps):
+            if file is not None:
+                file.flush()
+
+    def step(self, facts: Mapping[str, Any]) -> None:
+        """Add one step. What the disk does not take now goes out with the next epoch."""
+        self.steps.add(_line(facts))
+        with contextlib.suppress(OSError):
+            self.steps.flush()
+
+    def sync(self) -> None:
+        """Bring everything to the disk, before a checkpoint that counts on it; raises OSError."""
+        for file in (self.jsonl, self.csv, self.steps):
+            if file is not None:
+                file.sync()
+
+    def offset(self) -> dict[str, int]:
+        """How long `metrics.jsonl` and `steps.jsonl` are; a checkpoint remembers it."""
+        return {"jsonl": 0 if self.jsonl is None else self.jsonl.size, "steps": self.steps.size}
+
+    def cut(self, epoch: int, offset: Mapping[str, int]) -> bool:
+        """Forget what was written after a checkpoint at `epoch`, when a run goes on from it.
+
+        False when lines from before it are missing.
+        """
+        complete = True
+        if self.jsonl is not None:
+            complete = _cut(self.jsonl.path, offset["jsonl"])
+            self.jsonl = Growing(self.jsonl.path)
+        _cut(self.steps.path, offset.get("steps", 0))
+        self.steps = Growing(self.steps.path)
+        if self.csv is not None and size_of(self.csv.path):
+            lines = self.csv.path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines[: epoch + 1] if line.endswith(b"\n")]
+            if kept != lines:
+                write_atomically(self.csv.path, b"".join(kept))
+            self.csv = Growing(self.csv.path)
+        return complete
+
+
+def _line(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, separators=(", ", ": ")) + "\n"
+
+
+def _cut(path: Path, expected: int) -> bool:
+    """Shorten a file to the bytes it is expected to have; whether it had that many."""
+    found = size_of(path)
+    if found > expected:
+        os.truncate(path, expected)
+    return found >= expected

@@ -1,0 +1,168 @@
+"""Predictions for new rows: read in parts, matched by name, given back in the units and words of the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
+from mlp_core.data.column_roles import by_name, nearest
+from mlp_core.errors import DataError
+from mlp_core.nn.losses import GaussianNll, Quantile
+from mlp_core.metrics import Outcome, compute, decide, defined
+from mlp_core.training.model import Model
+from mlp_core.data.preprocess.from_config import gapless
+from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.stream import stream
+from mlp_core.data.config_sources import read_options
+from mlp_core.data.task import encode
+
+ROWS = 4096
+MEASURED_ROWS = 1_000_000  # predictions kept for the metrics; what comes after is predicted only
+Columns = dict[str, Any]
+
+
+@dataclass
+class Report:
+    """What is known after all rows: their count, words that training did not keep, and metrics if there were targets.
+
+    why: the reason why there are no metrics although there is a target column.
+    """
+
+    rows: int = 0
+    measured: int = 0
+    unseen: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    why: str | None = None
+
+
+class Predictor:
+    """Predicts the rows of one source after another; `report` says what was met on the way.
+
+    probabilities: give a column for every class, too. keep: columns of the source to be carried along, before those
+    that the model was told to carry (data.id).
+    """
+
+    def __init__(self, model: Model, probabilities: bool = False, keep: Sequence[str] = ()) -> None:
+        self.model, self.task = model, model.task
+        self.probabilities, self.keep = probabilities, tuple(keep)
+        self.evaluator = model.evaluator(ROWS)
+        self.report = Report()
+        self._outcomes: list[tuple[Any, Any, Any]] = []
+
+    def predict(self, path: Path) -> Iterator[Columns]:
+        """Columns of predictions, part by part, of the source at `path`, or on standard input for `-`.
+
+        Each part maps column names to values of equal length: kept columns as text, the prediction, and where asked
+        for or given by the loss, probabilities, quantiles, the standard deviation. Raises DataError.
+        """
+        task, options = self.task, read_options(self.model.config, self.task)
+        kinds = task.kinds or ("numeric",) * len(task.features)
+        numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
+        if not task.classes or all(number(label) is not None for label in task.classes):
+            numbers.update(task.targets)
+        numbers.update([task.weight] if task.weight else [])
+        for source in stream(path, options, (*task.features, *task.targets), numbers):
+            yield self._part(source)
+        if self._outcomes:
+            P, y, w = (
+                None if parts[0] is None else np.concatenate(parts) for parts in zip(*self._outcomes, strict=True)
+            )
+            names = self.model.metric_names(report=True)
+            outcome = Outcome(P, y, w, self.evaluator.threshold, self.evaluator.bins)
+            self.report.metrics = defined(compute(task.kind, names, outcome))
+
+    def _part(self, source: Source) -> Columns:
+        model, task = self.model, self.task
+        features, targets = by_name(model.config, source, task, targets=False)
+        X, words = inputs(source, features, task.kinds, whole=False)
+        refuse_missing(source, [features[place] for place in gapless(model.config, task.features, task.kinds)])
+        for name, (count, word) in model.inputs.unseen(X, words).items():
+            self.report.unseen[name] += count
+            self.report.examples.setdefault(name, word)
+        Z = self._logits(model.inputs.transform(X, words, dtype=model.config.dtype))
+        P = self.evaluator.predict(Z)
+        self.report.rows += len(X)
+        if targets:
+            self._measure(source, targets, P)
+        return {**self._kept(source), **self._told(P, np.asarray(Z, np.float64))}
+
+    def _logits(self, X: Any) -> Any:
+        network = self.evaluator.objective.network
+        backend = network.backend
+        chunks = [backend.asarray(X[start : start + ROWS]) for start in range(0, len(X), ROWS)]
+        return np.concatenate([np.array(backend.to_host(network.forward(chunk))) for chunk in chunks])
+
+    def _kept(self, source: Source) -> Columns:
+        names = dict.fromkeys((*self.keep, *(name for name in self.task.ids if name in source.names)))
+        columns = {}
+        for name in names:
+            if name not in source.names:
+                hint = nearest(name, source.names)
+                raise DataError(source.problem("missing_column", f'no column "{name}" to keep', None, None, hint))
+            column = source.names.index(name)
+            columns[name] = [source.cell(row, column) for row in range(source.rows)]
+        return columns
+
+    def _told(self, P: Any, Z: Any) -> Columns:
+        """The columns of predictions from what the evaluator made of the logits Z."""
+        task = self.task
+        if task.classifies:
+            guess = decide(P, True, self.evaluator.threshold)
+            columns: Columns = {"prediction": [task.classes[index] for index in guess]}
+            if self.probabilities:
+                columns |= {f"p_{name}": P[:, k] for k, name in enumerate(task.classes)}
+            return columns
+        if task.kind == "multilabel":
+            held = decide(P, False, self.evaluator.threshold).astype(np.int64)
+            columns = {name: held[:, k] for k, name in enumerate(self._names())}
+            if self.probabilities:
+                columns |= {f"p_{name}": P[:, k] for k, name in enumerate(task.targets)}
+            return columns
+        return {name: P[:, k] for k, name in enumerate(self._names())} | self._spread(Z)
+
+    def _names(self) -> list[str]:
+        targets = self.task.targets
+        return ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
+
+    def _spread(self, Z: Any) -> Columns:
+        """Quantiles or standard deviations of a regression, in the units of the data.
+
+        Where targets were made logarithms, the deviation is that of log(1 + y).
+        """
+        loss, target, columns = self.evaluator.objective.loss, self.model.target, dict[str, Any]()
+        suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
+        if isinstance(loss, Quantile):
+            for place, share in enumerate(loss.quantiles):
+                values = Z[:, place :: len(loss.quantiles)]
+                values = values if target is None else target.inverse(values)
+                columns |= {f"q{share:g}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
+        elif isinstance(loss, GaussianNll):
+            deviation = np.exp(Z[:, len(suffixes) :] / 2)
+            deviation = deviation if target is None else deviation / target.scale
+            name = "log_std" if target is not None and target.log else "std"
+            columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
+        return columns
+
+    def _measure(self, source: Source, targets: Sequence[int], P: Any) -> None:
+        """Keep predictions beside the truth, as far as there is one."""
+        if self.report.why is not None or self.report.measured >= MEASURED_ROWS:
+            return
+        task = self.task
+        try:
+            y = encode(relabel(source, targets, self.model.config.data.labels), targets, task)
+            w = weights(source, source.names.index(task.weight)) if task.weight in source.names else None
+        except DataError as error:
+            self.report.why = str(error.problems[0])
+            self._outcomes.clear()
+            self.report.measured = 0
+            return
+        self._outcomes.append((P, y, w))
+        self.report.measured += len(y)

@@ -1,0 +1,104 @@
+"""The gradient check of a user's model: its architecture, its loss, its weights, on rows of its own data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_core.training.checkpoint import load as load_checkpoint
+from mlp_core.config import Config, from_mapping
+from mlp_core.config import load as load_config
+from mlp_core.errors import DataError
+from mlp_core.runs.evaluate import open_model
+from mlp_core.training.experiment import Experiment
+from mlp_core.gradcheck import Report, check
+from mlp_core.nn.layers import Pass
+from mlp_core.rng import generator
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A report, and in words what was checked on what."""
+
+    report: Report
+    subject: str
+    note: str | None = None
+
+
+def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None) -> Proof:
+    """Check the model of a config at its initial weights, on rows of its data.
+
+    Raises ConfigError and DataError.
+    """
+    config = load_config(path, overrides)
+    return check_experiment(Experiment.build(config), config, str(path), progress)
+
+
+def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None) -> Proof:
+    """Check a trained model at its weights, on rows of the data it was trained on.
+
+    Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
+    """
+    model, file = open_model(path)
+    config = from_mapping(model.config.model_dump(mode="json"), overrides)
+    try:
+        experiment = Experiment.build(config)
+    except DataError as error:
+        return _check_synthetic(file, config, f"synthetic rows: {error.problems[0]}", progress)
+    experiment.restore(load_checkpoint(file), str(file))
+    return check_experiment(experiment, config, str(file), progress)
+
+
+def check_experiment(experiment: Experiment, config: Config, subject: str, progress: Any = None) -> Proof:
+    """Check a model at its weights, on training rows drawn by the seed, as the config's `gradcheck` says."""
+    train = experiment.splits["train"]
+    to_host = experiment.model.network.backend.to_host
+    rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w))
+    there = experiment.model.network.backend.asarray(rows)
+    X, Y = to_host(train.X[there]), to_host(train.Y[there])
+    w = None if train.w is None else to_host(train.w[there])
+    return Proof(_run(experiment.model.objective, X, Y, w, config, progress), subject)
+
+
+def _rows(config: Config, count: int, w: Any) -> Any:
+    """Which training rows are used: `gradcheck.batch` of them, drawn by the seed, of weight above 0."""
+    candidates = np.arange(count) if w is None else np.flatnonzero(w > 0)
+    order = generator(config.seed, "gradcheck").permutation(len(candidates))
+    return np.sort(candidates[order[: config.gradcheck.batch]])
+
+
+def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Proof:
+    """Rows of the right shape where there is no data: normal inputs, every class or random targets."""
+    from mlp_core.runs.evaluate import checkpoint_path
+    from mlp_core.training.model import model_of
+
+    batch = config.gradcheck.batch
+    model = model_of(load_checkpoint(checkpoint_path(file)), str(file), rows=batch)
+    rng = generator(config.seed, "gradcheck")
+    X = rng.standard_normal((batch, model.inputs.inputs))
+    if model.task.classifies:
+        y: Any = rng.integers(0, len(model.task.classes), batch)
+    else:
+        y = rng.random((batch, model.task.outputs)).round(0 if model.task.kind == "multilabel" else 6)
+    Y = model.targets(y)
+    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), str(file), note)
+
+
+def _run(objective: Any, X: Any, Y: Any, w: Any, config: Config, progress: Any) -> Report:
+    values = config.gradcheck
+    return check(
+        objective,
+        X,
+        Y,
+        w,
+        mode=Pass(True, config.seed, 0, False),
+        tolerance=values.tolerance,
+        method=values.mode,
+        probes=values.probes,
+        seed=config.seed,
+        progress=progress,
+    )

@@ -1,0 +1,73 @@
+"""Going on with a run: what must be as it was, and what may be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlp_core.training.checkpoint import Checkpoint, damaged
+from mlp_core.config import Config, changed_keys, from_mapping
+from mlp_core.errors import ConfigError, DataError, Problem
+from mlp_core.training.experiment import Experiment
+
+# keys that a resumed run may change, because nothing that was computed depends on them
+CHANGEABLE = (
+    *("data.train", "data.val", "data.test", "data.cache"),  # files may move; what is in them is compared by its digest
+    *("name", "notes", "device", "threads", "train.epochs", "train.max_steps", "train.max_time", "train.preflight"),
+    *("train.early_stopping", "checkpoint", "logging", "output", "gradcheck", "extends", "eval.calibrate"),
+)
+
+
+def config_of(checkpoint: Checkpoint, path: str) -> Config:
+    """The config in a checkpoint; raises CheckpointError where it is not one."""
+    try:
+        return settled(from_mapping(dict(checkpoint.document["config"])))
+    except ConfigError as error:
+        raise damaged(path, f"its config cannot be used ({error.problems[0]})") from None
+
+
+def settled(config: Config) -> Config:
+    """The config with the inputs where they were: runs that do not say so were begun when they were in memory only."""
+    return config.replace(**{"data.memory": "ram"}) if config.data.memory == "auto" else config
+
+
+def same_data(experiment: Experiment, sha256: str) -> None:
+    """Raise DataError unless the data is what the run was begun with."""
+    if experiment.data.sha256 != sha256:
+        message, hint = "the data is not what this run was trained on", "start a new run with it"
+        raise DataError(experiment.config.problem("data", message, code="other_data", hint=hint))
+
+
+def allowed_changes(before: Config, config: Config) -> list[str]:
+    """The keys in which a resumed run differs; raises ConfigError where one would change what was computed."""
+    changes = changed_keys(before, config.with_absolute_paths())
+    refused = [key for key in changes if not any(key == ok or key.startswith(f"{ok}.") for ok in CHANGEABLE)]
+    if refused:
+        raise ConfigError(
+            Problem(
+                "changed",
+                f"the run was made with {changes[key][0]!r}, and now it is {changes[key][1]!r}",
+                "a resumed run goes on with what it began with; start a new run to change it",
+                key=key,
+            )
+            for key in refused
+        )
+    return list(changes)
+
+
+def enough_epochs(experiment: Experiment) -> None:
+    """Raise ConfigError where a restored experiment has trained for more epochs than its config asks for."""
+    progress, asked = experiment.trainer.progress, experiment.config.train.epochs
+    if progress.epoch + (progress.position > 0) > asked:
+        done = f"{progress.epoch} epochs" + (f" and {progress.position} steps" if progress.position else "")
+        message, hint = (
+            f"{done} are done already",
+            "ask for more; an earlier epoch is among the run's checkpoints or gone",
+        )
+        raise ConfigError(Problem("changed", message, hint, got=str(asked), key="train.epochs"))
+
+
+def other_tools(then: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """What differs between the environment a checkpoint was made in and this one, in one line; None if nothing."""
+    different = [f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]]
+    return "made with other tools, so the last bits may differ: " + "; ".join(different) if different else None

@@ -1,0 +1,432 @@
+"""A run: an experiment carried out in a run directory, from its first step or from where it was left."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlp_core.training.checkpoint import Checkpoint, load, not_finite
+from mlp_core.config import Config, dump_yaml
+from mlp_core.config import load as load_config
+from mlp_core.errors import (
+    CheckpointError,
+    ConfigError,
+    Diverged,
+    Failed,
+    MlpbpError,
+    Problem,
+    RunDirectoryError,
+)
+from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
+from mlp_core.training.experiment import Experiment, check_document
+from mlp_core.gradcheck import Report, fast_check
+from mlp_core.nn.layers import Pass
+from mlp_core.training.peak_memory import give_back
+from mlp_core.metrics import plain
+from mlp_core.runs.metrics_log import MetricsLog
+from mlp_core.runs.prove import check_experiment
+from mlp_core.data.readers.csv import Reading
+from mlp_core.runs.resume import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
+from mlp_core.runs.run_directory import MARK, RunDirectory
+from mlp_core.runs.run_record import RunRecord
+
+SAVING_SHARE = 0.05
+"""Saving takes at most about this share of a run's time, if epochs are so short that it would take more."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to. `metrics` are those of the best epoch's weights, split by split."""
+
+    run: Path
+    reason: str
+    epochs: int
+    steps: int
+    seconds: float
+    best_epoch: int
+    metrics: Mapping[str, Mapping[str, float]]
+    checkpoint: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that programs may rely on."""
+        watched = self.metrics.get("val") or self.metrics["train"]
+        return {
+            "run": str(self.run),
+            "reason": self.reason,
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "best": {"epoch": self.best_epoch, **plain(watched)},
+            "metrics": {split: plain(values) for split, values in self.metrics.items()},
+            "checkpoint": str(self.checkpoint),
+        }
+
+
+@dataclass
+class Run:
+    """An experiment and the directory it writes to."""
+
+    experiment: Experiment
+    directory: RunDirectory
+    notices: list[str] = field(default_factory=list)
+    resumed: bool = False
+    restored: bool = False
+    command: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        config = self.experiment.config
+        names = [f"val_{name}" for name in ("loss", *self.experiment.model.metric_names())]
+        columns = ["epoch", "step", "train_loss", *(names if "val" in self.experiment.splits else []), "lr"]
+        columns += ["seconds", "rows_per_second"]
+        self.log = MetricsLog(self.directory.path, columns, config.logging.jsonl, config.logging.csv)
+        self.metrics: dict[str, float] = {}
+        self.summary: Summary | None = None
+        self._waiting: dict[str, Checkpoint] = {}
+        self._saved_at = time.monotonic()
+        self._cost = 0.0
+        self._record = RunRecord(self.directory)
+        self._exit_code = 0
+
+    @classmethod
+    def start(
+        cls,
+        config: Config,
+        text: bytes,
+        directory: Path | None = None,
+        command: Sequence[str] = (),
+        progress: Reading | None = None,
+    ) -> Run:
+        """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
+        experiment = Experiment.build(config, progress)
+        give_back()  # what reading the data has freed
+        if directory is None:
+            number = config.output.if_exists == "number"
+            run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
+        else:
+            run_directory = RunDirectory.create(directory)
+        try:
+            run = cls(experiment, run_directory, command=command)
+            run_directory.write("config.yaml", text)
+            run._write_split()
+            run_directory.write(MARK, dump_yaml(experiment.config).encode())
+        except BaseException as error:
+            run_directory.discard()
+            raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
+        return run
+
+    def _write_split(self) -> None:
+        """Which rows of the training file went where, if they were dealt from it."""
+        if self.experiment.data.indices:
+            self.directory.write("split.json", _row_numbers(self.experiment.data.indices))
+
+    @classmethod
+    def resume(cls, path: Path, overrides: Sequence[str] = (), command: Sequence[str] = ()) -> Run:
+        """Go on with the run in `path` from its newest good checkpoint, or from its beginning if it was killed there.
+
+        Raises ConfigError for a changed key that would change what was computed, DataError for other data.
+        """
+        if not (path / MARK).is_file():
+            hint = "give the directory of a run"
+            raise ConfigError(Problem("no_run", "there is no run here", hint, file=str(path)))
+        config = settled(load_config(path / MARK, overrides))
+        directory = RunDirectory(path)
+        directory.open()
+        try:
+            found = directory.newest()
+            if found is None:
+                return cls._again(config, directory, command)
+            newest, checkpoint, problems = found
+            check_document(checkpoint, str(newest))
+            notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
+            changes = allowed_changes(config_of(checkpoint, str(newest)), config)
+            experiment = Experiment.build(config)
+            same_data(experiment, checkpoint.document["data"])
+            experiment.restore(checkpoint, str(newest))
+            enough_epochs(experiment)
+            run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
+            run._go_on(checkpoint, changes)
+        except BaseException as error:
+            directory.close()
+            raise _no_room(path, error) if isinstance(error, OSError) else error from None
+        return run
+
+    @classmethod
+    def _again(cls, config: Config, directory: RunDirectory, command: Sequence[str]) -> Run:
+        """A run that was killed before its first checkpoint, from the beginning."""
+        record = directory.read_json("run.json")
+        if record.get("status") == "finished":
+            message = "this run is finished, and its checkpoints are gone"
+            raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
+        changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
+        experiment = Experiment.build(config)
+        if "data_sha256" in record:
+            same_data(experiment, record["data_sha256"])
+        notice = f"{directory.path}: no checkpoint had been saved, starting from the beginning"
+        run = cls(experiment, directory, [notice], resumed=True, command=command)
+        run._write_split()
+        run.log.cut(0, {"jsonl": 0})
+        if changes:
+            directory.write(MARK, dump_yaml(experiment.config).encode())
+        return run
+
+    def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
+        """Set logs and progress to the checkpoint, and say what is different now."""
+        progress = self.experiment.trainer.progress
+        if progress.finished == "max_time" or any(key.startswith("train.") for key in changes):
+            progress.finished = None
+        if any(key.startswith("train.early_stopping") for key in changes):
+            progress.stale, progress.reference = 0, None
+        self.metrics = dict(checkpoint.document["metrics"])
+        if not self.log.cut(progress.epoch, checkpoint.document["log"]):
+            self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
+        different = other_tools(checkpoint.document["environment"], self.experiment.environment)
+        if different is not None:
+            self.notices.append(different)
+        if changes:
+            self.directory.write(MARK, dump_yaml(self.experiment.config).encode())
+
+    def execute(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Event]:
+        """Train, log and save; yields what happens. `summary` is there afterwards, unless the run was stopped.
+
+        `stop()` is asked after every step; the exit code with which the program should end, or 0 to go on. Raises
+        Diverged (naming the last good checkpoint), RunDirectoryError when the end cannot be saved.
+        """
+        started = time.monotonic()
+
+        def asked() -> bool:
+            self._exit_code = int(stop())
+            return self._exit_code != 0
+
+        try:
+            self._begin_record()
+            yield from (Noticed(notice) for notice in self.notices)
+            self._preflight()
+            give_back()  # what the check has freed
+            if self.restored:
+                self._save_missing()
+            else:
+                self._save(self._snapshot(), "last")
+            for event in self.experiment.trainer.run(asked):
+                if isinstance(event, StepDone):
+                    self._record_step(event)
+                    if event.step == self.experiment.trainer.progress.step:  # else there are more of the same launch
+                        yield from self._step()
+                if isinstance(event, EpochDone):
+                    yield from self._epoch(event)
+                if isinstance(event, Finished):
+                    self._finish(event, time.monotonic() - started)
+                yield event
+        except OSError as error:
+            self._end("failed", 1)
+            raise _no_room(self.directory.path, error) from None
+        except MlpbpError as error:
+            self._end("failed", error.exit_code)
+            raise self._with_checkpoint(error) from None
+        except GeneratorExit:
+            self._end("interrupted", None)
+            raise
+        except BaseException:
+            self._end("failed", 3)
+            raise
+        finally:
+            self.directory.close()
+
+    def _preflight(self) -> None:
+        """The gradient check before the first step: a wrong model is not trained."""
+        experiment, config = self.experiment, self.experiment.config
+        if config.train.preflight == "off" or experiment.trainer.progress.step:
+            return
+        if config.train.preflight == "full":
+            report = check_experiment(experiment, config, str(self.directory.path)).report
+        else:
+            report = self._quick_check()
+        if not report.passed:
+            failed = ", ".join(report.failures())
+            raise Failed(
+                Problem(
+                    "gradient_wrong",
+                    f"the gradient of this model is wrong (worst relative error {report.worst:.1e} in {failed})",
+                    "run mlpbp gradcheck on the config for the whole report",
+                )
+            )
+        experiment.stamp = f"{report.worst:.0e}"
+
+    def _quick_check(self) -> Report:
+        """The fast gradient check on the first training rows."""
+        experiment, seed = self.experiment, self.experiment.config.seed
+        to_host, train = experiment.model.network.backend.to_host, experiment.splits["train"]
+        rows = slice(0, min(16, len(train.X)))
+        w = None if train.w is None else to_host(train.w[rows])
+        X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
+        return fast_check(experiment.model.objective, X, Y, w, Pass(True, seed, 0, False), seed)
+
+    def _record_step(self, event: StepDone) -> None:
+        """Write down the loss of a step, where its turn has come."""
+        every = self.experiment.config.logging.every_steps
+        if every and event.step % every == 0:
+            loss = self.experiment.trainer.settle() if event.loss is None else event.loss
+            self.log.step({"step": event.step, "epoch": event.epoch, "loss": loss, "lr": event.lr})
+
+    def _step(self) -> Iterator[Event]:
+        """Save within an epoch if it is time to."""
+        minutes = self.experiment.config.checkpoint.every_minutes
+        if minutes is None or time.monotonic() - self._saved_at < 60 * minutes:
+            return
+        try:
+            self._save_all()
+        except OSError as error:
+            self._saved_at = time.monotonic()
+            step = self.experiment.trainer.progress.step
+            yield Noticed(f"step {step} could not be saved ({error.strerror or error}); going on")
+
+    def _epoch(self, event: EpochDone) -> Iterator[Event]:
+        """Log an epoch and save what is due. What fails is tried again later, at the latest when the run ends."""
+        epoch = event.epoch
+        self.metrics = dict(event.metrics)
+        facts = {"epoch": epoch, "step": event.step, **event.metrics}
+        try:
+            self.log.append(facts, {"seconds": event.seconds, "rows_per_second": event.rows_per_second})
+        except OSError as error:
+            yield Noticed(f"epoch {epoch} could not be logged ({error.strerror or error}); going on")
+        self._set_aside(event.improved)
+        try:
+            if len(self._waiting) > ("best" in self._waiting):
+                self._save_waiting()
+            if time.monotonic() - self._saved_at > self._cost / SAVING_SHARE:
+                self._save_all()
+        except OSError as error:
+            yield Noticed(f"epoch {epoch} could not be saved ({error.strerror or error}); going on")
+
+    def _set_aside(self, improved: bool) -> None:
+        """Keep a copy of the epoch that is just complete where it has to be saved: as the best, or by its number."""
+        config, epoch = self.experiment.config.checkpoint, self.experiment.trainer.progress.epoch
+        names = ["best"] * (improved and config.best)
+        if config.every is not None and epoch % config.every == 0:
+            names.append(f"epoch-{epoch:04d}")
+        if names:
+            self._waiting |= dict.fromkeys(names, self._snapshot().copy())
+        for name in [name for name in self._waiting if name != "best"][: -config.keep]:
+            del self._waiting[name]
+
+    def _snapshot(self) -> Checkpoint:
+        """The state as it is; raises Diverged for numbers that could not be loaded again."""
+        checkpoint = self.experiment.checkpoint(self.metrics, self.log.offset())
+        bad = not_finite(checkpoint.tensors)
+        if bad is not None:
+            step, lr = self.experiment.trainer.progress.step, self.experiment.config.optimizer.lr
+            raise Diverged(Problem("diverged", f"step {step}: {bad} is no longer finite (lr {lr:g})"))
+        return checkpoint
+
+    def _save_all(self) -> None:
+        """Save the state as it is, after all that comes before it."""
+        begun = time.monotonic()
+        self._save_waiting()
+        self._save(self._snapshot(), "last")
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - begun
+
+    def _save_waiting(self) -> None:
+        """Save the log and the epochs set aside, the best one first: it is in no state that a run could resume from."""
+        self.log.sync()
+        for name in sorted(self._waiting, key=lambda name: name != "best"):
+            self._save(self._waiting[name], name)
+            del self._waiting[name]
+        if self.experiment.config.checkpoint.every is not None:
+            self.directory.forget_old(self.experiment.config.checkpoint.keep)
+
+    def _save_missing(self) -> None:
+        """Save a numbered epoch whose end was reached, but which was not yet saved when the run was killed."""
+        progress = self.experiment.trainer.progress
+        if progress.epoch and not progress.position:
+            self._set_aside(improved=False)
+            kept = {name for name in self._waiting if (self.directory.checkpoints / f"{name}.safetensors").exists()}
+            self._waiting = {name: self._waiting[name] for name in self._waiting if name not in kept}
+            self._save_waiting()
+
+    def _save(self, checkpoint: Checkpoint, name: str) -> None:
+        if name != "last" or self.experiment.config.checkpoint.last:
+            self.directory.save(checkpoint, name)
+
+    def _finish(self, event: Finished, seconds: float) -> None:
+        """Save the end of training; measure the best epoch's weights on every split."""
+        self._save_all()
+        if event.reason == "stopped":
+            self._end("interrupted", self._exit_code)
+            return
+        progress = self.experiment.trainer.progress
+        best = self.directory.checkpoints / "best.safetensors"
+        last = self.directory.checkpoints / "last.safetensors"
+        chosen = best if best.exists() else last
+        if chosen.exists():
+            checkpoint = load(chosen)
+            self.experiment.restore(checkpoint, str(chosen))
+            calibration = self.experiment.calibrate()
+            if calibration is not None:
+                document = {**checkpoint.document, "calibration": calibration.to_state()}
+                self._save(Checkpoint(checkpoint.tensors, document), chosen.stem)
+            del checkpoint
+        give_back()  # a checkpoint is large, and so is measuring
+        metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
+        best_epoch = self.experiment.trainer.progress.epoch
+        self.summary = Summary(
+            self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
+        )
+        self._end("finished", 0, **self.summary.to_json())
+
+    def _begin_record(self) -> None:
+        experiment = self.experiment
+        facts = {
+            "environment": {**experiment.environment, "system": platform.platform()},
+            "data_sha256": experiment.data.sha256,
+            "seed": experiment.config.seed,
+            "notes": experiment.config.notes,
+            "inferred": list(experiment.notes),
+        }
+        self._record.begin(self.command, facts, self.resumed)
+
+    def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
+        self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)
+
+    def _with_checkpoint(self, error: MlpbpError) -> MlpbpError:
+        """A divergence with its remedy: where the last good weights are, and what to change."""
+        first = error.problems[0]
+        if first.code != "diverged":
+            return error
+        epoch = self._newest_epoch()
+        good = f"; last good checkpoint epoch {epoch}" if epoch else "; no epoch was completed"
+        return type(error)(
+            Problem("diverged", first.message + good, "try a smaller optimizer.lr or optimizer.clip_norm")
+        )
+
+    def _newest_epoch(self) -> int:
+        with contextlib.suppress(CheckpointError, OSError):
+            found = self.directory.newest()
+            return 0 if found is None else int(found[1].document["progress"]["epoch"])
+        return 0
+
+
+def _row_numbers(indices: Mapping[str, Any]) -> bytes:
+    """Lists of row numbers as JSON, made bit by bit: there may be many millions of them."""
+    text = bytearray(b"{")
+    for name, rows in indices.items():
+        text += f'{", " if len(text) > 1 else ""}"{name}": ['.encode()
+        for start in range(0, len(rows), 1 << 16):
+            text += (", " * bool(start) + ", ".join(map(str, rows[start : start + (1 << 16)].tolist()))).encode()
+        text += b"]"
+    return bytes(text + b"}\n")
+
+
+def _no_room(path: Path, error: OSError) -> RunDirectoryError:
+    reason = error.strerror or str(error)
+    problem = Problem(
+        "not_saved",
+        f"cannot be saved: {reason}",
+        "the last good checkpoint is still there; make room and resume",
+        file=str(path),
+    )
+    return RunDirectoryError(problem)

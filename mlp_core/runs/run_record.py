@@ -1,0 +1,43 @@
+"""`run.json`: what a run was made with, when, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlp_core.runs.run_directory import RunDirectory
+
+
+class RunRecord:
+    """The record of one run, written when it begins and when it ends."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self._record: dict[str, Any] = {}
+
+    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool) -> None:
+        """Write down that a run begins; of a resumed one, what there was before is kept. Raises OSError."""
+        earlier = self.directory.read_json("run.json") if resumed else {}
+        self._record = {
+            "status": "running",
+            "command": list(command),
+            "started": _now(),
+            **facts,
+        }
+        if earlier:
+            before = {key: earlier.get(key) for key in ("status", "command", "started", "ended", "environment")}
+            history = earlier.get("resumed_from")
+            self._record["resumed_from"] = [*(history if isinstance(history, list) else []), before]
+        self.directory.write_json("run.json", self._record)
+
+    def end(self, status: str, exit_code: int | None, **more: Any) -> None:
+        """Write down how the run ended; raises OSError if it is finished, else that is not the worst that happened."""
+        self._record |= {"status": status, "ended": _now(), "exit_code": exit_code, **more}
+        with contextlib.nullcontext() if status == "finished" else contextlib.suppress(OSError):
+            self.directory.write_json("run.json", self._record)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

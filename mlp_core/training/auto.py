@@ -1,0 +1,279 @@
+"""Deciding what a config leaves open: every `auto`, from the data and the machine."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from mlp_core.config import Config
+from mlp_core.data.batches.scaled_rows import smaller_as_stored
+from mlp_core.data.load import Data
+from mlp_core.data.preprocess.preprocessor import Preprocessor
+from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.errors import ConfigError
+from mlp_core.machine import available_cpus
+from mlp_core.metrics import fitting, known
+from mlp_core.metrics.calibration import misfit, wants_fit
+from mlp_core.nn.network import Architecture
+from mlp_core.nn.optimizers import OPTIMIZERS
+from mlp_core.nn.team import LEAST_FLOPS, SHARED_FLOPS
+from mlp_core.training import from_config
+from mlp_core.training.devices import check_precision, decide_device, device_memory
+
+
+def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
+    """The config with every `auto` decided and data files as absolute paths, and one line for each decision."""
+    task, values, notes = data.task, {}, []
+
+    def decide(key: str, value: Any, note: str | None = None) -> None:
+        values[key] = value
+        if note:
+            notes.append(note)
+
+    decide("data.task", task.kind)
+    decide("data.memory", data.memory, _memory_note(data))
+    loss = config.loss.name
+    if loss == "auto":
+        loss = from_config.AUTO_LOSS[task.kind]
+        decide("loss.name", loss, f"loss: {loss}")
+    elif loss not in from_config.FITTING_LOSSES[task.kind]:
+        fitting = ", ".join(from_config.FITTING_LOSSES[task.kind])
+        problem = config.problem(
+            "loss.name", f"does not fit a {task.kind} task", code="wrong_loss", got=loss, hint=f"use one of {fitting}"
+        )
+        raise ConfigError(problem)
+    if loss == "focal" and config.regularization.mixup:
+        message = "focal needs one class per row, mixup makes two of them"
+        raise ConfigError(config.problem("regularization.mixup", message, code="wrong_loss", hint="remove one of them"))
+    decided, lines = _optimizer(config)
+    values |= decided
+    notes += lines
+    batch, line = _batch_size(config, data.splits["train"].rows)
+    if config.train.batch_size == "auto":
+        decide("train.batch_size", batch, line)
+    if config.model.output_init == "auto":
+        given = config.model.init
+        decide("model.output_init", "glorot_uniform" if given == "auto" else _plain(given))
+    if config.model.init == "auto":
+        init = from_config.auto_init(config.model.activation)
+        if all(from_config.auto_init(layer.activation) == init for layer in config.model.layers()):
+            decide("model.init", init, f"initial weights: {init}")
+    widths = [len(task.features), *(layer.units for layer in config.model.layers()), task.outputs]
+    device, note = decide_device(config, widths, batch, data.splits["train"].rows)
+    decide("device", device, note)
+    if about := check_precision(config, device):
+        notes.append(about)
+    if config.kernels == "auto":
+        chosen = config.replace(**{"device": device, "loss.name": loss})
+        decide("kernels", *auto_kernels(chosen, data, batch))
+    else:
+        notes.append(f"kernels: {config.kernels}")
+    if config.threads == "auto":
+        threads = auto_threads(config, data, batch, values.get("kernels", config.kernels))
+        decide("threads", threads, f"threads: {threads}")
+    if config.loss.class_weight != "none":
+        decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
+    if "val" not in data.splits:
+        if config.train.early_stopping:
+            decide("train.early_stopping", False, "early stopping: off, there are no validation rows")
+        if config.checkpoint.monitor.startswith("val_"):
+            decide("checkpoint.monitor", "train_loss")
+    _check_metrics(config, data)
+    if wrong := misfit(task.kind, config.eval.calibrate, config.eval.threshold):
+        raise ConfigError(config.problem(f"eval.{wrong[0]}", wrong[1], code="wrong_task", hint=wrong[2]))
+    if "val" not in data.splits and wants_fit(config.eval.calibrate, config.eval.threshold):
+        notes.append("calibration and threshold: not fitted, there are no validation rows")
+    return config.with_absolute_paths().replace(**values), tuple(notes)
+
+
+def _memory_note(data: Data) -> str | None:
+    """A line about inputs that stay on the disk."""
+    X = data.splits["train"].X
+    if not isinstance(X, OnDisk):
+        return None
+    size = X.file.count * X.stored_bytes / 2**20
+    told = f"{size:,.1f} MiB" if size < 1024 else f"{size / 1024:,.1f} GiB"
+    return f"memory: {told} of inputs stay on the disk; shuffled in chunks, and within groups of these"
+
+
+def _optimizer(config: Config) -> tuple[dict[str, Any], list[str]]:
+    """The optimizer's settings that are `auto`, and what is to be said about all of them."""
+    values, name = config.optimizer, config.optimizer.name
+    decided: dict[str, Any] = {}
+    notes = []
+    if values.lr == "auto":
+        decided["optimizer.lr"] = from_config.auto_lr(name)
+        notes.append(f"learning rate: {from_config.auto_lr(name):g} ({name})")
+    said = []
+    for key, usual in from_config.auto_settings(name).items():
+        if getattr(values, key) == "auto":
+            decided[f"optimizer.{key}"] = usual
+            if from_config.uses(name, key):
+                said.append(f"{key} {usual if isinstance(usual, float) else list(usual)}")
+    if said:
+        notes.append(f"{name}: {', '.join(said)}")
+    if name == "lbfgs":
+        regular, model = config.regularization, config.model
+        random = [("dropout", model.input_dropout or any(layer.dropout for layer in model.layers()))]
+        random += [("input noise", regular.input_noise), ("mixup", regular.mixup)]
+        drawn = [what for what, on in random if on]
+        if drawn:
+            notes.append(f"lbfgs: {' and '.join(drawn)} drawn anew in each step, which its curvature cannot tell apart")
+    return decided, notes
+
+
+def _batch_size(config: Config, rows: int) -> tuple[int, str]:
+    """Rows per step, and a line that says so; lbfgs takes them all. Raises ConfigError."""
+    choice = config.train.batch_size
+    if config.optimizer.name != "lbfgs":
+        batch = from_config.auto_batch_size(choice, rows)
+        return batch, f"batch size: {batch}"
+    if choice not in ("auto", "full") and int(choice) < rows:
+        message = "lbfgs needs the gradient of all rows"
+        raise ConfigError(
+            config.problem(
+                "train.batch_size",
+                message,
+                code="not_full",
+                got=str(choice),
+                hint="write full, or choose another optimizer.name",
+            )
+        )
+    return rows, f"batch size: {rows}, all rows (lbfgs)"
+
+
+def _plain(value: Any) -> Any:
+    """A config value as plain JSON."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+SHARE_FLOPS = {"numba": SHARED_FLOPS * 4 / 3, "numpy": LEAST_FLOPS / 2}
+"""Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting,
+also beside two busy processes, where a step that is shared out at its limit may take four times as long."""
+
+
+LEAST_ROWS = 8
+"""Rows of a batch for each thread: so many are multiplied at once."""
+
+
+def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
+    """Threads that share out the products: one for every processor, as far as the largest product goes round. Not a
+    function of the machine's load, because the last bits of a product may depend on how it is cut."""
+    widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
+    largest = max(2 * batch * n * m for n, m in itertools.pairwise(widths))
+    fitting = int(largest // SHARE_FLOPS.get(kernels, LEAST_FLOPS))
+    return max(1, min(available_cpus(), fitting, batch // LEAST_ROWS))
+
+
+REPAYMENT = 5.0
+"""Seconds that compiled kernels must save: compiling them for the first time takes that long on two busy processors."""
+
+
+def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
+    """Who does the elementwise work, and a line that says so: numba in a long job, where it is installed.
+
+    What it saves per step was measured: 60 us of calls, 4 ns per parameter, 1 ns per unit and row, a quarter of the
+    products' time.
+    """
+    widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
+    parameters = sum(n * m for n, m in itertools.pairwise(widths))
+    steps = config.train.epochs * -(-data.splits["train"].rows // (batch * config.optimizer.accumulate))
+    steps = min(steps, config.train.max_steps or steps)
+    seconds = steps * (60e-6 + (4e-9 + 2e-11 * batch) * parameters + 1e-9 * batch * sum(widths[1:]))
+    if config.device.startswith("cuda"):
+        return "auto", "kernels: the device's own"
+    if seconds < REPAYMENT:
+        return "numpy", "kernels: numpy (a job too short to compile for)"
+    from mlp_core.backends.cpu.machine_code import CannotCompile, prepare  # not in short jobs
+
+    try:
+        told = prepare(from_config.compiled_functions(config))
+    except CannotCompile as error:
+        if "No module named 'numba'" in str(error):
+            return "numpy", f"kernels: numpy (numba would save about {seconds:.0f} s: pip install numba)"
+        return "numpy", f"kernels: numpy (numba cannot be used: {error})"
+    return "numba", f"kernels: numba ({told or 'compiled loops'})"
+
+
+def _class_weights(config: Config, data: Data) -> dict[str, float]:
+    """A weight for every class: `balanced` gives n / (classes * rows of the class), as scikit-learn does."""
+    task, choice = data.task, config.loss.class_weight
+    if not task.classifies:
+        raise ConfigError(
+            config.problem(
+                "loss.class_weight", f"a {task.kind} task has no classes", code="no_classes", hint="remove it"
+            )
+        )
+    if isinstance(choice, str):
+        counts = np.bincount(data.splits["train"].y, minlength=len(task.classes))
+        balanced = data.splits["train"].rows / (len(counts) * np.maximum(counts, 1))
+        return {name: float(value) for name, value in zip(task.classes, balanced, strict=True)}
+    for name in choice:
+        if name not in task.classes:
+            raise ConfigError(
+                config.problem(
+                    "loss.class_weight",
+                    "no such class",
+                    code="unknown_class",
+                    got=name,
+                    hint="the classes are " + ", ".join(task.classes[:8]),
+                )
+            )
+    return {name: float(choice.get(name, 1.0)) for name in task.classes}
+
+
+def _check_metrics(config: Config, data: Data) -> None:
+    chosen = [] if config.metrics == "auto" else [("metrics", name) for name in config.metrics]
+    stopping = config.train.early_stopping
+    chosen += [("checkpoint.monitor", config.checkpoint.monitor.split("_", 1)[1])]
+    chosen += [("train.early_stopping.monitor", stopping.monitor.split("_", 1)[1])] if stopping else []
+    for key, name in chosen:
+        if not known(data.task.kind, name):
+            raise ConfigError(
+                config.problem(
+                    key,
+                    f"does not fit a {data.task.kind} task",
+                    code="wrong_metric",
+                    got=name,
+                    hint="use loss, " + ", ".join(fitting(data.task.kind)),
+                )
+            )
+
+
+def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -> bool:
+    """Refuse a network that cannot fit before memory is taken for it; raises ConfigError naming the key to change.
+
+    False where a device has room for the network but not for the rows, which then stay on the host.
+    """
+    architecture: Architecture = from_config.make_architecture(config, inputs.inputs, max(1, len(data.task.classes)))
+    itemsize = np.dtype(config.dtype).itemsize
+    first = inputs.inputs + sum(dim for _, dim in inputs.embeddings)
+    widths = [first, *(block.units for block in architecture.hidden), architecture.outputs]
+    slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
+    rows = max(batch, 0) * 3 + config.train.eval_batch_size
+    parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
+    parameters += sum(words * dim for words, dim in inputs.embeddings)
+    fused = config.device.startswith("cuda") and config.kernels != "numpy"
+    held = 0
+    for split in data.splits.values():
+        if split.survey is None:
+            stored = (fused or config.kernels == "numba") and smaller_as_stored(split.X, inputs, config.dtype)
+            there = 0 if not fused else split.X.dtype.itemsize  # on the host they are in memory already
+            held += first * split.rows * (there if stored else itemsize)
+    needed = itemsize * (parameters * slots + rows * sum(widths))
+    free = device_memory(config)
+    if fused and free is not None and needed <= free < needed + held:
+        return False
+    needed += held
+    if free is not None and needed > free:
+        raise ConfigError(
+            config.problem(
+                "model.hidden",
+                f"this network needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
+                code="too_large",
+                hint="use fewer units, or a smaller train.batch_size",
+            )
+        )
+    return True

@@ -1,0 +1,82 @@
+"""Which device a config computes on: the CPU, a GPU that was asked for, or a GPU because the job is worth it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from mlp_core.backends.cuda import Unusable, cuda_backend, cuda_index, find_device
+from mlp_core.backends.cuda.detect import cupy_installed
+from mlp_core.config import Config
+from mlp_core.errors import ConfigError
+from mlp_core.machine import free_memory
+from mlp_core.nn.backend import Backend
+
+WORTH_STEP = 2e8
+"""Floating-point operations of a step from which a GPU may win: below, the CPU is done in the millisecond that it takes
+to hand a GPU the fifty-odd operations of a step one by one. An estimate, to be replaced by a measurement."""
+
+WORTH_RUN = 2e12
+"""Floating-point operations of a run from which it does: a GPU takes some seconds to begin."""
+
+
+def step_flops(widths: Sequence[int], batch: int) -> float:
+    """Floating-point operations of the matrix products of one training step: two forward, four backward per weight."""
+    return 6.0 * batch * sum(n * m for n, m in itertools.pairwise(widths))
+
+
+def decide_device(config: Config, widths: Sequence[int], batch: int, rows: int) -> tuple[str, str | None]:
+    """The device of a config, `auto` decided, and one line about it where there is something to say.
+
+    `widths` are the layers' from the inputs to the outputs, `rows` those of an epoch. A GPU that is asked for by name
+    is left to `open_cuda`, which refuses it if it cannot be used.
+    """
+    if config.device != "auto":
+        return config.device, None
+    flops = step_flops(widths, batch)
+    steps = config.train.epochs * -(-rows // max(1, batch))
+    if config.train.max_steps is not None:
+        steps = min(steps, config.train.max_steps)
+    if flops < WORTH_STEP or flops * steps < WORTH_RUN:
+        return "cpu", "device: cpu (too little work for a GPU to pay)" if cupy_installed() else None
+    found = find_device()
+    if isinstance(found, Unusable):
+        return "cpu", f"device: cpu ({found.reason}; {found.fix})" if found.meant else None
+    return f"cuda:{found.index}", f"device: cuda:{found.index} ({found.name})"
+
+
+def open_cuda(config: Config) -> Backend:
+    """The backend of the GPU that the config names; raises ConfigError with the remedy if it cannot be used."""
+    found = find_device(cuda_index(config.device))
+    if isinstance(found, Unusable):
+        hint = f"{found.fix}, or write device: cpu"
+        raise ConfigError(config.problem("device", found.reason, code="no_cuda", got=config.device, hint=hint))
+    return cuda_backend(found.index, config.kernels != "numpy", config.matmul_precision)
+
+
+def check_precision(config: Config, device: str) -> str | None:
+    """A line about `matmul_precision` where it has no effect on this device; raises ConfigError where it cannot be had.
+
+    A result that is more precise than asked for is no error: what was trained on a GPU can be used anywhere.
+    """
+    precision = config.matmul_precision
+    if precision == "highest":
+        return None
+    reason = None
+    if config.dtype != "float32":
+        reason, hint = f"rounds factors of float32, and dtype is {config.dtype}", "remove it, or write dtype: float32"
+    elif device.startswith("cuda") and config.kernels == "numpy":
+        reason, hint = "is not to be had with kernels: numpy", "remove one of them"
+    if reason is not None:
+        raise ConfigError(config.problem("matmul_precision", reason, code="inconsistent", got=precision, hint=hint))
+    if device.startswith("cuda"):
+        return f"matrix products: {precision} precision"
+    return "matrix products: highest precision, the CPU knows no other"
+
+
+def device_memory(config: Config) -> int | None:
+    """Bytes that can be taken now where the config computes, None where nobody tells."""
+    if not config.device.startswith("cuda"):
+        return free_memory()
+    found = find_device(cuda_index(config.device))
+    return None if isinstance(found, Unusable) else found.free

@@ -1,0 +1,127 @@
+"""Evaluation: loss, predictions and metrics of a whole split, in chunks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core.data.batches.inputs import Rows, Stored
+from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.preprocess.scaling import Target
+from mlp_core.metrics import BINS, Outcome, compute
+from mlp_core.metrics.calibration import Calibration
+from mlp_core.nn.backend import Array
+from mlp_core.nn.losses import loss_and_gradient
+from mlp_core.nn.objective import Objective
+from mlp_core.rng import generator
+
+MEASURED = 1_000_000
+"""Rows of a split on the disk that are measured at most: metrics need all predictions at once, in memory."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split ready for the network: X [n, inputs] (an array or `Rows`), Y and row weights w as the loss wants them.
+
+    y and weight are the truth and the row weights as metrics want them: those of the data, without class weights.
+    """
+
+    X: Array | Rows
+    Y: Array
+    w: Array | None
+    y: Any
+    weight: Any = None
+
+    def measured(self) -> Split:
+        """The rows that are measured: all of them, or of many on the disk `MEASURED`, drawn at random."""
+        rows = self.drawn()
+        if rows is None:
+            return self
+        assert isinstance(self.X, Stored)
+        part = self.X.backend.asarray(rows)
+        w, weight = (None if one is None else one[at] for one, at in ((self.w, part), (self.weight, rows)))
+        return Split(self.X.take(rows), self.Y[part], w, self.y[rows], weight)
+
+    def drawn(self) -> Any:
+        """The row numbers of those, ascending; None for all."""
+        if not isinstance(self.X, Stored) or len(self.X) <= MEASURED:
+            return None
+        return np.sort(generator(0, "measured").choice(len(self.X), MEASURED, replace=False, shuffle=False))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on a split: named metrics (with `loss`), and the outcome behind them.
+
+    rows: the numbers of the rows it was measured on, None for all.
+    """
+
+    metrics: dict[str, float]
+    outcome: Outcome
+    rows: Any = None
+
+
+class Evaluator:
+    """Evaluates an objective whose network has memory for `rows` rows at a time.
+
+    `kind` is the kind of task; `target` turns a regression's outputs back into the units of the data;
+    `calibration` is applied to probabilities; `bins` are those of the calibration error.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        kind: str,
+        target: Target | None = None,
+        calibration: Calibration | None = None,
+        bins: int = BINS,
+    ) -> None:
+        self.objective, self.kind, self.target = objective, kind, target
+        self.calibration, self.bins = calibration or Calibration(), bins
+        self.threshold = self.calibration.threshold
+        self._loss = objective.network.backend.primitive(loss_and_gradient)
+        self._rooms: dict[str, Array] = {}
+
+    def calibrated(self, calibration: Calibration) -> Evaluator:
+        """One over the same memory, so not to be used at the same time, with another calibration."""
+        other = copy(self)
+        other.calibration, other.threshold = calibration, calibration.threshold
+        return other
+
+    def predict(self, Z: Array) -> Any:
+        """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
+        loss, backend = self.objective.loss, self.objective.network.backend
+        P = np.asarray(loss.point(np, np.asarray(backend.to_host(Z), dtype=np.float64)))
+        if self.kind == "binary" and P.shape[1] == 1:
+            P = np.hstack([1 - P, P])
+        P = P if self.target is None else self.target.inverse(P)
+        return self.calibration.apply(P, self.kind)
+
+    def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
+        """The named metrics of a split, `loss` (with its penalties) always among them."""
+        network, total, drawn = self.objective.network, 0.0, split.drawn()
+        split = split.measured()
+        weight = float(len(split.X) if split.w is None else split.w.sum())
+        P = []
+        for start in range(0, len(split.X), network.rows):
+            part = slice(start, start + network.rows)
+            Z = network.forward(self._inputs(split.X, part))
+            w = None if split.w is None else split.w[part]
+            total += float(self._loss(self.objective.loss, Z, split.Y[part], w, weight, None))
+            P.append(self.predict(Z))
+        predictions = np.concatenate(P)
+        loss = total + float(self.objective.penalty.value(network))
+        outcome = Outcome(predictions, split.y, split.weight, self.threshold, self.bins)
+        return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome, drawn)
+
+    def _inputs(self, X: Array | Rows, part: slice) -> Array:
+        """The inputs of some rows; those that are made of rows as stored in memory taken once."""
+        if not isinstance(X, Scaled):
+            return X[part]
+        if "inputs" not in self._rooms:
+            self._rooms["inputs"] = X.backend.empty((self.objective.network.rows, X.shape[1]), X.dtype)
+        return X.made(part, self._rooms["inputs"])

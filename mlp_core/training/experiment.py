@@ -1,0 +1,267 @@
+"""An experiment: a config made into objects that can train, be saved, and go on from where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from mlp_core.backends.cpu import code_files
+from mlp_core.config import Config
+from mlp_core.data.batches.batches import Augment, Batches
+from mlp_core.data.batches.from_disk import StreamedBatches
+from mlp_core.data.batches.from_host import OnHost, SentBatches
+from mlp_core.data.batches.inputs import Stored
+from mlp_core.data.fit_from_scan import fit_surveyed
+from mlp_core.data.load import Data, load
+from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
+from mlp_core.data.preprocess.scaling import TooFar
+from mlp_core.data.readers.csv import Reading
+from mlp_core.machine import environment, single_thread_blas
+from mlp_core.metrics import defined
+from mlp_core.metrics.calibration import Calibration, choose, wants_fit
+from mlp_core.training import from_config
+from mlp_core.training.auto import check_memory, resolve
+from mlp_core.training.checkpoint import Checkpoint, damaged
+from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
+from mlp_core.training.model import Model, check_tensors
+from mlp_core.training.trainer import Progress, Trainer
+
+
+@dataclass
+class Experiment:
+    """A model with its data and everything that trains it."""
+
+    model: Model
+    data: Data
+    splits: dict[str, Split]
+    trainer: Trainer
+    evaluator: Evaluator
+    notes: tuple[str, ...]
+    stamp: str | None = None
+    environment: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = {**environment(self.model.network.backend.device), "threads": self.config.threads}
+        if self.config.kernels == "numba":
+            self.environment["compiled"] = code_files.digest()  # of sources, compiler and processor
+
+    @property
+    def config(self) -> Config:
+        return self.model.config
+
+    @classmethod
+    def build(cls, config: Config, progress: Reading | None = None) -> Experiment:
+        """Read the data, fit the preprocessing, make the network with its initial weights.
+
+        Raises ConfigError and DataError, each with its place.
+        """
+        data = load(config, progress)
+        config, notes = resolve(config, data)
+        single_thread_blas()
+        train = data.splits["train"]
+        inputs, fitted = make_preprocessor(config, data.task.features, data.task.kinds), tuple[str, ...]()
+        if train.survey is None:
+            try:
+                inputs.fit(train.X, train.words)
+            except TooFar as error:
+                raise error.placed(data.indices.get("train")) from None
+        else:
+            fitted = fit_surveyed(inputs, train.survey, train.words)
+        check_fits(config, inputs)
+        target = make_target(config, data.task.kind)
+        if target is not None:
+            target.fit(train.y)
+        batch = from_config.auto_batch_size(config.train.batch_size, train.rows)
+        room = check_memory(config, data, inputs, batch)
+        model = Model.build(config, data.task, inputs, target, batch, training=True)
+        if config.model.output_bias == "prior":
+            width = model.network.architecture.outputs
+            bias = from_config.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
+            model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
+        model.network.initialize(config.seed)
+        unseen = unseen_notes(inputs, data.splits)
+        splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
+        rows = min(config.train.eval_batch_size, max(len(split.X) for split in splits.values()))
+        evaluator = model.evaluator(rows)
+        trainer = make_trainer(model, splits, evaluator)
+        notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
+        notes += (trainer.way,) if trainer.way else ()
+        notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
+        return cls(model, data.without_inputs(), splits, trainer, evaluator, notes)
+
+    def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
+        """Every split, measured with the weights as they are for use: averaged where there is an average."""
+        evaluator = self.evaluator.calibrated(self.model.calibration)
+        chosen = self.model.metric_names(report=True) if names is None else names
+        with _weights_for_use(self.trainer):
+            return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+
+    def calibrate(self) -> Calibration | None:
+        """Fit probabilities and threshold to the validation rows if `eval` asks for it; then they are used."""
+        judged = self.config.eval
+        if "val" not in self.splits or not wants_fit(judged.calibrate, judged.threshold):
+            return None
+        neutral = self.evaluator.calibrated(Calibration())
+        with _weights_for_use(self.trainer):
+            outcome = neutral.evaluate(self.splits["val"], []).outcome
+        found = choose(self.model.task.kind, judged.calibrate, judged.threshold, outcome)
+        self.model = replace(self.model, calibration=found)
+        return found
+
+    def checkpoint(self, metrics: Mapping[str, float], offset: Mapping[str, int]) -> Checkpoint:
+        """The whole state of the run as named arrays and a document; the arrays are those that training works on.
+
+        Weights for use carry PyTorch's names; under an average of weights those are the averaged ones, and the ones
+        being trained are `optimizer.theta`.
+        """
+        trainer, network = self.trainer, self.model.network
+        trainer.settle()
+        parameters, to_host = network.parameters, network.backend.to_host
+        used = parameters.theta if trainer.average is None else trainer.average
+        arrays = {**parameters.views(used), **network.statistics.values}
+        arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state.items()}
+        if trainer.average is not None:
+            arrays["optimizer.theta"] = parameters.theta
+        return Checkpoint(
+            {name: np.asarray(to_host(array)) for name, array in arrays.items()},
+            {
+                "config": self.config.model_dump(mode="json"),
+                "task": self.model.task.to_state(),
+                "inputs": self.model.inputs.to_state(),
+                "target": None if self.model.target is None else self.model.target.to_state(),
+                "metrics": dict(metrics),
+                "progress": trainer.progress.to_json(),
+                "optimizer_steps": trainer.optimizer.t,
+                "log": dict(offset),
+                "data": self.data.sha256,
+                "environment": self.environment,
+                "gradient": self.stamp,
+            },
+        )
+
+    def restore(self, checkpoint: Checkpoint, path: str) -> None:
+        """Go back to the state of a checkpoint; validates everything before it changes anything."""
+        trainer, network = self.trainer, self.model.network
+        parameters, backend = network.parameters, network.backend
+        document, tensors = checkpoint.document, checkpoint.tensors
+        live = {**parameters.views(parameters.theta), **network.statistics.values}
+        live |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state.items()}
+        if trainer.average is not None:
+            live["optimizer.theta"] = parameters.theta
+        check_tensors(live, tensors, path)
+        progress = check_document(checkpoint, path)
+        steps = int(document["optimizer_steps"])
+        for name, array in live.items():
+            array[...] = backend.asarray(tensors[name])
+        if trainer.average is not None:
+            for name, array in parameters.views(trainer.average).items():
+                array[...] = backend.asarray(tensors[name])
+            parameters.theta[...] = backend.asarray(tensors["optimizer.theta"])
+        trainer.progress, trainer.optimizer.t = progress, steps
+        self.stamp = document.get("gradient")
+
+
+def check_document(checkpoint: Checkpoint, path: str) -> Progress:
+    """Where the run of a checkpoint stands; raises CheckpointError unless all that a run goes on from is there."""
+    document, kinds = checkpoint.document, get_type_hints(Progress)
+    try:
+        progress = {name: document["progress"][name] for name in kinds}
+        wrong = [name for name, value in progress.items() if not isinstance(value, kinds[name])]
+        parts = {name: dict for name in ("config", "metrics", "log", "environment")}
+        wrong += [name for name, kind in {**parts, "data": str}.items() if not isinstance(document[name], kind)]
+        counts = [document["optimizer_steps"], document["log"]["jsonl"], document["log"].get("steps", 0)]
+        counts += [value for name, value in progress.items() if kinds[name] is int]
+        if wrong or any(type(count) is not int or not 0 <= count < 2**62 for count in counts):
+            raise ValueError(wrong)
+    except (KeyError, TypeError, ValueError):
+        raise damaged(path, "it does not say where the run stands") from None
+    return Progress(**progress)
+
+
+def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator) -> Trainer:
+    """The trainer of a model on its training split, measuring on its validation split."""
+    config, network, train = model.config, model.network, splits["train"]
+    kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
+    batches = kinds.get(type(train.X), Batches)(
+        network.backend,
+        train.X,
+        train.Y,
+        train.w,
+        size=network.rows,
+        seed=config.seed,
+        shuffle=config.train.shuffle,
+        drop_last=config.train.drop_last,
+    )
+    optimizer = from_config.make_optimizer(config, network, network.backend)
+    steps_per_epoch = -(-batches.count // config.optimizer.accumulate)
+    monitor = config.checkpoint.monitor
+    regular = config.regularization
+    augment = None
+    if regular.input_noise or regular.mixup:
+        augment = Augment(
+            network.backend,
+            regular.input_noise,
+            regular.mixup,
+            network.architecture.outputs,
+            codes=len(network.architecture.embeddings),
+        )
+    names = model.metric_names()
+    if "val" in splits:
+        monitored = [name.split("_", 1)[1] for name in _monitored(config)]
+        names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
+    trainer = Trainer(
+        objective=model.objective,
+        optimizer=optimizer,
+        schedule=from_config.make_schedule(config, steps_per_epoch),
+        batches=batches,
+        limits=from_config.make_limits(config),
+        seed=config.seed,
+        evaluate=dict,
+        best=from_config.make_watch(monitor, config.checkpoint.mode) if config.checkpoint.best else None,
+        stopping=from_config.make_stopping(config),
+        plateau=from_config.make_plateau(config, monitor),
+        augment=augment,
+        read_every=config.logging.every_steps,
+    )
+    if "val" in splits:
+        trainer.evaluate = lambda: _validate(trainer, evaluator, splits["val"], names)
+    return trainer
+
+
+def _measured_notes(splits: Mapping[str, Split]) -> tuple[str, ...]:
+    """A line about splits that are measured on some of their rows."""
+    large = [name for name, split in splits.items() if split.measured() is not split]
+    return (f"measured on {MEASURED:,} rows drawn at random: {', '.join(large)}",) if large else ()
+
+
+def _monitored(config: Config) -> list[str]:
+    """The validation metrics that decide something."""
+    stopping = config.train.early_stopping
+    named = [config.checkpoint.monitor, *([stopping.monitor] if stopping else [])]
+    return [name for name in named if name.startswith("val_")]
+
+
+@contextmanager
+def _weights_for_use(trainer: Trainer) -> Iterator[None]:
+    """The averaged weights in place of the trained ones, where there is an average."""
+    theta = trainer.objective.network.parameters.theta
+    trained = None if trainer.average is None else theta.copy()
+    if trainer.average is not None:
+        theta[:] = trainer.average
+    try:
+        yield
+    finally:
+        if trained is not None:
+            theta[:] = trained
+
+
+def _validate(trainer: Trainer, evaluator: Evaluator, split: Split, names: list[str]) -> dict[str, float]:
+    """Metrics of the validation split, with the averaged weights in place where there are any."""
+    with _weights_for_use(trainer):
+        measured = evaluator.evaluate(split, names).metrics
+    metrics = {**defined(measured), "loss": measured["loss"]}  # a metric may have no value, the loss must have one
+    return {f"val_{name}": value for name, value in metrics.items()}

@@ -1,0 +1,312 @@
+"""From config values to the engine's objects: network, loss, optimizer, schedule, limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from mlp_core.config import Config
+from mlp_core.data.task import Task
+from mlp_core.errors import ConfigError
+from mlp_core.metrics import smaller_is_better
+from mlp_core.nn.activations import ACTIVATIONS, Activation, Identity
+from mlp_core.nn.backend import Backend
+from mlp_core.nn.layers import PRelu
+from mlp_core.nn.losses import LOSSES, Loss
+from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.objective import Penalty
+from mlp_core.nn.optimizers import OPTIMIZERS, Optimizer, Segment
+from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.step_options import Limits
+from mlp_core.training.trainer import Plateau, Stopping, Watch
+
+AUTO_LOSS = {"binary": "bce", "multiclass": "cross_entropy", "multilabel": "bce", "regression": "mse"}
+FITTING_LOSSES = {
+    "binary": ("bce", "cross_entropy", "focal", "quadratic"),
+    "multiclass": ("cross_entropy", "focal", "bce", "quadratic"),
+    "multilabel": ("bce", "quadratic"),
+    "regression": ("mse", "mae", "huber", "log_cosh", "quantile", "poisson", "gaussian_nll"),
+}
+_INIT = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
+
+
+def make_loss(config: Config) -> Loss:
+    """The loss that the (resolved) config names, with its settings."""
+    values, kind = config.loss, LOSSES[config.loss.name]
+    settings = {
+        "label_smoothing": values.label_smoothing,
+        "pos_weight": values.pos_weight or 1.0,
+        "gamma": values.gamma,
+        "delta": values.delta,
+        "quantiles": tuple(values.quantiles),
+    }
+    return kind(**{field.name: settings[field.name] for field in fields(kind)})
+
+
+def outputs(loss: Loss, task: Task) -> int:
+    """How many logits the network emits: two for a binary task under cross_entropy, else as task and loss say."""
+    if loss.name == "cross_entropy":
+        return len(task.classes)
+    return task.outputs if loss.classifies else loss.outputs(task.outputs)
+
+
+def _activation(choice: Any) -> Activation | None:
+    """The activation of a layer; None for prelu, whose slope belongs to the parameters."""
+    name, alpha = (choice, None) if isinstance(choice, str) else (choice.name, choice.alpha)
+    if name == "prelu":
+        return None
+    return ACTIVATIONS[name]() if alpha is None else ACTIVATIONS[name](alpha=alpha)  # type: ignore[call-arg]
+
+
+def _prelu_slope(choice: Any) -> float:
+    """Where the trained slope of prelu starts."""
+    given = None if isinstance(choice, str) else choice.alpha
+    return PRelu.initial if given is None else float(given)
+
+
+def auto_init(choice: Any) -> str:
+    """The initializer that keeps the variance of signals through an activation."""
+    activation = _activation(choice)
+    return _INIT["he" if activation is None else activation.gain_family]
+
+
+def compiled_functions(config: Config) -> list[str]:
+    """The names of the compiled functions that training this (resolved) config calls."""
+    from mlp_core.backends.cpu.kernels import DROPOUT, PENALTY, needed  # not by those who only evaluate
+
+    given = [_activation(layer.activation) for layer in config.model.layers()]
+    activations = dict.fromkeys(type(one) for one in [*given, Identity()] if one is not None)
+    model, regular = config.model, config.regularization
+    extras = [*DROPOUT] if model.input_dropout or any(layer.dropout for layer in model.layers()) else []
+    extras += PENALTY if regular.l1 or regular.l2 else []
+    rule = OPTIMIZERS[config.optimizer.name].rule.__name__
+    return needed(config.dtype, activations, type(make_loss(config)), rule, extras)
+
+
+def make_architecture(
+    config: Config,
+    inputs: int,
+    width: int,
+    bias: Sequence[float] | None = None,
+    embeddings: Sequence[tuple[int, int]] = (),
+) -> Architecture:
+    """The network of the (resolved) config for `inputs` input columns, the last of which may be codes of words with
+    `embeddings`, and `width` logits."""
+    model = config.model
+    blocks = []
+    for layer in model.layers():
+        name, scale = _init(layer.init, layer.activation)
+        blocks.append(
+            Block(
+                units=layer.units,
+                activation=_activation(layer.activation),
+                prelu_slope=_prelu_slope(layer.activation),
+                init=name,
+                init_scale=scale,
+                bias=bool(layer.bias),
+                norm=str(layer.norm),
+                norm_first=model.norm_position == "pre_activation",
+                norm_eps=model.norm_eps,
+                norm_momentum=model.norm_momentum,
+                dropout=float(layer.dropout or 0.0),
+                residual=bool(layer.residual),
+            )
+        )
+    output_init, output_scale = _init(model.output_init, "identity")
+    return Architecture(
+        inputs,
+        width,
+        tuple(blocks),
+        model.input_dropout,
+        output_init,
+        output_scale,
+        None if bias is None else tuple(bias),
+        embeddings=tuple(embeddings),
+    )
+
+
+def _init(choice: Any, activation: Any) -> tuple[str, float | None]:
+    """Name and parameter of an initializer."""
+    if isinstance(choice, str):
+        return (auto_init(activation) if choice == "auto" else choice), None
+    scale = choice.std if choice.std is not None else choice.scale
+    return choice.name, scale
+
+
+def prior_bias(loss: Loss, y: Any, width: int, w: Any = None) -> tuple[float, ...]:
+    """Output biases with which an untrained network predicts the training rows' frequencies or mean.
+
+    Classes: log frequency, or log-odds for single outputs, with half a row added to every class; regression: the value
+    that is best for the loss if it may not depend on the inputs. y as the loss gets it, w row weights.
+    """
+    if loss.classifies and not loss.per_output and y.ndim == 1 and width > 1:
+        counts = np.bincount(y, weights=w, minlength=width) + 0.5
+        return tuple(float(v) for v in np.log(counts / counts.sum()))
+    if loss.classifies and y.ndim == 1 and width > 1:
+        y = np.eye(width)[y]
+    Y = np.asarray(y, np.float64).reshape(len(y), -1)
+    if loss.classifies:
+        positive = (Y.sum(axis=0) if w is None else w @ Y) + 0.5
+        total = (len(Y) if w is None else float(w.sum())) + 1
+        return tuple(float(v) for v in np.log(positive / (total - positive)))
+    mean = np.average(Y, axis=0, weights=w)
+    if loss.name == "poisson":
+        mean = np.log(np.maximum(mean, 1e-6))
+    elif loss.name == "gaussian_nll":
+        spread = np.average(np.square(Y - mean), axis=0, weights=w)
+        mean = np.concatenate([mean, np.log(np.maximum(spread, 1e-12))])
+    elif loss.name == "quantile":
+        mean = np.quantile(Y, loss.quantiles, axis=0).T.reshape(-1)  # type: ignore[attr-defined]
+    elif loss.name == "mae":
+        mean = np.median(Y, axis=0)
+    return tuple(float(v) for v in mean)
+
+
+def make_penalty(config: Config) -> Penalty:
+    return Penalty(config.regularization.l2, config.regularization.l1, config.regularization.bias)
+
+
+def make_segments(config: Config, network: Network) -> list[Segment]:
+    """Stretches of the parameter vector with equal settings: weight decay on weights, groups by name.
+
+    Raises ConfigError for a group that matches nothing.
+    """
+    parameters, values = network.parameters, config.optimizer
+    matched = [False] * len(values.groups)
+    segments: list[Segment] = []
+    for spec in parameters.specs:
+        scale, decay, frozen = 1.0, values.weight_decay if spec.is_weight else 0.0, False
+        for i, group in enumerate(values.groups):
+            if fnmatchcase(spec.name, group.match):
+                matched[i] = True
+                scale, frozen = group.lr_scale, group.freeze
+                decay = decay if group.weight_decay is None else group.weight_decay
+        if frozen:
+            continue
+        part = parameters.slices[spec.name]
+        previous = segments[-1] if segments else None
+        if previous and (previous.part.stop, previous.lr_scale, previous.weight_decay) == (part.start, scale, decay):
+            segments[-1] = Segment(slice(previous.part.start, part.stop), scale, decay)
+        else:
+            segments.append(Segment(part, scale, decay))
+    for i, hit in enumerate(matched):
+        if not hit:
+            names = ", ".join(spec.name for spec in parameters.specs[:6])
+            raise ConfigError(
+                config.problem(
+                    f"optimizer.groups.{i}.match",
+                    "matches no parameter",
+                    code="no_match",
+                    got=values.groups[i].match,
+                    hint=f"parameters are named {names}, ...",
+                )
+            )
+    return segments
+
+
+def auto_lr(name: str) -> float:
+    """The usual learning rate of an optimizer."""
+    return OPTIMIZERS[name].default_lr
+
+
+def auto_settings(name: str) -> dict[str, Any]:
+    """The usual settings of an optimizer beside its learning rate, from its paper or as PyTorch has them."""
+    kind = OPTIMIZERS[name]
+    return {
+        "momentum": kind.default_momentum,
+        "betas": kind.default_betas,
+        "eps": kind.default_eps,
+        "rho": kind.default_rho,
+    }
+
+
+_CONSTANTS = {"momentum": ("mu",), "betas": ("beta1", "beta2"), "eps": ("eps",), "rho": ("rho",)}
+
+
+def uses(name: str, key: str) -> bool:
+    """Whether a setting has any influence on an optimizer."""
+    return not set(_CONSTANTS[key]).isdisjoint(OPTIMIZERS[name].constants)
+
+
+def make_optimizer(config: Config, network: Network, backend: Backend) -> Optimizer:
+    values = config.optimizer
+    settings = {
+        "mu": values.momentum,
+        "beta1": values.betas[0],
+        "beta2": values.betas[1],
+        "eps": values.eps,
+        "rho": values.rho,
+    }
+    return OPTIMIZERS[values.name](network.parameters, backend, make_segments(config, network), **settings)
+
+
+def make_schedule(config: Config, steps_per_epoch: int) -> Schedule:
+    """The learning rate of every step. Warm-up below 1 is a share of the run, from 1 on a number of epochs."""
+    values, train = config.schedule, config.train
+    steps = train.epochs * steps_per_epoch
+    if train.max_steps is not None:
+        steps = min(steps, train.max_steps)
+    warmup = values.warmup * (steps if values.warmup < 1 else steps_per_epoch)
+    return Schedule(
+        name="constant" if values.name == "plateau" else values.name,
+        lr=float(config.optimizer.lr),
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        warmup=math.ceil(warmup),
+        final=values.final,
+        step_size=values.step_size,
+        milestones=tuple(values.milestones),
+        gamma=values.gamma,
+        power=values.power,
+        cycles=values.cycles,
+        per_epoch=values.per == "epoch",
+    )
+
+
+def make_limits(config: Config) -> Limits:
+    train, optimizer = config.train, config.optimizer
+    return Limits(
+        epochs=train.epochs,
+        max_steps=train.max_steps,
+        max_seconds=train.max_seconds,
+        accumulate=optimizer.accumulate,
+        clip_norm=optimizer.clip_norm,
+        clip_value=optimizer.clip_value,
+        max_norm=config.regularization.max_norm,
+        ema=optimizer.ema,
+        eval_every=train.eval_every,
+    )
+
+
+def make_watch(metric: str, mode: str, min_delta: float = 0.0) -> Watch:
+    """Watch a logged metric such as val_accuracy; `mode` auto knows which way is better."""
+    smaller = smaller_is_better(metric.split("_", 1)[1]) if mode == "auto" else mode == "min"
+    return Watch(metric, smaller, min_delta)
+
+
+def make_stopping(config: Config) -> Stopping | None:
+    values = config.train.early_stopping
+    if not values:
+        return None
+    return Stopping(make_watch(values.monitor, values.mode, values.min_delta), values.patience, values.min_epochs)
+
+
+def make_plateau(config: Config, monitor: str) -> Plateau | None:
+    values = config.schedule
+    if values.name != "plateau":
+        return None
+    return Plateau(make_watch(monitor, "auto"), values.patience, values.factor)
+
+
+def auto_batch_size(choice: int | str, rows: int) -> int:
+    """Rows per step: `auto` is 32 below 10,000 rows, 256 below a million, else 1024; never more than there are."""
+    if choice == "full":
+        return rows
+    if choice == "auto":
+        choice = 32 if rows < 10_000 else 256 if rows < 1_000_000 else 1024
+    return min(int(choice), rows)

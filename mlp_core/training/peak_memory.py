@@ -1,0 +1,122 @@
+"""How much memory a run will take at its peak, told before it begins."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlp_core.data.batches.inputs import Rows
+from mlp_core.nn.layers import Layer
+from mlp_core.nn.network import Network
+from mlp_core.training.experiment import Experiment
+from mlp_core.training.trainer import Trainer
+
+PROOF = 16
+"""Bytes per parameter of a network in float64 with its gradient, in which the quick gradient check proves it."""
+
+FULL_CHECK = 68
+"""Bytes per parameter of the whole gradient check: the directions of a sweep and 20 steps of Adam besides."""
+
+PREDICTIONS = 6
+"""Arrays as large as a split's predictions in float64 that the metrics of that split need at once."""
+
+
+def resident() -> int | None:
+    """Bytes of memory this process holds now, None where the system does not tell."""
+    return _status("VmRSS")
+
+
+def peak() -> int | None:
+    """The most bytes this process has held at once, None where the system does not tell."""
+    return _status("VmHWM")
+
+
+def give_back() -> None:
+    """Give freed memory back to the system where the C library keeps it for later, as glibc does."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def expected_peak(experiment: Experiment) -> int | None:
+    """Bytes that a run of this experiment, just built, will hold at most; None where the system does not tell.
+
+    What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
+    larger of two peaks: the gradient check before the first step, or training with a copy of its state (the best so far
+    that waits to be saved, or what is loaded in the end) or with a split being measured. If reading the data took more,
+    it is that.
+    """
+    now = resident()
+    if now is None:
+        return None
+    config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
+    parameters = network.parameters
+    state = sum(array.nbytes for array in trainer.optimizer.state.values())
+    state += 0 if trainer.average is None else int(parameters.theta.nbytes)
+    training = _gradient(trainer) + state + workspace(network) + trainer.batches.nbytes
+    saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
+    copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
+    ahead = int(now + max(_check(experiment), training + max(copy, _evaluation(experiment))))
+    return max(ahead, peak() or 0)
+
+
+def _gradient(trainer: Trainer) -> int:
+    """Bytes of the gradient that steps write to: those that are compiled as a whole keep less of it."""
+    size = trainer.objective.network.parameters.grad.nbytes
+    return int(size if trainer.whole is None else size - trainer.whole.list.saved)
+
+
+def workspace(network: Network) -> int:
+    """Bytes of the arrays that a network's layers work in, parameters aside."""
+    arrays = {id(a): a for layer in network.layers for a in _arrays(layer) if a.base is None}
+    delta = 0 if network.Delta is None else network.Delta.nbytes
+    return int(sum(array.nbytes for array in arrays.values()) + delta)
+
+
+def _arrays(layer: Any) -> Iterator[Any]:
+    for value in vars(layer).values():
+        for one in value if isinstance(value, list) else [value]:
+            if hasattr(one, "nbytes"):
+                yield one
+            elif isinstance(one, Layer):
+                yield from _arrays(one)
+
+
+def _check(experiment: Experiment) -> int:
+    """Bytes of the gradient check before the first step, beside what is there before it.
+
+    The quick one needs the proving network, and when that is done its gradient beside a network as it is trained.
+    """
+    preflight, network = experiment.config.train.preflight, experiment.model.network
+    quick = max(PROOF, PROOF // 2 + (0 if network.backend.remote else 2 * network.dtype.itemsize))
+    return {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * network.parameters.size
+
+
+def _validation(experiment: Experiment) -> int:
+    """Bytes of the activations that measure the validation split, kept from epoch to epoch."""
+    if "val" not in experiment.splits:
+        return 0
+    network, rows = experiment.model.network, len(experiment.splits["val"].X)
+    units = sum(block.units for block in network.architecture.hidden) + network.architecture.outputs
+    return int(network.dtype.itemsize * min(rows, experiment.config.train.eval_batch_size) * units)
+
+
+def _evaluation(experiment: Experiment) -> int:
+    """Bytes to measure the largest split: its predictions, and a chunk of rows: activations, and inputs where these are
+    made for it."""
+    network, splits = experiment.model.network, experiment.splits
+    outputs, most = network.architecture.outputs, experiment.config.train.eval_batch_size
+    numbers = sum(block.units for block in network.architecture.hidden) + outputs
+    numbers += network.architecture.inputs if any(isinstance(split.X, Rows) for split in splits.values()) else 0
+    rows = max(len(split.measured().X) for split in splits.values())
+    return int(network.dtype.itemsize * min(most, rows) * numbers + PREDICTIONS * 8 * rows * outputs)
+
+
+def _status(key: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ":"))
+    except (OSError, ValueError, StopIteration):
+        return None

@@ -1,0 +1,129 @@
+"""Threads that go through lists of instructions together: shares, sleep, an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="numba is not installed")
+
+from mlp_core.backends.cpu import kernels
+from mlp_core.backends.cpu import program as instructions
+from mlp_core.backends.cpu.compiled.instructions import _share
+from mlp_core.backends.cpu.crew import Crew
+from mlp_core.backends.cpu.steps import numba_backend
+from mlp_core.nn.optimizers import OPTIMIZERS, Segment
+from mlp_core.nn.parameters import Parameters, Spec
+
+FILES = Path("/proc/self/fd")
+MEETINGS = instructions.assemble([instructions.meet()] * 50)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [0, 1, 7, 15, 16, 17, 32, 33, 47, 48, 1000])
+def test_shares_cover_everything_once(count, threads):
+    shares = [_share.py_func(count, part, threads) for part in range(threads)]
+    assert [first for first, _ in shares[1:]] == [last for _, last in shares[:-1]]
+    assert (shares[0][0], shares[-1][1]) == (0, count)
+    if count >= 16 * threads:
+        assert all(first % 16 == 0 for first, _ in shares)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_all_meet_as_often_as_they_should_also_after_sleep(threads):
+    crew = Crew(threads)
+    for pause in (0, 0, 0.05, 0, 0.05):
+        time.sleep(pause)
+        for _ in range(20):
+            assert crew.run(MEETINGS) == 1
+
+
+def test_a_wait_is_a_sleep():
+    crew = Crew(3)
+    crew.run(MEETINGS)
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1
+
+
+@pytest.mark.skipif(not FILES.is_dir(), reason="no list of open files on this system")
+def test_the_threads_end_with_their_crew():
+    gc.collect()  # crews of other tests
+    before, files = set(threading.enumerate()), len(list(FILES.iterdir()))
+    crew = Crew(4)
+    assert set(threading.enumerate()) == before  # none before there is work
+    crew.run(MEETINGS)
+    others = set(threading.enumerate()) - before
+    assert len(others) == 3
+    del crew
+    gc.collect()
+    assert not any(thread.is_alive() for thread in others)
+    assert len(list(FILES.iterdir())) == files
+
+
+@pytest.mark.parametrize("what", ["pipes", "threads"])
+def test_a_crew_that_could_not_start_tries_again(what, monkeypatch):
+    def refuse(*arguments):
+        raise OSError("too many open files") if what == "pipes" else RuntimeError("can't start new thread")
+
+    crew = Crew(3)
+    with monkeypatch.context() as limits:
+        limits.setattr(*((os, "pipe", refuse) if what == "pipes" else (threading.Thread, "start", refuse)))
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"too many open files|can't start new thread"):
+                crew.run(MEETINGS)
+    assert crew.run(MEETINGS) == 1
+
+
+FORKED = """
+import os
+from mlp_core.backends.cpu.crew import Crew
+from mlp_core.backends.cpu.program import assemble, meet
+crew, meetings = Crew(2), assemble([meet()] * 9)
+crew.run(meetings)
+child = os.fork()
+if child == 0:
+    crew.run(meetings)
+    os._exit(7)
+_, status = os.waitpid(child, 0)
+crew.run(meetings)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_a_crew_of_its_own():
+    command = [sys.executable, "-W", "ignore", "-c", FORKED]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=120).stdout == "7\n"
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"lbfgs", "muon"}))
+def test_an_update_has_the_bits_of_an_undivided_one(name, monkeypatch):
+    monkeypatch.setattr(kernels, "LEAST_ENTRIES", 0)
+    results = []
+    for threads in (1, 2, 3):
+        backend = numba_backend(threads)
+        parameters = Parameters([Spec("0.weight", (1000, 1), True)], backend, np.float32)
+        rng = np.random.default_rng(0)
+        parameters.theta[:] = rng.standard_normal(1000)
+        settings = {"mu": 0.9, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "rho": 0.9}
+        optimizer = OPTIMIZERS[name](parameters, backend, [Segment(slice(3, 1000), 1, 0.1)], **settings)
+        for _ in range(8):
+            parameters.grad[:] = rng.standard_normal(1000)
+            optimizer.step(parameters.theta, parameters.grad, 1e-2)
+        results.append([parameters.theta, *optimizer.state.values()])
+    for shared in results[1:]:
+        np.testing.assert_array_equal(shared, results[0])
+
+
+def test_every_rule_has_an_instruction():
+    assert instructions.UPDATES.keys() - {"momentum_and_square"} == kernels.RULES.keys()

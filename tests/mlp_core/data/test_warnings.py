@@ -1,0 +1,62 @@
+"""What is told about data before it is trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlp_core.config import from_mapping
+from mlp_core.data.load import load
+
+RNG = np.random.default_rng(0)
+
+
+def notes(columns: dict[str, Any], folder: Path, **data: Any) -> list[str]:
+    """The notes on a table with these columns and the target y."""
+    rows = zip(*columns.values(), strict=True)
+    path = folder / "t.csv"
+    path.write_text(",".join(columns) + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    data = {"train": str(path), "target": "y", **data}
+    return [note for note in load(from_mapping({"data": data})).notes if note.startswith("note: ")]
+
+
+X = RNG.normal(size=200)
+WORDS = RNG.choice(["red", "green", "blue"], 200)
+Y = RNG.integers(0, 2, 200)
+Z = RNG.random(200)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"a": X, "y": Y}, None),
+        ({"a": X, "w": WORDS, "y": Z}, None),
+        ({"a": X, "b": np.full(200, 7), "y": Y}, "note: b: constant in training"),
+        ({"a": X, "b": ["u"] * 200, "y": Y}, "note: b: constant in training"),
+        ({"a": X, "b": np.where(Y, "yes", "no"), "y": Y}, "note: b: tells the target"),
+        ({"a": X, "b": np.where(Y, "lost", "won"), "y": np.where(Y, "p", "q")}, "note: b: tells the target"),
+        ({"a": X, "b": np.round(Z, 6) * 2 + 1, "y": Z}, "note: b: tells the target"),
+        ({"a": X, "b": np.arange(200), "y": Y}, "note: b: counts the rows"),
+    ],
+)
+def test_suspicious_columns_are_told(columns: dict[str, Any], expected: str | None, tmp_path: Path) -> None:
+    found = notes(columns, tmp_path)
+    assert found == [] if expected is None else len(found) == 1 and found[0].startswith(expected)
+
+
+def test_equal_rows_in_two_parts_are_counted(tmp_path: Path) -> None:
+    columns = {"a": np.tile(X[:100], 2), "w": np.tile(WORDS[:100], 2), "y": np.tile(Y[:100], 2)}
+    split = {"method": "ordered", "val": 50, "test": 50}
+    assert notes(columns, tmp_path, split=split) == [
+        "note: 50 of 50 val rows and 50 of 50 test rows have the inputs of a training row"
+    ]
+
+
+def test_equal_words_under_other_codes_are_equal(tmp_path: Path) -> None:
+    (tmp_path / "val.csv").write_text("w,v,y\nblue,1,0\nred,1,1\n")
+    columns = {"w": ["red", "blue"] * 50, "v": [1, 2] * 50, "y": [0, 1] * 50}
+    found = notes(columns, tmp_path, val=str(tmp_path / "val.csv"))
+    assert found[0] == "note: 1 of 2 val rows have the inputs of a training row"
