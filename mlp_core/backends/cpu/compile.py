@@ -1,7 +1,7 @@
 """Compiling the kernels: from the C sources beside this file to one shared library for each set of instructions.
 
-Done once, when the package is built; `python -m mlp_core.backends.cpu.compile` does it in place. Nothing but the standard
-library is imported, so that a build can run this file by its path.
+Done once, when the package is built; `python -m mlp_core.backends.cpu.compile` does it in place. Nothing but the
+standard library is imported, so that a build can run this file by its path.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ LEVELS: dict[str, dict[str, tuple[int, tuple[str, ...]]]] = {
     "x86_64": {"x86-64": (1, ()), "x86-64-v3": (3, _V3), "x86-64-v4": (4, _V4)},
     "arm64": {"arm64": (1, ())},
 }
-"""The sets of instructions of a machine, each with the level that `kernels_level` in plain.c gives it, and its flags."""
+"""The sets of instructions of a machine, each with the level that `kernels_level` in plain.c gives it and its flags."""
 
 FLAGS = (
     *("-std=gnu11", "-O3", "-shared", "-fvisibility=hidden"),
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),  # no bit of a result depends on these
 )
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-STRICT = ("-Wall", "-Wextra", "-Werror")
+STRICT = ("-Wall", "-Wextra", "-Wshadow", "-Werror")
 MINUTES = 10
 
 

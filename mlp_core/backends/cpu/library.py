@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,23 @@ class Library:
 
     name: str
     code: Any
+    _addresses: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def address(self, function: str) -> int:
         """Where an instruction is in memory."""
-        return int(ctypes.cast(getattr(self.code, function), ctypes.c_void_p).value or 0)
+        if function not in self._addresses:
+            pointer = ctypes.cast(getattr(self.code, function), ctypes.c_void_p)
+            self._addresses[function] = int(pointer.value or 0)
+        return self._addresses[function]
+
+    def call(self, function: str, words: int) -> None:
+        """Carry out an instruction, all of it, whose words are at an address."""
+        getattr(self.code, function)(ctypes.c_void_p(words), ctypes.c_int64(0), ctypes.c_int64(1))
+
+    @property
+    def made(self) -> str:
+        """What decides the bits of its results: its set of instructions, and the sources."""
+        return f"{self.name} {digest()[:12]}"
 
     @property
     def scratch(self) -> int:
@@ -44,15 +57,6 @@ class Library:
 def library() -> Library:
     """The best library that this processor can run. Raises NoKernels."""
     return load(BUILT)
-
-
-def available() -> str | None:
-    """Why there are no kernels, or None where there are."""
-    try:
-        library()
-    except NoKernels as error:
-        return str(error)
-    return None
 
 
 def load(folder: Path, name: str | None = None) -> Library:

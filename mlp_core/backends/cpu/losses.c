@@ -84,12 +84,12 @@ CLASS_OUTPUT_LOSS(quadratic, false)
 /* The quantiles of each target, targets outermost; numbers: how many there are, and each. */
 EXPORT void FN(quantile)(const word *a, word part, word parts)
 {
-    const word count = (word)*AT(const double, 7);
-    const double *levels = AT(const double, 7) + 1;
-#define TARGET_OF(k) y[(k) / count]
-#define LEVEL_OF(k) (REAL)levels[(k) % count]
+    const word levels = (word)*AT(const double, 7);
+    const double *level = AT(const double, 7) + 1;
+#define TARGET_OF(k) y[(k) / levels]
+#define LEVEL_OF(k) (REAL)level[(k) % levels]
     ROWS {
-        ROW(REAL, a[5] / count);
+        ROW(REAL, a[5] / levels);
         OVER_OUTPUTS(quantile, true, TARGET_OF, LEVEL_OF);
     }
 #undef TARGET_OF
