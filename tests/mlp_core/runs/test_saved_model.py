@@ -46,7 +46,7 @@ def test_probabilities_of_exclusive_classes_sum_to_1(folder: Path, loss: str) ->
     Z = np.asarray(model.evaluator(150).objective.network.forward(model.inputs.transform(
         np.array([line[:3] for line in lines], float), {}, dtype="float32")), np.float64)  # fmt: skip
     sigmoid = 1 / (1 + np.exp(-Z))
-    assert outcome.P == pytest.approx(sigmoid / sigmoid.sum(axis=1, keepdims=True), abs=1e-9)
+    assert pytest.approx(sigmoid / sigmoid.sum(axis=1, keepdims=True), abs=1e-9) == outcome.P
     parts = list(Predictor(model, probabilities=True).predict(folder / "t.csv"))
     told = np.concatenate([np.stack([part[f"p_{name}"] for name in model.task.classes], axis=1) for part in parts])
     assert told == pytest.approx(outcome.P, abs=1e-6)
