@@ -56,7 +56,7 @@ def _refusing(call: Any, refused: Any, error: Exception) -> Any:
 
 def commands() -> None:
     """Import, `--help`, train from a table and from rows on the disk, eval, predict."""
-    quiet = "kernels=numpy", "-q"
+    quiet = "kernels=numpy", "-q", "--debug"
     for line in (
         ("--help",),
         ("train", "../table.yaml", "-o", "run", *quiet),
