@@ -47,7 +47,7 @@ class RunFiles:
         file = self.path / MARK
         try:
             tree = yaml.load(_text(file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            keys = dict(_flat(tree if isinstance(tree, dict) else {}, "", 0))
+            keys = flat(tree if isinstance(tree, dict) else {})
         except (yaml.YAMLError, ValueError, RecursionError):
             raise _damaged(file, "is no config") from None
         if not keys:
@@ -182,8 +182,12 @@ def _damaged(file: Path, why: str, line: int | None = None) -> RunDirectoryError
     return RunDirectoryError(Problem("damaged", why, file=str(file), line=line))
 
 
-def _flat(tree: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[Any, Any]) -> dict[str, Any]:
     """The leaves of a config by their dotted names. Raises ValueError beyond what a config can hold."""
+    return dict(_flat(tree, "", 0))
+
+
+def _flat(tree: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
     if depth > DEEPEST or len(tree) > MOST_KEYS:
         raise ValueError("not a config")
     for name, value in tree.items():
