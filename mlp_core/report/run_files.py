@@ -15,6 +15,7 @@ import yaml
 from mlp_core.errors import Problem, RunDirectoryError
 from mlp_core.runs.run_directory import MARK, RunDirectory
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LARGEST_FILE = 1 << 20  # of a record or a config
 LARGEST_LOG = 256 << 20
 MOST_KEYS = 5000
@@ -46,7 +47,7 @@ class RunFiles:
         """Every key of the resolved config by its dotted name, lists as they are. Raises RunDirectoryError."""
         file = self.path / MARK
         try:
-            tree = yaml.load(_text(file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            tree = _Loader(_text(file)).get_single_data()  # as yaml.safe_load does, in a tenth of its time
             keys = flat(tree if isinstance(tree, dict) else {})
         except (yaml.YAMLError, ValueError, RecursionError):
             raise _damaged(file, "is no config") from None
