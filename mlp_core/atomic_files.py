@@ -13,27 +13,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, open_own, read_at, read_own, write_at
+
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
-_OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-def open_own(path: Path, flags: int) -> int:
-    """Open the regular file that has this name itself; a link is not followed, a pipe not waited for. Raises OSError.
-
-    What is written in place goes through here, so that nothing that was prepared in a folder leads out of it.
-    """
-    descriptor = os.open(path, flags | _OWN, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return descriptor
-
-
-def read_own(path: Path, limit: int = 1 << 30) -> bytes:
-    """The content of such a file, at most `limit` bytes of it. Raises OSError."""
-    with open(open_own(path, os.O_RDONLY), "rb") as file:
-        return file.read(limit)
 
 
 def foreign(path: Path, folder: bool = False) -> str | None:
@@ -86,7 +69,7 @@ def write_atomically(path: Path, *parts: bytes | memoryview, check: bool = False
 
 def _write_new(path: Path, parts: Sequence[bytes | memoryview], check: bool) -> None:
     remove(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, CREATE, 0o666)
     try:
         size = 0
         for part in parts:
@@ -103,7 +86,7 @@ def _write(descriptor: int, blob: bytes | memoryview, offset: int) -> None:
     """Write all of `blob` at `offset`; the system may take it in parts."""
     rest = memoryview(blob)
     while rest:
-        count = os.pwrite(descriptor, rest, offset)
+        count = write_at(descriptor, rest, offset)
         rest, offset = rest[count:], offset + count
 
 
@@ -113,14 +96,14 @@ def _compare(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
         whole = memoryview(part)
         for start in range(0, len(whole) or 1, _CHUNK):
             expected = whole[start : start + _CHUNK]
-            if os.pread(descriptor, len(expected) or 1, place) != expected:
+            if read_at(descriptor, len(expected) or 1, place) != expected:
                 raise OSError(errno.EIO, "what was written reads back differently")
             place += len(expected)
 
 
 def grow(path: Path, size: int, blob: bytes) -> None:
     """Write `blob` after the first `size` bytes of a file, over what an earlier failed attempt may have left there."""
-    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT)
+    descriptor = open_own(path, WRITE)
     try:
         _write(descriptor, blob, min(size, os.fstat(descriptor).st_size))
     finally:
@@ -131,7 +114,7 @@ def cut(path: Path, size: int) -> bool:
     """Shorten a file to `size` bytes; whether it had that many. Raises OSError."""
     found = size_of(path)
     if found > size:
-        descriptor = open_own(path, os.O_WRONLY)
+        descriptor = open_own(path, UPDATE)
         try:
             os.ftruncate(descriptor, size)
         finally:
@@ -141,7 +124,7 @@ def cut(path: Path, size: int) -> bool:
 
 def sync(path: Path) -> None:
     """Bring a grown file and its name to the disk; where fsync fails, write the file anew."""
-    descriptor = open_own(path, os.O_RDONLY)
+    descriptor = open_own(path, UPDATE)
     try:
         os.fsync(descriptor)
     except OSError:
@@ -152,8 +135,10 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the names in a folder survive a power cut, where a folder can be opened at all."""
+    if not hasattr(os, "O_DIRECTORY"):  # as on Windows, which writes down names by itself
+        return
+    descriptor = os.open(folder, READ | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

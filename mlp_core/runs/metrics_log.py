@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp_core.atomic_files import cut, grow, read_own, size_of, sync, write_atomically
+from mlp_core.atomic_files import cut, grow, size_of, sync, write_atomically
+from mlp_core.descriptors import read_own
 
 
 class Growing:

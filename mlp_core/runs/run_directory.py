@@ -14,19 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.training.checkpoint import Checkpoint, load, save
 from mlp_core.atomic_files import (
     LEFTOVER,
     foreign,
-    open_own,
-    read_own,
     remove,
     remove_leftovers,
     sync_folder,
     unshare,
     write_atomically,
 )
+from mlp_core.descriptors import UPDATE, open_own, read_own
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
+from mlp_core.training.checkpoint import Checkpoint, load, save
 
 MARK = "config.resolved.yaml"
 """The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
@@ -145,7 +144,7 @@ class RunDirectory:
 
     def _take(self, create: bool) -> None:
         """Take the lock; raises RunDirectoryError where another process has it, OSError where there can be none."""
-        path, flags = self.path / ".lock", os.O_RDWR | (os.O_CREAT if create else 0)
+        path, flags = self.path / ".lock", UPDATE | (os.O_CREAT if create else 0)
         if not create and not path.exists():
             return
         for rest in reversed(range(_TRIES)):
@@ -165,6 +164,20 @@ class RunDirectory:
             self.close()
             time.sleep(0.01)
         raise OSError("the lock file does not stay where it is")
+
+    @classmethod
+    def in_use(cls, path: Path) -> bool:
+        """Whether a process works in this directory now."""
+        run = cls(path)
+        try:
+            run._take(create=False)
+        except RunDirectoryError:
+            return True
+        except OSError:
+            return False
+        finally:
+            run.close()
+        return False
 
     def close(self) -> None:
         """Let go of the directory."""

@@ -1,0 +1,65 @@
+"""Files by their descriptors, on every system: what POSIX offers, and what stands in for it where it is missing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+
+_ALWAYS = sum(
+    getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY")
+)  # bytes as they are, ours alone
+READ = os.O_RDONLY | _ALWAYS
+READ_AT_ONCE = READ | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for somebody to write
+UPDATE = os.O_RDWR | _ALWAYS
+WRITE = os.O_WRONLY | os.O_CREAT | _ALWAYS
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _ALWAYS
+
+_place = threading.Lock()  # a descriptor has one place for all threads, where bytes cannot be asked for by theirs
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open the regular file that has this name itself; a link is not followed, a pipe not waited for. Raises OSError.
+
+    What is written in place goes through here, so that nothing that was prepared in a folder leads out of it.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def read_own(path: Path, limit: int = 1 << 30) -> bytes:
+    """The content of such a file, at most `limit` bytes of it. Raises OSError."""
+    with open(open_own(path, READ), "rb") as file:
+        return file.read(limit)
+
+
+def read_into(descriptor: int, out: memoryview, at: int) -> int:
+    """Fill `out` with the bytes of a file from `at` on, as many as come at once; how many, 0 at the end."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [out], at)
+    piece = read_at(descriptor, len(out), at)
+    out[: len(piece)] = piece
+    return len(piece)
+
+
+def read_at(descriptor: int, count: int, at: int) -> bytes:
+    """At most so many bytes of a file from `at` on; none at its end."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, at)
+    with _place:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return os.read(descriptor, count)
+
+
+def write_at(descriptor: int, blob: memoryview | bytes, at: int) -> int:
+    """Write bytes to a file from `at` on, as many as it takes at once; how many."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(descriptor, blob, at)
+    with _place:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return os.write(descriptor, blob)
