@@ -40,7 +40,8 @@ class Deed:
 
 def walk(commands: list[list[str]], folder: Path) -> list[Deed]:
     """Carry out command lines in `folder`, one after another."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "80"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}
+    environment |= {"HOME": str(folder), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "80"}
     done = subprocess.run(
         [sys.executable, __file__],
         input=json.dumps(commands),

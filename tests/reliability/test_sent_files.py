@@ -149,10 +149,12 @@ def test_every_command_over_sent_files(scene: Scene) -> None:
 
 
 def _check_places(scene: Scene, deed: Deed) -> None:
-    """What was changed lies in the folder where the command was given, in the temporary one, or in the run resumed."""
+    """What was changed lies where the command was given, in the temporary folder, or in the run that is worked in."""
     allowed = [str(scene.work), "/tmp/", "/dev/null"]
     if deed.words[0] == "train":
         allowed.append(str(scene.sent / deed.words[2 if deed.words[1] == "--resume" else 3]))
+    if deed.words[0] == "report" and len(deed.words) > 1:
+        allowed += [f"{deed.words[1]}/report.html", f"{deed.words[1]}/.report.html."]
     outside = [path for path in deed.changed if not path.startswith(tuple(allowed))]
     assert not outside, deed
     inside = [path for path in deed.changed if path.startswith(str(scene.home))]
