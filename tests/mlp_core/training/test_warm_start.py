@@ -1,4 +1,4 @@
-"""A warm start: the same model as the earlier one before the first step, resumable without it, refused if it differs."""
+"""A warm start: the earlier model before the first step, resumable without it, refused where it differs."""
 
 from __future__ import annotations
 
