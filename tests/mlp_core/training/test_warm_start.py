@@ -86,7 +86,7 @@ def test_a_run_that_began_so_goes_on_without_the_earlier_one(folder: Path) -> No
 
 REFUSED = [
     (["model.hidden=[8,4]"], r"4\.weight is 8×8 there, 4×8 here"),
-    (["model.norm=none"], r"is 8 there, none here"),
+    (["model.norm=none"], r"3\.weight is none there, 8×8 here"),
     (["data.drop=[b]"], r"input columns: b only there"),
     (["data.types={b: categorical}"], r"b is numeric there, categorical here"),
     (["data.features=[b,a,word]"], r"input columns are in another order \(a, b, word, \.\.\. there\)"),
