@@ -36,7 +36,7 @@ def data(sizes: tuple[int, ...], batch: int):
     return X, Y
 
 
-def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "numba") -> Run:
+def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native") -> Run:
     """The engine's own trainer, step by step, as `mlpbp train` runs it."""
     from mlp_core.backends.job import Job
     from mlp_core.data.batches.batches import Batches
@@ -53,10 +53,10 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     from mlp_core.training.steps import make_steps
     from mlp_core.training.trainer import Trainer
 
-    if kernels == "numba":
-        from mlp_core.backends.cpu.steps import numba_backend
+    if kernels == "native":
+        from mlp_core.backends.cpu.steps import native_backend
 
-        backend = numba_backend(threads)
+        backend = native_backend(threads)
     else:
         backend = numpy_backend(threads)
     single_thread_blas()

@@ -14,16 +14,17 @@ from functools import partial
 
 import numpy as np
 
+from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu.crew import Crew
-from mlp_core.backends.cpu.kernels import FORWARD, LOSS, RULES, kernels
+from mlp_core.backends.cpu.kernels import fits, kernels
+from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.step_program import RATES, STEP, TOTAL, Labelled, StepList, penalised
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.data.batches.scaled_rows import Scaled
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.layers import Dense, Dropout
-from mlp_core.nn.losses import CrossEntropy
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import Optimizer
 from mlp_core.nn.team import SHARED_FLOPS
@@ -34,23 +35,23 @@ FLOPS_AT_ONCE = 2e9
 stopped, shown and saved at any time."""
 
 
-def numba_backend(threads: int = 1) -> Backend:
+def native_backend(threads: int = 1, library: Library | None = None) -> Backend:
     """numpy with fused primitives in place of the generic ones, and with whole steps where they are all that is needed.
 
-    Products, long updates and whole steps are shared out among `threads`. Raises CannotCompile.
+    Products, long updates and whole steps are shared out among `threads`. Raises NoKernels.
     """
-    return Backend("numba", np, kernels(threads), whole_steps=partial(whole_steps, threads))
+    whole = partial(whole_steps, threads, library)
+    return Backend("native", np, kernels(threads, library), whole_steps=whole)
 
 
-def whole_steps(threads: int, job: Job) -> WholeSteps | str:
+def whole_steps(threads: int, library: Library | None, job: Job) -> WholeSteps | str:
     """The steps of a job compiled as a whole, or what of it there are no instructions for."""
-    return hindrance(job) or WholeSteps(job, threads)
+    return hindrance(job) or WholeSteps(job, threads, library)
 
 
 def hindrance(job: Job) -> str | None:
     """What of a job is in no compiled step yet, as it is called in the config; None if all of it is."""
-    limits, batches, loss = job.limits, job.batches, job.objective.loss
-    network, optimizer = job.network, job.optimizer
+    limits, batches, network, optimizer = job.limits, job.batches, job.network, job.optimizer
     named = {
         "optimizer.accumulate": limits.accumulate > 1,
         "optimizer.clip_norm and clip_value": limits.clip_norm is not None or limits.clip_value is not None,
@@ -58,18 +59,15 @@ def hindrance(job: Job) -> str | None:
         "optimizer.ema": limits.ema is not None,
         "regularization.input_noise and mixup": job.augment is not None,
         "data on the disk": type(batches) is not Batches,
-        f"loss.name {loss.name}": type(loss) not in LOSS,
         f"optimizer.name {type(optimizer).__name__.lower()}": (
-            type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in RULES
+            type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in numbers.RULES
         ),
     }
     for layer in network.layers:
         kind = type(layer).__name__.lower()
         named[f"a layer of kind {kind}"] = not isinstance(layer, Dense | Dropout)
-        if isinstance(layer, Dense):
-            named[f"model.activation {type(layer._f).__name__.lower()}"] = type(layer._f) not in FORWARD
     found = next((key for key, on in named.items() if on), None)
-    return found or (None if _fits(job) else "data of another dtype or shape")
+    return found or (None if _fits(job) else f"loss.name {job.objective.loss.name} with such data")
 
 
 def _fits(job: Job) -> bool:
@@ -79,11 +77,8 @@ def _fits(job: Job) -> bool:
     arrays = [*([] if stored else [batches.X]), batches.Y, *([] if batches.w is None else [batches.w])]
     if not all(isinstance(array, np.ndarray) and array.flags.c_contiguous for array in arrays):
         return False
-    if isinstance(job.objective.loss, CrossEntropy):
-        targets = batches.Y.ndim == 1 and batches.Y.dtype == np.int64
-    else:
-        outputs = network.architecture.outputs
-        targets = batches.Y.ndim == 2 and batches.Y.dtype == dtype and batches.Y.shape[1] == outputs
+    assert network.Delta is not None
+    targets = fits(job.objective.loss, network.Delta, batches.Y)
     weights = batches.w is None or batches.w.dtype == dtype
     return bool(targets and weights and dtype.char in "fd" and batches.X.dtype == dtype)
 
@@ -94,9 +89,9 @@ class WholeSteps:
     hindrance = notice = None
     full = True
 
-    def __init__(self, job: Job, threads: int) -> None:
+    def __init__(self, job: Job, threads: int, library: Library | None) -> None:
         self.job = job
-        self.compiled = CompiledStep(threads, job.objective, job.optimizer, job.batches, job.seed)
+        self.compiled = CompiledStep(threads, library, job.objective, job.optimizer, job.batches, job.seed)
         self.spared = self.compiled.list.saved
         self._losses: list[tuple[float, float]] = []
         self._failed: tuple[np.ndarray, int] | None = None
@@ -134,14 +129,22 @@ class WholeSteps:
 class CompiledStep:
     """Makes training steps over memory that belongs to the network, the optimizer and the batches."""
 
-    def __init__(self, threads: int, objective: Objective, optimizer: Optimizer, batches: Batches, seed: int) -> None:
+    def __init__(
+        self,
+        threads: int,
+        library: Library | None,
+        objective: Objective,
+        optimizer: Optimizer,
+        batches: Batches,
+        seed: int,
+    ) -> None:
         self.optimizer, self.batches = optimizer, batches
         weights = objective.network.parameters.values
         largest = 2.0 * batches.size * max(W.size for W in weights.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         slots = len(self._rule_numbers(1.0, 0))
         terms = batches.size + sum(len(weights[name]) for name in penalised(objective))
-        self._crew = Crew(threads, RATES + slots * len(optimizer.segments), terms)
+        self._crew = Crew(threads, RATES + slots * len(optimizer.segments), terms, library)
         self.list = StepList(objective, optimizer, batches, self._crew, slots, seed)
         self._programs: dict[int, np.ndarray] = {}
         flops = sum(6.0 * batches.size * W.size for W in weights.values())
@@ -157,52 +160,50 @@ class CompiledStep:
         after it.
         """
         steps, optimizer, totals = len(rates), self.optimizer, np.empty(len(rates))
-        numbers = np.empty((steps, len(self._crew.cells)))
+        given = np.empty((steps, len(self._crew.cells)))
         for i, (weight, lr) in enumerate(zip(weights, rates, strict=True)):
             row = [weight or 1.0, step + i]
             for segment in optimizer.segments:
                 row += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay, optimizer.t + 1 + i)
-            numbers[i] = row
-        done = self._crew.run(self._program(size), numbers, rows.reshape(steps, size), totals)
+            given[i] = row
+        done = self._crew.run(self._program(size), given, rows.reshape(steps, size), totals)
         optimizer.t += done
         return totals[: done + 1]
 
     def gradient(self, rows: np.ndarray, step: int = 0, weight: float = 0.0) -> float:
         """The mean loss of the rows with these numbers as in the given step, by the `weight` of all of them, their
         number if 0; their gradient is left in the network, and nothing is moved."""
-        numbers, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
-        numbers[0, [TOTAL, STEP]] = weight or len(rows), step
+        given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
+        given[0, [TOTAL, STEP]] = weight or len(rows), step
         still = [*self.list.passes(len(rows)), *self.list.gradients(len(rows))]
         program = sorted(still, key=lambda one: one[0] == "check")  # a loss that is no number has a gradient, too
-        self._crew.run(_program(program), numbers, rows[None], total)
+        self._crew.run(self._assembled(program), given, rows[None], total)
         return float(total[0])
 
     def time(self, count: int) -> list[tuple[str, float]]:
         """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
         size, found = self.batches.size, list[tuple[str, float]]()
         rates = self._rule_numbers(0.0, 0.0) * len(self.optimizer.segments)
-        numbers = np.tile([size, 0, *rates], (count, 1))
+        given = np.tile([size, 0, *rates], (count, 1))
         rows = np.resize(np.random.default_rng(0).permutation(self.batches.rows), (count, size))
         totals = np.empty(count)
         for name, record in self.list.step(size):
             if isinstance(record[0], str):
-                program, begun = do.assemble([record]), time.perf_counter()
-                self._crew.run(program, numbers, rows, totals)
+                program, begun = do.assemble(self._crew.library, [record]), time.perf_counter()
+                self._crew.run(program, given, rows, totals)
                 found.append((name, (time.perf_counter() - begun) / count))
         return found
 
     def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
         optimizer = self.optimizer
         settings = {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
-        return RULES[optimizer.rule.__name__](lr, decay, **settings)
+        return numbers.of_rule(optimizer.rule.__name__, lr, decay, **settings)
 
     def _program(self, size: int) -> np.ndarray:
         if size not in self._programs:
-            self._programs[size] = _program(self.list.step(size))
+            self._programs[size] = self._assembled(self.list.step(size))
         return self._programs[size]
 
-
-def _program(labelled: Sequence[Labelled]) -> np.ndarray:
-    """The list without the names, ready for a crew."""
-    program: np.ndarray = do.assemble([record for _, record in labelled])
-    return program
+    def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:
+        """The program without the names, ready for the crew."""
+        return do.assemble(self._crew.library, [record for _, record in labelled])

@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from compiled_kernels import LIBRARIES, needs_kernels
 
-pytest.importorskip("numba", reason="numba is not installed")
-
-from mlp_core.backends.cpu.kernels import kernels
-from mlp_core.backends.cpu.steps import numba_backend
+from mlp_core.backends.cpu.steps import native_backend
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches, gather
 from mlp_core.data.preprocess.scaling import gather_scaled
@@ -28,8 +26,10 @@ from mlp_core.nn.step_options import Limits
 from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Trainer
 
-GENERIC, FUSED = numpy_backend(), numba_backend()
-KERNELS = sorted(kernels(1).keys() - {"product"})
+pytestmark = needs_kernels
+GENERIC = numpy_backend()
+FUSED = native_backend() if LIBRARIES else GENERIC
+KERNELS = sorted(FUSED.kernels.keys() - {"product"})
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 DTYPES = list(TOLERANCE)
 SHAPES = [(1, 1), (3, 5), (32, 64), (7, 257)]
@@ -241,7 +241,7 @@ def test_gather_copies_the_rows_asked_for(shape, dtype):
 @pytest.mark.parametrize(("p", "seed", "step", "layer"), [(0.5, 0, 0, 2), (0.2, 7, 123_456, 4), (0.9, 2**63 - 1, 1, 0)])
 def test_masks_are_those_of_numpy_bit_for_bit(p, seed, step, layer, shape, dtype):
     masks = []
-    for backend in (GENERIC, FUSED, numba_backend(2)):
+    for backend in (GENERIC, FUSED, native_backend(2)):
         masks.append(np.full(shape, np.nan, dtype))
         backend.primitive(dropout_mask)(masks[-1], np.empty(shape, np.float32), p, seed, step, layer)
     for mask in masks[1:]:
@@ -277,26 +277,26 @@ def trained(backend: Backend, dtype: type = np.float64, stop: int | None = None,
 
 
 def test_training_is_the_same_to_rounding():
-    fused, generic = (trained(backend).objective.network.parameters.theta for backend in (FUSED, GENERIC))
+    fused, generic = (trained(backend).job.network.parameters.theta for backend in (FUSED, GENERIC))
     np.testing.assert_allclose(fused, generic, rtol=0, atol=1e-11)
 
 
 @every_dtype
 def test_training_twice_gives_the_same_bits(dtype):
-    first, second = (trained(FUSED, dtype).objective.network.parameters.theta for _ in range(2))
+    first, second = (trained(FUSED, dtype).job.network.parameters.theta for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("step", [1, 6, 7, 9])
 def test_going_on_gives_the_same_bits(step):
     whole, half = trained(FUSED), trained(FUSED, stop=step)
-    network = half.objective.network
+    network = half.job.network
     state = {
         "theta": network.parameters.theta,
         "statistics": network.statistics.theta,
-        "optimizer": half.optimizer.state,
-        "t": half.optimizer.t,
+        "optimizer": half.job.optimizer.state,
+        "t": half.job.optimizer.t,
         "progress": half.progress,
     }
     resumed = trained(FUSED, state=state)
-    np.testing.assert_array_equal(resumed.objective.network.parameters.theta, whole.objective.network.parameters.theta)
+    np.testing.assert_array_equal(resumed.job.network.parameters.theta, whole.job.network.parameters.theta)
