@@ -102,7 +102,7 @@ def assert_equal_trainings(settings: dict, threads: int = 1) -> None:
             assert actual.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"], rel=10 * tolerance)
     for expected, actual in zip(state, compiled_state, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=100 * tolerance, atol=100 * tolerance)
-    assert plain.optimizer.t == whole.optimizer.t
+    assert plain.job.optimizer.t == whole.job.optimizer.t
 
 
 BLOCKS = (Block(40, LeakyRelu(0.2)), Block(7, Relu(), bias=False))
@@ -203,12 +203,12 @@ def test_steps_are_made_several_at_once_and_told_one_by_one():
 
 def test_a_gradient_is_that_of_the_primitives():
     plain, whole = make(numpy_backend()), make(native_backend(2))
-    X, Y, _ = plain.batches.batch(0, 0)
-    loss, _ = plain.objective.value_and_gradient(X, Y)
-    before = whole.objective.network.parameters.theta.copy()
+    X, Y, _ = plain.job.batches.batch(0, 0)
+    loss, _ = plain.job.objective.value_and_gradient(X, Y)
+    before = whole.job.objective.network.parameters.theta.copy()
     assert whole.steps.compiled.gradient(whole.job.batches.numbers(0, 0, 1)[0]) == pytest.approx(float(loss), rel=1e-12)
-    network = whole.objective.network
-    np.testing.assert_allclose(network.parameters.grad, plain.objective.network.parameters.grad, rtol=1e-10, atol=1e-14)
+    network = whole.job.objective.network
+    np.testing.assert_allclose(network.parameters.grad, plain.job.objective.network.parameters.grad, rtol=1e-10, atol=1e-14)
     np.testing.assert_array_equal(network.parameters.theta, before)
 
 
