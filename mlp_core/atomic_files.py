@@ -14,17 +14,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, open_own, read_at, read_own, write_at
+from mlp_core.errors import Problem, RunDirectoryError
 
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
 
 
-def foreign(path: Path, folder: bool = False) -> str | None:
-    """What stands at `path` if it is neither missing nor a regular file (or `folder`) of its own, in words."""
+def refuse_foreign(path: Path, folder: bool = False) -> None:
+    """Raise RunDirectoryError where `path`, a place of a run directory, is a link, or nothing that a run writes."""
     try:
-        mode = os.lstat(path).st_mode
+        kind = _foreign(os.lstat(path).st_mode, folder)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return
+    except OSError as error:
+        message = f"cannot be looked at: {error.strerror or error}"
+        raise RunDirectoryError(Problem("unreadable", message, file=str(path))) from None
+    if kind is not None:
+        what = "a folder of its own" if folder else "a file of its own"
+        hint = f"a run directory is used where this is {what}; remove it, or name the file that is meant"
+        raise RunDirectoryError(Problem("foreign", f"this is {kind}", hint, file=str(path)))
+
+
+def _foreign(mode: int, folder: bool) -> str | None:
+    """What is there if it is not a regular file (or `folder`) of its own, in words."""
     if stat.S_ISLNK(mode):
         return "a symbolic link"
     if stat.S_ISDIR(mode):

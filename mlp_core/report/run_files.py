@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
+from mlp_core.atomic_files import refuse_foreign
 from mlp_core.descriptors import read_own
 from mlp_core.errors import Problem, RunDirectoryError
-from mlp_core.runs.run_directory import MARK, RunDirectory, refuse_foreign
+from mlp_core.runs.run_directory import MARK, RunDirectory
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LARGEST_FILE = 1 << 20  # of a record or a config

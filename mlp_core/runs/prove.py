@@ -51,10 +51,10 @@ def check_model(
     if tell is not None and (files := told_files(config)):
         tell(f"reading what the model was trained on: {files}")
     try:
-        experiment = Experiment.build(config)
+        experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
     except DataError as error:
         return _check_synthetic(file, config, f"synthetic rows: {error.problems[0]}", progress)
-    experiment.restore(load_checkpoint(file), str(file))
+    experiment.restore(checkpoint, str(file))
     return check_experiment(experiment, config, str(file), progress)
 
 
@@ -78,7 +78,7 @@ def _rows(config: Config, count: int, w: Any) -> Any:
 
 def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Proof:
     """Rows of the right shape where there is no data: normal inputs, every class or random targets."""
-    from mlp_core.runs.evaluate import checkpoint_path
+    from mlp_core.training.checkpoint import checkpoint_path
     from mlp_core.training.model import model_of
 
     batch = config.gradcheck.batch

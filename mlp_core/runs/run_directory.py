@@ -16,7 +16,7 @@ from typing import Any
 
 from mlp_core.atomic_files import (
     LEFTOVER,
-    foreign,
+    refuse_foreign,
     remove,
     remove_leftovers,
     sync_folder,
@@ -251,18 +251,6 @@ class RunDirectory:
         if problems:
             raise CheckpointError(problems)
         return None
-
-
-def refuse_foreign(path: Path, folder: bool = False) -> None:
-    """Raise RunDirectoryError where `path`, a place of a run directory, is a link, or nothing that a run writes."""
-    try:
-        kind = foreign(path, folder)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    if kind is not None:
-        what = "a folder of its own" if folder else "a file of its own"
-        hint = f"a run directory is used where this is {what}; remove it, or name the file that is meant"
-        raise RunDirectoryError(Problem("foreign", f"this is {kind}", hint, file=str(path)))
 
 
 def load_named(path: Path) -> Checkpoint:

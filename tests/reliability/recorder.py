@@ -71,7 +71,7 @@ class Recorder:
                 (self.changed if writes else self.read).append(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100
         elif event in CHANGES:
             self.changed += [os.path.abspath(os.fsdecode(a)) for a in arguments if isinstance(a, str | bytes)]  # noqa: PTH100
-        elif event in STARTS:
+        elif event in STARTS and arguments[:1] != ("fc-list",):  # matplotlib's look at the fonts
             self.started.append(f"{event} {arguments[:1]}")
 
 
