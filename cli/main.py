@@ -10,15 +10,19 @@ import typer
 from . import (
     bench,
     check,
+    config,
     convert,
     data,
     doctor,
     evaluate,
     explain,
     gradcheck,
+    importance,
     init,
     inspect,
     predict,
+    report,
+    runs,
     trace,
     train,
     verify,
@@ -39,8 +43,12 @@ app.command("init", help=init.HELP, short_help="Look at a data file, write a con
 app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
+app.command("runs", help=runs.HELP, short_help="List runs, or find the best.")(runs.runs)
+app.command("report", help=report.HELP, short_help="One page about a run, or about several.")(report.report)
+app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)
 app.command("gradcheck", help=gradcheck.HELP, short_help="Prove every gradient of a model.")(gradcheck.gradcheck)
 app.command("check", help=check.HELP, short_help="Check a config before hours are spent.")(check.check)
+app.command("config", help=config.HELP, short_help="What a key means; what differs from the defaults.")(config.config)
 app.command("data", help=data.HELP, short_help="Look at data: types, missing, classes, leaks.")(data.data)
 app.command("convert", help=convert.HELP, short_help="Make tables ready to be read from the disk.")(convert.convert)
 app.command("explain", help=explain.HELP, short_help="The formulas of a model's training step.")(explain.explain)

@@ -30,8 +30,9 @@ def _softmax(xp: Any, Z: Array) -> tuple[Array, Array]:
 
 def _sigmoid(xp: Any, Z: Array) -> Array:
     """1 / (1 + exp(-Z)), from exp(-|Z|) so that small probabilities keep all their digits."""
-    small = xp.exp(-xp.abs(Z))
-    return xp.where(Z >= 0, 1, small) / (1 + small)
+    positive = Z.real >= 0
+    small = xp.exp(xp.where(positive, -Z, Z))
+    return xp.where(positive, 1, small) / (1 + small)
 
 
 def _softplus(xp: Any, Z: Array) -> Array:
@@ -349,6 +350,15 @@ def _one_hot(xp: Any, Z: Array, Y: Array) -> Array:
     if Z.shape[1] == 1:
         return Y[:, None].astype(Z.real.dtype)
     return (Y[:, None] == xp.arange(Z.shape[1])).astype(Z.real.dtype)
+
+
+def shares(xp: Any, Z: Array) -> Array:
+    """The probabilities [b, c] of classes of which each row has one, from logits Z [b, c] of one against the rest.
+
+    Every output asks for itself, so sigmoid(Z)_k need not sum to 1 over a row; here they are divided by their sum (as
+    scikit-learn's OneVsRestClassifier does), by way of logarithms, lest all of them are 0.
+    """
+    return _softmax(xp, -_softplus(xp, -Z))[0]
 
 
 def loss_and_gradient(

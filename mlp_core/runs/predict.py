@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
 from mlp_core.data.column_roles import by_name, nearest
-from mlp_core.errors import DataError
-from mlp_core.nn.losses import GaussianNll, Quantile
-from mlp_core.metrics import Outcome, compute, decide, defined
-from mlp_core.training.model import Model
+from mlp_core.data.config_sources import read_options
+from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.stream import stream
-from mlp_core.data.config_sources import read_options
 from mlp_core.data.task import encode
+from mlp_core.errors import DataError
+from mlp_core.metrics import Outcome, compute, decide, defined
+from mlp_core.nn.losses import GaussianNll, Quantile
+from mlp_core.training.model import Model
 
 ROWS = 4096
 MEASURED_ROWS = 1_000_000  # predictions kept for the metrics; what comes after is predicted only
@@ -66,7 +66,7 @@ class Predictor:
         task, options = self.task, read_options(self.model.config, self.task)
         kinds = task.kinds or ("numeric",) * len(task.features)
         numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
-        if not task.classes or all(number(label) is not None for label in task.classes):
+        if not task.classifies or all(number(label) is not None for label in task.classes):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
         for source in stream(path, options, (*task.features, *task.targets), numbers):

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from mlp_core.backends.cpu import code_files
+from mlp_core.backends.cpu.library import library
 from mlp_core.config import Config
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
@@ -29,6 +29,7 @@ from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
 from mlp_core.training.trainer import Progress, Trainer
+from mlp_core.training.unused import refuse_unused
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         self.environment = {**environment(self.model.network.backend.device), "threads": self.config.threads}
-        if self.config.kernels == "numba":
-            self.environment["compiled"] = code_files.digest()  # of sources, compiler and processor
+        if self.config.kernels == "native" and not self.config.device.startswith("cuda"):
+            self.environment["kernels"] = library().made
 
     @property
     def config(self) -> Config:
@@ -59,6 +60,7 @@ class Experiment:
 
         Raises ConfigError and DataError, each with its place.
         """
+        refuse_unused(config)
         data = load(config, progress)
         config, notes = resolve(config, data)
         single_thread_blas()
