@@ -141,7 +141,7 @@ class Builder:
         for row in rows.tolist():
             if len(kept) == ODD_KEPT:
                 break
-            cell = coded.cells[coded.index[row]]
+            cell = coded.cells[coded.index[row]].strip()
             if alike[cell] < ODD_ALIKE:
                 kept[self.rows + row] = cell
                 alike[cell] += 1
