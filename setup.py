@@ -42,8 +42,11 @@ class Modules(build_py):
             shutil.rmtree(self.build_lib, ignore_errors=True)  # modules of an older build would go into the wheel
         super().run()
         kernels, built = _kernels(), CPU / "built"
+        made = built if self.editable_mode else Path(self.get_finalized_command("build").build_base) / "kernels"
         try:
-            print(kernels.compile_somehow(built if self.editable_mode else Path(self.build_lib) / built))
+            print(kernels.compile_somehow(made))
+            if not self.editable_mode:
+                shutil.copytree(made, Path(self.build_lib) / built)
         except kernels.CannotCompile as error:
             print(f"mlpbp is built without its kernels and will work on numpy alone: {error}", file=sys.stderr)
 
