@@ -15,7 +15,7 @@ from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu.crew import Crew
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.activations import Identity
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Dense, Dropout, Layer
