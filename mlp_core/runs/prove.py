@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config, from_mapping
+from mlp_core.config import Config, with_overrides
 from mlp_core.config import load as load_config
 from mlp_core.errors import DataError
 from mlp_core.gradcheck import Report, check
@@ -44,7 +44,7 @@ def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None)
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
     model, file = open_model(path)
-    config = from_mapping(model.config.model_dump(mode="json"), overrides)
+    config = with_overrides(model.config, overrides)
     try:
         experiment = Experiment.build(config)
     except DataError as error:

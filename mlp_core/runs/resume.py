@@ -9,6 +9,7 @@ from mlp_core.config import Config, changed_keys, from_mapping
 from mlp_core.errors import ConfigError, DataError, Problem
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.model import home_of
 
 # keys that a resumed run may change, because nothing that was computed depends on them
 CHANGEABLE = (
@@ -21,7 +22,7 @@ CHANGEABLE = (
 def config_of(checkpoint: Checkpoint, path: str) -> Config:
     """The config in a checkpoint; raises CheckpointError where it is not one."""
     try:
-        return settled(from_mapping(dict(checkpoint.document["config"])))
+        return settled(from_mapping(dict(checkpoint.document["config"]), folders=(home_of(path),)))
     except ConfigError as error:
         raise damaged(path, f"its config cannot be used ({error.problems[0]})") from None
 
@@ -40,7 +41,7 @@ def same_data(experiment: Experiment, sha256: str) -> None:
 
 def allowed_changes(before: Config, config: Config) -> list[str]:
     """The keys in which a resumed run differs; raises ConfigError where one would change what was computed."""
-    changes = changed_keys(before, config.with_absolute_paths())
+    changes = changed_keys(before.with_absolute_paths(), config.with_absolute_paths())
     refused = [key for key in changes if not any(key == ok or key.startswith(f"{ok}.") for ok in CHANGEABLE)]
     if refused:
         raise ConfigError(

@@ -12,10 +12,12 @@ from typing import Any
 
 from mlp_core.config import Config, dump_yaml
 from mlp_core.config import load as load_config
+from mlp_core.data.config_sources import moved
 from mlp_core.data.readers.csv import Reading
 from mlp_core.errors import (
     CheckpointError,
     ConfigError,
+    DataError,
     Diverged,
     Failed,
     MlpbpError,
@@ -28,8 +30,9 @@ from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import check_experiment
 from mlp_core.runs.resume import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
-from mlp_core.runs.run_directory import MARK, RunDirectory
+from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord
+from mlp_core.runs.trained_rows import encode
 from mlp_core.training.checkpoint import Checkpoint, load, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
@@ -79,7 +82,7 @@ class Run:
     command: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        config = self.experiment.config
+        config, self.experiment.home = self.experiment.config, self.directory.path
         names = [f"val_{name}" for name in ("loss", *self.experiment.model.metric_names())]
         columns = ["epoch", "step", "train_loss", *(names if "val" in self.experiment.splits else []), "lr"]
         columns += ["seconds", "rows_per_second"]
@@ -102,7 +105,7 @@ class Run:
         progress: Reading | None = None,
     ) -> Run:
         """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
-        experiment = Experiment.build(config, progress)
+        experiment = Experiment.build(config, progress, known=True)
         give_back()  # what reading the data has freed
         if directory is None:
             number = config.output.if_exists == "number"
@@ -113,7 +116,10 @@ class Run:
             run = cls(experiment, run_directory, command=command)
             run_directory.write("config.yaml", text)
             run._write_split()
-            run_directory.write(MARK, dump_yaml(experiment.config).encode())
+            if (rows := experiment.trained_rows) is not None:
+                run_directory.write(TRAINED, encode(rows))
+                experiment.trained_rows = None
+            run_directory.write(MARK, _resolved(experiment.config, run_directory.path))
         except BaseException as error:
             run_directory.discard()
             raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
@@ -144,7 +150,7 @@ class Run:
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
             changes = allowed_changes(config_of(checkpoint, str(newest)), config)
-            experiment = Experiment.build(config)
+            experiment = _built(config)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
@@ -163,7 +169,7 @@ class Run:
             message = "this run is finished, and its checkpoints are gone"
             raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
         changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
-        experiment = Experiment.build(config)
+        experiment = _built(config)
         if "data_sha256" in record:
             same_data(experiment, record["data_sha256"])
         notice = f"{directory.path}: no checkpoint had been saved, starting from the beginning"
@@ -171,7 +177,7 @@ class Run:
         run._write_split()
         run.log.cut(0, {"jsonl": 0})
         if changes:
-            directory.write(MARK, dump_yaml(experiment.config).encode())
+            directory.write(MARK, _resolved(experiment.config, directory.path))
         return run
 
     def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
@@ -196,7 +202,7 @@ class Run:
         if different is not None:
             self.notices.append(different)
         if changes:
-            self.directory.write(MARK, dump_yaml(self.experiment.config).encode())
+            self.directory.write(MARK, _resolved(self.experiment.config, self.directory.path))
 
     def execute(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Event]:
         """Train, log and save; yields what happens. `summary` is there afterwards, unless the run was stopped.
@@ -384,7 +390,9 @@ class Run:
         self.summary = Summary(
             self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
         )
-        self._end("finished", 0, **self.summary.to_json())
+        told = self.summary.to_json()  # a run does not say where it is: it may move
+        where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}
+        self._end("finished", 0, **told | where)
 
     def _begin_record(self) -> None:
         experiment = self.experiment
@@ -416,6 +424,19 @@ class Run:
             found = self.directory.newest()
             return 0 if found is None else int(found[1].document["progress"]["epoch"])
         return 0
+
+
+def _built(config: Config) -> Experiment:
+    """The experiment of a run that is there; raises as `Experiment.build`, for files that are gone with the remedy."""
+    try:
+        return Experiment.build(config)
+    except DataError as error:
+        raise moved(config, error) from None
+
+
+def _resolved(config: Config, home: Path) -> bytes:
+    """Every key and value as a config file in the run's directory, which names data files from there."""
+    return dump_yaml(config.with_paths_from(home)).encode()
 
 
 def _row_numbers(indices: Mapping[str, Any]) -> bytes:
