@@ -155,7 +155,7 @@ class Config(Section):
         return self._source.folders
 
     def with_absolute_paths(self) -> Self:
-        """The same config with data files that mean the same from any folder."""
+        """The same config with data files and weights that mean the same from any folder."""
         return self._with_files(lambda file: str(self.resolve_path(file).absolute()))
 
     def with_paths_from(self, home: Path) -> Self:
@@ -176,11 +176,12 @@ class Config(Section):
         return config
 
     def _with_files(self, change: Callable[[str], str]) -> Self:
-        """The same config with other names for its data files."""
+        """The same config with other names for its data files and weights."""
         files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
         if self.data.cache:
             files["cache"] = self.data.cache
-        return self.replace(**{f"data.{name}": _changed(value, change) for name, value in files.items()})
+        values = {f"data.{name}": _changed(value, change) for name, value in files.items()}
+        return self.replace(**values, **{"model.weights": _changed(self.model.weights, change)})
 
 
 def _changed(files: str | tuple[str, ...] | ArrayFiles | None, change: Callable[[str], str]) -> Any:
@@ -205,7 +206,12 @@ def _is_there(path: str) -> bool:
 
 def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """The dotted keys in which two configs differ, each with both values as plain JSON; None where there is none."""
-    return dict(_differences(old.model_dump(mode="json"), new.model_dump(mode="json"), ""))
+    return differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The same for plain values, key inside key."""
+    return dict(_differences(old, new, ""))
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:

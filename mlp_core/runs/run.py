@@ -12,12 +12,10 @@ from typing import Any
 
 from mlp_core.config import Config, dump_yaml
 from mlp_core.config import load as load_config
-from mlp_core.data.config_sources import moved
 from mlp_core.data.readers.csv import Reading
 from mlp_core.errors import (
     CheckpointError,
     ConfigError,
-    DataError,
     Diverged,
     Failed,
     MlpbpError,
@@ -29,7 +27,16 @@ from mlp_core.metrics import plain
 from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import check_experiment
-from mlp_core.runs.resume import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
+from mlp_core.runs.resume import (
+    allowed_changes,
+    config_of,
+    enough_epochs,
+    other_tools,
+    rebuilt,
+    same_data,
+    settled,
+    take_up,
+)
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord
 from mlp_core.runs.trained_rows import encode
@@ -150,7 +157,7 @@ class Run:
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
             changes = allowed_changes(config_of(checkpoint, str(newest)), config)
-            experiment = _built(config)
+            experiment = rebuilt(config, checkpoint)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
@@ -169,7 +176,7 @@ class Run:
             message = "this run is finished, and its checkpoints are gone"
             raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
         changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
-        experiment = _built(config)
+        experiment = rebuilt(config)
         if "data_sha256" in record:
             same_data(experiment, record["data_sha256"])
         notice = f"{directory.path}: no checkpoint had been saved, starting from the beginning"
@@ -182,19 +189,8 @@ class Run:
 
     def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
         """Set logs and progress to the checkpoint, and say what is different now."""
-        progress, early = self.experiment.trainer.progress, self.experiment.trainer.stopping
-        stopped = f"stopped early, after {progress.stale} epochs without progress"
-        if progress.finished == "early_stopping" and not any(key.startswith("train.") for key in changes):
-            ways = "train.epochs=N counts these anew, train.early_stopping=false trains to the end"
-            self.notices.append(f"{stopped}; to go on: {ways}")
-        elif progress.finished == "early_stopping":  # more was asked for, so the epochs without progress count anew
-            progress.stale = 0
-            patience = "" if early is None else f", up to {early.patience} (train.early_stopping.patience)"
-            self.notices.append(f"{stopped}; they are counted anew{patience}")
-        if progress.finished == "max_time" or any(key.startswith("train.") for key in changes):
-            progress.finished = None
-        if any(key.startswith("train.early_stopping") for key in changes):
-            progress.stale, progress.reference = 0, None
+        progress = self.experiment.trainer.progress
+        self.notices += take_up(progress, self.experiment.trainer.stopping, changes)
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
@@ -424,14 +420,6 @@ class Run:
             found = self.directory.newest()
             return 0 if found is None else int(found[1].document["progress"]["epoch"])
         return 0
-
-
-def _built(config: Config) -> Experiment:
-    """The experiment of a run that is there; raises as `Experiment.build`, for files that are gone with the remedy."""
-    try:
-        return Experiment.build(config)
-    except DataError as error:
-        raise moved(config, error) from None
 
 
 def _resolved(config: Config, home: Path) -> bytes:
