@@ -162,9 +162,7 @@ def batch_norm(X: Array, H: Array, A: Array, gain: Array, shift: Array, mean: Ar
     return record("batch_norm_forward", A, *arguments)
 
 
-def batch_norm_gradient(
-    Delta: Array, H: Array, inverse: Array, gain: Array, dgain: Array, dshift: Array
-) -> Record:
+def batch_norm_gradient(Delta: Array, H: Array, inverse: Array, gain: Array, dgain: Array, dshift: Array) -> Record:
     """Delta becomes dX, from the gradients of gain and shift."""
     arguments = at(Delta), at(H), at(inverse), *Delta.shape, at(gain), at(dgain), at(dshift)
     return record("batch_norm_backward", Delta, *arguments)

@@ -1,14 +1,15 @@
 """The instructions on the rows of one batch: forward through the layers, backward through them, each thread its rows.
 
 What a layer computes is the layer's own matter (`nn/layers.py`), and the memory is the layer's; here it is written down
-which kernels do it. Threads meet only where a sum over all rows is needed (batch norm), or where a product is shared out
-by columns.
+which kernels do it. Threads meet only where a sum over all rows is needed (batch norm), or where a product is shared
+out by columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -236,7 +237,7 @@ def _starts(layer: Embedding) -> list[int]:
     return [layer.numbers + sum(dims[:k]) for k in range(len(dims))]
 
 
-_FORWARD = {
+_FORWARD: dict[type[Layer], Callable[[RowPass, Any, Array], Array]] = {
     Dense: RowPass._dense,
     Activate: RowPass._activation,
     PRelu: RowPass._prelu,
@@ -245,7 +246,7 @@ _FORWARD = {
     Embedding: RowPass._embedding,
     Norm: RowPass._norm,
 }
-_BACKWARD = {
+_BACKWARD: dict[type[Layer], Callable[[RowPass, Any, Array, bool], Array]] = {
     Dense: RowPass._dense_gradient,
     Activate: RowPass._activation_gradient,
     PRelu: RowPass._prelu_gradient,

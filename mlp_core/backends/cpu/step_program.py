@@ -17,12 +17,10 @@ from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu import row_pass
 from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.row_pass import MEET, Kept, Labelled, RowPass, Tensor
-from mlp_core.data.batches.batches import Batches
+from mlp_core.backends.job import Job
 from mlp_core.data.batches.scaled_rows import Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
-from mlp_core.nn.optimizers import Optimizer
-from mlp_core.nn.step_options import Limits
 
 TOTAL, STEP, SHARE, RATES = range(4)
 """Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, and from
@@ -36,27 +34,18 @@ FEW = 32
 
 
 class StepProgram:
-    """Writes down the steps of one training, over memory of its network, optimizer and batches.
+    """Writes down the steps of a job, over memory of its network, optimizer and batches.
 
     `slots` are the numbers of the update rule. What is written down is true for as long as this lives.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        optimizer: Optimizer,
-        batches: Batches,
-        limits: Limits,
-        average: Array | None,
-        crew: Crew,
-        slots: int,
-        seed: int,
-    ) -> None:
-        self._objective, self._optimizer, self._batches, self._limits = objective, optimizer, batches, limits
-        self._average, self._crew, self._slots, self._seed = average, crew, slots, seed
-        self._parameters, self._kept = objective.network.parameters, Kept()
-        assert objective.network.Delta is not None
-        self._Delta: Array = objective.network.Delta
+    def __init__(self, job: Job, crew: Crew, slots: int) -> None:
+        self._objective, self._optimizer, self._batches = job.objective, job.optimizer, job.batches
+        self._limits, self._average, self._seed = job.limits, job.average, job.seed
+        self._crew, self._slots, self._kept = crew, slots, Kept()
+        self._parameters, optimizer = job.network.parameters, job.optimizer
+        assert job.network.Delta is not None
+        self._Delta: Array = job.network.Delta
         self._moves = {  # the segment of each tensor; frozen ones belong to none
             spec.name: number
             for spec in self._parameters.specs
@@ -64,7 +53,7 @@ class StepProgram:
             if segment.part.start <= self._parameters.slices[spec.name].start < segment.part.stop
         }
         self._weights = {spec.name for spec in self._parameters.specs if spec.is_weight}
-        self._penalised = penalised(objective)
+        self._penalised = penalised(job.objective)
         self._long = [name for name in self._parameters.values if self._strip(name)]
 
     def step(self, rows: int) -> list[Labelled]:
@@ -95,7 +84,7 @@ class StepProgram:
         return found, []
 
     @property
-    def saved(self) -> int:
+    def spared(self) -> int:
         """Bytes of the gradient that steps do not write to, less what they write to instead."""
         gradients = self._parameters.gradients
         return sum(int(gradients[name].nbytes) for name in self._long) - (int(self._strips.nbytes) if self._long else 0)

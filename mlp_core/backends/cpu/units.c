@@ -72,11 +72,12 @@ EXPORT void FN(batch_statistics)(const word *a, word part, word parts)
     }
 }
 
-/* *x = sum of the terms. Words: terms, x, count. For one part. */
+/* *x = sum of the terms. Words: terms, x, count. By the part that has the only unit of a tensor. */
 EXPORT void FN(total)(const word *a, word part, word parts)
 {
-    (void)parts;
-    if (part == 0) {
+    word first, last;
+    share(1, part, parts, &first, &last);
+    if (last > first) {
         double total = 0;
         for (word i = 0; i < a[3]; i++)
             total += AT(const double, 1)[i];

@@ -91,7 +91,7 @@ def test_numba_links_where_our_linker_cannot(kept, no_compiler, monkeypatch):
 
 BY_NUMBA = """
 import sys
-from mlp_core import linker
+from mlp_core.backends.cpu import linker
 linker.POSSIBLE = sys.argv[1] == "ours"
 sys.path.insert(0, sys.argv[2])
 from test_compiled_step import make, trained
@@ -100,7 +100,7 @@ from mlp_core.backends.cpu.steps import numba_backend
 from mlp_core.nn.network import Block
 blocks = (Block(40, ACTIVATIONS["tanh"](), dropout=0.2), Block(7, ACTIVATIONS["relu"]()))
 trainer = make(numba_backend(2), hidden=blocks)
-assert trainer.whole is not None
+assert trainer.steps.hindrance is None
 print(trained(trainer)[1][0].tobytes().hex())
 """
 
