@@ -277,26 +277,26 @@ def trained(backend: Backend, dtype: type = np.float64, stop: int | None = None,
 
 
 def test_training_is_the_same_to_rounding():
-    fused, generic = (trained(backend).objective.network.parameters.theta for backend in (FUSED, GENERIC))
+    fused, generic = (trained(backend).job.network.parameters.theta for backend in (FUSED, GENERIC))
     np.testing.assert_allclose(fused, generic, rtol=0, atol=1e-11)
 
 
 @every_dtype
 def test_training_twice_gives_the_same_bits(dtype):
-    first, second = (trained(FUSED, dtype).objective.network.parameters.theta for _ in range(2))
+    first, second = (trained(FUSED, dtype).job.network.parameters.theta for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("step", [1, 6, 7, 9])
 def test_going_on_gives_the_same_bits(step):
     whole, half = trained(FUSED), trained(FUSED, stop=step)
-    network = half.objective.network
+    network = half.job.network
     state = {
         "theta": network.parameters.theta,
         "statistics": network.statistics.theta,
-        "optimizer": half.optimizer.state,
-        "t": half.optimizer.t,
+        "optimizer": half.job.optimizer.state,
+        "t": half.job.optimizer.t,
         "progress": half.progress,
     }
     resumed = trained(FUSED, state=state)
-    np.testing.assert_array_equal(resumed.objective.network.parameters.theta, whole.objective.network.parameters.theta)
+    np.testing.assert_array_equal(resumed.job.network.parameters.theta, whole.job.network.parameters.theta)

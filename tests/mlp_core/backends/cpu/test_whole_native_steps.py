@@ -18,7 +18,7 @@ from mlp_core.backends.job import Job
 from mlp_core.config import load
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged
-from mlp_core.nn.activations import ACTIVATIONS, Relu
+from mlp_core.nn.activations import ACTIVATIONS, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend, numpy_backend
 from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Loss, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
