@@ -83,7 +83,7 @@ def evaluate(
     named = tuple(name for name, _, _ in requirements)
     trained = None if file is None else trained_rows(path)
     wishes = Wishes(split, file, labels, method, wished, by, named, worst, trained=trained)
-    report = evaluate_model(loaded, wishes)
+    report = evaluate_model(loaded, wishes, console.note)
     _show(console, report, loaded.task, by)
     tell_trained(console, report.trained_on, len(report.splits[report.chosen].outcome.y))
     kept = keep_calibration(path, report.calibration, keep_as) if keep or keep_as else None

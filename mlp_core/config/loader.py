@@ -49,7 +49,8 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises ConfigError with every problem found.
     """
-    return from_mapping(config.model_dump(mode="json"), overrides, config.folders)
+    changed = from_mapping(config.model_dump(mode="json"), overrides, config.folders)
+    return changed.as_sent() if config.sent else changed
 
 
 def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...], problems: list[Problem]) -> Config:

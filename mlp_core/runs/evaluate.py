@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mlp_core.config import changed_keys, with_overrides
-from mlp_core.data.config_sources import column_cells, moved
+from mlp_core.data.config_sources import column_cells, moved, told_files
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
@@ -24,6 +24,7 @@ from mlp_core.training.evaluator import Evaluation, Split
 from mlp_core.training.model import Model, model_of
 
 FIT_ON = "val"
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,15 @@ def open_model(path: Path, overrides: Sequence[str] = ()) -> tuple[Model, Path]:
     return replace(model, config=config, calibration=calibration, data="" if other else model.data), file
 
 
-def read_own_data(model: Model) -> Data:
+def read_own_data(model: Model, tell: Tell | None = None) -> Data:
     """The data that a model was trained on, dealt as it was then.
 
-    Raises DataError where it is gone, naming what to add, and where it is not what it was: then other rows would be
-    held out.
+    `tell` hears of the files before they are read, since a model may come from somebody else. Raises DataError where a
+    file is gone, naming what to add, and where the data is not what it was: then other rows would be held out.
     """
+    files = told_files(model.config)
+    if tell is not None and files:
+        tell(f"reading what the model was trained on: {files}")
     try:
         data = load_data(model.config)
     except DataError as error:
@@ -136,7 +140,7 @@ def keep_calibration(file: Path, calibration: Calibration, output: Path | None =
     return output or file
 
 
-def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
+def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
     """Every metric of each split asked for.
 
     Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Raises
@@ -152,7 +156,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     if wrong := misfit(kind, method, threshold):
         raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
     fits = wants_fit(method, threshold)
-    own = read_own_data(model) if wishes.data is None or fits else None
+    own = read_own_data(model, tell) if wishes.data is None or fits else None
     datasets = _datasets(model, wishes, own)
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.fingerprints import Fingerprints, fingerprints
+from mlp_core.descriptors import read_own
 from mlp_core.runs.run_directory import TRAINED
+
+LARGEST = 1 << 31
 
 
 def encode(rows: Fingerprints) -> bytes:
@@ -23,7 +26,8 @@ def trained_rows(checkpoint: Path) -> Fingerprints | None:
     """The fingerprints beside a checkpoint of a run; None where there are none that can be read."""
     path = checkpoint.absolute().parent.parent / TRAINED
     try:
-        rows = np.load(path, allow_pickle=False) if path.is_file() else None
+        content = read_own(path, LARGEST) if path.is_file() else None
+        rows = None if content is None else np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if rows is None or rows.dtype != np.dtype("<u8") or rows.ndim != 1 or not (rows[1:] > rows[:-1]).all():
