@@ -1,4 +1,4 @@
-"""What holds for all tests; and `--write-skipped FILE`, so that what is skipped can be run elsewhere: `pytest @FILE`."""
+"""What holds for all tests; and `--write-skipped FILE`, to run what is skipped elsewhere: `pytest @FILE`."""
 
 from __future__ import annotations
 
