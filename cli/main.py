@@ -15,6 +15,7 @@ from . import (
     doctor,
     evaluate,
     explain,
+    export,
     gradcheck,
     init,
     inspect,
@@ -39,6 +40,7 @@ app.command("init", help=init.HELP, short_help="Look at a data file, write a con
 app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
+app.command("export", help=export.HELP, short_help="Take a model away: ONNX, C, numpy, PyTorch.")(export.export)
 app.command("gradcheck", help=gradcheck.HELP, short_help="Prove every gradient of a model.")(gradcheck.gradcheck)
 app.command("check", help=check.HELP, short_help="Check a config before hours are spent.")(check.check)
 app.command("data", help=data.HELP, short_help="Look at data: types, missing, classes, leaks.")(data.data)
