@@ -65,38 +65,29 @@ static double polynomial(const double *c, int n, double x)
 /* The share of training rows below x: between n quantiles, and for one of these in the middle of its shares. */
 static double share(double x, const double *q, int n)
 {
-    const double step = 1.0 / (n - 1);
-    int low = 0, high = n, first;
-    double up, down;
-    while (low < high) { /* the first quantile that is not below x */
-        const int middle = low + (high - low) / 2;
-        if (q[middle] < x)
-            low = middle + 1;
+    const double near = 1e-15 * fabs(x), step = 1.0 / (n - 1); /* rounding must not take x off a quantile */
+    int above = 0, below = 0, high = n;
+    double s0, s1, slope;
+    while (above < high) { /* the first quantile that is not below x */
+        const int middle = above + (high - above) / 2;
+        if (q[middle] < x - near)
+            above = middle + 1;
         else
             high = middle;
     }
-    first = low;
-    for (high = n; low < high;) { /* the first that is above x */
-        const int middle = low + (high - low) / 2;
-        if (q[middle] <= x)
-            low = middle + 1;
+    for (below = above, high = n; below < high;) { /* the last one that is not above x */
+        const int middle = below + (high - below) / 2;
+        if (q[middle] <= x + near)
+            below = middle + 1;
         else
             high = middle;
     }
-    if (low == 0)
-        return 0;
-    if (first == n)
-        return 1;
-    if (low > first) { /* x is one of them */
-        up = low == n ? 1 : (low - 1) * step;
-        down = first == n - 1 ? 1 : first * step;
-    } else {
-        const double below = (low - 1) * step, above = low == n - 1 ? 1 : low * step;
-        const double slope = (above - below) / (q[low] - q[low - 1]);
-        up = slope * (x - q[low - 1]) + below;
-        down = above - slope * (q[low] - x);
-    }
-    return (up + down) / 2;
+    below = below > 0 ? below - 1 : 0;
+    above = above < n ? above : n - 1;
+    s0 = below == n - 1 ? 1 : below * step;
+    s1 = above == n - 1 ? 1 : above * step;
+    slope = q[above] > q[below] ? (s1 - s0) / (q[above] - q[below]) : 0;
+    return (slope * (x - q[below]) + s0 + (s1 - slope * (q[above] - x))) / 2;
 }
 
 /* The quantile of the normal distribution for the share of rows below x (Wichura's AS 241). */

@@ -122,11 +122,11 @@ class Source:
 
     def table(self, name: str, values: Any, kind: str = "real") -> str:
         """A constant array of numbers: `real` (the model's type), `double` or `int`; its name."""
-        flat = np.asarray(values).reshape(-1)
         dtype = self.dtype if kind == "real" else "float64"
+        flat = np.asarray(values).reshape(-1).astype("int64" if kind == "int" else dtype)
         self.tables.append(array(name, flat, kind, dtype))
         if kind != "int":
-            self._sum(name, kind, flat.astype(dtype))
+            self._sum(name, kind, flat)
         return name
 
     def _sum(self, name: str, kind: str, flat: Any) -> None:

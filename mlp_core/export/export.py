@@ -65,7 +65,7 @@ def export(model: Model, origin: Path, path: Path, to: str, inputs: str = "auto"
     description = describe(model)
     matrix = to == "onnx" and _matrix(description, inputs)
     probes = draw(model, description)
-    files = _written(description, probes, path, to, matrix)
+    files = written(description, probes, path, to, matrix)
     with tempfile.TemporaryDirectory() as folder:
         for file, data in files.items():
             (Path(folder) / file.name).write_bytes(data)
@@ -75,7 +75,8 @@ def export(model: Model, origin: Path, path: Path, to: str, inputs: str = "auto"
     return Exported(description, {file: len(data) for file, data in files.items()}, probes, checked, matrix)
 
 
-def _written(description: op.Description, probes: Probes, path: Path, to: str, matrix: bool) -> dict[Path, bytes]:
+def written(description: op.Description, probes: Probes, path: Path, to: str, matrix: bool) -> dict[Path, bytes]:
+    """The bytes of the files that a format consists of."""
     if to == "onnx":
         from mlp_core.export import to_onnx  # needs a package that may be missing
 

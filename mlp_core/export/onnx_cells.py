@@ -119,11 +119,12 @@ def _normal_scores(graph: Graph, x: Tensor, quantiles: Any) -> Tensor:
     n = len(quantiles)
     shares = graph.tensor(np.linspace(0, 1, n), np.float64)
     knots = graph.tensor(quantiles, np.float64)
-    above = graph.minimum(_count(graph, x, quantiles, "Less"), n - 1)  # the first quantile that is not below x
-    below = graph.maximum(_count(graph, x, quantiles, "LessOrEqual") - 1, 0)  # the last one that is not above
+    near = graph.abs(x) * 1e-15  # rounding must not take x off a quantile
+    above = graph.minimum(_count(graph, x - near, quantiles, "Less"), n - 1)  # the first quantile not below x
+    below = graph.maximum(_count(graph, x + near, quantiles, "LessOrEqual") - 1, 0)  # the last one not above it
     s0, s1, q0, q1 = (graph.node("Gather", table, k) for table in (shares, knots) for k in (below, above))
     width = q1 - q0
-    slope = (s1 - s0) / graph.where(width.equals(0.0), 1.0, width)
+    slope = graph.where(width > 0.0, (s1 - s0) / graph.maximum(width, 1e-300), 0.0)
     share = (slope * (x - q0) + s0 + (s1 - slope * (q1 - x))) * 0.5
     p = graph.minimum(graph.maximum(share, 1e-7), 1 - 1e-7)
     q = p - 0.5
