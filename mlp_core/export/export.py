@@ -81,7 +81,8 @@ def written(description: op.Description, probes: Probes, path: Path, to: str, ma
         from mlp_core.export import to_onnx  # needs a package that may be missing
 
         return to_onnx.write(description, probes, path, matrix)
-    return {"c": to_c, "numpy": to_numpy, "torch": to_torch}[to].write(description, probes, path)
+    write = {"c": to_c.write, "numpy": to_numpy.write, "torch": to_torch.write}[to]
+    return write(description, probes, path)
 
 
 def _matrix(description: op.Description, inputs: str) -> bool:

@@ -35,7 +35,7 @@ ACTIVATIONS = {
     "hard_swish": "A * np.clip(A + 3, 0, 6) / 6",
     "sin": "np.sin(A)",
 }
-_NEEDED = {"gelu": special.erf, "silu": parts.sigmoid, "sigmoid": parts.sigmoid}
+_NEEDED: dict[str, Callable[..., Any]] = {"gelu": special.erf, "silu": parts.sigmoid, "sigmoid": parts.sigmoid}
 
 
 class _Weights:

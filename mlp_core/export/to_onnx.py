@@ -32,9 +32,9 @@ def write(description: op.Description, probes: Probes, path: Path, matrix: bool)
 
     names = [MATRIX] if matrix else [column.name for column in description.columns]
     graph = Graph(names)
-    size = 1 if not matrix else len(description.columns)
+    shape: list[str | int | None] = ["rows", len(description.columns) if matrix else 1]
     kinds = [(_text(description, k) and TensorProto.STRING) or TensorProto.DOUBLE for k in range(len(names))]
-    taken = [helper.make_tensor_value_info(n, kind, ["rows", size]) for n, kind in zip(names, kinds, strict=True)]
+    taken = [helper.make_tensor_value_info(n, kind, shape) for n, kind in zip(names, kinds, strict=True)]
     raw = {k: Tensor(graph, name, str if _text(description, k) else np.float64) for k, name in enumerate(names)}
     cells = Cells(graph, description, raw, raw[0] if matrix else None)
     A = cells.add(description.inputs)
@@ -44,8 +44,7 @@ def write(description: op.Description, probes: Probes, path: Path, matrix: bool)
     outputs = []
     for name, (tensor, kind, width) in given.items():
         graph.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=f"as_{name}"))
-        shape = ["rows"] if width is None else ["rows", width]
-        outputs.append(helper.make_tensor_value_info(name, kind, shape))
+        outputs.append(helper.make_tensor_value_info(name, kind, ["rows"] if width is None else ["rows", width]))
     title = f"{', '.join(description.targets)} by mlpbp"
     made = helper.make_graph(graph.nodes, "mlpbp", taken, outputs, graph.tensors, doc_string=title)
     model = helper.make_model(
@@ -132,8 +131,8 @@ def _activation(one: op.Activation, network: Network) -> Tensor:
         return graph.node(NATIVE[one.name], A)
     if one.name == "gelu" and A.dtype == np.float32:
         return A * (graph.node("Erf", A * 0.5**0.5) + 1.0) * 0.5
-    kind = ACTIVATIONS[one.name]
-    f: Any = kind(alpha=one.alpha) if "alpha" in getattr(kind, "__dataclass_fields__", {}) else kind()
+    kind: Any = ACTIVATIONS[one.name]
+    f = kind(alpha=one.alpha) if "alpha" in getattr(kind, "__dataclass_fields__", {}) else kind()
     made: Tensor = f.forward(graph, A)
     return made
 
@@ -292,7 +291,8 @@ def run(data: bytes, given: dict[str, Any]) -> tuple[list[Any], str]:
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(onnx.load_model_from_string(data)).run(None, given), f"onnx {onnx.__version__}"
+        outputs: Any = ReferenceEvaluator(onnx.load_model_from_string(data)).run(None, given)
+        return outputs, f"onnx {onnx.__version__}"
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
