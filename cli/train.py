@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import MlpbpError, Problem, UsageError, counted
 
 from .console import Console
 from .options import Device, Overrides, find_config, settings
@@ -35,6 +35,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read config and data, show the plan, train nothing.")
     ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html into the run when it is done.")] = False,
 ) -> int:
     changes = list(overrides or [])
     if resume is not None and config is not None:
@@ -44,7 +45,7 @@ def train(
     if resume is not None:
         if dry_run:
             raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
-        return _resume(resume, changes, output)
+        return _resume(resume, changes, output, report)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
     from mlp_core.config import load
@@ -59,10 +60,10 @@ def train(
     if dry_run:
         return _plan(loaded, console)
     run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:], console.reading)
-    return _execute(run, console)
+    return _execute(run, console, report)
 
 
-def _resume(path: Path, changes: list[str], output: Path | None) -> int:
+def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
     if output is not None:
         raise UsageError(Problem("usage", "a resumed run stays in its directory", "leave out --output"))
     from mlp_core.config import load
@@ -75,7 +76,7 @@ def _resume(path: Path, changes: list[str], output: Path | None) -> int:
     console = Console("train", config.logging.progress)
     from mlp_core.runs.run import Run
 
-    return _execute(Run.resume(path, changes, sys.argv[1:]), console)
+    return _execute(Run.resume(path, changes, sys.argv[1:]), console, report)
 
 
 def _plan(config: Config, console: Console) -> int:
@@ -110,7 +111,7 @@ def _describe(experiment: Any, console: Console) -> None:
         console.note(f"memory: about {peak / 2**20:,.0f} MiB at the peak")
 
 
-def _execute(run: Run, console: Console) -> int:
+def _execute(run: Run, console: Console, report: bool) -> int:
     from mlp_core.training.events import Finished
 
     if run.resumed:
@@ -129,8 +130,25 @@ def _execute(run: Run, console: Console) -> int:
             return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
     summary = run.summary
     assert summary is not None
-    _summarize(summary, console)
-    return console.result(summary.to_json())
+    _summarize(summary, _reason(summary.reason, run.experiment.config), console)
+    if not report:
+        return console.result(summary.to_json())
+    page = _report(summary, console)
+    return console.result({**summary.to_json(), "report": page}, 0 if page else 1)
+
+
+def _report(summary: Summary, console: Console) -> str | None:
+    """The run's report, as it was asked for; None, with a word, where it cannot be written: the run is good all the
+    same."""
+    from .report import write_report
+
+    try:
+        path, _ = write_report(console, [summary.run])
+    except MlpbpError as error:
+        console.warn(f"no report: {error.problems[0]}")
+        return None
+    console.show(f"report  {path}")
+    return str(path)
 
 
 def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
@@ -166,20 +184,27 @@ REASONS = {
     "epochs": "all epochs done",
     "max_steps": "train.max_steps reached",
     "max_time": "train.max_time reached",
-    "early_stopping": "stopped early, no progress any more",
 }
 
 
-def _summarize(summary: Summary, console: Console) -> None:
+def _reason(reason: str, config: Config) -> str:
+    """Why a run is at its end, in words."""
+    early = config.train.early_stopping
+    if reason == "early_stopping" and early:
+        return f"stopped early, no better {early.monitor} in {counted(early.patience, 'epoch')}"
+    return REASONS.get(reason, reason)
+
+
+def _summarize(summary: Summary, reason: str, console: Console) -> None:
     """The end of a run for people: what it came to, where it is, what to type next."""
     if settings.json:
         return
     from .render import metrics_table
 
     console.note(
-        f"{REASONS[summary.reason]}: {summary.epochs} epochs, {summary.steps:,} steps in {summary.seconds:.1f} s; "
+        f"{reason}: {counted(summary.epochs, 'epoch')}, {counted(summary.steps, 'step')} in {summary.seconds:.1f} s; "
         f"best epoch {summary.best_epoch}"
     )
     console.show(metrics_table(summary.metrics))
     where = shlex.quote(str(summary.run))
-    console.show(f"run   {summary.run}\nnext  mlpbp eval {where}")
+    console.show(f"run   {summary.run}\nnext  mlpbp eval {where}\n      mlpbp report {where}")

@@ -171,7 +171,12 @@ def _is_there(path: str) -> bool:
 
 def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """The dotted keys in which two configs differ, each with both values as plain JSON; None where there is none."""
-    return dict(_differences(old.model_dump(mode="json"), new.model_dump(mode="json"), ""))
+    return differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The same for plain values, key inside key."""
+    return dict(_differences(old, new, ""))
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:

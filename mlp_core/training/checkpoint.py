@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mlp_core.atomic_files import write_atomically
+from mlp_core.descriptors import READ_AT_ONCE
 from mlp_core.errors import CheckpointError, Problem
 
 FORMAT = 1
@@ -163,7 +164,7 @@ def load(path: Path) -> Checkpoint:
     """Read and verify a checkpoint; raises CheckpointError where the file is missing, damaged or not finite."""
     name = str(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
+        descriptor = os.open(path, READ_AT_ONCE)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise damaged(name, "it is not a regular file")

@@ -36,7 +36,7 @@ def peak() -> int | None:
 
 def give_back() -> None:
     """Give freed memory back to the system where the C library keeps it for later, as glibc does."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
