@@ -104,6 +104,7 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
         }
         for _ in range(int(rng.integers(0, 4)))
     ]
+    position = one("pre_activation", "post_activation")
     columns: dict[str, Any] = {
         "size": {"scale": one("standard", "quantile", "robust")},
         "price": {"log": one(True, False), "clip": one(None, 2.0), "indicator": one(True, False)},
@@ -118,7 +119,7 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
         "dtype": one("float32", "float64"),
         "model": {
             "hidden": hidden,
-            "norm_position": one("pre_activation", "post_activation"),
+            **({"norm_position": position} if any(layer["norm"] != "none" for layer in hidden) else {}),
             "bias": one(True, True, False),
             "input_dropout": one(0, 0.1),
         },
