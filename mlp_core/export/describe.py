@@ -122,6 +122,8 @@ def _probabilities(model: Model) -> list[Any]:
     outputs, kind = model.network.architecture.outputs, model.task.kind
     sigmoid = model.objective.loss.per_output or outputs == 1
     steps: list[Any] = [op.Sigmoid() if sigmoid else op.Softmax()]
+    if kind == "multiclass" and sigmoid:
+        steps = [op.LogSigmoid(), op.Softmax()]  # shares of what every class says for itself
     if kind == "binary" and outputs == 1:
         steps.append(op.Pair())
     return steps + _calibrated(model.calibration, kind)

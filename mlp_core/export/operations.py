@@ -210,6 +210,11 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
+class LogSigmoid:
+    """V = -log(1 + exp(-V)), the logarithm of the sigmoid."""
+
+
+@dataclass(frozen=True)
 class Pair:
     """V = [1 - V, V], of one column."""
 

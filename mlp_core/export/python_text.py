@@ -316,6 +316,7 @@ _STEPS: dict[type, Callable[[Any, Script, str], str]] = {
     op.Take: lambda step, script, name: f"V[:, {list(step.places)}]",
     op.Softmax: _needing("softmax(V)", parts.softmax),
     op.Sigmoid: _needing("sigmoid(V)", parts.sigmoid),
+    op.LogSigmoid: _needing("-np.logaddexp(0, -V)"),
     op.LogOf: _needing("log(V)", parts.log),
     op.Pair: _needing("np.hstack([1 - V, V])"),
     op.Odds: _needing("log(V) - log(1 - V)", parts.log),

@@ -317,6 +317,10 @@ _STEPS: dict[type, Callable[[Any, int, Source, str], Made]] = {
     op.Take: _take,
     op.Softmax: _softmax,
     op.Sigmoid: _sigmoid,
+    op.LogSigmoid: lambda step, count, source, name: (
+        _each("fmin(v[k], 0) - log1p(exp(-fabs(v[k])))", count),
+        count,
+    ),
     op.Pair: lambda step, count, source, name: (["v[1] = v[0];", "v[0] = 1 - v[1];"], 2),
     op.LogOf: _log,
     op.Odds: _odds,

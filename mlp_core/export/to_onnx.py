@@ -180,6 +180,7 @@ _STEPS: dict[type, Callable[[Any, Graph, Tensor], Tensor]] = {
     op.Take: lambda step, graph, V: V.columns(list(step.places)),
     op.Softmax: lambda step, graph, V: graph.node("Softmax", V, axis=1),
     op.Sigmoid: lambda step, graph, V: _sigmoid(graph, V),
+    op.LogSigmoid: lambda step, graph, V: graph.minimum(V, 0.0) - graph.log1p(graph.exp(-graph.abs(V))),
     op.Pair: lambda step, graph, V: graph.join([1.0 - V, V]),
     op.LogOf: lambda step, graph, V: _log(graph, V),
     op.Odds: lambda step, graph, V: _log(graph, V) - _log(graph, 1.0 - V),
