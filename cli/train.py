@@ -160,7 +160,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
     if console.live:
         from .render import EpochTable
 
-        with EpochTable(trainer.limits.epochs, trainer.steps_per_epoch) as table:
+        with EpochTable(trainer.job.limits.epochs, trainer.steps_per_epoch) as table:
             for event in events:
                 if isinstance(event, StepDone):
                     table.step(event)
@@ -174,7 +174,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         if isinstance(event, EpochDone) and not console.quiet:
             from .render import plain_epoch
 
-            console.note(plain_epoch(event, trainer.limits.epochs))
+            console.note(plain_epoch(event, trainer.job.limits.epochs))
         elif isinstance(event, Noticed):
             console.warn(event.message)
         yield event
