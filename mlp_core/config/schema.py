@@ -150,11 +150,12 @@ class Config(Section):
         return next((place for place in places if _is_there(str(place))), places[0])
 
     def with_absolute_paths(self) -> Self:
-        """The same config with data files that mean the same from any folder."""
+        """The same config with data files and weights that mean the same from any folder."""
         files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
         if self.data.cache:
             files["cache"] = self.data.cache
-        return self.replace(**{f"data.{name}": self._absolute(value) for name, value in files.items()})
+        absolute = {f"data.{name}": self._absolute(value) for name, value in files.items()}
+        return self.replace(**absolute, **{"model.weights": self._absolute(self.model.weights)})
 
     def _absolute(self, files: str | tuple[str, ...] | ArrayFiles | None) -> Any:
         if isinstance(files, tuple):

@@ -144,7 +144,7 @@ class Run:
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
             changes = allowed_changes(config_of(checkpoint, str(newest)), config)
-            experiment = Experiment.build(config)
+            experiment = Experiment.build(config, own=checkpoint)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)

@@ -23,7 +23,7 @@ import numpy as np
 
 from mlp_core.atomic_files import write_atomically
 from mlp_core.descriptors import READ_AT_ONCE
-from mlp_core.errors import CheckpointError, Problem
+from mlp_core.errors import CheckpointError, Problem, UsageError
 
 FORMAT = 1
 KEY = "mlpbp"
@@ -158,6 +158,22 @@ def _document(header: bytes, path: str) -> dict[str, Any]:
 def _brackets(header: bytes | bytearray) -> int:
     """How many lists and mappings a header can hold at most; they are what takes memory."""
     return header.count(b"[") + header.count(b"{")
+
+
+def checkpoint_path(path: Path) -> Path:
+    """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
+
+    Raises UsageError where there is neither file nor directory.
+    """
+    if not path.exists():
+        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
+    if not path.is_dir():
+        return path
+    for name in ("best", "last"):
+        candidate = path / "checkpoints" / f"{name}.safetensors"
+        if candidate.exists():
+            return candidate
+    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))
 
 
 def load(path: Path) -> Checkpoint:

@@ -19,7 +19,8 @@ from mlp_core.data.batches.inputs import Stored
 from mlp_core.data.fit_from_scan import fit_surveyed
 from mlp_core.data.load import Data, load
 from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
-from mlp_core.data.preprocess.scaling import TooFar
+from mlp_core.data.preprocess.preprocessor import Preprocessor
+from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.csv import Reading
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
@@ -32,6 +33,7 @@ from mlp_core.training.model import Model, check_tensors
 from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Progress, Trainer
 from mlp_core.training.unused import refuse_unused
+from mlp_core.training.warm_start import WarmStart
 
 
 @dataclass
@@ -57,36 +59,33 @@ class Experiment:
         return self.model.config
 
     @classmethod
-    def build(cls, config: Config, progress: Reading | None = None) -> Experiment:
+    def build(cls, config: Config, progress: Reading | None = None, own: Checkpoint | None = None) -> Experiment:
         """Read the data, fit the preprocessing, make the network with its initial weights.
 
-        Raises ConfigError and DataError, each with its place.
+        own: the checkpoint of the run itself, where it goes on: a warm start is not looked up again. Raises ConfigError
+        and DataError, each with its place, CheckpointError for weights that cannot be used.
         """
         refuse_unused(config)
+        start = WarmStart.of(config, own)
         data = load(config, progress)
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]
-        inputs, fitted = make_preprocessor(config, data.task.features, data.task.kinds), tuple[str, ...]()
-        if train.survey is None:
-            try:
-                inputs.fit(train.X, train.words)
-            except TooFar as error:
-                raise error.placed(data.indices.get("train")) from None
+        if start is None:
+            inputs, target, fitted = _fit(config, data)
         else:
-            fitted = fit_surveyed(inputs, train.survey, train.words)
-        check_fits(config, inputs)
-        target = make_target(config, data.task.kind)
-        if target is not None:
-            target.fit(train.y)
+            start.check(config, data.task)
+            inputs, target, fitted = start.inputs, start.target, (start.note,)
         batch = from_config.auto_batch_size(config.train.batch_size, train.rows)
         room = check_memory(config, data, inputs, batch)
         model = Model.build(config, data.task, inputs, target, batch, training=True)
-        if config.model.output_bias == "prior":
+        if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
             bias = model.objective.loss.prior(model.targets(train.y), model.weights(train), width)
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
+        if start is not None:
+            start.fill(config, model.network)
         unseen = unseen_notes(inputs, data.splits)
         splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
         rows = min(config.train.eval_batch_size, max(len(split.X) for split in splits.values()))
@@ -167,6 +166,24 @@ class Experiment:
             parameters.theta[...] = backend.asarray(tensors["optimizer.theta"])
         trainer.progress, trainer.job.optimizer.t = progress, steps
         self.stamp = document.get("gradient")
+
+
+def _fit(config: Config, data: Data) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
+    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it."""
+    train, fitted = data.splits["train"], tuple[str, ...]()
+    inputs = make_preprocessor(config, data.task.features, data.task.kinds)
+    if train.survey is None:
+        try:
+            inputs.fit(train.X, train.words)
+        except TooFar as error:
+            raise error.placed(data.indices.get("train")) from None
+    else:
+        fitted = fit_surveyed(inputs, train.survey, train.words)
+    check_fits(config, inputs)
+    target = make_target(config, data.task.kind)
+    if target is not None:
+        target.fit(train.y)
+    return inputs, target, fitted
 
 
 def check_document(checkpoint: Checkpoint, path: str) -> Progress:
