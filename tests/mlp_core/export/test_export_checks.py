@@ -268,7 +268,7 @@ def test_nothing_is_written_where_the_check_fails(small: Trained, tmp_path: Path
         network.line("A = A + np.arange(A.shape[1])")
 
     monkeypatch.setitem(to_numpy._NETWORK, next(kind for kind in to_numpy._NETWORK if kind.__name__ == "Dense"), wrong)
-    with pytest.raises(Failed, match="m.py: the exported model does not pass its check: "):
+    with pytest.raises(Failed, match=r"m\.py: the exported model does not pass its check: "):
         export(small.model, tmp_path, tmp_path / "m.py", "numpy")
     assert not list(tmp_path.iterdir())
 
