@@ -21,7 +21,6 @@ from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
-from mlp_core.nn.losses import GaussianNll, Quantile
 from mlp_core.runs.trained_rows import count_trained
 from mlp_core.training.model import Model
 
@@ -159,13 +158,11 @@ class Predictor:
         """
         loss, target, columns = self.evaluator.objective.loss, self.model.target, dict[str, Any]()
         suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        if isinstance(loss, Quantile):
-            for place, share in enumerate(loss.quantiles):
-                values = Z[:, place :: len(loss.quantiles)]
-                values = values if target is None else target.inverse(values)
-                columns |= {f"q{share:g}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
-        elif isinstance(loss, GaussianNll):
-            deviation = np.exp(Z[:, len(suffixes) :] / 2)
+        for name, values in loss.further(Z).items():
+            values = values if target is None else target.inverse(values)
+            columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
+        deviation = loss.deviation(Z)
+        if deviation is not None:
             deviation = deviation if target is None else deviation / target.scale
             name = "log_std" if target is not None and target.log else "std"
             columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}

@@ -38,11 +38,11 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     decide("data.memory", data.memory, _memory_note(data))
     loss = config.loss.name
     if loss == "auto":
-        loss = from_config.AUTO_LOSS[task.kind]
+        loss = from_config.usual_loss(task.kind)
         decide("loss.name", loss, f"loss: {loss}")
         refuse_unused(config.replace(**{"loss.name": loss}))
-    elif loss not in from_config.FITTING_LOSSES[task.kind]:
-        fitting = ", ".join(from_config.FITTING_LOSSES[task.kind])
+    elif loss not in from_config.fitting_losses(task.kind):
+        fitting = ", ".join(from_config.fitting_losses(task.kind))
         problem = config.problem(
             "loss.name", f"does not fit a {task.kind} task", code="wrong_loss", got=loss, hint=f"use one of {fitting}"
         )

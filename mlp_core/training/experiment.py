@@ -90,7 +90,7 @@ class Experiment:
         model = Model.build(config, data.task, inputs, target, batch, training=True)
         if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
-            bias = from_config.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
+            bias = model.objective.loss.prior(model.targets(train.y), model.weights(train), width)
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
         if start is not None:
