@@ -17,7 +17,8 @@ TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 MEMORIES = ("auto", "ram", "memmap")
 SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
 BY_COLUMN = ("group", "column", "hash")
-KINDS = ("numeric", "categorical", "boolean", "ignore")
+KINDS = ("numeric", "categorical", "boolean", "date", "time", "ignore")
+DATE_ORDERS = ("auto", "ymd", "dmy", "mdy")
 SCALINGS = ("standard", "minmax", "robust", "maxabs", "quantile", "none")
 IMPUTES = ("median", "mean", "mode", "zero", "error")
 ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
@@ -134,6 +135,12 @@ class Data(Section):
     id: tuple[ColumnName, ...] = key((), "columns that name a row: no inputs, but carried to the predictions")
     types: dict[str, Annotated[str, Word(words=KINDS)]] = key(
         {}, "what columns hold, as {name: kind}, where it is inferred wrongly"
+    )
+    date_order: Annotated[str, Word(words=DATE_ORDERS)] = key(
+        "auto", "order of day, month and year in dates such as 3/4/2021; auto: as all dates of a column fit"
+    )
+    missing_target: Annotated[str, Word(words=("drop", "error"))] = key(
+        "drop", "rows without a target are left out, and told, or refused"
     )
     weight: Annotated[int | str | None, Column(null=True, example="weight")] = key(
         None, "column with the weight of each row in the loss and the metrics"

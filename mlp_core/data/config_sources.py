@@ -7,12 +7,13 @@ from dataclasses import fields, replace
 from glob import glob, has_magic
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_roles import nearest
+from mlp_core.data.column_types import unread
 from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
 from mlp_core.data.readers.csv import Reading
 from mlp_core.data.readers.csv_dialect import CsvOptions
@@ -53,6 +54,24 @@ def read_part(
     options = replace(read_options(config, task), progress=progress)
     if memory is not None:
         options = replace(options, memory=memory)
+    source = _read(config, where, options, names, memory)
+    if again := _as_text(config, source, task):
+        source = _read(config, where, replace(options, text=(*options.text, *again)), names, memory)
+    return source
+
+
+def _as_text(config: Config, source: Source, task: Task | None) -> list[str]:
+    """The columns that have to be read once more, as text: numbers in a notation, and names of groups."""
+    if not isinstance(source, Table) or any(map(is_folder, {piece.path for piece in source.pieces})):
+        return []
+    by, found = config.data.split.column, [] if task is not None else unread(source)
+    if isinstance(by, int) and -len(source.names) <= by < len(source.names):
+        found.append(source.names[by])
+    kept = {source.names[column] for column in source.words}
+    return [name for name in dict.fromkeys(found) if name not in kept and not isinstance(source.values, OnDisk)]
+
+
+def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str], memory: str | None) -> Source:
     if isinstance(where, str | tuple):
         paths = _paths(config, where)
         if len(paths) == 1 and is_folder(paths[0]):
@@ -73,8 +92,15 @@ def read_options(config: Config, task: Task | None = None) -> ReadOptions:
     data = config.data
     csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
     words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
+    words |= {data.split.column} if isinstance(data.split.column, str) else set()  # groups of long numbers, or of zeros
     text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize
-    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize)
+    base = None if task is None else task.kept.base
+    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize, base=base)
+
+
+def text_of(source: Source, row: int, column: int) -> str:
+    """What is written in a missing cell, which is looked up in the file once more; nothing where that cannot be told."""
+    return ""
 
 
 def training_files(config: Config) -> list[Path]:

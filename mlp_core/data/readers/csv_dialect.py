@@ -35,6 +35,7 @@ class Dialect:
     delimiter: str
     quote: str | None
     header: bool
+    decimal: str = "."
 
     @property
     def splits_bytes(self) -> bool:

@@ -41,7 +41,7 @@ class ReadOptions:
 
     text: columns that hold words even where these look like numbers. progress: told how many rows are read. memory:
     ram, memmap for arrays that stay on the disk, or auto for those that do where they would take too much memory beside
-    the same numbers of `itemsize` bytes.
+    the same numbers of `itemsize` bytes. base: the number of the first input in a libsvm file, where it is known.
     """
 
     format: str = "auto"
@@ -52,6 +52,7 @@ class ReadOptions:
     progress: Reading | None = None
     memory: str = "ram"
     itemsize: int = 4
+    base: int | None = None
 
 
 def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -84,7 +85,7 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
         return read_parquet(where, options.csv, options.text)
     if kind == "libsvm":
         known = sum(re.fullmatch(r"x\d+", name) is not None for name in names)
-        return read_libsvm(where, known or None)
+        return read_libsvm(where, known or None, options.base)
     if kind in ("npy", "idx"):
         hint = f"write {{x: {shown(where)}, y: FILE}}"
         raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.readers.csv_dialect import Dialect
 from mlp_core.data.readers.open_file import shown
 from mlp_core.errors import DataError, Problem
 
@@ -55,7 +56,7 @@ class Table:
     header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
     names of its own (`keyed`), those.
     gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
-    for those on the disk.
+    for those on the disk. dialect: how a text table is written.
     """
 
     names: tuple[str, ...]
@@ -68,11 +69,17 @@ class Table:
     keyed: bool = False
     gaps: tuple[int, ...] | None = None
     sha256: str = ""
+    dialect: Dialect | None = None
 
     @property
     def named(self) -> bool:
         """Whether the names are the file's own."""
         return self.header > 0 or self.keyed
+
+    @property
+    def base(self) -> int | None:
+        """The number of the first input in a libsvm file: a table is none."""
+        return None
 
     @property
     def rows(self) -> int:
