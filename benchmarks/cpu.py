@@ -30,7 +30,7 @@ from mlp_core.machine import environment
 from mlp_core.nn.network import Architecture, Block, parameter_count
 
 HERE = Path(__file__).parent
-NEEDS = {"torch": "torch", "compiled": "torch", "jax": "jax", "sklearn": "sklearn", "ours": "numba"}
+NEEDS = {"torch": "torch", "compiled": "torch", "jax": "jax", "sklearn": "sklearn"}
 ROUND_SECONDS = 0.3
 EPOCH = 32  # steps in an epoch of every case; some peers know only whole epochs
 
@@ -144,7 +144,7 @@ def line_of(result: dict[str, Any]) -> str:
 def steps(options: argparse.Namespace) -> None:
     names = installed(options.peers.split(","))
     if "products" not in names or "ours" not in names:
-        raise SystemExit("ours (with numba) and products are needed for the ratios")
+        raise SystemExit("ours and products are needed for the ratios")
     describe()
     others = [name for name in PEERS if name in names and name not in ("ours", "products")]
     titles = ["case", "sizes, batch", "ours", *others, "products", "ours / floor", "MiB: ours / numpy / torch"]
@@ -161,7 +161,7 @@ def describe() -> None:
     """The machine and the versions."""
     facts = environment()
     versions = {"python": facts["python"], "numpy": facts["numpy"], "blas": facts["blas"]}
-    for name in ("numba", "torch", "jax", "sklearn"):
+    for name in ("torch", "jax", "sklearn"):
         if importlib.util.find_spec(name):
             result = subprocess.run(
                 [sys.executable, "-c", f"import {name}; print({name}.__version__)"], capture_output=True, text=True

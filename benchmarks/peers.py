@@ -36,7 +36,7 @@ def data(sizes: tuple[int, ...], batch: int):
     return X, Y
 
 
-def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "numba") -> Run:
+def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native") -> Run:
     """The engine's own trainer, step by step, as `mlpbp train` runs it."""
     from mlp_core.data.batches.batches import Batches
     from mlp_core.machine import single_thread_blas
@@ -50,10 +50,10 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     from mlp_core.training.events import StepDone
     from mlp_core.training.trainer import Limits, Trainer
 
-    if kernels == "numba":
-        from mlp_core.backends.cpu.steps import numba_backend
+    if kernels == "native":
+        from mlp_core.backends.cpu.steps import native_backend
 
-        backend = numba_backend(threads)
+        backend = native_backend(threads)
     else:
         backend = numpy_backend(threads)
     single_thread_blas()

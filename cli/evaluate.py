@@ -17,6 +17,8 @@ from .console import Console
 if TYPE_CHECKING:
     from mlp_core.data.task import Task
     from mlp_core.runs.evaluate import Report
+    from mlp_core.runs.worst import WorstRow
+    from mlp_core.training.model import Model
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w+(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
@@ -43,7 +45,15 @@ def evaluate(
         str | None,
         typer.Option("--threshold", help="Probability from which two classes are told apart, or a metric to choose it"),
     ] = None,
+    worst: Annotated[
+        int, typer.Option("--worst", min=0, metavar="N", help="Show the N rows that the model is most wrong about.")
+    ] = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write those rows to a file: .csv, .jsonl, .parquet or .npz.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> int:
+    _check_output(output, worst, force)
     requirements = [_parse(text) for text in require or []]
     console = Console("eval")
     from mlp_core.machine import single_thread_blas
@@ -55,8 +65,10 @@ def evaluate(
     single_thread_blas()
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
     named = tuple(name for name, _, _ in requirements)
-    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by, named))
+    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by, named, worst))
     _show(console, report, loaded.task, by)
+    if worst:
+        _worst(console, report, loaded, output, force)
     chosen = report.splits[report.chosen]
     failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]
     for name, one in report.splits.items():
@@ -80,6 +92,44 @@ def evaluate(
             return console.result({**fields, "errors": [{"code": problem.code, "message": problem.message}]}, 1)
         raise Failed(problem)
     return console.result(fields)
+
+
+def _check_output(output: Path | None, worst: int, force: bool) -> None:
+    """Refuse before any work what could not be written after it."""
+    if output is None:
+        return
+    from mlp_core.data.writers import format_of, refuse
+
+    if not worst:
+        raise UsageError(Problem("usage", "-o takes the worst rows", "add --worst 20"))
+    format_of(output, None)
+    refuse(output, force)
+
+
+def _worst(console: Console, report: Report, model: Model, output: Path | None, force: bool) -> None:
+    """The worst rows: as many columns as fit on the screen, all of them in a file."""
+    from mlp_core.data.writers import format_of, writing
+    from mlp_core.runs.worst import columns
+
+    if not console.json:
+        from .tables import worst_table
+
+        rows = f"the {len(report.worst):,} rows it is most wrong about"
+        console.show(f"{report.chosen}: {rows}" if report.worst else f"{report.chosen}: no rows with a weight")
+        if report.worst:
+            console.show(worst_table(report.worst, model.task.classifies))
+    if output is not None and report.worst:
+        digits = 9 if model.config.dtype == "float32" else 17
+        with writing(output, format_of(output, None), force, digits) as write:
+            write(columns(report.worst, model.task.classifies))
+        console.note(f"{len(report.worst):,} rows written to {output}")
+
+
+def _worst_fields(row: WorstRow, task: Task) -> dict[str, Any]:
+    """One of the worst rows, for programs."""
+    sure = {"p_truth": row.p_truth, "p_prediction": row.p_predicted} if task.classifies else {}
+    told = {"row": row.row, "place": row.place or None, "truth": row.truth, "prediction": row.predicted}
+    return {**told, **sure, "loss": row.loss, "columns": dict(row.cells)}
 
 
 def _parse(text: str) -> tuple[str, str, float]:
@@ -135,6 +185,8 @@ def _details(report: Report, task: Task, by: str | None) -> dict[str, Any]:
         fields["calibration"] = {**method, "temperature": calibration.temperature}
     if report.before:
         fields["calibration"] |= {"before": plain(report.before), "after": plain(report.after)}
+    if report.worst:
+        fields["worst"] = [_worst_fields(row, task) for row in report.worst]
     if by is not None:
         groups = [{"group": row.name, "rows": row.rows, "metrics": plain(row.metrics)} for row in report.groups]
         fields |= {"by": by, "groups": groups}

@@ -16,9 +16,12 @@ from . import (
     evaluate,
     explain,
     gradcheck,
+    importance,
     init,
     inspect,
     predict,
+    report,
+    runs,
     trace,
     train,
     verify,
@@ -39,6 +42,9 @@ app.command("init", help=init.HELP, short_help="Look at a data file, write a con
 app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
+app.command("runs", help=runs.HELP, short_help="List runs, or find the best.")(runs.runs)
+app.command("report", help=report.HELP, short_help="One page about a run, or about several.")(report.report)
+app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)
 app.command("gradcheck", help=gradcheck.HELP, short_help="Prove every gradient of a model.")(gradcheck.gradcheck)
 app.command("check", help=check.HELP, short_help="Check a config before hours are spent.")(check.check)
 app.command("data", help=data.HELP, short_help="Look at data: types, missing, classes, leaks.")(data.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,26 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mlp_core.errors import clean
+from mlp_core.metrics.shown import metric, number
 from mlp_core.training.events import EpochDone, StepDone
 
-PERCENT = ("accuracy", "balanced_accuracy", "subset_accuracy", "hamming", "mape")
 CLASSES_SHOWN = 12
-
-
-def number(value: float) -> str:
-    """A metric in about five characters that mean something; n.a. for one that is not defined."""
-    if math.isnan(value):
-        return "n.a."
-    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
-        return f"{value:.2e}"
-    return f"{value:.4f}"
-
-
-def metric(name: str, value: float) -> str:
-    """A metric as people say it: shares in percent."""
-    share = name.split("_", 1)[1] if name.startswith(("val_", "train_", "test_")) else name
-    percent = (share in PERCENT or share.startswith("top_k")) and not math.isnan(value)
-    return f"{100 * value:.2f} %" if percent else number(value)
 
 
 def plain_epoch(event: EpochDone, epochs: int) -> str:

@@ -9,8 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mlp_core.errors import clean
-
-from .render import metric, number
+from mlp_core.metrics.shown import metric, number
 
 STYLES = {"ok": "", "note": "yellow", "wrong": "bold red"}
 
@@ -124,3 +123,27 @@ def counts_table(classes: Mapping[str, Mapping[str, int]], splits: Mapping[str, 
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
+
+
+def worst_table(rows: Sequence[Any], classifies: bool, width: int = 80) -> Table:
+    """Rows with a large loss: where they are, what is true and predicted, and as many columns as there is room for."""
+    heads = ["row", "truth ", "predicted ", *(["p(truth)"] if classifies else []), "loss"]
+    cells = [
+        [
+            f"{one.row}",
+            clean(one.truth, 16),
+            clean(one.predicted, 16),
+            *([number(one.p_truth)] if classifies else []),
+            number(one.loss),
+        ]
+        for one in rows
+    ]
+    taken = sum(max(map(len, column)) + 3 for column in zip(heads, *cells, strict=True))
+    for name in rows[0].cells:
+        column = [clean(name, 12) + " ", *(clean(one.cells[name], 12) for one in rows)]
+        taken += max(map(len, column)) + 3
+        if taken > width:
+            break
+        heads.append(column[0])
+        cells = [[*row, text] for row, text in zip(cells, column[1:], strict=True)]
+    return grid(heads, cells, left=0)

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr, Tag, ValidationError
 
 from mlp_core.config.data import ArrayFiles, Data, Preprocess
 from mlp_core.config.model import Loss, Model, Regularization
-from mlp_core.config.nodes import Node, from_native
+from mlp_core.config.nodes import Node, Scalar, from_native
 from mlp_core.config.outputs import Checkpoint, Eval, Gradcheck, Logging, Output
 from mlp_core.config.problems import find, located, problems_of
 from mlp_core.config.section import LIST, OR_LIST, SCALAR, Complaint, Section, key
@@ -61,10 +61,10 @@ class Config(Section):
     threads: Annotated[int | Literal["auto"], Int(ge=1, words=("auto",), example="4")] = key(
         "auto", "threads of the linear algebra; auto: by the size of the products, never by the machine's load"
     )
-    kernels: Annotated[str, Word(words=("auto", "numpy", "numba"))] = key(
+    kernels: Annotated[str, Word(words=("auto", "numpy", "native"), former=(("numba", "native"),))] = key(
         "auto",
-        "who does the elementwise work: numpy, or loops compiled by numba; auto: numba if the job is long. "
-        "On a GPU numpy means cupy's own operations, anything else fused kernels",
+        "who makes the steps: native, the kernels in C that were compiled when mlpbp was installed; numpy; auto: "
+        "native where they can be used. On a GPU numpy means cupy's own operations, anything else fused kernels",
     )
     matmul_precision: Annotated[str, Word(words=("highest", "high", "medium"))] = key(
         "highest",
@@ -113,6 +113,11 @@ class Config(Section):
     def problem(self, key: str, message: str, *, code: str, hint: str | None = None, got: str | None = None) -> Problem:
         """A problem with the value of a dotted key, placed where it was written, or else its nearest parent."""
         return located(self._source.root, tuple(key.split(".")) if key else (), code, message, hint, got)
+
+    def written(self, key: str) -> str | None:
+        """The text that a dotted key was given, as it was written; None where it was not, or holds more than that."""
+        node, present = find(self._source.root, key.split("."))
+        return node.value.text if present and isinstance(node.value, Scalar) else None
 
     def replace(self, **values: Any) -> Self:
         """The same config with other values for dotted keys, `replace(**{"optimizer.lr": 1e-3})`.

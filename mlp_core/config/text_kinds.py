@@ -65,11 +65,14 @@ class Folder(Kind):
 class Word(Kind):
     """One of `words`, or a name that `pattern` matches; `synonyms` are pairs of another name and ours.
 
+    `former` are pairs of a word that was one once and what it means now.
+
     The example says what may stand there instead of a name: "a list such as [loss, accuracy]".
     """
 
     pattern: str | None = None
     synonyms: tuple[tuple[str, str], ...] = ()
+    former: tuple[tuple[str, str], ...] = ()
 
     @property
     def expected(self) -> str:
@@ -78,6 +81,8 @@ class Word(Kind):
     def read(self, scalar: Scalar) -> str:
         if self.pattern is not None and re.fullmatch(self.pattern, scalar.text):
             return scalar.text
+        if (now := dict(self.former).get(scalar.text)) is not None:
+            return now
         raise self.refuse(scalar, code="unknown_value")
 
     def refuse(self, got: object, *, hint: Hint | None = None, code: str = "wrong_type") -> PydanticCustomError:

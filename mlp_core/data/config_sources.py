@@ -138,10 +138,7 @@ def column_cells(config: Config, name: str, split: str, dealt: Mapping[str, Rows
     dealt: row numbers [n] in the training file of every split that was dealt from it. Raises DataError when there is
     no such column.
     """
-    if path is not None:
-        config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
-    mine = dealt.get(split) if path is None else None
-    source = read_part(config, split if mine is None else "train", memory="auto")
+    source, mine = split_source(config, split, dealt, path)
     if name not in source.names:
         raise DataError(
             source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
@@ -149,6 +146,17 @@ def column_cells(config: Config, name: str, split: str, dealt: Mapping[str, Rows
     column = source.names.index(name)
     pull(source, [column])
     return [source.cell(row, column) for row in (range(source.rows) if mine is None else mine.tolist())]
+
+
+def split_source(
+    config: Config, split: str, dealt: Mapping[str, Rows], path: Path | None
+) -> tuple[Source, Rows | None]:
+    """The source of a split (or of the further file at `path`) as it is, and the numbers of its rows there, None for
+    all. dealt: as in `column_cells`. Raises DataError."""
+    if path is not None:
+        config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
+    mine = dealt.get(split) if path is None else None
+    return read_part(config, split if mine is None else "train", memory="auto"), mine
 
 
 def _paths(config: Config, where: str | Sequence[str]) -> list[Path]:

@@ -39,12 +39,8 @@ def format_of(path: Path | None, asked: str | None) -> str:
     return SUFFIXES[path.suffix.lower()]
 
 
-@contextmanager
-def writing(path: Path, kind: str, force: bool, digits: int) -> Iterator[Write]:
-    """A function that writes parts to the file; the file is there, whole, when the block ends without an error.
-
-    digits: significant digits of numbers in text formats. Raises UsageError for a file that exists, unless `force`.
-    """
+def refuse(path: Path, force: bool) -> None:
+    """Raise UsageError for a file that exists, unless `force`, and for one that cannot be made there."""
     if path.exists() and not force:
         raise UsageError(
             Problem("exists", "there is such a file already", "choose another, or --force", file=str(path))
@@ -52,6 +48,15 @@ def writing(path: Path, kind: str, force: bool, digits: int) -> Iterator[Write]:
     if path.is_dir() or not path.parent.is_dir():
         message = "this is a folder" if path.is_dir() else "there is no such folder"
         raise UsageError(Problem("no_folder", message, file=str(path if path.is_dir() else path.parent)))
+
+
+@contextmanager
+def writing(path: Path, kind: str, force: bool, digits: int) -> Iterator[Write]:
+    """A function that writes parts to the file; the file is there, whole, when the block ends without an error.
+
+    digits: significant digits of numbers in text formats. Raises UsageError as `refuse` does.
+    """
+    refuse(path, force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with {"parquet": _parquet, "npz": _npz}.get(kind, _text)(temporary, kind, digits) as write:

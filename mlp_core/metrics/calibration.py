@@ -159,8 +159,9 @@ def _log_odds(P: Any) -> Any:
 
 
 def _sigmoid(z: Any) -> Any:
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1, small) / (1 + small)
+    positive = z.real >= 0  # complex where a complex step differentiates it
+    small = np.exp(np.where(positive, -z, z))
+    return np.where(positive, 1, small) / (1 + small)
 
 
 def _softmax(Z: Any) -> Any:

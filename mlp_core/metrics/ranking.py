@@ -49,6 +49,20 @@ def average_precision(score: Any, positive: Any, w: Any) -> float:
     return float(yes @ (found / np.where(called > 0, called, 1)) / yes.sum())
 
 
+def roc_curve(score: Any, positive: Any, w: Any) -> tuple[Any, Any]:
+    """Shares (false positives of the negatives, true positives of the positives) at every threshold, from (0, 0) on."""
+    yes, no = _by_score(score, positive, w)
+    return tuple(np.concatenate([[0.0], np.cumsum(part) / max(part.sum(), 1e-300)]) for part in (no, yes))  # type: ignore[return-value]
+
+
+def pr_curve(score: Any, positive: Any, w: Any) -> tuple[Any, Any]:
+    """(recall, precision) at every threshold, from recall 0 on, with the precision of the highest score there."""
+    yes, no = _by_score(score, positive, w)
+    found, called = np.cumsum(yes), np.cumsum(yes + no)
+    precision = found / np.where(called > 0, called, 1)
+    return np.concatenate([[0.0], found / max(yes.sum(), 1e-300)]), np.concatenate([precision[:1], precision])
+
+
 def _by_score(score: Any, positive: Any, w: Any) -> tuple[Any, Any]:
     """Weight of the positives and of the negatives at every distinct score, from high to low."""
     order = np.argsort(-score, kind="stable")

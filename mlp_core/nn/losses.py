@@ -30,8 +30,9 @@ def _softmax(xp: Any, Z: Array) -> tuple[Array, Array]:
 
 def _sigmoid(xp: Any, Z: Array) -> Array:
     """1 / (1 + exp(-Z)), from exp(-|Z|) so that small probabilities keep all their digits."""
-    small = xp.exp(-xp.abs(Z))
-    return xp.where(Z >= 0, 1, small) / (1 + small)
+    positive = Z.real >= 0
+    small = xp.exp(xp.where(positive, -Z, Z))
+    return xp.where(positive, 1, small) / (1 + small)
 
 
 def _softplus(xp: Any, Z: Array) -> Array:

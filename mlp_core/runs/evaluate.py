@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.metrics.groups import GroupRow, by_group
-from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
+from mlp_core.data.config_sources import column_cells
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
 from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
-from mlp_core.training.evaluator import Evaluation
 from mlp_core.metrics import compute, known
-from mlp_core.training.model import Model, model_of
+from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
+from mlp_core.metrics.groups import GroupRow, by_group
 from mlp_core.runs.run_directory import load_named
-from mlp_core.data.config_sources import column_cells
+from mlp_core.runs.worst import WorstRow, worst_rows
+from mlp_core.training.evaluator import Evaluation, Split
+from mlp_core.training.model import Model, model_of
 
 FIT_ON = "val"
 
@@ -26,7 +28,8 @@ class Wishes:
 
     split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
     a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
-    the usual ones, as far as they are known.
+    the usual ones, as far as they are known. worst: how many of the rows with the largest losses are wanted.
+    keep: have the split that counts in the report, ready for the network.
     """
 
     split: str | None = None
@@ -36,6 +39,8 @@ class Wishes:
     threshold: float | str | None = None
     by: str | None = None
     metrics: tuple[str, ...] = ()
+    worst: int = 0
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,19 @@ class Report:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     groups: list[GroupRow] = field(default_factory=list)
+    worst: list[WorstRow] = field(default_factory=list)
+    split: Split | None = None
 
     @property
     def chosen(self) -> str:
         """The split that counts: test, else val, else the only one."""
-        return next(name for name in ("test", "val", *self.splits) if name in self.splits)
+        return chosen(self.splits)
+
+
+def chosen(splits: Iterable[str]) -> str:
+    """The split that counts among these: test, else val, else the first."""
+    names = list(splits)
+    return next(name for name in ("test", "val", *names) if name in names)
 
 
 def checkpoint_path(path: Path) -> Path:
@@ -97,23 +110,40 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     names += [
         name for name in dict.fromkeys(wishes.metrics) if name != "loss" and name not in names and known(kind, name)
     ]
-    raw = {name: evaluator.evaluate(model.split(dataset), []) for name, dataset in needed.items()}
+    raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
+    for name, dataset in needed.items():
+        split = model.split(dataset)
+        raw[name] = evaluator.evaluate(split, [])
+        if name == asked:
+            losses = evaluator.rows(split)[0] if wishes.worst else None
+            kept = split if wishes.keep else None
     if fits:
         calibration = choose(kind, method, threshold, raw[FIT_ON].outcome)
     else:
         calibration = model.calibration if stored or isinstance(threshold, str) else Calibration(threshold=threshold)
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
-    report = Report({name: done[name] for name in datasets}, calibration)
+    report = Report({name: done[name] for name in datasets}, calibration, split=kept)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
         rows = report.splits[report.chosen].rows
         cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
+    if losses is not None:
+        outcome, measured, dealt = done[asked].outcome, done[asked].rows, own.indices if own else {}
+        found = worst_rows(model.config, model.task, outcome, losses, wishes.worst, asked, dealt, wishes.data, measured)
+        report = replace(report, worst=found)
     if not fits:
         return report
     watched = ["log_loss", "brier", "ece", *(["accuracy", "balanced_accuracy", "f1"] if kind == "binary" else [])]
     before, after = (compute(kind, watched, part[FIT_ON].outcome) for part in (raw, done))
     return replace(report, before=before, after=after)
+
+
+def rows_of(model: Model, wishes: Wishes) -> tuple[str, Split]:
+    """The split that counts among those asked for, ready for the network, and its name. Raises as `evaluate_model`."""
+    datasets = _datasets(model, wishes, load_data(model.config) if wishes.data is None else None)
+    name = chosen(datasets)
+    return name, model.split(datasets[name])
 
 
 def _datasets(model: Model, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
 from mlp_core.data.column_roles import by_name, nearest
-from mlp_core.errors import DataError
-from mlp_core.nn.losses import GaussianNll, Quantile
-from mlp_core.metrics import Outcome, compute, decide, defined
-from mlp_core.training.model import Model
+from mlp_core.data.config_sources import read_options
+from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.stream import stream
-from mlp_core.data.config_sources import read_options
 from mlp_core.data.task import encode
+from mlp_core.errors import DataError
+from mlp_core.metrics import Outcome, compute, decide, defined
+from mlp_core.nn.losses import GaussianNll, Quantile
+from mlp_core.training.model import Model
 
 ROWS = 4096
 MEASURED_ROWS = 1_000_000  # predictions kept for the metrics; what comes after is predicted only

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.config import Config, from_mapping
 from mlp_core.config import load as load_config
 from mlp_core.errors import DataError
-from mlp_core.runs.evaluate import open_model
-from mlp_core.training.experiment import Experiment
 from mlp_core.gradcheck import Report, check
 from mlp_core.nn.layers import Pass
 from mlp_core.rng import generator
+from mlp_core.runs.evaluate import open_model
+from mlp_core.training.checkpoint import load as load_checkpoint
+from mlp_core.training.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.config import Config, changed_keys, from_mapping
 from mlp_core.errors import ConfigError, DataError, Problem
+from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
 
 # keys that a resumed run may change, because nothing that was computed depends on them

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlp_core.training.checkpoint import Checkpoint, load, not_finite
 from mlp_core.config import Config, dump_yaml
 from mlp_core.config import load as load_config
+from mlp_core.data.readers.csv import Reading
 from mlp_core.errors import (
     CheckpointError,
     ConfigError,
@@ -22,18 +22,18 @@ from mlp_core.errors import (
     Problem,
     RunDirectoryError,
 )
-from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
-from mlp_core.training.experiment import Experiment, check_document
 from mlp_core.gradcheck import Report, fast_check
-from mlp_core.nn.layers import Pass
-from mlp_core.training.peak_memory import give_back
 from mlp_core.metrics import plain
+from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import check_experiment
-from mlp_core.data.readers.csv import Reading
 from mlp_core.runs.resume import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
 from mlp_core.runs.run_directory import MARK, RunDirectory
 from mlp_core.runs.run_record import RunRecord
+from mlp_core.training.checkpoint import Checkpoint, load, not_finite
+from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
+from mlp_core.training.experiment import Experiment, check_document
+from mlp_core.training.peak_memory import give_back
 
 SAVING_SHARE = 0.05
 """Saving takes at most about this share of a run's time, if epochs are so short that it would take more."""

@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.training.checkpoint import Checkpoint, load, save
 from mlp_core.atomic_files import LEFTOVER, remove, remove_leftovers, sync_folder, write_atomically
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
+from mlp_core.training.checkpoint import Checkpoint, load, save
 
 MARK = "config.resolved.yaml"
 """The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
@@ -135,6 +135,20 @@ class RunDirectory:
             self.close()
             time.sleep(0.01)
         raise OSError("the lock file does not stay where it is")
+
+    @classmethod
+    def in_use(cls, path: Path) -> bool:
+        """Whether a process works in this directory now."""
+        run = cls(path)
+        try:
+            run._take(create=False)
+        except RunDirectoryError:
+            return True
+        except OSError:
+            return False
+        finally:
+            run.close()
+        return False
 
     def close(self) -> None:
         """Let go of the directory."""

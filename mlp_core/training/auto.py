@@ -21,6 +21,7 @@ from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.team import LEAST_FLOPS, SHARED_FLOPS
 from mlp_core.training import from_config
 from mlp_core.training.devices import check_precision, decide_device, device_memory
+from mlp_core.training.kernels import decide_kernels
 
 
 def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
@@ -65,13 +66,10 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     decide("device", device, note)
     if about := check_precision(config, device):
         notes.append(about)
-    if config.kernels == "auto":
-        chosen = config.replace(**{"device": device, "loss.name": loss})
-        decide("kernels", *auto_kernels(chosen, data, batch))
-    else:
-        notes.append(f"kernels: {config.kernels}")
+    kernels, note = decide_kernels(config, device)
+    decide("kernels", kernels, note)
     if config.threads == "auto":
-        threads = auto_threads(config, data, batch, values.get("kernels", config.kernels))
+        threads = auto_threads(config, data, batch, kernels)
         decide("threads", threads, f"threads: {threads}")
     if config.loss.class_weight != "none":
         decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
@@ -149,7 +147,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-SHARE_FLOPS = {"numba": SHARED_FLOPS * 4 / 3, "numpy": LEAST_FLOPS / 2}
+SHARE_FLOPS = {"native": SHARED_FLOPS * 4 / 3, "numpy": LEAST_FLOPS / 2}
 """Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting,
 also beside two busy processes, where a step that is shared out at its limit may take four times as long."""
 
@@ -165,36 +163,6 @@ def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
     largest = max(2 * batch * n * m for n, m in itertools.pairwise(widths))
     fitting = int(largest // SHARE_FLOPS.get(kernels, LEAST_FLOPS))
     return max(1, min(available_cpus(), fitting, batch // LEAST_ROWS))
-
-
-REPAYMENT = 5.0
-"""Seconds that compiled kernels must save: compiling them for the first time takes that long on two busy processors."""
-
-
-def auto_kernels(config: Config, data: Data, batch: int) -> tuple[str, str]:
-    """Who does the elementwise work, and a line that says so: numba in a long job, where it is installed.
-
-    What it saves per step was measured: 60 us of calls, 4 ns per parameter, 1 ns per unit and row, a quarter of the
-    products' time.
-    """
-    widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
-    parameters = sum(n * m for n, m in itertools.pairwise(widths))
-    steps = config.train.epochs * -(-data.splits["train"].rows // (batch * config.optimizer.accumulate))
-    steps = min(steps, config.train.max_steps or steps)
-    seconds = steps * (60e-6 + (4e-9 + 2e-11 * batch) * parameters + 1e-9 * batch * sum(widths[1:]))
-    if config.device.startswith("cuda"):
-        return "auto", "kernels: the device's own"
-    if seconds < REPAYMENT:
-        return "numpy", "kernels: numpy (a job too short to compile for)"
-    from mlp_core.backends.cpu.machine_code import CannotCompile, prepare  # not in short jobs
-
-    try:
-        told = prepare(from_config.compiled_functions(config))
-    except CannotCompile as error:
-        if "No module named 'numba'" in str(error):
-            return "numpy", f"kernels: numpy (numba would save about {seconds:.0f} s: pip install numba)"
-        return "numpy", f"kernels: numpy (numba cannot be used: {error})"
-    return "numba", f"kernels: numba ({told or 'compiled loops'})"
 
 
 def _class_weights(config: Config, data: Data) -> dict[str, float]:
@@ -259,7 +227,7 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     held = 0
     for split in data.splits.values():
         if split.survey is None:
-            stored = (fused or config.kernels == "numba") and smaller_as_stored(split.X, inputs, config.dtype)
+            stored = (fused or config.kernels == "native") and smaller_as_stored(split.X, inputs, config.dtype)
             there = 0 if not fused else split.X.dtype.itemsize  # on the host they are in memory already
             held += first * split.rows * (there if stored else itemsize)
     needed = itemsize * (parameters * slots + rows * sum(widths))

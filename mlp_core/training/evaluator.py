@@ -94,8 +94,11 @@ class Evaluator:
 
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
-        loss, backend = self.objective.loss, self.objective.network.backend
-        P = np.asarray(loss.point(np, np.asarray(backend.to_host(Z), dtype=np.float64)))
+        return self.told(np.asarray(self.objective.network.backend.to_host(Z), dtype=np.float64))
+
+    def told(self, Z: Any) -> Any:
+        """The same for logits Z on the host in float64, or complex128: a complex step differentiates it."""
+        P = np.asarray(self.objective.loss.point(np, Z))
         if self.kind == "binary" and P.shape[1] == 1:
             P = np.hstack([1 - P, P])
         P = P if self.target is None else self.target.inverse(P)
@@ -117,6 +120,19 @@ class Evaluator:
         loss = total + float(self.objective.penalty.value(network))
         outcome = Outcome(predictions, split.y, split.weight, self.threshold, self.bins)
         return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome, drawn)
+
+    def rows(self, split: Split) -> tuple[Any, Any]:
+        """The loss of every measured row for itself [n] float64, without its weight and without penalties, and its
+        prediction [n, outputs]."""
+        network, split = self.objective.network, split.measured()
+        losses, P = [], []
+        for start in range(0, len(split.X), network.rows):
+            part = slice(start, start + network.rows)
+            Z = network.forward(self._inputs(split.X, part))
+            rows = self.objective.loss.forward(network.backend.xp, Z, split.Y[part])[0]
+            losses.append(np.asarray(network.backend.to_host(rows), np.float64))
+            P.append(self.predict(Z))
+        return np.concatenate(losses), np.concatenate(P)
 
     def _inputs(self, X: Array | Rows, part: slice) -> Array:
         """The inputs of some rows; those that are made of rows as stored in memory taken once."""

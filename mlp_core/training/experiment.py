@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from mlp_core.backends.cpu import code_files
+from mlp_core.backends.cpu.library import library
 from mlp_core.config import Config
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
@@ -46,8 +46,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         self.environment = {**environment(self.model.network.backend.device), "threads": self.config.threads}
-        if self.config.kernels == "numba":
-            self.environment["compiled"] = code_files.digest()  # of sources, compiler and processor
+        if self.config.kernels == "native" and not self.config.device.startswith("cuda"):
+            self.environment["kernels"] = library().made
 
     @property
     def config(self) -> Config:

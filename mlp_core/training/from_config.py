@@ -14,7 +14,7 @@ from mlp_core.config import Config
 from mlp_core.data.task import Task
 from mlp_core.errors import ConfigError
 from mlp_core.metrics import smaller_is_better
-from mlp_core.nn.activations import ACTIVATIONS, Activation, Identity
+from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.layers import PRelu
 from mlp_core.nn.losses import LOSSES, Loss
@@ -73,19 +73,6 @@ def auto_init(choice: Any) -> str:
     """The initializer that keeps the variance of signals through an activation."""
     activation = _activation(choice)
     return _INIT["he" if activation is None else activation.gain_family]
-
-
-def compiled_functions(config: Config) -> list[str]:
-    """The names of the compiled functions that training this (resolved) config calls."""
-    from mlp_core.backends.cpu.kernels import DROPOUT, PENALTY, needed  # not by those who only evaluate
-
-    given = [_activation(layer.activation) for layer in config.model.layers()]
-    activations = dict.fromkeys(type(one) for one in [*given, Identity()] if one is not None)
-    model, regular = config.model, config.regularization
-    extras = [*DROPOUT] if model.input_dropout or any(layer.dropout for layer in model.layers()) else []
-    extras += PENALTY if regular.l1 or regular.l2 else []
-    rule = OPTIMIZERS[config.optimizer.name].rule.__name__
-    return needed(config.dtype, activations, type(make_loss(config)), rule, extras)
 
 
 def make_architecture(

@@ -17,7 +17,7 @@ from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, gather_scaled
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.task import Task
-from mlp_core.errors import CheckpointError, ConfigError, MlpbpError
+from mlp_core.errors import CheckpointError, MlpbpError
 from mlp_core.metrics import BRIEF, THRESHOLD, full
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.backend import Backend, numpy_backend
@@ -27,6 +27,7 @@ from mlp_core.training import from_config
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.devices import open_cuda
 from mlp_core.training.evaluator import Evaluator, Split
+from mlp_core.training.kernels import native
 
 
 @dataclass(frozen=True)
@@ -182,27 +183,8 @@ def make_backend(config: Config) -> Backend:
     """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
         return open_cuda(config)
-    return load_kernels(config) if config.kernels == "numba" else numpy_backend(_threads(config))
+    return native(config, _threads(config)) if config.kernels == "native" else numpy_backend(_threads(config))
 
 
 def _threads(config: Config) -> int:
     return 1 if config.threads == "auto" else config.threads
-
-
-def load_kernels(config: Config) -> Backend:
-    """numpy with compiled kernels; raises ConfigError where they cannot be compiled."""
-    from mlp_core.backends.cpu.machine_code import CannotCompile, prepare
-    from mlp_core.backends.cpu.steps import numba_backend  # not by those who only evaluate
-
-    try:
-        prepare(from_config.compiled_functions(config))
-        return numba_backend(_threads(config))
-    except CannotCompile as error:
-        problem = config.problem(
-            "kernels",
-            f"numba cannot be used here ({error})",
-            code="no_numba",
-            got="numba",
-            hint="install numba, or start a new run with kernels: numpy",
-        )
-        raise ConfigError(problem) from None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from compiled_kernels import skip_without_kernels
 
 MODEL = ["configs/digits.yaml", "model.hidden=[8, 8]", "--seconds", "0.1"]
 
@@ -27,10 +28,10 @@ def test_it_reports_every_phase_within_80_columns():
     assert "rows per second in steps of 64 rows" in result.stdout
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "numba"])
+@pytest.mark.parametrize("kernels", ["numpy", "native"])
 def test_json_tells_kernels_threads_and_the_distance_to_the_floor(kernels):
-    if kernels == "numba":
-        pytest.importorskip("numba", reason="numba is not installed")
+    if kernels == "native":
+        skip_without_kernels()
     result = run("bench", *MODEL, f"kernels={kernels}", "threads=2", "--json")
     document = json.loads(result.stdout)
     assert (document["ok"], document["kernels"], document["threads"]) == (True, kernels, 2)

@@ -1,13 +1,13 @@
-"""Threads that carry out lists of compiled instructions together, step by step, each its share of every one.
+"""Threads that carry out programs of the kernels together, step by step, each its share of every instruction.
 
-All go through the same list. Where an instruction needs what the others have written, the list says so, and they wait
-for each other: spinning for some microseconds, then asleep. Threads that only ever spin are quickest on a machine that
-has nothing else to do; beside another busy process they take the processor from the thread that they wait for.
-What a thread does is fixed by the list and the number of threads, and so are the bits of the result.
+All go through the same program. Where an instruction needs what the others have written, the program says so, and they
+wait for each other: spinning for some microseconds, then asleep (`threads.c`). What a thread does is fixed by the
+program and the number of threads, and so are the bits of the result.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import weakref
@@ -16,58 +16,50 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.backends.cpu.compiled.layout import (
-    ASLEEP,
-    BEDS,
-    CELLS,
-    CURSOR,
-    DONE,
-    FIRST,
-    JOBS,
-    LINE,
-    MEETINGS,
-    READ,
-    SCRATCH,
-    TERMS,
-    TOTALS,
-    WRITE,
-)
-from mlp_core.backends.cpu.machine_code import machine_code
+from mlp_core.backends.cpu.library import Library, library
 
-LEAD = "lead"
-OTHERS = ("follow", "dismiss")
-"""The functions of the caller's thread and, for crews of several threads, of the others."""
+_FIELDS = "program length steps numbers slots rows stride totals cells cursor terms"
+
+
+class _Job(ctypes.Structure):
+    """`struct job` of threads.c."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in _FIELDS.split()]
 
 
 class Crew:
     """`threads` threads, the caller's among them; the others start with the first job and end with the crew.
 
-    A list is int64 [instructions, WIDTH] (`instructions.assemble`). Instructions find numbers that change from step to
+    A program is int64 [instructions, WIDTH] (`program.assemble`). Instructions find numbers that change from step to
     step in `cells`, and the address of the step's row numbers at `cursor`; they leave what is summed up in `terms`.
     A crew works for one thread of Python at a time.
     """
 
-    def __init__(self, threads: int, cells: int = 0, terms: int = 0) -> None:
-        """Raises CannotCompile."""
-        self.threads, self._process = threads, 0
-        (self._lead,) = machine_code().functions([LEAD])
-        size = BEDS + LINE * threads
-        memory = np.zeros(size + LINE, np.int64)
-        self._job = memory[-(memory.ctypes.data // 8) % LINE :][:size]
-        self._place = self._job.ctypes.data
-        self.cells, self._total, self._cursor = np.zeros(cells), np.zeros(1), np.zeros(1, np.int64)
-        self._job[[CELLS, CURSOR]] = self.cells.ctypes.data, self._cursor.ctypes.data
-        self.make_room(terms)
+    def __init__(self, threads: int, cells: int = 0, terms: int = 0, kernels: Library | None = None) -> None:
+        """kernels: those to use, by default the best for this processor. Raises NoKernels."""
+        self.threads, self.library, self._process = threads, kernels or library(), 0
+        self.cells, self.terms, self._total = np.zeros(cells), np.zeros(terms), np.zeros(1)
+        self._cursor, self._job = np.zeros(1, np.int64), _Job()
+        self._job.cells, self._job.cursor = self.cells.ctypes.data, self._cursor.ctypes.data
+        self._job.terms, self._place = self.terms.ctypes.data, ctypes.addressof(self._job)
+        self._make()
 
-    def make_room(self, terms: int) -> None:
-        """For so many terms; what their addresses were is no longer true."""
-        self.terms = np.zeros(terms)
-        self._job[TERMS] = self.terms.ctypes.data
+    def _make(self) -> None:
+        """What the threads share, for those of this process."""
+        code = self.library.code
+        code.crew_new.restype = ctypes.c_void_p
+        self._shared = ctypes.c_void_p(code.crew_new(ctypes.c_int64(self.threads)))
+        if not self._shared:
+            raise MemoryError("no memory for threads")
+        self._lead = code.crew_lead
+        self._lead.restype, self._lead.argtypes = ctypes.c_int64, [ctypes.c_void_p, ctypes.c_void_p]
+        self._process, self._others = os.getpid(), list[threading.Thread]()
+        weakref.finalize(self, _end, code, self._shared, self._others, self._process)
 
     @cached_property
     def scratch(self) -> int:
         """The address of memory in which matrix products lay out what they read, a piece for each thread."""
-        self._scratch = np.empty(SCRATCH * self.threads, np.uint8)
+        self._scratch = np.empty(self.library.scratch * self.threads, np.uint8)
         return int(self._scratch.ctypes.data)
 
     @property
@@ -76,59 +68,43 @@ class Crew:
         return int(self._cursor.ctypes.data)
 
     def run(self, program: Any, numbers: Any = None, rows: Any = None, totals: Any = None) -> int:
-        """Go through a list once for each row of `numbers` [steps, cells]; how many times that was done to the end.
+        """Go through a program once for each row of `numbers` [steps, cells]; how many times that was done to the end.
 
         `rows` int64 [steps, n] are the row numbers of each step, `totals` float64 [steps] takes what the terms came to.
         Without numbers once, with the cells as they are.
         """
-        if self.threads > 1 and self._process != os.getpid():
+        if self._process != os.getpid():  # a forked process has none of the threads
+            self._make()
+        if len(self._others) < self.threads - 1:
             self._start()
-        taken = [1, 0, 0, 0, 0, self._total.ctypes.data]
+        job = self._job
+        job.program, job.length, job.steps, job.slots = program.ctypes.data, len(program), 1, 0
+        job.totals = self._total.ctypes.data
         if numbers is not None:
-            (steps, slots), stride = numbers.shape, rows.strides[0]
-            taken = [steps, numbers.ctypes.data, slots, rows.ctypes.data, stride, totals.ctypes.data]
-        self._job[FIRST : TOTALS + 1] = [program.ctypes.data, len(program), *taken]
-        self._lead(self._place, 0, self.threads)
-        return int(self._job[DONE])
-
-    @property
-    def total(self) -> float:
-        """What the terms of the last list came to, where it was gone through once."""
-        return float(self._total[0])
+            job.steps, job.slots = numbers.shape
+            job.numbers, job.rows, job.stride = numbers.ctypes.data, rows.ctypes.data, rows.strides[0]
+            job.totals = totals.ctypes.data
+        return int(self._lead(self._shared, self._place))
 
     def _start(self) -> None:
-        """Start the other threads; again in a forked process, which has none of them. Raises OSError."""
-        follow, dismiss = machine_code().functions(OTHERS)
-        self._job[[JOBS, MEETINGS]] = 0
-        others: list[threading.Thread] = []
-        pipes: list[int] = []
-        try:
-            for part in range(self.threads):
-                waiting, waking = os.pipe()
-                pipes += (waiting, waking)
-                os.set_blocking(waking, False)
-                bed = BEDS + LINE * part
-                self._job[[bed + ASLEEP, bed + READ, bed + WRITE]] = 0, waiting, waking
-            for part in range(1, self.threads):
-                name, arguments = f"mlpbp {part}", (self._place, part, self.threads)
-                others.append(threading.Thread(target=follow, args=arguments, name=name, daemon=True))
-                others[-1].start()
-        except BaseException as error:
-            _end(self._job, [thread for thread in others if thread.ident], os.getpid(), dismiss, pipes)
-            if isinstance(error, RuntimeError):  # the system has no more threads
+        """Start the other threads. Raises OSError, and can then be tried again."""
+        follow, parts = self.library.code.crew_follow, range(1, self.threads)
+        for part in parts[len(self._others) :]:
+            arguments = (self._shared, ctypes.c_int64(part))
+            other = threading.Thread(target=follow, args=arguments, name=f"mlpbp {part}", daemon=True)
+            try:
+                other.start()
+            except RuntimeError as error:  # the system has no more threads
                 raise OSError(f"threads: {error}") from None
-            raise
-        self._process = os.getpid()
-        weakref.finalize(self, _end, self._job, others, self._process, dismiss, pipes)
+            self._others.append(other)
 
 
-def _end(job: Any, others: list[threading.Thread], process: int, dismiss: Any, pipes: list[int]) -> None:
+def _end(code: Any, shared: ctypes.c_void_p, others: list[threading.Thread], process: int) -> None:
     """End the threads of a crew that is no longer used; in a forked process there are none."""
     if process != os.getpid():
         return
-    dismiss(job.ctypes.data, 0, len(others) + 1)
+    code.crew_dismiss(shared)
     for thread in others:
         thread.join(1.0)
     if not any(thread.is_alive() for thread in others):
-        for end in pipes:
-            os.close(end)
+        code.crew_free(shared)

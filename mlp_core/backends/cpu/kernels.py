@@ -1,7 +1,7 @@
-"""Fused primitives for the CPU: compiled loops where they are faster, behind the faces of the generic primitives.
+"""Fused primitives for the CPU: kernels in C where they are faster, behind the faces of the generic primitives.
 
 Each has the name and the arguments of the generic primitive that it replaces, and hands over to that one where it has
-nothing faster: for other losses and activations, other dtypes, arrays that are not contiguous.
+nothing faster: for other targets, other dtypes, arrays that are not contiguous.
 """
 
 from __future__ import annotations
@@ -13,94 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
-from mlp_core.backends.cpu.compiled.layout import WIDTH
-from mlp_core.backends.cpu.crew import LEAD, OTHERS, Crew
-from mlp_core.backends.cpu.machine_code import Function, machine_code
+from mlp_core.backends.cpu.crew import Crew
+from mlp_core.backends.cpu.library import Library
 from mlp_core.data.preprocess.scaling import gather_scaled
-from mlp_core.nn.activations import (
-    _GELU_A,
-    _GELU_B,
-    _SELU_ALPHA,
-    _SELU_SCALE,
-    Activation,
-    Elu,
-    GeluTanh,
-    Identity,
-    LeakyRelu,
-    Relu,
-    Selu,
-    Sigmoid,
-    Silu,
-    Tanh,
-    activation_gradient,
-    bias_activation,
-)
+from mlp_core.nn.activations import ACTIVATIONS, Activation, Identity, activation_gradient, bias_activation
 from mlp_core.nn.backend import BLOCK, Array
-from mlp_core.nn.losses import Bce, CrossEntropy, Loss, Mse, loss_and_gradient
-from mlp_core.nn.optimizers import nadam_rates, radam_rate
+from mlp_core.nn.losses import LOSSES, Focal, GaussianNll, Loss, Quantile, loss_and_gradient
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.primitives import dropout_mask
-
-Numbers = Callable[[Any], tuple[float, ...]]
-
-FORWARD: dict[type[Activation], tuple[str, Numbers]] = {
-    Identity: ("bias", lambda f: ()),
-    Relu: ("relu", lambda f: ()),
-    LeakyRelu: ("leaky_relu", lambda f: (f.alpha,)),
-    Elu: ("elu", lambda f: (1.0, f.alpha)),
-    Selu: ("elu", lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
-    Tanh: ("tanh", lambda f: ()),
-    Sigmoid: ("sigmoid", lambda f: ()),
-    Silu: ("silu", lambda f: ()),
-    GeluTanh: ("gelu_tanh", lambda f: (_GELU_A, _GELU_B)),
-}
-BACKWARD: dict[type[Activation], tuple[str, Numbers]] = {
-    Relu: ("relu_gradient", lambda f: ()),
-    LeakyRelu: ("two_slopes_gradient", lambda f: (1.0, f.alpha)),
-    Elu: ("elu_gradient", lambda f: (1.0, f.alpha)),
-    Selu: ("elu_gradient", lambda f: (_SELU_SCALE, _SELU_SCALE * _SELU_ALPHA)),
-    Tanh: ("parabola_gradient", lambda f: (1.0, 1.0)),
-    Sigmoid: ("parabola_gradient", lambda f: (0.0, 1.0)),
-    Silu: ("silu_gradient", lambda f: ()),
-    GeluTanh: ("gelu_tanh_gradient", lambda f: (_GELU_A, _GELU_B)),
-}
-LOSS: dict[type[Loss], tuple[str, Callable[[Any], float]]] = {
-    CrossEntropy: ("cross_entropy", lambda loss: loss.label_smoothing),
-    Bce: ("bce", lambda loss: loss.pos_weight),
-    Mse: ("mse", lambda loss: 0.0),
-}
-"""The instruction of each function, and the numbers it takes."""
-
-
-def _adam_numbers(lr: float, decay: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return lr / (1 - beta1**t), 0.0, 1 - lr * decay, beta1, beta2, eps, math.sqrt(1 - beta2**t)
-
-
-def _nadam_numbers(lr: float, decay: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    ahead, here = nadam_rates(lr, beta1, t)
-    return ahead, here, 1 - lr * decay, beta1, beta2, eps, math.sqrt(1 - beta2**t)
-
-
-def _amsgrad_numbers(lr: float, decay: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return lr / (1 - beta1**t), 1 - lr * decay, beta1, beta2, eps, math.sqrt(1 - beta2**t)
-
-
-def _plain_numbers(lr: float, decay: float, *constants: float, **settings: float) -> tuple[float, ...]:
-    return lr, 1 - lr * decay, *constants, *settings.values()
-
-
-RULES: dict[str, Callable[..., tuple[float, ...]]] = {
-    **dict.fromkeys(("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "lion"), _plain_numbers),
-    **{"adam": _adam_numbers, "nadam": _nadam_numbers, "amsgrad": _amsgrad_numbers},
-}
-"""The numbers that the loop of an update rule takes after its vectors, as a function of the learning rate, the weight
-decay and the settings of the optimizer in their order."""
-
-VECTORS = {
-    **{"sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 3, "adadelta": 4, "rmsprop": 3},
-    **{"adam": 4, "amsgrad": 5, "nadam": 4, "lion": 3},
-}
-"""How many vectors, theta and its gradient among them, each update rule goes through."""
 
 LEAST_FLOPS = 1e6
 """Floating-point operations of a product that repay the some microseconds it takes to describe it: ten of them."""
@@ -111,50 +33,18 @@ LEAST_ENTRIES = 30_000
 LEAST_NUMBERS = 250_000
 """Numbers of other arrays from which their threads gain more than it costs them to meet, on a busy machine, too."""
 
-
-DROPOUT = ("dropout_mask", "multiply")
-PENALTY = ("penalty", "penalty_gradient")
-"""Instructions of training with dropout, and with a penalty on weights."""
-
-
-def needed(
-    dtype: Any,
-    activations: Iterable[type[Activation]],
-    loss: type[Loss],
-    rule: str,
-    extras: Iterable[str] = (),
-) -> list[str]:
-    """The names of the functions that training such a network calls; `extras` are further instructions."""
-    rules = {**{name: [update] for name, update in do.UPDATES.items()}, "radam": ["adam", "momentum_and_square"]}
-    names = [*rules.get(rule, [])]
-    names += ["gather", "gather_uint8", *(["gather_float32"] if np.dtype(dtype) == np.float64 else [])]
-    names += ["sum_rows", *extras, "outer", "outer_by_columns", "dot", "dot_by_columns"]
-    names += [table[kind][0] for kind in activations for table in (FORWARD, BACKWARD) if kind in table]
-    names += [LOSS[loss][0]] if loss in LOSS else []
-    return [
-        LEAD,
-        *OTHERS,
-        *(do.named(name, np.int64) for name in ("gather", "in_strips")),
-        *(do.named(name, dtype) for name in dict.fromkeys(names)),
-    ]
-
-
-def _real(*arrays: Array | None) -> bool:
-    """Whether the loops are meant for these arrays: floats of one size without gaps; not complex, no long doubles."""
-    there = [array for array in arrays if array is not None]
-    return there[0].dtype.char in "fd" and all(
-        array.dtype == there[0].dtype and array.flags.c_contiguous for array in there
-    )
+VECTORS = {kind.rule.__name__: 2 + len(kind.slots) for kind in OPTIMIZERS.values()}
+"""How many vectors, theta and its gradient among them, each update rule goes through."""
 
 
 class Kernels:
     """The fused primitives; what is large is shared out among `threads`."""
 
-    def __init__(self, threads: int) -> None:
-        """Raises CannotCompile."""
-        self._crew = Crew(threads)
-        self._rows: dict[str, tuple[Function, Array, int]] = {}
-        self._numbers, self._losses = np.empty(8), np.empty(0)
+    def __init__(self, threads: int, library: Library | None = None) -> None:
+        """library: the kernels to use, by default the best for this processor. Raises NoKernels."""
+        self._crew = Crew(threads, kernels=library)
+        self._losses = np.empty(0)
+        self._row, self._numbers, self._where = np.zeros((1, do.WIDTH), np.int64), np.empty(0), np.empty(1, np.int64)
 
     def table(self) -> dict[str, Callable[..., Any]]:
         """All of them by the names of the generic ones."""
@@ -166,34 +56,29 @@ class Kernels:
             "activation_gradient": self.activation_gradient,
             "loss_and_gradient": self.loss_and_gradient,
             "dropout_mask": self.dropout_mask,
-            **{rule: partial(self.move, rule) for rule in RULES},
-            "radam": self.radam,
+            **{rule: partial(self.move, rule) for rule in numbers.RULES},
         }
 
     def _do(self, record: do.Record, share: bool) -> None:
         """Carry out one instruction, alone or sharing it out."""
-        name, *arguments = record
-        if name not in self._rows:
-            (function,), row = machine_code().functions([str(name)]), np.zeros((1, WIDTH), np.int64)
-            row[0, 0] = function.address
-            self._rows[str(name)] = function, row, row.ctypes.data
-        function, row, place = self._rows[str(name)]
-        row[0, 1 : len(arguments) + 1] = arguments
+        function, *arguments = record
+        self._row[0, 0] = self._crew.library.address(str(function))
+        self._row[0, 1 : len(arguments) + 1] = arguments
         if share and self._crew.threads > 1:
-            self._crew.run(row)
+            self._crew.run(self._row)
         else:
-            function(place, 0, 1)
+            self._crew.library.call(str(function), self._row.ctypes.data)
 
-    def _keep(self, numbers: Iterable[float]) -> int:
+    def _keep(self, given: Iterable[float]) -> int:
         """Where the numbers are, until the next ones."""
-        for place, number in enumerate(numbers):
-            self._numbers[place] = number
-        return int(self._numbers.ctypes.data)
+        self._numbers = np.array([*given, 0.0])
+        return do.at(self._numbers)
 
     def gather_scaled(self, X: Array, rows: Array, shift: Array, scale: Array, out: Array) -> None:
-        if X.dtype in do.STORED and rows.dtype == np.int64 and rows.flags.c_contiguous and _real(out):
-            where = np.array([rows.ctypes.data])
-            self._do(do.gather_scaled(X, where.ctypes.data, shift, scale, out), out.size >= LEAST_NUMBERS)
+        if X.dtype.name in do.STORED and rows.dtype == np.int64 and rows.flags.c_contiguous and _real(out):
+            self._where[0] = do.at(rows)
+            record = do.gather_scaled(X, do.at(self._where), 0, shift, scale, out)
+            self._do(record, out.size >= LEAST_NUMBERS)
         else:
             gather_scaled(np, X, rows, shift, scale, out)
 
@@ -206,97 +91,87 @@ class Kernels:
         return out
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
-        kind = type(f)
-        if kind in FORWARD and _real(Z, A, b) and (kind is not Identity or (A is Z and b is not None)):
-            name, numbers = FORWARD[kind]
-            where = 0 if b is None else b.ctypes.data
-            arguments = (Z.ctypes.data, where, A.ctypes.data, *Z.shape, self._keep(numbers(f)))
-            self._do(do.record(name, Z.dtype, *arguments), Z.size >= LEAST_NUMBERS)
-        else:
+        if not _known(f) or not _real(Z, A, b):
             bias_activation(np, Z, b, f, A, block)
+        elif b is not None or A is not Z or not isinstance(f, Identity):
+            record = do.activation(f.name, Z, b, A, self._keep([numbers.of_activation(f)]))
+            self._do(record, Z.size >= LEAST_NUMBERS)
 
     def activation_gradient(
         self, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
     ) -> None:
-        kind = type(f)
-        if not (kind in BACKWARD or kind is Identity) or not _real(Delta, A if f.from_output else Z, db):
+        if not _known(f) or not _real(Delta, Z, A, db):
             activation_gradient(np, Delta, f, Z, A, db, block)
             return
-        if kind in BACKWARD:
-            name, numbers = BACKWARD[kind]
-            known = A if f.from_output else Z
-            arguments = (Delta.ctypes.data, 0, known.ctypes.data, *A.shape, self._keep(numbers(f)))
-            self._do(do.record(name, Delta.dtype, *arguments), Delta.size >= LEAST_NUMBERS)
+        share = Delta.size >= LEAST_NUMBERS
+        if not isinstance(f, Identity):
+            self._do(do.slope(f.name, Delta, Z, A, self._keep([numbers.of_activation(f)])), share)
         if db is not None:
-            arguments = (Delta.ctypes.data, db.ctypes.data, 0, *Delta.shape)
-            self._do(do.record("sum_rows", Delta.dtype, *arguments), Delta.size >= LEAST_NUMBERS)
+            self._do(do.sum_rows(Delta, db), share)
 
     def loss_and_gradient(
         self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
     ) -> Any:
-        if Delta is None or not _fits(loss, Z, Y, w, Delta):
+        if Delta is None or not fits(loss, Z, Y) or not _real(Z, Delta, w) or not Y.flags.c_contiguous:
             return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
-        rows, (name, number) = len(Z), LOSS[type(loss)]
-        if len(self._losses) < rows:
-            self._losses = np.empty(rows)
-        numbers = self._keep((number(loss), total))
-        weights = 0 if w is None else w.ctypes.data
-        arguments = (Z.ctypes.data, weights, Delta.ctypes.data, *Z.shape, Y.ctypes.data, numbers, numbers + 8)
-        self._do(do.record(name, Z.dtype, *arguments, self._losses.ctypes.data), Z.size >= LEAST_NUMBERS)
-        value = float(self._losses[:rows].sum())
-        if math.isnan(value) and Y.ndim == 1 and not (Y.min() >= 0 and Y.max() < Z.shape[1]):
+        if len(self._losses) < len(Z):
+            self._losses = np.empty(len(Z))
+        weight = self._keep([total, *numbers.of_loss(loss)])
+        record = do.loss(loss.name, Z, Y, w, Delta, weight + 8, weight, do.at(self._losses))
+        self._do(record, Z.size >= LEAST_NUMBERS)
+        value = float(self._losses[: len(Z)].sum())
+        if math.isnan(value) and Y.ndim == 1 and not (Y.min() >= 0 and Y.max() < max(2, Z.shape[1])):
             raise IndexError("a target is not the number of a class")
         return value
 
     def dropout_mask(self, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
         if _real(mask):
-            numbers = self._keep((step, 1 / (1 - p)))
-            self._do(do.dropout_mask(mask, p, seed, index, numbers, numbers + 8), mask.size >= LEAST_NUMBERS)
+            given = self._keep((step, 1 / (1 - p)))
+            record = do.dropout_mask(mask, p, seed, index, given, 0, given + 8)
+            self._do(record, mask.size >= LEAST_NUMBERS)
         else:
             dropout_mask(np, mask, uniform, p, seed, step, index)
 
     def move(self, rule: str, *arguments: Any, **settings: Any) -> None:
         """The update rule with the arguments of the generic one."""
         count = VECTORS[rule]
-        self._move(rule, arguments[:count], RULES[rule](*arguments[count:], **settings))
-
-    def radam(
-        self,
-        theta: Array,
-        grad: Array,
-        m: Array,
-        v: Array,
-        lr: float,
-        decay: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        t: int,
-    ) -> None:
-        rate, rectified = radam_rate(lr, beta1, beta2, t)
-        if rectified:
-            self._move("adam", (theta, grad, m, v), (rate, 0.0, 1 - lr * decay, beta1, beta2, eps, 1.0))
-        else:
-            self._move("momentum_and_square", (theta, grad, m, v), (rate, 1 - lr * decay, beta1, beta2))
-
-    def _move(self, rule: str, vectors: tuple[Array, ...], numbers: tuple[float, ...]) -> None:
+        vectors, given = arguments[:count], numbers.of_rule(rule, *arguments[count:], **settings)
         size = len(vectors[0])
-        self._do(do.update(rule, vectors, self._keep(numbers), size, 1), size >= LEAST_ENTRIES)
+        self._do(do.update(rule, vectors, self._keep(given), size, 1), size >= LEAST_ENTRIES)
 
 
-def _fits(loss: Loss, Z: Array, Y: Array, w: Array | None, Delta: Array) -> bool:
-    """Whether there is a loop for this loss with such targets."""
-    if type(loss) not in LOSS or not _real(Z, Delta, w) or not Y.flags.c_contiguous:
+def fits(loss: Loss, Z: Array, Y: Array) -> bool:
+    """Whether there is a kernel for this loss with such targets: classes int64 [b], or numbers of the logits' dtype."""
+    if type(loss) is not LOSSES.get(loss.name):
         return False
-    if isinstance(loss, CrossEntropy):
-        return bool(Y.ndim == 1 and Y.dtype == np.int64)
-    return bool(Y.size == Z.size and Y.dtype == Z.dtype)
+    if Y.ndim == 1:
+        return bool(loss.classifies and Y.dtype == np.int64)
+    columns = Z.shape[1]
+    if isinstance(loss, Focal):
+        columns = 1
+    elif isinstance(loss, Quantile):
+        columns //= len(loss.quantiles)
+    elif isinstance(loss, GaussianNll):
+        columns //= 2
+    return bool(Y.ndim == 2 and Y.dtype == Z.dtype and Y.shape[1] == columns)
+
+
+def _known(f: Activation) -> bool:
+    return type(f) is ACTIVATIONS.get(f.name)
+
+
+def _real(*arrays: Array | None) -> bool:
+    """Whether the kernels are meant for these arrays: floats of one size without gaps; not complex, no long doubles."""
+    there = [array for array in arrays if array is not None]
+    return there[0].dtype.char in "fd" and all(
+        array.dtype == there[0].dtype and array.flags.c_contiguous for array in there
+    )
 
 
 def _gather(X: Array, rows: Array, out: Array) -> None:
     X.take(rows, 0, out, "clip")
 
 
-def kernels(threads: int) -> dict[str, Callable[..., Any]]:
-    """The fused primitives by the names of the generic ones. Raises CannotCompile."""
-    return Kernels(threads).table()
+def kernels(threads: int, library: Library | None = None) -> dict[str, Callable[..., Any]]:
+    """The fused primitives by the names of the generic ones. Raises NoKernels."""
+    return Kernels(threads, library).table()

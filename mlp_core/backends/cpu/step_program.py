@@ -11,10 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
+from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
-from mlp_core.backends.cpu.compiled.layout import SCRATCH, WIDTH
 from mlp_core.backends.cpu.crew import Crew
-from mlp_core.backends.cpu.kernels import BACKWARD, FORWARD, LOSS
 from mlp_core.data.batches.batches import Batches
 from mlp_core.data.batches.scaled_rows import Scaled
 from mlp_core.nn.activations import Identity
@@ -94,9 +93,12 @@ class StepList:
     def _gathers(self, size: int) -> list[Labelled]:
         batches, where = self._batches, self._crew.cursor
         X, room = batches.X, batches._X[:size]
-        first = do.gather_scaled(X.X, where, *X.scales, room) if isinstance(X, Scaled) else do.gather(X, where, room)
+        if isinstance(X, Scaled):
+            first = do.gather_scaled(X.X, where, 0, *X.scales, room)
+        else:
+            first = do.gather(X, where, 0, room)
         pairs = [(batches.Y, batches._Y), *([] if batches.w is None else [(batches.w, batches._w)])]
-        return [("gather", first), *(("gather", do.gather(Y, where, room[:size])) for Y, room in pairs)]
+        return [("gather", first), *(("gather", do.gather(Y, where, 0, room[:size])) for Y, room in pairs)]
 
     def _forward(self, size: int) -> list[Labelled]:
         """Z = A W^T and A = f(Z + b), layer by layer, and A times the mask where there is dropout."""
@@ -121,16 +123,15 @@ class StepList:
     def _activation(self, layer: Dense, size: int) -> list[Labelled]:
         if layer.b is None and isinstance(layer._f, Identity):
             return []
-        Z, b = layer._Z[:size], 0 if layer.b is None else layer.b.ctypes.data
-        instruction, numbers = FORWARD[type(layer._f)]
-        arguments = (Z.ctypes.data, b, layer._A.ctypes.data, *Z.shape, self._constant(numbers(layer._f)))
-        return [("bias, activation", do.record(instruction, Z.dtype, *arguments))]
+        parameter = self._constant([numbers.of_activation(layer._f)])
+        record = do.activation(layer._f.name, layer._Z[:size], layer.b, layer._A[:size], parameter)
+        return [("bias, activation", record)]
 
     def _dropout(self, layer: Dropout, X: Array, size: int) -> list[Labelled]:
         mask, A = layer._mask[:size], layer._A[:size]
         step, scale = self._crew.cells[STEP:].ctypes.data, self._constant((1 / (1 - layer.p),))
         return [
-            ("dropout mask", do.dropout_mask(mask, layer.p, self._seed, layer.index, step, scale)),
+            ("dropout mask", do.dropout_mask(mask, layer.p, self._seed, layer.index, step, 0, scale)),
             ("dropout", do.multiply(X, mask, A)),
         ]
 
@@ -138,11 +139,9 @@ class StepList:
         """The loss of each row, and Delta = dLoss/dZ."""
         batches, loss = self._batches, self._objective.loss
         Z, Delta = _output(self._layers[-1])[:size], self._Delta[:size]
-        instruction, number = LOSS[type(loss)]
-        w = 0 if batches._w is None else batches._w.ctypes.data
-        where = self._constant((number(loss),)), self._crew.cells[TOTAL:].ctypes.data
-        arguments = (Z.ctypes.data, w, Delta.ctypes.data, *Z.shape, batches._Y.ctypes.data, *where)
-        return "loss", do.record(instruction, Z.dtype, *arguments, self._crew.terms.ctypes.data)
+        parameters, total = self._constant(numbers.of_loss(loss)), do.at(self._crew.cells[TOTAL:])
+        Y, w = batches._Y[:size], batches._w
+        return "loss", do.loss(loss.name, Z, Y, w, Delta, parameters, total, do.at(self._crew.terms))
 
     def _backward(self, size: int) -> list[Labelled]:
         """Delta *= f'(Z), times the mask where there was dropout, and back to the first layer that learns."""
@@ -163,21 +162,18 @@ class StepList:
         return found
 
     def _slope(self, layer: Dense, Delta: Array) -> list[Labelled]:
-        if type(layer._f) not in BACKWARD:
+        if isinstance(layer._f, Identity):
             return []
-        instruction, numbers = BACKWARD[type(layer._f)]
-        known = layer._A if layer._f.from_output else layer._Z
-        arguments = (Delta.ctypes.data, 0, known.ctypes.data, *Delta.shape, self._constant(numbers(layer._f)))
-        return [("activation gradient", do.record(instruction, Delta.dtype, *arguments))]
+        rows, parameter = len(Delta), self._constant([numbers.of_activation(layer._f)])
+        record = do.slope(layer._f.name, Delta, layer._Z[:rows], layer._A[:rows], parameter)
+        return [("activation gradient", record)]
 
     def _penalties(self, size: int) -> tuple[list[Labelled], int]:
         """The penalty of every unit, to be added up after the losses of `size` rows; and how many numbers these are."""
         found: list[Labelled] = []
         for name in self._penalised:
             theta = self._vectors(name)[0]
-            arguments = (*theta.shape, self._crew.terms[size:].ctypes.data)
-            record = do.record("penalty", theta.dtype, theta.ctypes.data, 0, self._strengths, *arguments)
-            found.append(("penalty", record))
+            found.append(("penalty", do.penalty(theta, self._strengths, do.at(self._crew.terms[size:]))))
             size += len(theta)
         return found, size
 
@@ -217,18 +213,17 @@ class StepList:
         found += [_MEET] if self._few(name, X) else []
         found += self._penalty_gradient(name, theta, grad)
         if name in self._moves:
-            numbers = self._crew.cells[RATES + self._moves[name] * self._slots :].ctypes.data
-            found.append(("optimizer", do.update(self._optimizer.rule.__name__, vectors, numbers, *theta.shape)))
+            given = do.at(self._crew.cells[RATES + self._moves[name] * self._slots :])
+            found.append(("optimizer", do.update(self._optimizer.rule.__name__, vectors, given, *theta.shape)))
         return found
 
     def _gradient(self, name: str, Delta: Array, X: Array, grad: Array, part: int = 0) -> Labelled:
         index, _, kind = name.partition(".")
         if kind == "weight":
-            scratch = self._crew.scratch + SCRATCH * part
+            scratch = self._crew.scratch + self._crew.library.scratch * part
             record = do.product(Delta.T, X, grad, scratch, by_columns=self._few(name, X))
             return f"product {index} weight gradient", record
-        arguments = (Delta.ctypes.data, grad.ctypes.data, 0, *Delta.shape)
-        return "bias gradient", do.record("sum_rows", Delta.dtype, *arguments)
+        return "bias gradient", do.sum_rows(Delta, grad)
 
     def _few(self, name: str, X: Array) -> bool:
         """Whether a weight has so few units that its gradient is shared out by columns: each thread then reads its
@@ -238,8 +233,7 @@ class StepList:
     def _penalty_gradient(self, name: str, theta: Array, grad: Array) -> list[Labelled]:
         if name not in self._penalised:
             return []
-        arguments = (theta.ctypes.data, grad.ctypes.data, self._strengths, *theta.shape)
-        return [("penalty gradient", do.record("penalty_gradient", theta.dtype, *arguments))]
+        return [("penalty gradient", do.penalty_gradient(theta, grad, self._strengths))]
 
     def _in_strips(self, name: str, Delta: Array, X: Array, vectors: list[Array]) -> list[Labelled]:
         """The change of a long weight, some units after others: its gradient never leaves the cache, and there is but
@@ -253,8 +247,8 @@ class StepList:
             here = [theta, room[part, :count], *state]
             return [record for _, record in self._change(name, Delta[:, first : first + count], X, here, part)]
 
-        forms = self._keep(do.linear(change, threads))
-        record = do.in_strips(forms, units, rows, self._keep(np.empty((threads, WIDTH), np.int64)))
+        forms = self._keep(do.linear(self._crew.library, change, threads))
+        record = do.in_strips(forms, units, rows, self._keep(np.empty((threads, do.WIDTH), np.int64)))
         return [(f"product {name.partition('.')[0]} weight gradient, optimizer", record)]
 
     def _strip(self, name: str) -> int:

@@ -13,15 +13,16 @@ from functools import partial
 
 import numpy as np
 
+from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu.crew import Crew
-from mlp_core.backends.cpu.kernels import FORWARD, LOSS, RULES, kernels
+from mlp_core.backends.cpu.kernels import fits, kernels
+from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.step_program import RATES, STEP, TOTAL, Labelled, StepList, penalised
 from mlp_core.data.batches.batches import Batches
 from mlp_core.data.batches.scaled_rows import Scaled
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.layers import Dense, Dropout
-from mlp_core.nn.losses import CrossEntropy
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import Optimizer
 from mlp_core.nn.team import SHARED_FLOPS
@@ -32,55 +33,58 @@ FLOPS_AT_ONCE = 2e9
 stopped, shown and saved at any time."""
 
 
-def numba_backend(threads: int = 1) -> Backend:
+def native_backend(threads: int = 1, library: Library | None = None) -> Backend:
     """numpy with fused primitives in place of the generic ones, and with whole steps where they are all that is needed.
 
-    Products, long updates and whole steps are shared out among `threads`. Raises CannotCompile.
+    Products, long updates and whole steps are shared out among `threads`. Raises NoKernels.
     """
-    return Backend("numba", np, {**kernels(threads), "whole_step": partial(compiled_step, threads)})
+    whole = partial(compiled_step, threads, library)
+    return Backend("native", np, {**kernels(threads, library), "whole_step": whole})
 
 
 def compiled_step(
-    threads: int, objective: Objective, optimizer: Optimizer, batches: Batches, seed: int
+    threads: int, library: Library | None, objective: Objective, optimizer: Optimizer, batches: Batches, seed: int
 ) -> CompiledStep | None:
     """The whole step of this training, or None if it needs more than there are instructions for."""
-    network, loss = objective.network, objective.loss
+    network = objective.network
     dtype, rule = network.dtype, optimizer.rule.__name__
     stored = isinstance(batches.X, Scaled)
     arrays = [*([] if stored else [batches.X]), batches.Y, *([] if batches.w is None else [batches.w])]
     if type(batches) is not Batches or not all(isinstance(array, np.ndarray) for array in arrays):
         return None
-    if isinstance(loss, CrossEntropy):
-        targets = batches.Y.ndim == 1 and batches.Y.dtype == np.int64
-    else:
-        outputs = network.architecture.outputs
-        targets = batches.Y.ndim == 2 and batches.Y.dtype == dtype and batches.Y.shape[1] == outputs
+    assert network.Delta is not None
     known = (
         dtype.char in "fd"
         and all(isinstance(layer, Dense | Dropout) for layer in network.layers)
-        and all(type(layer._f) in FORWARD for layer in network.layers if isinstance(layer, Dense))
-        and type(loss) in LOSS
-        and targets
+        and fits(objective.loss, network.Delta, batches.Y)
         and all(array.flags.c_contiguous for array in arrays)
         and batches.X.dtype == dtype
         and (batches.w is None or batches.w.dtype == dtype)
         and type(optimizer).step is Optimizer.step
-        and rule in RULES
+        and rule in numbers.RULES
     )
-    return CompiledStep(threads, objective, optimizer, batches, seed) if known else None
+    return CompiledStep(threads, library, objective, optimizer, batches, seed) if known else None
 
 
 class CompiledStep:
     """Makes training steps over memory that belongs to the network, the optimizer and the batches."""
 
-    def __init__(self, threads: int, objective: Objective, optimizer: Optimizer, batches: Batches, seed: int) -> None:
+    def __init__(
+        self,
+        threads: int,
+        library: Library | None,
+        objective: Objective,
+        optimizer: Optimizer,
+        batches: Batches,
+        seed: int,
+    ) -> None:
         self.optimizer, self.batches = optimizer, batches
         weights = objective.network.parameters.values
         largest = 2.0 * batches.size * max(W.size for W in weights.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         slots = len(self._rule_numbers(1.0, 0))
         terms = batches.size + sum(len(weights[name]) for name in penalised(objective))
-        self._crew = Crew(threads, RATES + slots * len(optimizer.segments), terms)
+        self._crew = Crew(threads, RATES + slots * len(optimizer.segments), terms, library)
         self.list = StepList(objective, optimizer, batches, self._crew, slots, seed)
         self._programs: dict[int, np.ndarray] = {}
         flops = sum(6.0 * batches.size * W.size for W in weights.values())
@@ -96,52 +100,50 @@ class CompiledStep:
         after it.
         """
         steps, optimizer, totals = len(rates), self.optimizer, np.empty(len(rates))
-        numbers = np.empty((steps, len(self._crew.cells)))
+        given = np.empty((steps, len(self._crew.cells)))
         for i, (weight, lr) in enumerate(zip(weights, rates, strict=True)):
             row = [weight or 1.0, step + i]
             for segment in optimizer.segments:
                 row += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay, optimizer.t + 1 + i)
-            numbers[i] = row
-        done = self._crew.run(self._program(size), numbers, rows.reshape(steps, size), totals)
+            given[i] = row
+        done = self._crew.run(self._program(size), given, rows.reshape(steps, size), totals)
         optimizer.t += done
         return totals[: done + 1]
 
     def gradient(self, rows: np.ndarray, step: int = 0) -> float:
         """The mean loss of the rows with these numbers, every row counting the same, as in the given step; their
         gradient is left in the network, and nothing is moved."""
-        numbers, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
-        numbers[0, [TOTAL, STEP]] = len(rows), step
+        given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
+        given[0, [TOTAL, STEP]] = len(rows), step
         still = [*self.list.passes(len(rows)), *self.list.gradients(len(rows))]
         program = sorted(still, key=lambda one: one[0] == "check")  # a loss that is no number has a gradient, too
-        self._crew.run(_program(program), numbers, rows[None], total)
+        self._crew.run(self._assembled(program), given, rows[None], total)
         return float(total[0])
 
     def time(self, count: int) -> list[tuple[str, float]]:
         """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
         size, found = self.batches.size, list[tuple[str, float]]()
         rates = self._rule_numbers(0.0, 0.0) * len(self.optimizer.segments)
-        numbers = np.tile([size, 0, *rates], (count, 1))
+        given = np.tile([size, 0, *rates], (count, 1))
         rows = np.resize(np.random.default_rng(0).permutation(self.batches.rows), (count, size))
         totals = np.empty(count)
         for name, record in self.list.step(size):
             if isinstance(record[0], str):
-                program, begun = do.assemble([record]), time.perf_counter()
-                self._crew.run(program, numbers, rows, totals)
+                program, begun = do.assemble(self._crew.library, [record]), time.perf_counter()
+                self._crew.run(program, given, rows, totals)
                 found.append((name, (time.perf_counter() - begun) / count))
         return found
 
     def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
         optimizer = self.optimizer
         settings = {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
-        return RULES[optimizer.rule.__name__](lr, decay, **settings)
+        return numbers.of_rule(optimizer.rule.__name__, lr, decay, **settings)
 
     def _program(self, size: int) -> np.ndarray:
         if size not in self._programs:
-            self._programs[size] = _program(self.list.step(size))
+            self._programs[size] = self._assembled(self.list.step(size))
         return self._programs[size]
 
-
-def _program(labelled: Sequence[Labelled]) -> np.ndarray:
-    """The list without the names, ready for a crew."""
-    program: np.ndarray = do.assemble([record for _, record in labelled])
-    return program
+    def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:
+        """The program without the names, ready for the crew."""
+        return do.assemble(self._crew.library, [record for _, record in labelled])

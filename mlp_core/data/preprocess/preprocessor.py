@@ -152,6 +152,18 @@ class Preprocessor:
                 names += [f"{name}={word}" for word in one.names()]
         return names + last
 
+    def input_columns(self) -> list[int]:
+        """The column that every input is made of, in order."""
+        numeric = self.numeric
+        columns = numeric + [column for column, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
+        last = []
+        for column, one in self.categories.items():
+            if one.plan.encode == "embedding":
+                last.append(column)
+            else:
+                columns += [column] * self._width(one)
+        return columns + last
+
     def fit(self, X: Array, words: Words | None = None) -> Self:
         """Fit to training rows X [rows, columns], at least one; raises DataError for a column that cannot be scaled."""
         self.columns = X.shape[1]

@@ -10,8 +10,8 @@ import pytest
 
 from mlp_core.config import load
 from mlp_core.errors import CheckpointError, ConfigError, DataError, Diverged, Failed, RunDirectoryError, UsageError
-from mlp_core.training.events import EpochDone, Event, Finished, StepDone
 from mlp_core.runs.run import Run
+from mlp_core.training.events import EpochDone, Event, Finished, StepDone
 
 BASE = """
 data: {name: digits, limit: 200, split: {val: 0.2, test: 0.1}}
@@ -242,8 +242,8 @@ def test_the_gradient_stamp_is_in_the_checkpoint(tmp_path: Path, config: Path) -
 def test_a_save_that_fails_is_reported_and_training_goes_on(
     tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlp_core.training.events import Noticed
     from mlp_core.runs.run_directory import RunDirectory
+    from mlp_core.training.events import Noticed
 
     run = start(config, tmp_path / "r", ["checkpoint.every=1"])
     keep, calls = RunDirectory.save, []

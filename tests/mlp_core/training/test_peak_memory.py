@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled_kernels import skip_without_kernels
 
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.nn.activations import Gelu, LeakyRelu, Relu, Tanh
@@ -28,14 +29,14 @@ ALLOWED = 12 * 4 * BLOCK
 """Bytes of the generic primitives' temporaries: float32 blocks (most in gelu), whatever the size of the network."""
 
 
-@pytest.fixture(params=["numpy", "numba"])
+@pytest.fixture(params=["numpy", "native"])
 def backend(request):
     if request.param == "numpy":
         return numpy_backend()
-    pytest.importorskip("numba", reason="numba is not installed")
-    from mlp_core.backends.cpu.steps import numba_backend
+    skip_without_kernels()
+    from mlp_core.backends.cpu.steps import native_backend
 
-    return numba_backend()
+    return native_backend()
 
 
 PLAIN = {"block": Block(1, Relu()), "loss": CrossEntropy(), "optimizer": "adam", "limits": Limits(10**6)}
@@ -144,9 +145,9 @@ def test_the_peak_is_told_before_training(tmp_path: Path, more: str):
 @told
 def test_bytes_are_held_once(tmp_path: Path):
     """80 MB of bytes, dealt into two splits; as float32 they would be 320 MB more."""
-    pytest.importorskip("numba", reason="numba is not installed")
+    skip_without_kernels()
     X = np.random.default_rng(0).integers(0, 256, (100_000, 800), np.uint8)
-    text = "kernels: numba\nthreads: 1\npreprocess: {numeric: {scale: minmax}}\n"
+    text = "kernels: native\nthreads: 1\npreprocess: {numeric: {scale: minmax}}\n"
     text += "train: {epochs: 1, max_steps: 20, batch_size: 100}"
     _, few = told_and_taken(tmp_path / "few", X[:1000], text)
     expected, actual = told_and_taken(tmp_path / "many", X, text)

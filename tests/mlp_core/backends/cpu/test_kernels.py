@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from compiled_kernels import LIBRARIES, needs_kernels
 
-pytest.importorskip("numba", reason="numba is not installed")
-
-from mlp_core.backends.cpu.kernels import kernels
-from mlp_core.backends.cpu.steps import numba_backend
+from mlp_core.backends.cpu.steps import native_backend
 from mlp_core.data.batches.batches import Batches, gather
 from mlp_core.data.preprocess.scaling import gather_scaled
 from mlp_core.nn import optimizers
@@ -25,8 +23,10 @@ from mlp_core.nn.primitives import dropout_mask
 from mlp_core.nn.schedules import Schedule
 from mlp_core.training.trainer import Limits, Trainer
 
-GENERIC, FUSED = numpy_backend(), numba_backend()
-KERNELS = sorted(kernels(1).keys() - {"product"})
+pytestmark = needs_kernels
+GENERIC = numpy_backend()
+FUSED = native_backend() if LIBRARIES else GENERIC
+KERNELS = sorted(FUSED.kernels.keys() - {"product", "whole_step"})
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 DTYPES = list(TOLERANCE)
 SHAPES = [(1, 1), (3, 5), (32, 64), (7, 257)]
@@ -238,7 +238,7 @@ def test_gather_copies_the_rows_asked_for(shape, dtype):
 @pytest.mark.parametrize(("p", "seed", "step", "layer"), [(0.5, 0, 0, 2), (0.2, 7, 123_456, 4), (0.9, 2**63 - 1, 1, 0)])
 def test_masks_are_those_of_numpy_bit_for_bit(p, seed, step, layer, shape, dtype):
     masks = []
-    for backend in (GENERIC, FUSED, numba_backend(2)):
+    for backend in (GENERIC, FUSED, native_backend(2)):
         masks.append(np.full(shape, np.nan, dtype))
         backend.primitive(dropout_mask)(masks[-1], np.empty(shape, np.float32), p, seed, step, layer)
     for mask in masks[1:]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled_kernels import skip_without_kernels
 
 from mlp_core.config import from_mapping
 from mlp_core.data.batches.batches import Batches
@@ -25,14 +26,14 @@ from mlp_core.training.experiment import Experiment
 ROWS, COLUMNS = 203, 37
 
 
-@pytest.fixture(params=["numpy", "numba"])
+@pytest.fixture(params=["numpy", "native"])
 def backend(request) -> Backend:
     if request.param == "numpy":
         return numpy_backend()
-    pytest.importorskip("numba", reason="numba is not installed")
-    from mlp_core.backends.cpu.steps import numba_backend
+    skip_without_kernels()
+    from mlp_core.backends.cpu.steps import native_backend
 
-    return numba_backend()
+    return native_backend()
 
 
 def cells(dtype: str, rows: int = ROWS, columns: int = COLUMNS) -> np.ndarray:
@@ -102,7 +103,7 @@ CONFIG: dict[str, Any] = {
     "data": {"train": {"x": "x.npy", "y": "y.npy"}, "task": "multiclass", "split": {"val": 0.2, "test": 0.1}},
     "model": {"hidden": [16, 8]},
     "train": {"epochs": 4, "batch_size": 16},
-    "kernels": "numba",
+    "kernels": "native",
     "threads": 1,
     "logging": {"jsonl": True},
 }
@@ -110,7 +111,7 @@ CONFIG: dict[str, Any] = {
 
 def config(folder: Any, X: np.ndarray, **more: Any) -> Any:
     """A training on these inputs, which have a class each."""
-    pytest.importorskip("numba", reason="numba is not installed")
+    skip_without_kernels()
     folder.mkdir(exist_ok=True)
     np.save(folder / "x.npy", X)
     np.save(folder / "y.npy", (X[:, 0] > np.median(X[:, 0])) + (X[:, 1] > np.median(X[:, 1])))
@@ -186,7 +187,7 @@ def test_memory_is_asked_for_bytes_only_where_they_become_floats(tmp_path, monke
     from mlp_core.errors import ConfigError
 
     least = {}
-    for kernels in ("numba", "numpy"):
+    for kernels in ("native", "numpy"):
         built = Experiment.build(config(tmp_path, cells("uint8", 900, 64), kernels=kernels))
         data = load_data(built.config)
         low, high = 0, 1 << 30
@@ -200,4 +201,4 @@ def test_memory_is_asked_for_bytes_only_where_they_become_floats(tmp_path, monke
                 low = free + 1
         monkeypatch.undo()
         least[kernels] = low
-    assert least["numpy"] - least["numba"] == 4 * 900 * 64
+    assert least["numpy"] - least["native"] == 4 * 900 * 64

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-pytest.importorskip("numba", reason="numba is not installed")
+from compiled_kernels import every_library, needs_kernels
 
 from mlp_core.backends.cpu import program as instructions
-from mlp_core.backends.cpu.compiled.layout import BAND, BLOCK
 from mlp_core.backends.cpu.crew import Crew
+
+pytestmark = needs_kernels
+BLOCK, BAND = 256, 128  # as in products.c
 
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-15}  # relative to sqrt(k), the size of a sum of k products of 1
 ROWS, INNER, COLUMNS = (1, 2, 3, 7, 8, 15, 16, 17, 33), (1, 2, 5, 15, 16, 17, 40), (1, 3, 4, 5, 10, 16, 31, 32, 33, 50)
@@ -34,14 +29,16 @@ def factors(b: int, n: int, m: int, dtype: type) -> list[tuple[np.ndarray, np.nd
 def multiplied(crew: Crew, A: np.ndarray, B: np.ndarray, by_columns: bool = False) -> np.ndarray:
     """A @ B in the first rows of an array; the row behind them must stay as it is."""
     room = np.full((len(A) + 1, B.shape[1]), np.nan, A.dtype)
-    crew.run(instructions.assemble([instructions.product(A, B, room[:-1], crew.scratch, by_columns)]))
+    program = [instructions.product(A, B, room[:-1], crew.scratch, by_columns)]
+    crew.run(instructions.assemble(crew.library, program))
     assert np.isnan(room[-1]).all()
     return room[:-1]
 
 
+@every_library
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
-def test_products_are_those_of_numpy_whoever_makes_them(dtype):
-    crews = [Crew(threads) for threads in (1, 2, 3)]
+def test_products_are_those_of_numpy_whoever_makes_them(dtype, library):
+    crews = [Crew(threads, kernels=library) for threads in (1, 2, 3)]
     for shape in SHAPES:
         for A, B in factors(*shape, dtype):
             results = [multiplied(crew, A, B) for crew in crews]
@@ -68,33 +65,11 @@ def test_numbers_that_are_none_come_through():
     np.testing.assert_array_equal(np.isinf(result), np.isinf(expected))
 
 
-def test_nothing_beside_a_factor_is_read():
+@every_library
+def test_nothing_beside_a_factor_is_read(library):
     """Rows that end with a page of memory: reading on would be a fault, and what stands there has no influence."""
     poison = np.full(4096, np.nan, np.float32)
     A, B = (poison[start : start + 39].reshape(3, 13) for start in (100, 1000))
     A[:], B[:] = np.arange(39).reshape(3, 13), 1
-    np.testing.assert_array_equal(multiplied(Crew(1), A, B.T), A @ B.T)
-    np.testing.assert_array_equal(multiplied(Crew(1), A.T, B), A.T @ B)
-
-
-NARROW = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import test_gemm
-test_gemm.SHAPES[:] = [shape for shape in test_gemm.SHAPES if sum(shape) % 5 == 0]
-for dtype in test_gemm.TOLERANCE:
-    test_gemm.test_products_are_those_of_numpy_whoever_makes_them(dtype)
-print("all equal")
-"""
-
-
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names a processor of another family")
-def test_narrower_registers_give_the_same_products(tmp_path):
-    """A processor without 64-byte registers has smaller tiles."""
-    processor = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
-    if sys.platform == "linux" and "avx2" not in Path("/proc/cpuinfo").read_text():
-        pytest.skip("this processor cannot run code for one with AVX2")
-    command = [sys.executable, "-c", NARROW, str(Path(__file__).parents[2])]
-    environment = {**os.environ, **processor, "XDG_CACHE_HOME": str(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert result.stdout == "all equal\n", result.stderr
+    np.testing.assert_array_equal(multiplied(Crew(1, kernels=library), A, B.T), A @ B.T)
+    np.testing.assert_array_equal(multiplied(Crew(1, kernels=library), A.T, B), A.T @ B)

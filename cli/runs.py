@@ -1,0 +1,201 @@
+"""`mlpbp runs`: the runs of a folder, what differs between them, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlp_core.errors import Problem, UsageError, clean
+
+from .console import Console
+from .options import settings
+
+if TYPE_CHECKING:
+    from mlp_core.report.listing import Group, Listing
+    from mlp_core.report.run_files import RunFiles
+
+HELP = "List runs: what differs between them, how good they are; the best one's path, or seeds together."
+WIDTH = 80
+BEST_BY = "val_loss"
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder of the runs.")] = Path("runs"),
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="NAME", help="By a metric, a config key, seconds, started, ...")
+    ] = None,
+    group: Annotated[bool, typer.Option("--group", help="Seeds of one config together, with mean and sd.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Print the path of the best run only, by --sort. [default: val_loss]")
+    ] = False,
+) -> int:
+    from mlp_core.report.listing import best as best_of
+    from mlp_core.report.listing import grouped, list_runs
+
+    console = Console("runs")
+    if best and group:
+        raise UsageError(Problem("usage", "--best names one run, --group shows several", "leave out one of them"))
+    listing = list_runs(folder, sort)
+    for problem in listing.skipped:
+        console.warn(f"left out: {problem}")
+    if best:
+        return _best(console, listing, best_of(listing, sort or BEST_BY), sort or BEST_BY)
+    parts = listing.subjects()
+    if not parts:
+        console.note(f"no runs in {folder}")
+    if group:
+        together = [(about, part, grouped(part)) for about, part in parts]
+        for about, part, groups in together:
+            _show_groups(console, groups, part, sort or BEST_BY, about if len(parts) > 1 else "")
+        fields = [{"subject": about, "groups": [_group_fields(g) for g in groups]} for about, _, groups in together]
+        return console.result({"folder": str(folder), "subjects": fields, "skipped": _skipped(listing)})
+    for about, part in parts if not console.json else []:
+        if len(parts) > 1:
+            console.show(clean(about, WIDTH))
+        console.show(_table(part, folder))
+    runs = [_fields(run, part, about) for about, part in parts for run in part.runs]
+    return console.result({"folder": str(folder), "runs": runs, "skipped": _skipped(listing)})
+
+
+def _skipped(listing: Listing) -> list[dict[str, Any]]:
+    """What is damaged, for programs."""
+    return [{"file": problem.file, "line": problem.line, "message": problem.message} for problem in listing.skipped]
+
+
+def _best(console: Console, listing: Listing, run: RunFiles, sort: str) -> int:
+    """The path alone, so that a shell can take it."""
+    if len(listing.subjects()) > 1:
+        console.warn("there are runs about different data, whose numbers do not compare")
+    if run.status != "finished":
+        console.warn(f"{run.path} is not finished ({run.status})")
+    if not settings.json:
+        print(run.path)
+    return console.result({"best": str(run.path), "sort": sort, "value": run.metrics.get(sort, run.config.get(sort))})
+
+
+def _fields(run: RunFiles, listing: Listing, about: str) -> dict[str, Any]:
+    """A run for programs."""
+    return {
+        "run": str(run.path),
+        "subject": about,
+        "status": run.status,
+        "seed": run.seed,
+        "differs": {key: run.config.get(key) for key in listing.differing},
+        "epochs": run.epochs,
+        "best_epoch": run.best_epoch,
+        "seconds": run.seconds,
+        "started": run.record.get("started"),
+        "metrics": run.metrics,
+    }
+
+
+def _group_fields(group: Group) -> dict[str, Any]:
+    from mlp_core.metrics import plain
+
+    fields: dict[str, Any] = {
+        "runs": [str(run.path) for run in group.runs],
+        "seeds": [run.seed for run in group.runs],
+        "metrics": {
+            name: plain({"mean": spread.mean, "deviation": spread.deviation}) for name, spread in group.metrics.items()
+        },
+    }
+    if group.behind is not None:
+        fields["behind"] = plain(dict(zip(("difference", "half_width"), group.behind, strict=True)))
+        fields["within_noise"] = group.within_noise
+    return fields
+
+
+def _table(listing: Listing, folder: Path) -> Any:
+    """One line per run: a column for every key that differs if there is room, at the cost of a metric or two."""
+    from mlp_core.report.listing import value_of
+
+    from .tables import grid
+
+    keys, metrics = listing.differing, listing.metrics
+    asked = [[clean(value_of(run, key), 24) for key in keys] for run in listing.runs]
+    for count in range(len(metrics), min(1, len(metrics) - 1), -1):
+        heads, cells = _facts(listing, metrics[:count], folder)
+        wide = [heads[0], *keys.values(), *heads[1:]]
+        table = [[row[0], *more, *row[1:]] for row, more in zip(cells, asked, strict=True)]
+        if _width(wide, table) <= WIDTH:
+            return grid(wide, table)
+    heads, cells = _facts(listing, metrics[:2], folder)
+    rest = max(16, WIDTH - _width(heads, cells) - 3)
+    words = [", ".join(f"{name}={value}" for name, value in zip(keys.values(), more, strict=True)) for more in asked]
+    table = [[row[0], clean(text, 4 * rest), *row[1:]] for row, text in zip(cells, words, strict=True)]
+    return grid([heads[0], "what differs ", *heads[1:]], table)
+
+
+def _facts(listing: Listing, metrics: Sequence[str], folder: Path) -> tuple[list[str], list[list[str]]]:
+    """Headings, and cells for every run: name, state if one is not finished, best epoch, metrics, time."""
+    from mlp_core.metrics.shown import metric
+
+    unfinished = any(run.status != "finished" for run in listing.runs)
+    heads = ["run", *(["status"] if unfinished else []), "best", *(name.replace("_", " ", 1) for name in metrics), "s"]
+    cells = []
+    for run in listing.runs:
+        values = [metric(name, run.metrics[name]) if name in run.metrics else "" for name in metrics]
+        seconds = "" if run.seconds is None else f"{run.seconds:.3g}" if run.seconds < 100 else f"{run.seconds:,.0f}"
+        status = [run.status] if unfinished else []
+        cells.append([_name(run, folder), *status, str(run.best_epoch or ""), *values, seconds])
+    return heads, cells
+
+
+def _width(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """How wide a table of these cells would be."""
+    return sum(max(map(len, column)) + 3 for column in zip(heads, *rows, strict=True))
+
+
+def _name(run: RunFiles, folder: Path) -> str:
+    inside = run.path.relative_to(folder) if run.path.is_relative_to(folder) and run.path != folder else run.path
+    return clean(inside, 30)
+
+
+def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, sort: str, about: str) -> None:
+    """One line per group, and what can be said about their differences."""
+    if console.json or not groups:
+        return
+    from mlp_core.metrics.shown import number
+    from mlp_core.report.listing import value_of
+
+    from .tables import grid
+
+    rows, metrics = [], [name for name in listing.metrics if any(name in group.metrics for group in groups)]
+    keys = [(key, short) for key, short in listing.differing.items() if key != "seed"]
+    for group in groups:
+        differs = ", ".join(f"{short}={clean(value_of(group.runs[0], key), 24)}" for key, short in keys)
+        values = [_spread(group, name) for name in metrics]
+        behind = "" if group.behind is None else " ± ".join(map(number, group.behind)).replace("n.a.", "?")
+        rows.append([clean(differs or group.runs[0].path.name, 80), str(len(group.runs)), *values, behind])
+    heads = ["config", "seeds", *(name.replace("_", " ", 1) for name in metrics), "behind"]
+    text = 3 + min(22, max(len(row[0]) for row in rows))
+    while len(heads) > 4 and _width(heads[1:], [row[1:] for row in rows]) > WIDTH - text:
+        heads, rows = [*heads[:-2], heads[-1]], [[*row[:-2], row[-1]] for row in rows]
+    if about:
+        console.show(clean(about, WIDTH))
+    console.show(grid(heads, rows))
+    noise = [group for group in groups if group.within_noise]
+    unknown = [group for group in groups if group.behind is not None and group.behind[1] != group.behind[1]]
+    if noise:
+        many = f"{len(noise)} of {len(groups) - 1} differences to the best in {sort} are"
+        console.show(f"{many} within the noise of seeds:\ntheir interval of 95 % (Welch) holds 0.")
+    if unknown:
+        console.show(f"± ?: a single seed has no noise to compare with; train more with seed=1, seed=2, ... ({sort})")
+
+
+def _spread(group: Group, name: str) -> str:
+    """Mean and standard deviation."""
+    from mlp_core.metrics.shown import is_share, number
+
+    if name not in group.metrics:
+        return ""
+    spread = group.metrics[name]
+    factor, unit = (100.0, " %") if is_share(name) else (1.0, "")
+    mean = f"{factor * spread.mean:.2f}" if unit else number(spread.mean)
+    if spread.deviation != spread.deviation:
+        return mean + unit
+    deviation = f"{factor * spread.deviation:.2f}" if unit else number(spread.deviation)
+    return f"{mean} ± {deviation}{unit}"

@@ -1,0 +1,199 @@
+/* Matrix products: small tiles of the result are summed up in registers, straight from memory.
+ *
+ * A general BLAS copies both factors into an order that suits it before it multiplies. In a training step the batch is
+ * short, and this copying takes up to half of the time; here the factors are read where they lie: rows of the weights
+ * along k as X W^T needs them, rows of the batch or of the weights along j for the two gradients. Blocks along k keep
+ * what is read again in the caches. A sum goes through k in a fixed order, so the bits depend on the shapes and on the
+ * width of the processor's registers alone.
+ */
+#if !defined PRODUCTS
+#define PRODUCTS
+enum {
+    TALL = REGISTERS / 4,                  /* rows of an outer tile; it is two registers wide */
+    DOT_ROWS = REGISTERS / 8,
+    DOT_COLUMNS = 4,
+    BLOCK = 256,                           /* length of a block along k: a panel of it just fits into the first cache */
+    BAND = 128,                            /* rows that are multiplied with everything before the next ones are */
+    SCRATCH = 8 * BAND * (2 * BLOCK + 16), /* bytes of memory of its own that each thread needs */
+};
+#endif
+
+/* C[i, j] (+)= sum over k of A(i, k) B[k, j], for `rows` rows i and `columns` registers of j, the last of which has
+ * `left` numbers. A(i, k) is row i + step k numbers on from A; rows of B are ldb numbers apart, those of C ldc. */
+INLINE void FN(outer_tile)(const int rows, const int columns, const REAL *A, word row, word step, const REAL *B,
+                           word ldb, REAL *C, word ldc, word length, bool add, const bool whole, word left)
+{
+    VEC total[TALL][2];
+    UNROLLED for (int i = 0; i < rows; i++)
+        UNROLLED for (int j = 0; j < columns; j++) {
+            total[i][j] = (VEC){0};
+            if (add)
+                total[i][j] = whole || j < columns - 1 ? FN(load)(C + ldc * i + LANES * j)
+                                                       : FN(load_first)(C + ldc * i + LANES * j, left);
+        }
+    for (word k = 0; k < length; k++) {
+        VEC b[2];
+        UNROLLED for (int j = 0; j < columns; j++)
+            b[j] = whole || j < columns - 1 ? FN(load)(B + ldb * k + LANES * j)
+                                            : FN(load_first)(B + ldb * k + LANES * j, left);
+        UNROLLED for (int i = 0; i < rows; i++) {
+            VEC a = FN(everywhere)(A[row * i + step * k]);
+            UNROLLED for (int j = 0; j < columns; j++)
+                total[i][j] = FN(add_product)(a, b[j], total[i][j]);
+        }
+    }
+    UNROLLED for (int i = 0; i < rows; i++)
+        UNROLLED for (int j = 0; j < columns; j++) {
+            if (whole || j < columns - 1)
+                FN(store)(C + ldc * i + LANES * j, total[i][j]);
+            else
+                FN(store_first)(C + ldc * i + LANES * j, total[i][j], left);
+        }
+}
+
+/* C[i, j] (+)= sum over k of A[i, k] B[j, k], for `rows` rows i and `columns` rows j. */
+INLINE void FN(dot_tile)(const int rows, const int columns, const REAL *A, word lda, const REAL *B, word ldb, REAL *C,
+                         word ldc, word length, bool add)
+{
+    VEC total[DOT_ROWS * DOT_COLUMNS] = {{0}}, a[DOT_ROWS], b[DOT_COLUMNS];
+    REAL sums[DOT_ROWS * DOT_COLUMNS];
+    word k = 0;
+#define STEP(LOAD)                                                                                   \
+    UNROLLED for (int i = 0; i < rows; i++) a[i] = LOAD(A + lda * i + k);                            \
+    UNROLLED for (int j = 0; j < columns; j++) b[j] = LOAD(B + ldb * j + k);                         \
+    UNROLLED for (int i = 0; i < rows; i++) UNROLLED for (int j = 0; j < columns; j++)               \
+        total[columns * i + j] = FN(add_product)(a[i], b[j], total[columns * i + j]);
+#define PART(place) FN(load_first)(place, length - k)
+    for (; k + LANES <= length; k += LANES) {
+        STEP(FN(load))
+    }
+    if (k < length) {
+        STEP(PART)
+    }
+#undef STEP
+#undef PART
+    FN(across)(total, rows * columns, sums);
+    UNROLLED for (int i = 0; i < rows; i++)
+        UNROLLED for (int j = 0; j < columns; j++)
+            C[ldc * i + j] = (add ? C[ldc * i + j] : 0) + sums[columns * i + j];
+}
+
+/* Whether rows so many numbers apart are best copied before they are read `rows` times: a multiple of 1 KiB makes them
+ * all compete for the same few places in a cache. */
+static bool FN(far_apart)(word stride, word rows) { return rows >= 64 && stride * SIZE % 1024 == 0; }
+
+/* [rows, columns] of source, rows `stride` numbers apart, to target, `width` apart. */
+static void FN(copy)(const REAL *source, word stride, word rows, word columns, REAL *target, word width)
+{
+    for (word i = 0; i < rows; i++)
+        memcpy(target + width * i, source + stride * i, (size_t)columns * sizeof(REAL));
+}
+
+/* C [m, n] = A [m, k] B [k, n], A and its strides as for a tile; `scratch` has SCRATCH bytes. */
+static void FN(outer_product)(const REAL *A, word row, word step, const REAL *B, word ldb, REAL *C, word ldc, word m,
+                              word n, word k, REAL *scratch)
+{
+    for (word k0 = 0; k0 < k; k0 += BLOCK) {
+        word length = least(BLOCK, k - k0);
+        bool add = k0 > 0;
+        for (word j = 0; j < n; j += 2 * LANES) {
+            word left = least(n - j, 2 * LANES), ldp = ldb, i = 0;
+            const REAL *panel = B + ldb * k0 + j;
+            if (FN(far_apart)(ldb, m)) {
+                FN(copy)(panel, ldb, length, left, scratch, 2 * LANES);
+                panel = scratch, ldp = 2 * LANES;
+            }
+#define TILES(rows)                                                                                            \
+    do {                                                                                                       \
+        const REAL *a = A + row * i + step * k0;                                                               \
+        REAL *c = C + ldc * i + j;                                                                             \
+        if (left == 2 * LANES)                                                                                 \
+            FN(outer_tile)(rows, 2, a, row, step, panel, ldp, c, ldc, length, add, true, 0);                   \
+        else if (left > LANES)                                                                                 \
+            FN(outer_tile)(rows, 2, a, row, step, panel, ldp, c, ldc, length, add, false, left - LANES);       \
+        else                                                                                                   \
+            FN(outer_tile)(rows, 1, a, row, step, panel, ldp, c, ldc, length, add, false, left);               \
+    } while (0)
+            for (; i + TALL <= m; i += TALL)
+                TILES(TALL);
+            for (; i < m; i++)
+                TILES(1);
+#undef TILES
+        }
+    }
+}
+
+/* C [m, n] = A [m, k] B^T, B [n, k]: rows of A, B and C are lda, ldb and ldc numbers apart; else as above. */
+static void FN(dot_product)(const REAL *A, word lda, const REAL *B, word ldb, REAL *C, word ldc, word m, word n, word k,
+                            REAL *scratch)
+{
+    for (word k0 = 0; k0 < k; k0 += 2 * BLOCK) {
+        word length = least(2 * BLOCK, k - k0);
+        bool add = k0 > 0;
+        for (word i0 = 0; i0 < m; i0 += BAND) {
+            word end = least(m, i0 + BAND), whole = end - (end - i0) % DOT_ROWS, ldx = lda, j = 0;
+            const REAL *block = A + lda * i0 + k0;
+            if (FN(far_apart)(lda, n)) {
+                ldx = length + 16;
+                FN(copy)(block, lda, end - i0, length, scratch, ldx);
+                block = scratch;
+            }
+#define TILES(columns)                                                                                             \
+    do {                                                                                                           \
+        const REAL *b = B + ldb * j + k0;                                                                          \
+        word i = i0;                                                                                               \
+        for (; i < whole; i += DOT_ROWS)                                                                           \
+            FN(dot_tile)(DOT_ROWS, columns, block + ldx * (i - i0), ldx, b, ldb, C + ldc * i + j, ldc, length, add); \
+        for (; i < end; i++)                                                                                       \
+            FN(dot_tile)(1, columns, block + ldx * (i - i0), ldx, b, ldb, C + ldc * i + j, ldc, length, add);      \
+    } while (0)
+            for (; j + DOT_COLUMNS <= n; j += DOT_COLUMNS)
+                TILES(DOT_COLUMNS);
+            for (; j < n; j++)
+                TILES(1);
+#undef TILES
+        }
+    }
+}
+
+/* C = A B. Words: A [m, k], its steps to a row and to a column, B [k, n], its stride, C [m, n], its stride, m, n, k,
+ * scratch of SCRATCH bytes for each part. Rows of C are shared out. */
+EXPORT void FN(outer)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[8], part, parts, &first, &last);
+    if (last > first)
+        FN(outer_product)(AT(REAL, 1) + a[2] * first, a[2], a[3], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
+                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+}
+
+/* The same; columns of C are shared out, so that a thread reads its own columns of B only. */
+EXPORT void FN(outer_by_columns)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[9], part, parts, &first, &last);
+    if (last > first)
+        FN(outer_product)(AT(REAL, 1), a[2], a[3], AT(REAL, 4) + first, a[5], AT(REAL, 6) + first, a[7], a[8],
+                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+}
+
+/* C = A B^T. Words: A [m, k], its stride, -, B [n, k], its stride, C, its stride, m, n, k, scratch. Rows of C are
+ * shared out. */
+EXPORT void FN(dot)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[8], part, parts, &first, &last);
+    if (last > first)
+        FN(dot_product)(AT(REAL, 1) + a[2] * first, a[2], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
+                        last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+}
+
+/* The same; columns of C are shared out, so that a thread reads its own rows of B only. */
+EXPORT void FN(dot_by_columns)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[9], part, parts, &first, &last);
+    if (last > first)
+        FN(dot_product)(AT(REAL, 1), a[2], AT(REAL, 4) + a[5] * first, a[5], AT(REAL, 6) + first, a[7], a[8],
+                        last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+}

@@ -1,0 +1,63 @@
+"""The numbers that the functions of formulas.h take beside arrays, the same for every kind of machine code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from mlp_core.nn.activations import Activation
+from mlp_core.nn.losses import Loss
+from mlp_core.nn.optimizers import nadam_rates, radam_rate
+
+
+def of_activation(f: Activation) -> float:
+    """The parameter of an activation; 0 for one that has none."""
+    return float(getattr(f, "alpha", 0.0))
+
+
+def of_loss(loss: Loss) -> tuple[float, ...]:
+    """The parameter of a loss; for quantiles their number and each of them."""
+    if quantiles := getattr(loss, "quantiles", None):
+        return float(len(quantiles)), *quantiles
+    named = (getattr(loss, name, None) for name in ("label_smoothing", "pos_weight", "gamma", "delta"))
+    return (float(next((number for number in named if number is not None), 0.0)),)
+
+
+def of_rule(rule: str, lr: float, decay: float, **settings: Any) -> tuple[float, ...]:
+    """What an update rule takes in a step with this learning rate and weight decay, as formulas.h says."""
+    return 1 - lr * decay, *_NUMBERS[rule](lr, **settings)
+
+
+def _adam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
+    return lr / (1 - beta1**t), 0.0, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / math.sqrt(1 - beta2**t)
+
+
+def _nadam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
+    return *nadam_rates(lr, beta1, t), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / math.sqrt(1 - beta2**t)
+
+
+def _radam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
+    rate, rectified = radam_rate(lr, beta1, beta2, t)
+    return rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, float(rectified)
+
+
+def _amsgrad(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
+    return lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / math.sqrt(1 - beta2**t)
+
+
+_NUMBERS: dict[str, Callable[..., tuple[float, ...]]] = {
+    "sgd": lambda lr: (lr,),
+    "momentum": lambda lr, mu: (lr, mu),
+    "nesterov": lambda lr, mu: (lr, mu),
+    "adagrad": lambda lr, eps: (lr, eps),
+    "rmsprop": lambda lr, rho, eps: (lr, rho, 1 - rho, eps),
+    "adadelta": lambda lr, rho, eps: (lr, rho, 1 - rho, eps),
+    "adam": _adam,
+    "nadam": _nadam,
+    "radam": _radam,
+    "amsgrad": _amsgrad,
+    "lion": lambda lr, beta1, beta2: (lr, beta1, 1 - beta1, beta2, 1 - beta2),
+}
+RULES = {name: name if name != "nadam" else "adam" for name in _NUMBERS}
+"""The function in formulas.h of each update rule that goes entry by entry."""
