@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Tag
+from pydantic import AfterValidator, Tag
 
 from mlp_core.config.section import LIST, MAPPING, OR_ANY, OR_LIST, SCALAR, Complaint, Maybe, Section, key
 from mlp_core.config.text_kinds import Column, Encoding, Folder, Text, Word
@@ -24,6 +24,12 @@ IMPUTES = ("median", "mean", "mode", "zero", "error")
 ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
 UNKNOWNS = ("other", "zero", "error")
 MISSINGS = ("category", "mode", "error")
+MARKERS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null", "?"),
+)
+"""What means a missing cell where nothing is said: the 19 of pandas.read_csv, and the ? of the UCI repository."""
+
 _FILE = Text(what="a file", example="data/train.csv")
 _CHARACTER = "[^\r\n]"
 
@@ -65,8 +71,12 @@ class Csv(Section):
         '"', "what encloses a cell that contains the delimiter; null: nothing does"
     )
     comment: Annotated[str | None, Text(null=True, example='"#"')] = key(None, "lines that start with this are skipped")
-    na: tuple[Annotated[str, Text(blank=True, example='"?"')], ...] = key(
-        ("", "NA", "NaN", "null", "?"), "cells that mean a missing value"
+    na: Annotated[
+        tuple[Annotated[str, Text(blank=True, example='"?"')], ...],
+        AfterValidator(lambda na: na if "" in na else tuple(dict.fromkeys((*MARKERS, *na)))),
+    ] = key(
+        MARKERS,
+        'cells that mean a missing value, beside the usual ones; a list with "" in it stands alone; numbers by value',
     )
 
     def rules(self) -> Iterator[Complaint]:

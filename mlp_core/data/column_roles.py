@@ -17,7 +17,7 @@ from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.embedded import SETS
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.task import MAX_CLASSES, Task
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError
 
 _POSITION = re.compile("[0-9]{1,6}")
 
@@ -257,7 +257,9 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
         raise _refusal(config, key, "unknown_column", f'no column "{column}" in the data', nearest(column, names))
     named, place = str(column) in names, column % len(names) if -len(names) <= column < len(names) else None
     if named and place not in (None, names.index(str(column))):
-        hint = f'write {key.split(".")[-1]}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
+        hint = (
+            f'write {key.split(".")[-1]}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
+        )
         message = f"{column} is the name of a column, and the position of another"
         raise _refusal(config, key, "two_columns", message, hint)
     if named:

@@ -1,8 +1,8 @@
 """What the columns of a source hold: numbers, categories, yes or no, dates, times, or nothing that can be learned from.
 
 The contract for everything that looks at data: `infer_types(source, types)` gives one `Column` for every column of the
-source, targets included, in order, and how its numbers are written; it is quick (no sorting of numbers). `profile(source, column)` adds what a person
-wants to see: distinct values, examples, range.
+source, targets included, in order, and how its numbers are written; it is quick (no sorting of numbers).
+`profile(source, column)` adds what a person wants to see: distinct values, examples, range.
 
     table = read(path, ReadOptions())
     for column in infer_types(table, config.data.types):
@@ -71,9 +71,9 @@ def infer_types(source: Source, types: Mapping[str, str] | None = None, order: s
     is that of dates (data.date_order).
 
     A column of numbers is numeric. A text column is numeric when all its words are numbers in one notation, a date when
-    most are dates, a time when all are, boolean when its words are true and false, yes and no, y and n or t and f in any
-    case; to be ignored when it is empty or nearly every cell holds another word (a name, an identifier, prose); else
-    categorical.
+    most are dates, a time when all are, boolean when its words are true and false, yes and no, y and n or t and f in
+    any case; to be ignored when it is empty or nearly every cell holds another word (a name, an identifier, prose);
+    else categorical.
     """
     types = types or {}
     if isinstance(source, Arrays) and not types:
@@ -92,7 +92,9 @@ def _column(source: Source, place: int, wish: str | None, decimal: str, order: s
         odd = source.odd.get(place, {})
         missing = markers(odd.values()) if odd else None
         notation = None if missing is None else Notation(missing=missing)
-        return Column(name, kind or "numeric", _why(wish, "numbers"), gaps - len(odd) * (missing is None), None, notation)
+        return Column(
+            name, kind or "numeric", _why(wish, "numbers"), gaps - len(odd) * (missing is None), None, notation
+        )
     notation = None if kind in ("categorical", "boolean", "ignore") else find(words, decimal, order)
     if notation is None and kind in (None, "date"):
         notation = mostly_dates(words, order)
@@ -100,8 +102,8 @@ def _column(source: Source, place: int, wish: str | None, decimal: str, order: s
         notation = None
     if notation is not None:
         kind = kind or {"number": "numeric", "date": "date", "time": "time"}[notation.way]  # type: ignore[assignment]
-        missing = sum(_rows_of(source, place, words, notation.missing)) if notation.missing else 0
-        return Column(name, kind or "numeric", _why(wish, _shown(words, notation)), gaps + missing, len(words), notation)
+        gaps += sum(_rows_of(source, place, words, notation.missing)) if notation.missing else 0
+        return Column(name, kind or "numeric", _why(wish, _shown(words, notation)), gaps, len(words), notation)
     if kind is not None:
         return Column(name, kind, "as data.types says", gaps, len(words))
     kind, why = _text_kind(words, source.rows - gaps)

@@ -99,7 +99,7 @@ def read_options(config: Config, task: Task | None = None) -> ReadOptions:
 
 
 def text_of(source: Source, row: int, column: int) -> str:
-    """What is written in a missing cell, which is looked up in the file once more; nothing where that cannot be told."""
+    """What is written in a missing cell, looked up in the file once more; nothing where that cannot be told."""
     return ""
 
 

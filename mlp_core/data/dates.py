@@ -8,7 +8,8 @@ from datetime import date
 
 ORDERS = ("ymd", "dmy", "mdy")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-FULL = "january february march april may june july august september october november december".split()
+_FULL = "january february march april may june july august september october november december"
+FULL = tuple(_FULL.split())
 EPOCH = date(1970, 1, 1).toordinal()
 
 _TIME = (

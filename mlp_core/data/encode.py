@@ -34,8 +34,8 @@ def inputs(
 
     Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0, numbers, dates and times are read
     by the notation of their column, if it has one. Columns on the disk stay there, and are not looked at yet (`survey`
-    does). `whole` says that the source is all there is to learn from: then a column without any value is refused. Raises
-    DataError naming the first bad cell of each column.
+    does). `whole` says that the source is all there is to learn from: then a column without any value is refused.
+    Raises DataError naming the first bad cell of each column.
     """
     kinds, notations = kinds or ("numeric",) * len(features), notations or {}
     if isinstance(cells := source.X if isinstance(source, Arrays) else source.values, OnDisk):

@@ -147,7 +147,9 @@ def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tu
     """The source with labels as they are meant and targets that are numbers, what is to be learned from it, and why."""
     data = config.data
     train = relabel(train, roles.targets, data.labels)
-    quantities = {c: roles.notations[c] for c in (*roles.targets, roles.weight) if c in roles.notations and c is not None}
+    quantities = {
+        c: roles.notations[c] for c in (*roles.targets, roles.weight) if c in roles.notations and c is not None
+    }
     train = as_numbers(train, quantities)
     if known is not None:
         return train, known, f"task: {known.kind} (as the model was trained)"
@@ -187,7 +189,11 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
     lines = [source.problem("", "", int(row)).line for row in rows[:4]]
     places = ", ".join(str(line) for line in lines if line is not None)
     where = f" (lines {places}{', ...' if len(rows) > len(lines) else ''})" if places else ""
-    return [f"note: {len(rows):,} of {source.rows:,} rows have no {names}{where}{written}: left out" + "; " * bool(hint) + hint]
+    return [
+        f"note: {len(rows):,} of {source.rows:,} rows have no {names}{where}{written}: left out"
+        + "; " * bool(hint)
+        + hint
+    ]
 
 
 def present(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:

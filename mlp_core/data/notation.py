@@ -21,10 +21,11 @@ BLANKS = " \u00a0\u2007\u2009\u202f"
 STEPS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 CODES = {"USD", "EUR", "GBP", "CHF", "JPY", "CNY", "RMB", "INR", "CAD", "AUD", "NZD", "SEK", "NOK", "DKK", "PLN", "BRL"}
 WORDS_OF_MONEY = CODES | {"Rs", "Rs.", "kr", "Fr.", "zł", "Kč", "Ft"}
-USUAL = frozenset(
-    "na nan n.a. n/a n.d. nd nil none null missing unknown inf +inf -inf infinity -infinity #n/a #na #div/0! #value! #ref! "
-    "#num! #name? #null! (null) <null> <na> \\n nat undefined void - -- --- – — . .. ... * ** ? ?? : # x".split()
-)
+_USUAL = """
+    na nan n.a. n/a n.d. nd nil none null missing unknown undefined void nat inf +inf -inf infinity -infinity
+    #n/a #na #div/0! #value! #ref! #num! #name? #null! (null) <null> <na> \\n - -- --- – — . .. ... * ** ? ?? : #
+"""
+USUAL = frozenset(_USUAL.split())
 """What people write where a number is missing, in small letters."""
 
 _PARTS = re.compile(
@@ -94,7 +95,8 @@ class Notation:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The notation of a checkpoint. Raises TypeError, ValueError when it is none."""
-        made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+        made = cls(**values)
         words = (made.decimal, made.thousands, made.order, *made.units, *made.missing)
         if made.way not in ("number", "date", "time") or not all(isinstance(word, str) for word in words):
             raise ValueError("not a notation of numbers")
@@ -124,8 +126,8 @@ def mostly_dates(words: Sequence[str], order: str = "") -> Notation | None:
 
 
 def markers(cells: Iterable[str]) -> tuple[str, ...] | None:
-    """The words that mean missing among cells of a column of numbers that are none, each given once or twice; None where
-    one is a mistake: it has digits, or is no usual sign of a missing number and stands there once, or beside others."""
+    """The words that mean missing among the odd cells of a column of numbers, each given once or twice. None where one
+    is a mistake: it has digits, or is no usual sign of a missing number and stands there once, or beside others."""
     cells = [cell.strip() for cell in cells]
     found, rest = _apart(cells)
     if rest or found is None:

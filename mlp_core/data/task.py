@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
@@ -39,7 +39,7 @@ class Task:
     kinds: tuple[str, ...] = ()
     weight: str | None = None
     ids: tuple[str, ...] = ()
-    kept: Kept = Kept()
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -158,7 +158,9 @@ def _one_hot(source: Source, wish: Wish, inputs: tuple[str, ...], outputs: tuple
         raise _wish("data.task", f"binary needs two classes, there are {len(outputs)} targets", "multiclass fits")
     why = f"each row has a 1 in one of {len(outputs)} targets; for labels that go together: data.task: multilabel"
     if wish.positive is not None and (kind != "binary" or wish.positive != names[1]):
-        raise _wish("data.positive", "the targets have an order of their own", "name the positive one last in data.target")
+        raise _wish(
+            "data.positive", "the targets have an order of their own", "name the positive one last in data.target"
+        )
     return _classes(kind, names, outputs, inputs, wish, why)
 
 
@@ -212,7 +214,11 @@ def _several(
     source: Source, targets: Sequence[int], wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> tuple[Task, str]:
     if wish.kind in ("binary", "multiclass"):
-        raise _wish("data.task", f"{wish.kind} needs one target column, there are {len(targets)}", "multilabel fits; targets of which each row has one 1 would do, too")
+        raise _wish(
+            "data.task",
+            f"{wish.kind} needs one target column, there are {len(targets)}",
+            "multilabel fits; targets of which each row has one 1 would do, too",
+        )
     if wish.classes or wish.positive:
         key = "data.classes" if wish.classes else "data.positive"
         raise _wish(key, "several targets have no common classes", "remove it")

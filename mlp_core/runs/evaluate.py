@@ -102,7 +102,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     if wrong := misfit(kind, method, threshold):
         raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
     fits = wants_fit(method, threshold) and not stored
-    own = load_data(model.config) if wishes.data is None or fits else None
+    own = load_data(model.config, task=model.task) if wishes.data is None or fits else None
     datasets = _datasets(model, wishes, own)
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
@@ -125,6 +125,8 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     report = Report({name: done[name] for name in datasets}, calibration, split=kept)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
+        places = datasets[report.chosen].places
+        cells = cells if places is None else [cells[row] for row in places.tolist()]
         rows = report.splits[report.chosen].rows
         cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))

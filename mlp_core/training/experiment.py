@@ -18,8 +18,10 @@ from mlp_core.data.batches.inputs import Stored
 from mlp_core.data.fit_from_scan import fit_surveyed
 from mlp_core.data.load import Data, load
 from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
+from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import TooFar
 from mlp_core.data.readers.csv import Reading
+from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
@@ -54,17 +56,22 @@ class Experiment:
         return self.model.config
 
     @classmethod
-    def build(cls, config: Config, progress: Reading | None = None) -> Experiment:
-        """Read the data, fit the preprocessing, make the network with its initial weights.
+    def build(
+        cls, config: Config, progress: Reading | None = None, known: tuple[Task, Preprocessor] | None = None
+    ) -> Experiment:
+        """Read the data, fit the preprocessing, make the network with its initial weights. known: what was learned from
+        the training rows before, where a run goes on.
 
         Raises ConfigError and DataError, each with its place.
         """
-        data = load(config, progress)
+        data = load(config, progress, None if known is None else known[0])
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]
         inputs, fitted = make_preprocessor(config, data.task.features, data.task.kinds), tuple[str, ...]()
-        if train.survey is None:
+        if known is not None:
+            inputs = known[1]
+        elif train.survey is None:
             try:
                 inputs.fit(train.X, train.words)
             except TooFar as error:

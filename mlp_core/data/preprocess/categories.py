@@ -74,7 +74,9 @@ class Categories:
         words = sorted(vocabulary[code] for code in kept)
         other = len(kept) < len(order) or not kept
         alone = len(words) + other + gap == 1 and plan.encode == "onehot"
-        return cls(plan, tuple(words), other, gap, words.index(vocabulary[kept[0]]) if kept else 0, () if alone else None)
+        return cls(
+            plan, tuple(words), other, gap, words.index(vocabulary[kept[0]]) if kept else 0, () if alone else None
+        )
 
     @property
     def places(self) -> int:
@@ -162,7 +164,13 @@ class Categories:
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        state = {**asdict(self.plan), "words": list(self.words), "other": self.other, "gap": self.gap, "mode": self.mode}
+        state = {
+            **asdict(self.plan),
+            "words": list(self.words),
+            "other": self.other,
+            "gap": self.gap,
+            "mode": self.mode,
+        }
         return state if self.acting is None else {**state, "acting": list(self.acting)}
 
     @classmethod
@@ -195,8 +203,8 @@ def refuse_unknown(name: str, words: Sequence[str], count: int) -> DataError:
 
 
 def canonical(word: str) -> str:
-    """The word, a number among words as it is usually written: `1.0` as `1`. What has leading zeros, or more digits than
-    a number in memory holds, is a name and stays as it is."""
+    """The word, a number among words as it is usually written: `1.0` as `1`. What has leading zeros, or more digits
+    than a number in memory holds, is a name and stays as it is."""
     if not NUMBER.fullmatch(word) or (word[0] == "0" and word[1:2].isdigit()) or word[0] == "+":
         return word
     digits = sum(sign.isdigit() for sign in word)

@@ -1,4 +1,4 @@
-"""What comes again in dates and times, the time of the year, the day of the week, the time of day, as points on circles."""
+"""What comes again in dates and times as points on circles: time of year, day of week, time of day."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def on_circle(values: npt.NDArray[Any], period: float) -> Floats:
     [[0.0, 1.0], [1.0, 0.0]]
     """
     angle = 2 * np.pi * np.remainder(values, period) / period
-    return np.nan_to_num(np.stack([np.sin(angle), np.cos(angle)], axis=1))
+    circle: Floats = np.nan_to_num(np.stack([np.sin(angle), np.cos(angle)], axis=1))
+    return circle
 
 
 def moving(values: npt.NDArray[Any], periods: tuple[float, ...]) -> tuple[float, ...]:

@@ -62,8 +62,8 @@ class _Numbers:
         return not (self.ranks or self.cycles or self.log.any() or np.isfinite(self.low).any() or self.flag.any())
 
     def hold(self, constant: npt.NDArray[np.bool_]) -> None:
-        """Hold columns [columns of numbers] at 0 that are constant in training: their weights would never learn, and act
-        as they were drawn as soon as a value changes."""
+        """Hold columns [columns of numbers] at 0 that are constant in training: their weights would never learn, and
+        act as they were drawn as soon as a value changes."""
         self.scaler.scale = np.where(constant, 0.0, self.scaler.scale)
         self.ranks = {j: ranks for j, ranks in self.ranks.items() if not constant[j]}
 
@@ -140,7 +140,9 @@ class Preprocessor:
         numeric = [self.name(column) for column in self.numeric]
         names = numeric + [f"{name} missing" for name, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
         for j, periods in self.numbers.cycles.items():
-            names += [f"{numeric[j]} {NAMES.get(p, f'period {p:g}')} {part}" for p in periods for part in ("sin", "cos")]
+            names += [
+                f"{numeric[j]} {NAMES.get(p, f'period {p:g}')} {part}" for p in periods for part in ("sin", "cos")
+            ]
         last = []
         for column, one in self.categories.items():
             name = self.name(column)
@@ -214,9 +216,7 @@ class Preprocessor:
                 limits = (mean - reach, mean + reach)
                 numbers.low[j], numbers.high[j] = np.expm1(limits) if plan.log else limits
 
-    def _fit_scales(
-        self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Array
-    ) -> npt.NDArray[np.bool_]:
+    def _fit_scales(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Array) -> npt.NDArray[np.bool_]:
         """Fit the scales to a filled block; which columns are constant in it."""
         methods = [plan.scale for plan in plans]
         if len(set(methods)) == 1 and methods[0] != "quantile":

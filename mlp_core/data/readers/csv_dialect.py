@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mlp_core.config.data import MARKERS
+
 DELIMITERS = ("\t", ";", "|", ",", " ")  # the rarer in numbers and prose, the earlier
 NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "whitespace": " ", "comma": ",", "semicolon": ";"}
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -25,7 +27,7 @@ class CsvOptions:
     decimal: str = "."
     quote: str | None = '"'
     comment: str | None = None
-    na: tuple[str, ...] = ("", "NA", "NaN", "null", "?")
+    na: tuple[str, ...] = MARKERS
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     """Read a libsvm file, gzip or not, as dense arrays; `width` is the count of inputs where it is known, `base` the
     number of the first place.
 
-    Where it is not known, places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out. Raises DataError with
-    file and line for anything else, and when the dense array would not fit.
+    Where it is not known, places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out.
+    Raises DataError with file and line for anything else, and when the dense array would not fit.
     """
     targets: list[float] = []
     places: list[int] = []
@@ -54,9 +54,9 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
         raise refusal(path, "no_rows", "no rows in this file")
     first = (0 if 0 in places else 1) if base is None else base
     if first == 1 and 0 in places:
-        line = 1 + int(np.searchsorted(ends, places.index(0), side="right"))
+        row = int(np.searchsorted(ends, places.index(0), side="right"))
         message = "a place 0, but the training file counts from 1"
-        raise refusal(path, "bad_pair", message, hint="count from 1 here, too", line=lines[line - 1])
+        raise refusal(path, "bad_pair", message, hint="count from 1 here, too", line=lines[row])
     found = max(places, default=0) + 1 - first
     if width is None:
         width = max(found, 1)
