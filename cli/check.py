@@ -41,7 +41,10 @@ def check(
     path = find_config(config)
     loaded = load(path, list(overrides or []))
     console = Console("check")
+    from mlp_core.training.unused import refuse_unused
+
     _check_files(loaded)
+    refuse_unused(loaded)
     if data is None:
         data = _size(loaded) <= QUICK
     if not (data or deep):

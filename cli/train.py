@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
 from .options import Device, Overrides, find_config, settings
@@ -129,7 +129,7 @@ def _execute(run: Run, console: Console) -> int:
             return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
     summary = run.summary
     assert summary is not None
-    _summarize(summary, console)
+    _summarize(summary, _reason(summary.reason, run.experiment.config), console)
     return console.result(summary.to_json())
 
 
@@ -166,18 +166,25 @@ REASONS = {
     "epochs": "all epochs done",
     "max_steps": "train.max_steps reached",
     "max_time": "train.max_time reached",
-    "early_stopping": "stopped early, no progress any more",
 }
 
 
-def _summarize(summary: Summary, console: Console) -> None:
+def _reason(reason: str, config: Config) -> str:
+    """Why a run is at its end, in words."""
+    early = config.train.early_stopping
+    if reason == "early_stopping" and early:
+        return f"stopped early, no better {early.monitor} in {counted(early.patience, 'epoch')}"
+    return REASONS.get(reason, reason)
+
+
+def _summarize(summary: Summary, reason: str, console: Console) -> None:
     """The end of a run for people: what it came to, where it is, what to type next."""
     if settings.json:
         return
     from .render import metrics_table
 
     console.note(
-        f"{REASONS[summary.reason]}: {summary.epochs} epochs, {summary.steps:,} steps in {summary.seconds:.1f} s; "
+        f"{reason}: {counted(summary.epochs, 'epoch')}, {counted(summary.steps, 'step')} in {summary.seconds:.1f} s; "
         f"best epoch {summary.best_epoch}"
     )
     console.show(metrics_table(summary.metrics))

@@ -18,6 +18,11 @@ def clean(value: object, width: int = VALUE_WIDTH) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """How many there are of something: `1 row`, `1,797 rows`, `2 classes`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def printable(text: str) -> str:
     """A text of one or more lines as it may be shown, with nothing that a terminal would obey."""
     return "\n".join(_escaped(line) for line in text.split("\n"))

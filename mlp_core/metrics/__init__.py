@@ -109,8 +109,11 @@ def smaller_is_better(name: str) -> bool:
 
 
 def compute(kind: str, names: Iterable[str], outcome: Outcome) -> dict[str, float]:
-    """The named metrics, `loss` left out (the evaluator knows it); nan where one is not defined on these rows."""
-    values = {}
+    """The named metrics, `loss` left out (the evaluator knows it); nan where one is not defined on these rows.
+
+    Rows of weight 0 are as if they were not there.
+    """
+    values, outcome = {}, outcome.of_weight()
     for name in names:
         metric = _find(kind, name)
         if metric is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,13 @@ class Outcome:
     def weight(self) -> Any:
         """Row weights, [n]."""
         return np.ones(len(self.y)) if self.w is None else np.asarray(self.w, np.float64)
+
+    def of_weight(self) -> Outcome:
+        """The same without its rows of weight 0, unless there are no others: they can be nobody's only example."""
+        some = self.weight > 0
+        if some.all() or not some.any():
+            return self
+        return replace(self, P=self.P[some], y=self.y[some], w=self.weight[some])
 
     @cached_property
     def guess(self) -> Any:

@@ -56,8 +56,7 @@ def r2(o: Outcome) -> float:
 
 def explained_variance(o: Outcome) -> float:
     """1 - variance of (y - p) / variance of y: as r2, but a constant offset of the predictions costs nothing."""
-    error = o.y - o.P
-    return _explained(o, _columns(o, np.square(error - _columns(o, error))))
+    return _explained(o, _variances(o, o.y - o.P))
 
 
 def _columns(o: Outcome, values: Any) -> Any:
@@ -65,8 +64,14 @@ def _columns(o: Outcome, values: Any) -> Any:
     return o.weight @ values / o.weight.sum()
 
 
+def _variances(o: Outcome, values: Any) -> Any:
+    """Weighted variance of every column, exactly 0 where it is constant: a weighted mean need not meet its values."""
+    spread = _columns(o, np.square(values - _columns(o, values)))
+    return np.where(np.ptp(values, axis=0) == 0, 0.0, spread)
+
+
 def _explained(o: Outcome, left: Any) -> float:
-    spread = _columns(o, np.square(o.y - _columns(o, o.y)))
+    spread = _variances(o, o.y)
     if len(o.y) < 2:
         return NAN
     constant = spread == 0

@@ -352,6 +352,15 @@ def _one_hot(xp: Any, Z: Array, Y: Array) -> Array:
     return (Y[:, None] == xp.arange(Z.shape[1])).astype(Z.real.dtype)
 
 
+def shares(xp: Any, Z: Array) -> Array:
+    """The probabilities [b, c] of classes of which each row has one, from logits Z [b, c] of one against the rest.
+
+    Every output asks for itself, so sigmoid(Z)_k need not sum to 1 over a row; here they are divided by their sum (as
+    scikit-learn's OneVsRestClassifier does), by way of logarithms, lest all of them are 0.
+    """
+    return _softmax(xp, -_softplus(xp, -Z))[0]
+
+
 def loss_and_gradient(
     xp: Any,
     loss: Loss,

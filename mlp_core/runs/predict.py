@@ -67,7 +67,7 @@ class Predictor:
         task, options = self.task, read_options(self.model.config, self.task)
         kinds = task.kinds or ("numeric",) * len(task.features)
         numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
-        if not task.classes or all(number(label) is not None for label in task.classes):
+        if not task.classifies or all(number(label) is not None for label in task.classes):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
         numbers.difference_update(task.kept.columns)

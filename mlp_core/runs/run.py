@@ -184,7 +184,15 @@ class Run:
 
     def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
         """Set logs and progress to the checkpoint, and say what is different now."""
-        progress = self.experiment.trainer.progress
+        progress, early = self.experiment.trainer.progress, self.experiment.trainer.stopping
+        stopped = f"stopped early, after {progress.stale} epochs without progress"
+        if progress.finished == "early_stopping" and not any(key.startswith("train.") for key in changes):
+            ways = "train.epochs=N counts these anew, train.early_stopping=false trains to the end"
+            self.notices.append(f"{stopped}; to go on: {ways}")
+        elif progress.finished == "early_stopping":  # more was asked for, so the epochs without progress count anew
+            progress.stale = 0
+            patience = "" if early is None else f", up to {early.patience} (train.early_stopping.patience)"
+            self.notices.append(f"{stopped}; they are counted anew{patience}")
         if progress.finished == "max_time" or any(key.startswith("train.") for key in changes):
             progress.finished = None
         if any(key.startswith("train.early_stopping") for key in changes):

@@ -22,6 +22,7 @@ from mlp_core.nn.team import LEAST_FLOPS, SHARED_FLOPS
 from mlp_core.training import from_config
 from mlp_core.training.devices import check_precision, decide_device, device_memory
 from mlp_core.training.kernels import decide_kernels
+from mlp_core.training.unused import OF_OPTIMIZERS, refuse_unused
 
 
 def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
@@ -39,6 +40,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if loss == "auto":
         loss = from_config.AUTO_LOSS[task.kind]
         decide("loss.name", loss, f"loss: {loss}")
+        refuse_unused(config.replace(**{"loss.name": loss}))
     elif loss not in from_config.FITTING_LOSSES[task.kind]:
         fitting = ", ".join(from_config.FITTING_LOSSES[task.kind])
         problem = config.problem(
@@ -108,7 +110,7 @@ def _optimizer(config: Config) -> tuple[dict[str, Any], list[str]]:
     for key, usual in from_config.auto_settings(name).items():
         if getattr(values, key) == "auto":
             decided[f"optimizer.{key}"] = usual
-            if from_config.uses(name, key):
+            if name in OF_OPTIMIZERS[key]:
                 said.append(f"{key} {usual if isinstance(usual, float) else list(usual)}")
     if said:
         notes.append(f"{name}: {', '.join(said)}")

@@ -15,7 +15,7 @@ from mlp_core.data.preprocess.scaling import Target
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.backend import Array
-from mlp_core.nn.losses import loss_and_gradient
+from mlp_core.nn.losses import loss_and_gradient, shares
 from mlp_core.nn.objective import Objective
 from mlp_core.rng import generator
 
@@ -98,7 +98,8 @@ class Evaluator:
 
     def told(self, Z: Any) -> Any:
         """The same for logits Z on the host in float64, or complex128: a complex step differentiates it."""
-        P = np.asarray(self.objective.loss.point(np, Z))
+        loss = self.objective.loss
+        P = shares(np, Z) if self.kind == "multiclass" and loss.per_output else np.asarray(loss.point(np, Z))
         if self.kind == "binary" and P.shape[1] == 1:
             P = np.hstack([1 - P, P])
         P = P if self.target is None else self.target.inverse(P)

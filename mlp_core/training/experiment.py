@@ -31,6 +31,7 @@ from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
 from mlp_core.training.trainer import Progress, Trainer
+from mlp_core.training.unused import refuse_unused
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Experiment:
 
         Raises ConfigError and DataError, each with its place.
         """
+        refuse_unused(config)
         data = load(config, progress, None if known is None else known[0])
         config, notes = resolve(config, data)
         single_thread_blas()

@@ -212,14 +212,6 @@ def auto_settings(name: str) -> dict[str, Any]:
     }
 
 
-_CONSTANTS = {"momentum": ("mu",), "betas": ("beta1", "beta2"), "eps": ("eps",), "rho": ("rho",)}
-
-
-def uses(name: str, key: str) -> bool:
-    """Whether a setting has any influence on an optimizer."""
-    return not set(_CONSTANTS[key]).isdisjoint(OPTIMIZERS[name].constants)
-
-
 def make_optimizer(config: Config, network: Network, backend: Backend) -> Optimizer:
     values = config.optimizer
     settings = {

@@ -66,6 +66,9 @@ def make_target(config: Config, kind: str) -> Target | None:
     """What is done to the targets of a task of this kind, not yet fitted; None for nothing. Raises ConfigError."""
     wish = config.preprocess.target
     if kind != "regression":
+        if wish != type(wish)():
+            message, hint = f"a {kind} task has no numbers to scale", "remove the key"
+            raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
         return None
     if config.loss.name == "poisson":
         if wish.scale not in ("auto", "none") or wish.transform != "none":

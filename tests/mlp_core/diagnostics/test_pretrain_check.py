@@ -67,6 +67,14 @@ SOUND = [
     ("number", {"loss": {"name": "gaussian_nll"}}),
     ("count", {"loss": {"name": "poisson"}, "data": {"task": "regression"}}),
     (["number", "x3"], {"model": {"hidden": [16], "activation": "prelu"}}),
+    # each of these was once accused
+    ("yes", {"loss": {"pos_weight": 5.0, "class_weight": {"0": 8.0, "1": 3.0}}}),
+    (["a", "b"], {"loss": {"pos_weight": 0.5}}),
+    ("third", {"loss": {"label_smoothing": 0.2, "class_weight": {"10": 1.0, "11": 3.0, "12": 0.5}}}),
+    ("third", {"optimizer": {"name": "adadelta", "lr": 1.0}}),
+    ("count", {"data": {"task": "regression"}, "loss": {"name": "gaussian_nll"}, "model": {"hidden": [8]}}),
+    (["number", "x3"], {"model": {"hidden": [8, 8], "activation": "mish", "residual": True}}),
+    ("number", {"model": {"hidden": [8] * 3, "norm": "batch"}, "optimizer": {"name": "lion", "lr": 1e-4}}),
 ]
 
 
@@ -93,7 +101,7 @@ FAULTS = [
     ("gradients", "wrong", "yes", None, {"model": {"hidden": [16], "init": "zeros"}}),
     ("gradients", "note", "yes", None, {"model": {"hidden": [8] * 12, "activation": "sigmoid"}}),
     ("hidden units", "wrong", "yes", None, {"model": {"hidden": [16], "init": "zeros"}}),
-    ("8 rows learned", "wrong", "third", None, {"model": {"hidden": [{"units": 1, "activation": "sin"}]}}),
+    ("8 rows learned", "wrong", "third", None, {"model": {"hidden": [1]}}),
     ("first steps", "wrong", "number", None, {"optimizer": {"name": "sgd", "lr": 50.0}}),
     ("first steps", "note", "number", None, {"optimizer": {"name": "sgd", "lr": 1e-7}}),
 ]

@@ -142,3 +142,40 @@ def test_decisions():
     assert decide(P, True, 0.3).tolist() == [1, 1]
     assert decide(P, False).tolist() == [[True, True], [True, False]]
     assert decide(np.array([[0.2, 0.5, 0.3]]), True).tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_of_no_weight_are_as_if_they_were_not_there(kind, seed):
+    rng = np.random.default_rng(seed)
+    n, w = 12, rng.integers(0, 3, 12) * 0.7
+    if kind == "regression":
+        P, y = rng.normal(size=(n, 2)), rng.normal(size=(n, 2)).round(seed % 2)
+    elif kind == "multilabel":
+        P, y = rng.random((n, 3)), (rng.random((n, 3)) < 0.4).astype(float)
+    else:
+        c = 2 if kind == "binary" else 5
+        P, y = probabilities(rng, n, c), rng.integers(0, c, n)
+    names, some = [name for name in fitting(kind) if "(" not in name], w > 0
+    kept = compute(kind, names, Outcome(P[some], y[some], w[some]))
+    assert compute(kind, names, Outcome(P, y, w)) == pytest.approx(kept, nan_ok=True)
+
+
+def test_a_class_whose_rows_all_weigh_0_does_not_count_for_macro():
+    P = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]])
+    o = Outcome(P, np.array([0, 1, 2]), np.array([1.0, 1.0, 0.0]))
+    for name in ("precision_macro", "recall_macro", "f1_macro"):
+        assert compute("multiclass", [name], o)[name] == 1.0
+
+
+@pytest.mark.parametrize("value", [0.1, 1e6 / 3])
+def test_a_constant_target_has_no_share_to_explain_whatever_the_weights(value):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        w, y = rng.random(9), np.full((9, 1), value)
+        found = compute("regression", ["r2", "explained_variance"], Outcome(y + rng.normal(size=(9, 1)), y, w))
+        assert found == {"r2": 0.0, "explained_variance": 0.0}
+        assert compute("regression", ["r2", "explained_variance"], Outcome(y, y, w)) == {
+            "r2": 1.0,
+            "explained_variance": 1.0,
+        }

@@ -303,3 +303,22 @@ def test_the_check_before_training_is_the_one_asked_for(
     assert (report.method, report.passed) == (method, True)
     assert report.probes == (("init", "wild") if preflight == "full" else ("init",))
     assert json.loads((tmp_path / "a/run.json").read_text())["gradient"] == f"{report.worst:.0e}"
+
+
+def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tmp_path: Path) -> None:
+    """The epochs without progress count anew, and the line names the patience."""
+    patience = ["train.early_stopping={patience: 2, min_delta: 10.0}", "train.epochs=9"]
+    run = start(config, tmp_path / "run", patience)
+    assert finish(run)[-1] == Finished("early_stopping")
+    assert run.experiment.trainer.progress.best_epoch
+    done = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["epoch"]
+    assert done == 3
+    again = Run.resume(tmp_path / "run")
+    assert "stopped early, after 2 epochs without progress; to go on: train.epochs=N" in again.notices[-1]
+    assert finish(again)[-1] == Finished("early_stopping")
+    more = Run.resume(tmp_path / "run", ["train.epochs=20"])
+    assert "counted anew, up to 2 (train.early_stopping.patience)" in more.notices[-1]
+    finish(more)
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == done + 2
+    never = Run.resume(tmp_path / "run", ["train.early_stopping=false", "train.epochs=8"])
+    assert finish(never)[-1] == Finished("epochs")

@@ -1,0 +1,85 @@
+"""Settings that nothing reads: refused with their key and place, because a setting without effect misleads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from mlp_core.config import Config
+from mlp_core.errors import ConfigError, Problem
+from mlp_core.nn.losses import LOSSES
+from mlp_core.nn.optimizers import OPTIMIZERS
+
+Owners = Mapping[str, Sequence[str]]
+"""Keys of a section, and which values of its `name` make use of each."""
+
+CONSTANTS = {"momentum": ("mu",), "betas": ("beta1", "beta2"), "eps": ("eps",), "rho": ("rho",)}
+"""The constants of an update rule that each setting of the config fills."""
+
+OF_LOSSES: Owners = {
+    name: [loss.name for loss in LOSSES.values() if name in {field.name for field in fields(loss)}]
+    for name in ("label_smoothing", "pos_weight", "gamma", "delta", "quantiles")
+}
+OF_OPTIMIZERS: Owners = {
+    key: [name for name, rule in OPTIMIZERS.items() if not set(constants).isdisjoint(rule.constants)]
+    for key, constants in CONSTANTS.items()
+}
+OF_SCHEDULES: Owners = {
+    "final": ("linear", "polynomial", "cosine", "cosine_restarts", "one_cycle", "wsd"),
+    "step_size": ("step", "exponential"),
+    "milestones": ("multistep",),
+    "gamma": ("step", "multistep", "exponential"),
+    "power": ("polynomial",),
+    "cycles": ("cosine_restarts",),
+    "patience": ("plateau",),
+    "factor": ("plateau",),
+}
+OF_NORMS: Owners = {
+    "norm_position": ("batch", "layer", "rms"),
+    "norm_eps": ("batch", "layer", "rms"),
+    "norm_momentum": ("batch",),
+}
+
+
+def refuse_unused(config: Config) -> None:
+    """Raise ConfigError for every setting that differs from its default and has no effect.
+
+    What stands at its default may be there because every key was written out; `loss.name: auto` is judged once it is
+    decided.
+    """
+    if problems := list(_unused(config)):
+        raise ConfigError(problems)
+
+
+def _unused(config: Config) -> Iterator[Problem]:
+    if config.loss.name != "auto":
+        yield from _of_section(config, "loss", OF_LOSSES, {config.loss.name})
+    yield from _of_section(config, "optimizer", OF_OPTIMIZERS, {config.optimizer.name})
+    yield from _of_section(config, "schedule", OF_SCHEDULES, {config.schedule.name})
+    norms = {str(layer.norm) for layer in config.model.layers()}
+    yield from _of_section(config, "model", OF_NORMS, norms, "norm")
+    regular = config.regularization
+    if regular.bias and not (regular.l1 or regular.l2):
+        message, hint = "there is no penalty that could count biases", "set regularization.l2 or l1, or remove it"
+        yield config.problem("regularization.bias", message, code="unused", hint=hint, got="true")
+
+
+def _of_section(config: Config, section: str, owners: Owners, used: set[str], what: str = "name") -> Iterator[Problem]:
+    """Problems with the settings of a section that belong to others than those that are `used`."""
+    values = getattr(config, section)
+    usual = dict[str, Any]()
+    if section == "optimizer":
+        rule = OPTIMIZERS[values.name]
+        usual = {key: getattr(rule, f"default_{key}") for key in owners}
+    for key, names in owners.items():
+        value = getattr(values, key)
+        same = value in (type(values).model_fields[key].default, usual.get(key))
+        if same or not used.isdisjoint(names):
+            continue
+        message = f"{' and '.join(sorted(used)) or 'this network'} has no {key}"
+        if what == "norm":
+            message = f"no layer has a {'batch ' if len(names) == 1 else ''}normalization"
+        hint = f"remove it; it belongs to {', '.join(names)}"
+        got = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        yield config.problem(f"{section}.{key}", message, code="unused", hint=hint, got=got)
