@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from typing import Any, Literal, Self, TypeAlias
 
-from mlp_core.data.dates import DATE, date_number, date_order, time_number
+from mlp_core.data.dates import date_number, date_order, time_number
 from mlp_core.data.readers.csv_dialect import number
 
 Way: TypeAlias = Literal["number", "date", "time"]
@@ -121,8 +121,11 @@ def find(words: Sequence[str], decimal: str = ".", order: str = "") -> Notation 
 
 def mostly_dates(words: Sequence[str], order: str = "") -> Notation | None:
     """The notation of a column of which more than half of the words are dates."""
-    dates = [word for word in words[:MOST] if DATE.fullmatch(word.strip())]
-    return _dates(dates, ".", order) if 2 * len(dates) > len(words[:MOST]) else None
+    some = words[:MOST]
+    orders = (order,) if order else ("dmy", "mdy")
+    best = max(orders, key=lambda one: sum(date_number(word, one) is not None for word in some))
+    dates = [word for word in some if date_number(word, best) is not None]
+    return _dates(dates, ".", order) if 2 * len(dates) > len(some) else None
 
 
 def markers(cells: Iterable[str]) -> tuple[str, ...] | None:

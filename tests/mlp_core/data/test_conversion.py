@@ -168,7 +168,7 @@ def test_the_cache_is_made_once_and_found_by_content(tmp_path: Path, monkeypatch
     train.rename(tmp_path / "moved.csv")
     again = load(config(tmp_path / "moved.csv", cache=cache))
     assert (len(made), again.sha256) == (2, plain.sha256)  # the name is part of the entry's name
-    for count, change in ((2, {}), (3, {"csv": {"na": ["?"]}}), (4, {"types": {}})):
+    for count, change in ((2, {}), (3, {"csv": {"na": ["", "?"]}}), (4, {"types": {}})):
         load(config(tmp_path / "moved.csv", cache=cache, **change))
         load(config(tmp_path / "moved.csv", cache=cache, **change))
         assert len(made) == count
