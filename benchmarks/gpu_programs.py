@@ -73,6 +73,7 @@ class Program:
 
 def make_trainer(work: Work, backend: Any) -> Any:
     """The engine's own trainer, as `mlpbp train` runs it."""
+    from mlp_core.backends.job import Job
     from mlp_core.data.batches.batches import Batches
     from mlp_core.nn.activations import Relu
     from mlp_core.nn.losses import CrossEntropy
@@ -81,6 +82,7 @@ def make_trainer(work: Work, backend: Any) -> Any:
     from mlp_core.nn.optimizers import OPTIMIZERS
     from mlp_core.nn.schedules import Schedule
     from mlp_core.nn.step_options import Limits
+    from mlp_core.training.steps import make_steps
     from mlp_core.training.trainer import Trainer
 
     X, Y = work.data()
@@ -90,7 +92,8 @@ def make_trainer(work: Work, backend: Any) -> Any:
     optimizer = OPTIMIZERS["adam"](network.parameters, backend, beta1=0.9, beta2=0.999, eps=1e-8)
     batches = Batches(backend, backend.asarray(X), backend.asarray(Y), None, size=work.batch)
     schedule = Schedule("constant", RATE, 10**9, batches.count)
-    return Trainer(Objective(network, CrossEntropy()), optimizer, schedule, batches, Limits(10**9), 0, dict)
+    job = Job(Objective(network, CrossEntropy()), optimizer, batches, Limits(10**9), 0)
+    return Trainer(make_steps(job), schedule, dict)
 
 
 def own_backend(work: Work, precision: str) -> tuple[Any, str]:
@@ -130,7 +133,7 @@ def trained(trainer: Any, about: str, way: str) -> Program:
     from mlp_core.training.events import StepDone
 
     if way == "launches":
-        trainer.device_steps.failure = "not asked for"
+        trainer.steps.failure = "not asked for"
     events = trainer.run()
 
     def losses(count: int) -> list[float]:
@@ -147,11 +150,11 @@ def trained(trainer: Any, about: str, way: str) -> Program:
         while trainer.progress.step < begun + count:
             next(events)
         trainer.settle()
-        trainer.optimizer.backend.to_host(trainer.optimizer.parameters.theta[:1])  # waits for the device
+        trainer.job.optimizer.backend.to_host(trainer.job.optimizer.parameters.theta[:1])  # waits for the device
         return int(trainer.progress.step - begun)
 
     if way == "graph":
-        assert trainer.device_steps is not None
+        assert trainer.steps.hindrance is None
     return Program(losses, steps, about)
 
 

@@ -38,6 +38,7 @@ def data(sizes: tuple[int, ...], batch: int):
 
 def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native") -> Run:
     """The engine's own trainer, step by step, as `mlpbp train` runs it."""
+    from mlp_core.backends.job import Job
     from mlp_core.data.batches.batches import Batches
     from mlp_core.machine import single_thread_blas
     from mlp_core.nn.activations import Relu
@@ -47,8 +48,10 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     from mlp_core.nn.objective import Objective
     from mlp_core.nn.optimizers import OPTIMIZERS
     from mlp_core.nn.schedules import Schedule
+    from mlp_core.nn.step_options import Limits
     from mlp_core.training.events import StepDone
-    from mlp_core.training.trainer import Limits, Trainer
+    from mlp_core.training.steps import make_steps
+    from mlp_core.training.trainer import Trainer
 
     if kernels == "native":
         from mlp_core.backends.cpu.steps import native_backend
@@ -64,7 +67,8 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     optimizer = OPTIMIZERS["adam"](network.parameters, backend, beta1=0.9, beta2=0.999, eps=1e-8)
     batches = Batches(backend, X, Y, None, size=batch)
     schedule = Schedule("constant", RATE, 10**9, batches.count)
-    trainer = Trainer(Objective(network, CrossEntropy()), optimizer, schedule, batches, Limits(10**9), 0, dict)
+    job = Job(Objective(network, CrossEntropy()), optimizer, batches, Limits(10**9), 0)
+    trainer = Trainer(make_steps(job), schedule, dict)
     events = trainer.run()
 
     def run(steps: int) -> None:

@@ -10,6 +10,7 @@ import typer
 from . import (
     bench,
     check,
+    config,
     convert,
     data,
     doctor,
@@ -47,6 +48,7 @@ app.command("report", help=report.HELP, short_help="One page about a run, or abo
 app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)
 app.command("gradcheck", help=gradcheck.HELP, short_help="Prove every gradient of a model.")(gradcheck.gradcheck)
 app.command("check", help=check.HELP, short_help="Check a config before hours are spent.")(check.check)
+app.command("config", help=config.HELP, short_help="What a key means; what differs from the defaults.")(config.config)
 app.command("data", help=data.HELP, short_help="Look at data: types, missing, classes, leaks.")(data.data)
 app.command("convert", help=convert.HELP, short_help="Make tables ready to be read from the disk.")(convert.convert)
 app.command("explain", help=explain.HELP, short_help="The formulas of a model's training step.")(explain.explain)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, counted
+from mlp_core.errors import MlpbpError, Problem, UsageError, counted
 
 from .console import Console
 from .options import Device, Overrides, find_config, settings
@@ -35,6 +35,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read config and data, show the plan, train nothing.")
     ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html into the run when it is done.")] = False,
 ) -> int:
     changes = list(overrides or [])
     if resume is not None and config is not None:
@@ -44,7 +45,7 @@ def train(
     if resume is not None:
         if dry_run:
             raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
-        return _resume(resume, changes, output)
+        return _resume(resume, changes, output, report)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
     from mlp_core.config import load
@@ -59,10 +60,10 @@ def train(
     if dry_run:
         return _plan(loaded, console)
     run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:], console.reading)
-    return _execute(run, console)
+    return _execute(run, console, report)
 
 
-def _resume(path: Path, changes: list[str], output: Path | None) -> int:
+def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
     if output is not None:
         raise UsageError(Problem("usage", "a resumed run stays in its directory", "leave out --output"))
     from mlp_core.config import load
@@ -75,7 +76,7 @@ def _resume(path: Path, changes: list[str], output: Path | None) -> int:
     console = Console("train", config.logging.progress)
     from mlp_core.runs.run import Run
 
-    return _execute(Run.resume(path, changes, sys.argv[1:]), console)
+    return _execute(Run.resume(path, changes, sys.argv[1:]), console, report)
 
 
 def _plan(config: Config, console: Console) -> int:
@@ -110,7 +111,7 @@ def _describe(experiment: Any, console: Console) -> None:
         console.note(f"memory: about {peak / 2**20:,.0f} MiB at the peak")
 
 
-def _execute(run: Run, console: Console) -> int:
+def _execute(run: Run, console: Console, report: bool) -> int:
     from mlp_core.training.events import Finished
 
     if run.resumed:
@@ -130,7 +131,24 @@ def _execute(run: Run, console: Console) -> int:
     summary = run.summary
     assert summary is not None
     _summarize(summary, _reason(summary.reason, run.experiment.config), console)
-    return console.result(summary.to_json())
+    if not report:
+        return console.result(summary.to_json())
+    page = _report(summary, console)
+    return console.result({**summary.to_json(), "report": page}, 0 if page else 1)
+
+
+def _report(summary: Summary, console: Console) -> str | None:
+    """The run's report, as it was asked for; None, with a word, where it cannot be written: the run is good all the
+    same."""
+    from .report import write_report
+
+    try:
+        path, _ = write_report(console, [summary.run])
+    except MlpbpError as error:
+        console.warn(f"no report: {error.problems[0]}")
+        return None
+    console.show(f"report  {path}")
+    return str(path)
 
 
 def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
@@ -142,7 +160,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
     if console.live:
         from .render import EpochTable
 
-        with EpochTable(trainer.limits.epochs, trainer.steps_per_epoch) as table:
+        with EpochTable(trainer.job.limits.epochs, trainer.steps_per_epoch) as table:
             for event in events:
                 if isinstance(event, StepDone):
                     table.step(event)
@@ -156,7 +174,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         if isinstance(event, EpochDone) and not console.quiet:
             from .render import plain_epoch
 
-            console.note(plain_epoch(event, trainer.limits.epochs))
+            console.note(plain_epoch(event, trainer.job.limits.epochs))
         elif isinstance(event, Noticed):
             console.warn(event.message)
         yield event
@@ -189,4 +207,4 @@ def _summarize(summary: Summary, reason: str, console: Console) -> None:
     )
     console.show(metrics_table(summary.metrics))
     where = shlex.quote(str(summary.run))
-    console.show(f"run   {summary.run}\nnext  mlpbp eval {where}")
+    console.show(f"run   {summary.run}\nnext  mlpbp eval {where}\n      mlpbp report {where}")

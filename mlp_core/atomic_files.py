@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, read_at, write_at
+
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
 
@@ -41,7 +43,7 @@ def write_atomically(path: Path, *parts: bytes | memoryview, check: bool = False
 
 def _write_new(path: Path, parts: Sequence[bytes | memoryview], check: bool) -> None:
     remove(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, CREATE, 0o666)
     try:
         size = 0
         for part in parts:
@@ -58,7 +60,7 @@ def _write(descriptor: int, blob: bytes | memoryview, offset: int) -> None:
     """Write all of `blob` at `offset`; the system may take it in parts."""
     rest = memoryview(blob)
     while rest:
-        count = os.pwrite(descriptor, rest, offset)
+        count = write_at(descriptor, rest, offset)
         rest, offset = rest[count:], offset + count
 
 
@@ -68,14 +70,14 @@ def _compare(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
         whole = memoryview(part)
         for start in range(0, len(whole) or 1, _CHUNK):
             expected = whole[start : start + _CHUNK]
-            if os.pread(descriptor, len(expected) or 1, place) != expected:
+            if read_at(descriptor, len(expected) or 1, place) != expected:
                 raise OSError(errno.EIO, "what was written reads back differently")
             place += len(expected)
 
 
 def grow(path: Path, size: int, blob: bytes) -> None:
     """Write `blob` after the first `size` bytes of a file, over what an earlier failed attempt may have left there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, WRITE, 0o666)
     try:
         _write(descriptor, blob, min(size, os.fstat(descriptor).st_size))
     finally:
@@ -84,7 +86,7 @@ def grow(path: Path, size: int, blob: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Bring a grown file and its name to the disk; where fsync fails, write the file anew."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, UPDATE)
     try:
         os.fsync(descriptor)
     except OSError:
@@ -95,8 +97,10 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the names in a folder survive a power cut, where a folder can be opened at all."""
+    if not hasattr(os, "O_DIRECTORY"):  # as on Windows, which writes down names by itself
+        return
+    descriptor = os.open(folder, READ | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -26,7 +27,8 @@ def single_thread_blas() -> None:
     """Give the linear algebra one thread: large products are shared out by a team of our own threads."""
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(1, user_api="blas")
+    with contextlib.suppress(OSError):  # it finds the libraries by asking the system, which may not tell
+        threadpool_limits(1, user_api="blas")
 
 
 def free_memory() -> int | None:
@@ -45,7 +47,10 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """What a run's bits depend on beside its config: versions, linear algebra, threads, the device of its backend."""
     from threadpoolctl import threadpool_info
 
-    libraries = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
+    try:
+        libraries = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
+    except OSError:
+        libraries = []
     blas = sorted(libraries, key=lambda lib: "numpy" not in lib["filepath"])[:1]  # scipy brings one of its own
     return {
         "mlpbp": __version__,

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlp_core.config.nearest import nearest
 from mlp_core.config.nodes import Place
 from mlp_core.config.yaml_tree import MAX_BYTES
+from mlp_core.descriptors import READ_AT_ONCE
 from mlp_core.errors import ConfigError, Problem
 
 
@@ -23,8 +24,7 @@ def read(path: Path, asked: Place | None = None) -> str:
 def _content(path: Path, asked: Place | None) -> bytes:
     """At most `MAX_BYTES` from a regular file."""
     try:
-        # Without O_NONBLOCK, opening a FIFO would wait for somebody to write.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, READ_AT_ONCE)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error, asked) from None
     try:

@@ -49,20 +49,11 @@ def all_keys() -> list[Key]:
     return list(_keys_of(Config, ""))
 
 
-def default_values() -> dict[str, Any]:
-    """The default of every key by its dotted name, as plain values; keys without one left out."""
-    values: dict[str, Any] = {}
-    for key in all_keys():
-        if not key.section and not key.required and ITEM not in key.name and NAMED not in key.name:
-            values |= dict(_flat(key.name, key.default))
-    return values
-
-
 def find_keys(name: str) -> list[Key]:
     """The key of a name, and those inside it. Raises UsageError with the nearest name."""
     keys = all_keys()
-    wanted = name.strip(".").replace("[]", ".[]").replace("..", ".")
-    found = [key for key in keys if key.name == wanted or key.name.startswith(f"{wanted}.")]
+    wanted = name.strip(".")
+    found = [key for key in keys if key.name == wanted or key.name.startswith((f"{wanted}.", f"{wanted}{ITEM}."))]
     if found:
         return found
     ends = [key.name for key in keys if key.name.rpartition(".")[2] == wanted.rpartition(".")[2]]
@@ -73,6 +64,34 @@ def find_keys(name: str) -> list[Key]:
     choices = [one for one in (ends or homes) if one][:4]
     hint = f"did you mean {' or '.join(choices)}?" if choices else "mlpbp config shows them all"
     raise UsageError(Problem("unknown_key", "there is no such key", hint, got=name))
+
+
+def markdown() -> str:
+    """The page `docs/config.md`: every key, section by section."""
+    lines = list(_PREFACE)
+    for key in all_keys():
+        if key.section and "." not in key.name:
+            lines += ["", f"## {key.name}", "", f"{_upper(key.meaning)}.", "", *_HEAD]
+        elif not key.section:
+            default = "required" if key.required else f"`{said(key.default)}`"
+            cells = (f"`{key.name}`", key.range, default, key.meaning)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = ("| key | takes | default | meaning |", "|---|---|---|---|")
+_PREFACE = (
+    "# The config, key by key",
+    "",
+    "Every key is optional but `data`. `mlpbp config KEY` tells the same, `mlpbp config --diff FILE` what a config",
+    "changes. This page is made from the schema: `python -m mlp_core.config docs > docs/config.md`.",
+    "",
+    *_HEAD,
+)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def said(value: Any) -> str:
@@ -140,7 +159,7 @@ def _sections(annotation: Any, way: str) -> Iterator[tuple[type[BaseModel], str]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, way
     elif origin is tuple:
-        yield from _sections(inner[0], f"{way}.{ITEM}")
+        yield from _sections(inner[0], f"{way}{ITEM}")
     elif origin is dict:
         yield from _sections(inner[1], f"{way}.{NAMED}")
     else:
@@ -164,11 +183,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for part, inner in value.items():
-            yield from _flat(f"{name}.{part}", inner)
-    else:
-        yield name, value

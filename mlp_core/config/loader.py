@@ -46,10 +46,10 @@ def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> C
 
 def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...], problems: list[Problem]) -> Config:
     """The config of a tree with overrides; raises ConfigError with the problems there are and those found here."""
-    defaults = _defaults() if overrides else {}
+    known = defaults() if overrides else {}
     for override in overrides:
         try:
-            command_line.apply(root, override, defaults)
+            command_line.apply(root, override, known)
         except ConfigError as error:
             problems += error.problems
     try:
@@ -156,13 +156,14 @@ def _name(path: Path) -> str:
     return name or "run"
 
 
-def _defaults(model: type[BaseModel] = Config) -> dict[str, Any]:
+def defaults(model: type[BaseModel] = Config) -> dict[str, Any]:
     """The defaults of a section's keys as plain values, section by section."""
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if field.is_required():
-            values[name] = next((_defaults(inner) for inner in sections_in(field.annotation)), None)
+            values[name] = next((defaults(inner) for inner in sections_in(field.annotation)), None)
         else:
             default = field.default
             values[name] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+            values[name] = list(values[name]) if isinstance(values[name], tuple) else values[name]
     return values

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Tag
 
 from mlp_core.config.section import MAPPING, OR_MAPPING, SCALAR, Complaint, Section, key
-from mlp_core.config.text_kinds import Word
+from mlp_core.config.text_kinds import Text, Word
 from mlp_core.config.value_kinds import Bool, Float, Int
 
 ACTIVATIONS = (
@@ -128,6 +128,10 @@ class Model(Section):
     output_bias: Annotated[str, Word(words=("prior", "zeros"))] = key(
         "prior", "output biases start at the class log-odds or the target mean, or at zero"
     )
+
+    weights: Annotated[
+        str | None, Text(null=True, what="a checkpoint or a run directory", example="runs/digits-001")
+    ] = key(None, "begin with the weights of this model, and with its preprocessing; null: with drawn ones")
 
     def layers(self) -> tuple[Layer, ...]:
         """The hidden layers with every setting filled in, from the layer or else from the model."""

@@ -150,11 +150,12 @@ class Config(Section):
         return next((place for place in places if _is_there(str(place))), places[0])
 
     def with_absolute_paths(self) -> Self:
-        """The same config with data files that mean the same from any folder."""
+        """The same config with data files and weights that mean the same from any folder."""
         files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
         if self.data.cache:
             files["cache"] = self.data.cache
-        return self.replace(**{f"data.{name}": self._absolute(value) for name, value in files.items()})
+        absolute = {f"data.{name}": self._absolute(value) for name, value in files.items()}
+        return self.replace(**absolute, **{"model.weights": self._absolute(self.model.weights)})
 
     def _absolute(self, files: str | tuple[str, ...] | ArrayFiles | None) -> Any:
         if isinstance(files, tuple):
@@ -171,7 +172,12 @@ def _is_there(path: str) -> bool:
 
 def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """The dotted keys in which two configs differ, each with both values as plain JSON; None where there is none."""
-    return dict(_differences(old.model_dump(mode="json"), new.model_dump(mode="json"), ""))
+    return differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The same for plain values, key inside key."""
+    return dict(_differences(old, new, ""))
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:

@@ -7,18 +7,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mlp_core.backends.cpu.steps import CompiledStep, WholeSteps
 from mlp_core.nn.layers import Dense, Layer
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.peak_memory import peak
 from mlp_core.training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from mlp_core.backends.cpu.steps import CompiledStep
 
 ROUNDS = 7
 UPDATE_BYTES = 28
@@ -82,34 +80,34 @@ def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
     The experiment's weights move; its data is used as training uses it.
     """
     trainer, network = experiment.trainer, experiment.model.network
-    trainer.limits = replace(trainer.limits, epochs=10**9, max_steps=None, max_seconds=None)
+    trainer.job.limits = replace(trainer.job.limits, epochs=10**9, max_steps=None, max_seconds=None)
     trainer.stopping = None
     events = trainer.run()
     steps = _Steps(lambda: next(events))
     steps.run(3)
     layers = [layer for layer in network._flat_layers() if isinstance(layer, Dense)]
-    bare = _bare_products(layers, trainer.batches.size)
+    bare = _bare_products(layers, trainer.job.batches.size)
     count = max(1, int(seconds / (3 * ROUNDS) / max(steps.run(3), 1e-6)))
     totals, products = [], []
     for _ in range(ROUNDS):
         totals.append(steps.run(count))
         products.append(bare(count))
-    if trainer.whole is None:
+    if not isinstance(trainer.steps, WholeSteps):
         clock = Clock()
         _watch(trainer, clock)
         watched = [_phases(steps, clock, count) for _ in range(ROUNDS)]
     else:
-        watched = [_instructions(trainer.whole, statistics.median(totals), count) for _ in range(ROUNDS)]
+        watched = [_instructions(trainer.steps.compiled, statistics.median(totals), count) for _ in range(ROUNDS)]
     step = statistics.median(totals)
     parameters = network.parameters
     moved = UPDATE_BYTES // 4 * parameters.theta.nbytes
     return Bench(
-        rows=trainer.batches.size * trainer.limits.accumulate,
+        rows=trainer.job.batches.size * trainer.job.limits.accumulate,
         parameters=parameters.size,
         kernels=experiment.config.kernels,
         threads=int(experiment.config.threads),
         step=1e6 * step,
-        rows_per_second=trainer.batches.size * trainer.limits.accumulate / step,
+        rows_per_second=trainer.job.batches.size * trainer.job.limits.accumulate / step,
         phases={name: 1e6 * statistics.median(one[name] for one in watched) for name in watched[0]},
         products=1e6 * statistics.median(products),
         update=1e6 * moved / _bandwidth(parameters.theta.nbytes),
@@ -152,12 +150,12 @@ def _instructions(whole: CompiledStep, step: float, count: int) -> dict[str, flo
 
 def _watch(trainer: Trainer, clock: Clock) -> None:
     """Put the clock around every primitive that a step of this trainer calls."""
-    network = trainer.objective.network
-    batches = trainer.batches
+    network = trainer.job.network
+    batches = trainer.job.batches
     batches._gather_inputs = clock.timed("gather", batches._gather_inputs)
     batches._gather = clock.timed("gather", batches._gather)
-    if trainer.augment is not None:
-        trainer.augment = clock.timed("noise, mixup", trainer.augment)  # type: ignore[assignment]
+    if trainer.job.augment is not None:
+        trainer.job.augment = clock.timed("noise, mixup", trainer.job.augment)  # type: ignore[assignment]
     for layer in network._flat_layers():
         if isinstance(layer, Dense):
             layer._product = clock.timed(_product_name(layer), layer._product)
@@ -165,9 +163,9 @@ def _watch(trainer: Trainer, clock: Clock) -> None:
             layer._differentiate = clock.timed("activation gradient", layer._differentiate)
         else:
             _watch_whole(layer, clock)
-    objective = trainer.objective
+    objective = trainer.job.objective
     objective._loss_and_gradient = clock.timed("loss", objective._loss_and_gradient)
-    trainer.optimizer.step = clock.timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
+    trainer.job.optimizer.step = clock.timed("optimizer", trainer.job.optimizer.step)  # type: ignore[method-assign]
 
 
 def _product_name(layer: Dense) -> Callable[..., str]:

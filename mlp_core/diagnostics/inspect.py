@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import changed_keys, from_mapping
-from mlp_core.runs.evaluate import checkpoint_path
 from mlp_core.runs.run_directory import load_named
-from mlp_core.training.checkpoint import Checkpoint
+from mlp_core.training.checkpoint import Checkpoint, checkpoint_path
 from mlp_core.training.model import model_of
 
 

@@ -62,12 +62,12 @@ class _Step:
         self.experiment, self.config = experiment, experiment.config
         self.trainer, self.model = experiment.trainer, experiment.model
         self.network, self.loss = experiment.model.network, experiment.model.objective.loss
-        self.limits = self.trainer.limits
-        self.rows = rows or self.trainer.batches.size
+        self.limits = self.trainer.job.limits
+        self.rows = rows or self.trainer.job.batches.size
         self.chains = chains(self.network, self.rows)
         self.front = front(self.network)
         self.tables = len(self.network.architecture.embeddings)
-        self.weighted = self.trainer.batches.w is not None
+        self.weighted = self.trainer.job.batches.w is not None
 
     def sections(self) -> Iterator[Section]:
         yield Section("Data", tuple(self._data()))
@@ -273,7 +273,7 @@ class _Step:
         return rate(self.config.schedule.name, self.trainer.schedule)
 
     def _update(self) -> Iterator[Line]:
-        optimizer, values, size = self.trainer.optimizer, self.config.optimizer, self.network.parameters.size
+        optimizer, values, size = self.trainer.job.optimizer, self.config.optimizer, self.network.parameters.size
         yield from self._groups()
         eta = "eta" if self._scaled() else "lr"
         if eta == "eta":
@@ -287,7 +287,7 @@ class _Step:
 
     def _scaled(self) -> bool:
         """Whether parameter groups change the learning rate, or freeze something."""
-        segments = self.trainer.optimizer.segments
+        segments = self.trainer.job.optimizer.segments
         covered = sum(segment.part.stop - segment.part.start for segment in segments)
         return covered < self.network.parameters.size or any(segment.lr_scale != 1 for segment in segments)
 
@@ -296,7 +296,7 @@ class _Step:
         values = self.config.optimizer
         grouped = self._scaled() or any(group.weight_decay is not None for group in values.groups)
         lbfgs = values.name == "lbfgs" and values.weight_decay > 0
-        return (grouped or lbfgs) and any(segment.weight_decay for segment in self.trainer.optimizer.segments)
+        return (grouped or lbfgs) and any(segment.weight_decay for segment in self.trainer.job.optimizer.segments)
 
     def _groups(self) -> Iterator[Line]:
         """The settings of each parameter, where they are not the same for all."""
@@ -305,7 +305,7 @@ class _Step:
         parameters = self.network.parameters
         for spec in parameters.specs:
             start = parameters.slices[spec.name].start
-            inside = (s for s in self.trainer.optimizer.segments if s.part.start <= start < s.part.stop)
+            inside = (s for s in self.trainer.job.optimizer.segments if s.part.start <= start < s.part.stop)
             segment = next(inside, None)
             if segment is None:
                 yield Note(f"{spec.name} is frozen (lr_scale 0).")

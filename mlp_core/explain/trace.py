@@ -16,6 +16,7 @@ from mlp_core.explain.step import chains, front, letters
 from mlp_core.nn.layers import Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu, Residual
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.steps import StageSteps
 from mlp_core.training.trainer import Trainer
 
 Arrays = dict[str, np.ndarray]
@@ -96,10 +97,9 @@ def _trainer(experiment: Experiment, rows: list[int]) -> Trainer:
     train, backend = experiment.splits["train"], experiment.model.network.backend
     w = None if train.w is None else train.w[rows]
     batches = Batches(backend, train.X[rows], train.Y[rows], w, size=len(rows), shuffle=False)
-    limits = replace(experiment.trainer.limits, epochs=10**9, max_steps=None, max_seconds=None, accumulate=1)
-    return replace(
-        experiment.trainer, batches=batches, limits=limits, evaluate=dict, best=None, stopping=None, plateau=None
-    )
+    limits = replace(experiment.trainer.job.limits, epochs=10**9, max_steps=None, max_seconds=None, accumulate=1)
+    steps = StageSteps(replace(experiment.trainer.job, batches=batches, limits=limits))
+    return replace(experiment.trainer, steps=steps, evaluate=dict, best=None, stopping=None, plateau=None)
 
 
 def _step(experiment: Experiment, trainer: Trainer, explanation: Explanation) -> Trace:
@@ -111,7 +111,7 @@ def _step(experiment: Experiment, trainer: Trainer, explanation: Explanation) ->
         done = next(event for event in trainer.run() if isinstance(event, StepDone))
     recorder.finish()
     state: dict[str, Arrays] = {}
-    for slot, vector in trainer.optimizer.state.items():
+    for slot, vector in trainer.job.optimizer.state.items():
         for symbol, array in _views(experiment, symbols, vector).items():
             state.setdefault(symbol, {})[slot] = array
     return Trace(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlp_core.backends.cuda.steps import WholeSteps, hindrance
+from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.gradcheck.compare import magnitude
 from mlp_core.gradcheck.complex_step import twin
@@ -87,37 +87,12 @@ def _trained_gradients(
     trained.value_and_gradient(x, y, weights, mode)
     yield np.asarray(backend.to_host(trained.network.parameters.grad))
     batches = Batches(backend, x, y, weights, size=len(X), shuffle=False)
-    whole = _given(trained, batches, mode) if backend.remote else _compiled(trained, batches, mode)
-    if whole is not None:
-        yield whole
-
-
-def _compiled(objective: Objective, batches: Batches, mode: Pass) -> np.ndarray | None:
-    """The gradient as the backend takes it in steps that are compiled as a whole; None if there are none for this."""
-    network = objective.network
-    make = network.backend.kernels.get("whole_step")
-    if make is None or batches.w is not None:
-        return None
-    step = make(objective, Sgd(network.parameters, network.backend), batches, mode.seed)
-    if step is None:
-        return None
-    network.parameters.grad[:] = np.nan
-    step.gradient(np.arange(batches.rows), mode.step)
-    gradient: np.ndarray = network.parameters.grad
-    return gradient
-
-
-def _given(objective: Objective, batches: Batches, mode: Pass) -> np.ndarray | None:
-    """The gradient that a whole step leaves on a device, at a rate of 0; None if there are no whole steps for this."""
-    network, limits = objective.network, Limits(1)
-    optimizer, backend = Sgd(network.parameters, network.backend), network.backend
-    if backend.recorder is None or hindrance(objective, optimizer, batches, limits, None) is not None:
-        return None
-    network.parameters.grad[...] = np.nan
-    losses = backend.zeros((1,), np.float64)
-    steps = WholeSteps(objective, optimizer, batches, limits, mode.seed, losses, None)
-    steps.take(0, 0, mode.step, [0.0], 0)
-    return np.array(backend.to_host(network.parameters.grad))
+    job = Job(trained, Sgd(trained.network.parameters, backend), batches, Limits(1), mode.seed)
+    steps = None if backend.whole_steps is None else backend.whole_steps(job)
+    if steps is not None and not isinstance(steps, str):
+        trained.network.parameters.grad[...] = np.nan
+        steps.gradient(mode.step)
+        yield np.asarray(backend.to_host(trained.network.parameters.grad))
 
 
 def _worst(exact: Exact, gradients: Iterable[np.ndarray]) -> tuple[float, str, int]:

@@ -1,8 +1,13 @@
-"""Limits: when training ends, and how a gradient is kept in bounds."""
+"""The order of a training step, and its options: when training ends, how a gradient is kept in bounds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+BACKWARD = ("gather", "forward", "loss", "backward", "penalty")
+AFTER_BACKWARD = ("accumulate", "clip", "update", "max_norm", "average")
+STAGES = (*BACKWARD, *AFTER_BACKWARD)
+"""The stages of a step in their order. The first five are made for every batch of a step, the others once."""
 
 
 @dataclass(frozen=True)
@@ -18,3 +23,9 @@ class Limits:
     max_norm: float | None = None
     ema: float | None = None
     eval_every: int = 1
+
+
+def average_share(ema: float, step: int) -> float:
+    """How far the average moves towards the weights of a step counted from 0; far at first, to forget the start."""
+    t = step + 1
+    return 1 - min(ema, (1 + t) / (10 + t))

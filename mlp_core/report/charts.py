@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 POINTS = 400  # of a curve that are drawn
 DOTS = 1500  # of a scatter
@@ -56,7 +57,7 @@ MINE = "\ue000"
 
 
 @contextmanager
-def _figure(width: float = 5.4, height: float = 3.4) -> Iterator[tuple[Any, Any, list[str]]]:
+def _figure(width: float = 4.1, height: float = 3.0) -> Iterator[tuple[Any, Any, list[str]]]:
     """A figure and its axes; afterwards the list holds its SVG."""
     result: list[str] = []
     with matplotlib.rc_context({**dict(matplotlib.rcParamsDefault), **_STYLE}):
@@ -79,7 +80,10 @@ def _for_page(text: str) -> str:
     text = text.replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1)
     for name, colour in _COLOURS.items():
         text = text.replace(colour, f"var(--{name})")
-    return re.sub(r">\s+<", "><", re.sub(r"(\d+\.\d{2})\d+", r"\1", text))
+    text = re.sub(
+        r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), text
+    )  # places, not what is written
+    return re.sub(r">\s+<", "><", text)
 
 
 def thinned(x: Sequence[float], y: Sequence[float | None], most: int = POINTS) -> tuple[list[float], list[float]]:
@@ -120,6 +124,7 @@ def curves(
             if best is not None and best in x and y[list(x).index(best)] is not None:
                 axes.plot([best], [y[list(x).index(best)]], "o", color=colour, markersize=6)
                 axes.axvline(best, color=colour, linewidth=0.8, linestyle=":")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         if len(series) > 1:
@@ -170,7 +175,7 @@ def confusion(cells: Any, classes: Sequence[str]) -> str:
 
 def lines(series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool = False, steps: bool = False) -> str:
     """Curves over the unit square, such as ROC and precision over recall."""
-    with _figure(4.4, 3.8) as (_, axes, result):
+    with _figure(4.1, 3.6) as (_, axes, result):
         if diagonal:
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
         for place, (name, (xs, ys)) in enumerate(series.items()):
@@ -195,7 +200,7 @@ def lines(series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool 
 
 def reliability(told: Any, happened: Any, rows: Any) -> str:
     """How often what is said with a probability happens, bin by bin; the bars below say in how many rows."""
-    with _figure(4.4, 3.8) as (_, axes, result):
+    with _figure(4.1, 3.6) as (_, axes, result):
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
         share = rows / max(1e-300, rows.sum())
         axes.bar(told, share, width=0.03, color=SERIES[0], alpha=0.25)
@@ -209,7 +214,7 @@ def reliability(told: Any, happened: Any, rows: Any) -> str:
 
 def scatter(truth: Any, guess: Any, name: str) -> str:
     """Predictions over the truth, with the line on which they agree."""
-    with _figure(4.4, 3.8) as (_, axes, result):
+    with _figure(4.1, 3.6) as (_, axes, result):
         low, high = float(min(truth.min(), guess.min())), float(max(truth.max(), guess.max()))
         axes.plot([low, high], [low, high], color=FAINT, linewidth=1, linestyle="--")
         axes.plot(truth[:DOTS], guess[:DOTS], "o", color=SERIES[0], markersize=3, alpha=0.45, markeredgewidth=0)
@@ -220,7 +225,7 @@ def scatter(truth: Any, guess: Any, name: str) -> str:
 
 def histogram(values: Any, name: str) -> str:
     """How often errors of every size are."""
-    with _figure(4.4, 3.8) as (_, axes, result):
+    with _figure(4.1, 3.6) as (_, axes, result):
         axes.hist(values, bins=min(40, max(5, int(len(values) ** 0.5))), color=SERIES[0], alpha=0.7)
         axes.axvline(0, color=FAINT, linewidth=1)
         axes.set_xlabel(f"predicted - true {_cut(name, 30)}")

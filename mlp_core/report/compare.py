@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlp_core.errors import clean
+from mlp_core.metrics import BRIEF
 from mlp_core.metrics.shown import metric
 from mlp_core.report import charts
 from mlp_core.report.blocks import Paragraph, Picture, Section, Table
@@ -35,7 +36,8 @@ def names(runs: Sequence[RunFiles]) -> list[str]:
 def _table(runs: Sequence[RunFiles]) -> list[Any]:
     keys = differing_keys(runs)
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics if not name.startswith("train_")))
-    usual = [name for name in measured if name in ("val_loss", "test_loss")]
+    main = {BRIEF[str(kind)][0] for run in runs if (kind := run.config.get("data.task")) in BRIEF} | {"loss"}
+    usual = [name for name in measured if name.split("_", 1)[-1] in main]
     chosen = [*usual, *(name for name in measured if name not in usual)][:SHOWN]
     rows = [
         [

@@ -38,8 +38,8 @@ def predictions(task: Task, outcome: Outcome, split: str) -> Section:
         blocks.append(
             Picture(
                 charts.confusion(outcome.cells, task.classes),
-                "Confusion matrix: rows are true classes, columns predicted ones; the darker, the larger the share of "
-                "its row.",
+                "Confusion matrix: rows are true classes, columns predicted ones; the stronger the colour, the larger "
+                "the share of its row.",
                 "confusion matrix",
             )
         )
@@ -64,13 +64,17 @@ def _curves(task: Task, outcome: Outcome) -> list[Any]:
     if few:
         roc = {f"{name} ({area:.3f})": roc_curve(score, yes, outcome.weight) for area, name, score, yes in few}
         svg = charts.lines(roc, "false positives", "true positives", diagonal=True)
-        blocks.append(Picture(svg, f"ROC curve, with the area under it.{which}", "ROC curve"))
+        alone = f": {few[0][0]:.3f}" if len(few) == 1 else ""
+        blocks.append(Picture(svg, f"ROC curve, with the area under it{alone}.{which}", "ROC curve"))
+        few_precise = [average_precision(score, yes, outcome.weight) for _, _, score, yes in few]
         precise = {
-            f"{name} ({average_precision(score, yes, outcome.weight):.3f})": pr_curve(score, yes, outcome.weight)
-            for _, name, score, yes in few
+            f"{name} ({mean:.3f})": pr_curve(score, yes, outcome.weight)
+            for mean, (_, name, score, yes) in zip(few_precise, few, strict=True)
         }
         svg = charts.lines(precise, "recall", "precision", steps=True)
-        blocks.append(Picture(svg, f"Precision over recall, with the average precision.{which}", "precision curve"))
+        alone = f": {few_precise[0]:.3f}" if len(few) == 1 else ""
+        words = f"Precision over recall, with the average precision{alone}.{which}"
+        blocks.append(Picture(svg, words, "precision curve"))
     if outcome.y.ndim == 2:
         scores, happened = outcome.P.reshape(-1), (outcome.y > 0.5).reshape(-1)
         weights, what = np.repeat(outcome.weight, outcome.P.shape[1]), "every label"

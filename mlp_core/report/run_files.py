@@ -15,6 +15,7 @@ import yaml
 from mlp_core.errors import Problem, RunDirectoryError
 from mlp_core.runs.run_directory import MARK, RunDirectory
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LARGEST_FILE = 1 << 20  # of a record or a config
 LARGEST_LOG = 256 << 20
 MOST_KEYS = 5000
@@ -46,8 +47,8 @@ class RunFiles:
         """Every key of the resolved config by its dotted name, lists as they are. Raises RunDirectoryError."""
         file = self.path / MARK
         try:
-            tree = yaml.load(_text(file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            keys = dict(_flat(tree if isinstance(tree, dict) else {}, "", 0))
+            tree = _Loader(_text(file)).get_single_data()  # as yaml.safe_load does, in a tenth of its time
+            keys = flat(tree if isinstance(tree, dict) else {})
         except (yaml.YAMLError, ValueError, RecursionError):
             raise _damaged(file, "is no config") from None
         if not keys:
@@ -182,8 +183,12 @@ def _damaged(file: Path, why: str, line: int | None = None) -> RunDirectoryError
     return RunDirectoryError(Problem("damaged", why, file=str(file), line=line))
 
 
-def _flat(tree: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[Any, Any]) -> dict[str, Any]:
     """The leaves of a config by their dotted names. Raises ValueError beyond what a config can hold."""
+    return dict(_flat(tree, "", 0))
+
+
+def _flat(tree: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
     if depth > DEEPEST or len(tree) > MOST_KEYS:
         raise ValueError("not a config")
     for name, value in tree.items():

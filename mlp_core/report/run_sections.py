@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlp_core.config.keys import default_values, said
+from mlp_core.config import defaults
+from mlp_core.config.keys import said
 from mlp_core.errors import clean
 from mlp_core.metrics.shown import metric
 from mlp_core.report import charts
 from mlp_core.report.blocks import Paragraph, Picture, Section, Table, Text
-from mlp_core.report.run_files import RunFiles
+from mlp_core.report.run_files import RunFiles, flat
 
 SPLITS = ("train", "val", "test")
 LARGEST_CONFIG = 64 << 10
@@ -90,15 +91,14 @@ def _best_mark(run: RunFiles) -> str:
 
 def config(run: RunFiles) -> Section:
     """What differs from the defaults, the config as it was given, and every key as it was resolved."""
-    defaults, found = default_values(), run.config
+    usual, found = flat(defaults()), run.config
     rows = [
-        [key, clean(said(value), 200), clean(said(defaults.get(key)), 200)]
+        [key, clean(said(value), 200), clean(said(usual[key]), 200) if key in usual else ""]
         for key, value in found.items()
-        if key in defaults and repr(value) != repr(defaults[key]) and not (value == [] and defaults[key] in ((), []))
+        if key not in usual or repr(value) != repr(usual[key])
     ]
-    extra = [[key, clean(said(value), 200), ""] for key, value in found.items() if key not in defaults]
     caption = "Keys that are not as they are by default: given, or decided from the data"
-    blocks: list[Any] = [Table(["key", "value", "default"], rows + extra, left=3, caption=caption)]
+    blocks: list[Any] = [Table(["key", "value", "default"], rows, left=3, caption=caption)]
     for title, name in (("as it was given", "config.yaml"), ("with every key", "config.resolved.yaml")):
         if text := _read(run.path / name):
             blocks.append(Text(f"The config {title} ({name})", text))

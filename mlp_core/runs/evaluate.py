@@ -10,12 +10,13 @@ from typing import Any
 from mlp_core.data.config_sources import column_cells
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
-from mlp_core.errors import CheckpointError, DataError, Problem, UsageError
+from mlp_core.errors import DataError, Problem, UsageError
 from mlp_core.metrics import compute, known
 from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
 from mlp_core.metrics.groups import GroupRow, by_group
 from mlp_core.runs.run_directory import load_named
 from mlp_core.runs.worst import WorstRow, worst_rows
+from mlp_core.training.checkpoint import checkpoint_path
 from mlp_core.training.evaluator import Evaluation, Split
 from mlp_core.training.model import Model, model_of
 
@@ -65,22 +66,6 @@ def chosen(splits: Iterable[str]) -> str:
     """The split that counts among these: test, else val, else the first."""
     names = list(splits)
     return next(name for name in ("test", "val", *names) if name in names)
-
-
-def checkpoint_path(path: Path) -> Path:
-    """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
-
-    Raises UsageError where there is neither file nor directory.
-    """
-    if not path.exists():
-        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
-    if not path.is_dir():
-        return path
-    for name in ("best", "last"):
-        candidate = path / "checkpoints" / f"{name}.safetensors"
-        if candidate.exists():
-            return candidate
-    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))
 
 
 def open_model(path: Path) -> tuple[Model, Path]:

@@ -46,10 +46,10 @@ def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None)
     model, file = open_model(path)
     config = from_mapping(model.config.model_dump(mode="json"), overrides)
     try:
-        experiment = Experiment.build(config)
+        experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
     except DataError as error:
         return _check_synthetic(file, config, f"synthetic rows: {error.problems[0]}", progress)
-    experiment.restore(load_checkpoint(file), str(file))
+    experiment.restore(checkpoint, str(file))
     return check_experiment(experiment, config, str(file), progress)
 
 
@@ -73,7 +73,7 @@ def _rows(config: Config, count: int, w: Any) -> Any:
 
 def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Proof:
     """Rows of the right shape where there is no data: normal inputs, every class or random targets."""
-    from mlp_core.runs.evaluate import checkpoint_path
+    from mlp_core.training.checkpoint import checkpoint_path
     from mlp_core.training.model import model_of
 
     batch = config.gradcheck.batch

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlp_core.config import Config, changed_keys, from_mapping
-from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.data.task import Task
-from mlp_core.errors import CheckpointError, ConfigError, DataError, Problem
+from mlp_core.errors import ConfigError, DataError, Problem
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
 
@@ -26,17 +24,6 @@ def config_of(checkpoint: Checkpoint, path: str) -> Config:
         return settled(from_mapping(dict(checkpoint.document["config"])))
     except ConfigError as error:
         raise damaged(path, f"its config cannot be used ({error.problems[0]})") from None
-
-
-def learned_before(checkpoint: Checkpoint, path: str) -> tuple[Task, Preprocessor]:
-    """What a checkpoint knows of its data, from which a run goes on; raises CheckpointError where it is nothing."""
-    try:
-        task = Task.from_state(checkpoint.document["task"])
-        return task, Preprocessor.from_state(checkpoint.document["inputs"])
-    except CheckpointError as error:
-        raise damaged(path, str(error.problems[0])) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(path, f"its description cannot be used ({error})") from None
 
 
 def settled(config: Config) -> Config:

@@ -27,15 +27,7 @@ from mlp_core.metrics import plain
 from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import check_experiment
-from mlp_core.runs.resume import (
-    allowed_changes,
-    config_of,
-    enough_epochs,
-    learned_before,
-    other_tools,
-    same_data,
-    settled,
-)
+from mlp_core.runs.resume import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
 from mlp_core.runs.run_directory import MARK, RunDirectory
 from mlp_core.runs.run_record import RunRecord
 from mlp_core.training.checkpoint import Checkpoint, load, not_finite
@@ -152,7 +144,7 @@ class Run:
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
             changes = allowed_changes(config_of(checkpoint, str(newest)), config)
-            experiment = Experiment.build(config, known=learned_before(checkpoint, str(newest)))
+            experiment = Experiment.build(config, own=checkpoint)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)

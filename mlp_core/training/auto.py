@@ -62,7 +62,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if config.model.init == "auto":
         init = from_config.auto_init(config.model.activation)
         if all(from_config.auto_init(layer.activation) == init for layer in config.model.layers()):
-            decide("model.init", init, f"initial weights: {init}")
+            decide("model.init", init, None if config.model.weights else f"initial weights: {init}")
     widths = [len(task.features), *(layer.units for layer in config.model.layers()), task.outputs]
     device, note = decide_device(config, widths, batch, data.splits["train"].rows)
     decide("device", device, note)

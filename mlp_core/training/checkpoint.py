@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mlp_core.atomic_files import write_atomically
-from mlp_core.errors import CheckpointError, Problem
+from mlp_core.descriptors import READ_AT_ONCE
+from mlp_core.errors import CheckpointError, Problem, UsageError
 
 FORMAT = 1
 KEY = "mlpbp"
@@ -159,11 +160,27 @@ def _brackets(header: bytes | bytearray) -> int:
     return header.count(b"[") + header.count(b"{")
 
 
+def checkpoint_path(path: Path) -> Path:
+    """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
+
+    Raises UsageError where there is neither file nor directory.
+    """
+    if not path.exists():
+        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
+    if not path.is_dir():
+        return path
+    for name in ("best", "last"):
+        candidate = path / "checkpoints" / f"{name}.safetensors"
+        if candidate.exists():
+            return candidate
+    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))
+
+
 def load(path: Path) -> Checkpoint:
     """Read and verify a checkpoint; raises CheckpointError where the file is missing, damaged or not finite."""
     name = str(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
+        descriptor = os.open(path, READ_AT_ONCE)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise damaged(name, "it is not a regular file")

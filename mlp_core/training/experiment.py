@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from mlp_core.backends.cpu.library import library
+from mlp_core.backends.job import Job
 from mlp_core.config import Config
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
@@ -19,7 +20,7 @@ from mlp_core.data.fit_from_scan import fit_surveyed
 from mlp_core.data.load import Data, load
 from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
 from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.data.preprocess.scaling import TooFar
+from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.csv import Reading
 from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
@@ -30,8 +31,10 @@ from mlp_core.training.auto import check_memory, resolve
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
+from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Progress, Trainer
 from mlp_core.training.unused import refuse_unused
+from mlp_core.training.warm_start import WarmStart
 
 
 @dataclass
@@ -57,48 +60,42 @@ class Experiment:
         return self.model.config
 
     @classmethod
-    def build(
-        cls, config: Config, progress: Reading | None = None, known: tuple[Task, Preprocessor] | None = None
-    ) -> Experiment:
-        """Read the data, fit the preprocessing, make the network with its initial weights. known: what was learned from
-        the training rows before, where a run goes on.
+    def build(cls, config: Config, progress: Reading | None = None, own: Checkpoint | None = None) -> Experiment:
+        """Read the data, fit the preprocessing, make the network with its initial weights.
 
-        Raises ConfigError and DataError, each with its place.
+        own: the checkpoint of the run itself, where it goes on: what was learned of the data is as it was, and a warm
+        start is not looked up again. Raises ConfigError and DataError, each with its place, CheckpointError for weights
+        that cannot be used.
         """
         refuse_unused(config)
-        data = load(config, progress, None if known is None else known[0])
+        start = WarmStart.of(config, own)
+        task, learned = (None, None) if own is None else learned_before(own)
+        data = load(config, progress, task)
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]
-        inputs, fitted = make_preprocessor(config, data.task.features, data.task.kinds), tuple[str, ...]()
-        if known is not None:
-            inputs = known[1]
-        elif train.survey is None:
-            try:
-                inputs.fit(train.X, train.words)
-            except TooFar as error:
-                raise error.placed(data.indices.get("train")) from None
+        if start is None:
+            inputs, target, fitted = _fit(config, data, learned)
         else:
-            fitted = fit_surveyed(inputs, train.survey, train.words)
-        check_fits(config, inputs)
-        target = make_target(config, data.task.kind)
-        if target is not None:
-            target.fit(train.y)
+            start.check(config, data.task)
+            inputs, target, fitted = start.inputs, start.target, (start.note,)
         batch = from_config.auto_batch_size(config.train.batch_size, train.rows)
         room = check_memory(config, data, inputs, batch)
         model = Model.build(config, data.task, inputs, target, batch, training=True)
-        if config.model.output_bias == "prior":
+        if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
             bias = from_config.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
+        if start is not None:
+            start.fill(config, model.network)
         unseen = unseen_notes(inputs, data.splits)
         splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
         rows = min(config.train.eval_batch_size, max(len(split.X) for split in splits.values()))
         evaluator = model.evaluator(rows)
         trainer = make_trainer(model, splits, evaluator)
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
-        notes += (trainer.way,) if trainer.way else ()
+        notes += (trainer.steps.name,) if trainer.steps.name else ()
         notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
         return cls(model, data.without_inputs(), splits, trainer, evaluator, notes)
 
@@ -130,10 +127,10 @@ class Experiment:
         trainer, network = self.trainer, self.model.network
         trainer.settle()
         parameters, to_host = network.parameters, network.backend.to_host
-        used = parameters.theta if trainer.average is None else trainer.average
+        used = parameters.theta if trainer.job.average is None else trainer.job.average
         arrays = {**parameters.views(used), **network.statistics.values}
-        arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state.items()}
-        if trainer.average is not None:
+        arrays |= {f"optimizer.{name}": array for name, array in trainer.job.optimizer.state.items()}
+        if trainer.job.average is not None:
             arrays["optimizer.theta"] = parameters.theta
         return Checkpoint(
             {name: np.asarray(to_host(array)) for name, array in arrays.items()},
@@ -144,7 +141,7 @@ class Experiment:
                 "target": None if self.model.target is None else self.model.target.to_state(),
                 "metrics": dict(metrics),
                 "progress": trainer.progress.to_json(),
-                "optimizer_steps": trainer.optimizer.t,
+                "optimizer_steps": trainer.job.optimizer.t,
                 "log": dict(offset),
                 "data": self.data.sha256,
                 "environment": self.environment,
@@ -158,20 +155,52 @@ class Experiment:
         parameters, backend = network.parameters, network.backend
         document, tensors = checkpoint.document, checkpoint.tensors
         live = {**parameters.views(parameters.theta), **network.statistics.values}
-        live |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state.items()}
-        if trainer.average is not None:
+        live |= {f"optimizer.{name}": array for name, array in trainer.job.optimizer.state.items()}
+        if trainer.job.average is not None:
             live["optimizer.theta"] = parameters.theta
         check_tensors(live, tensors, path)
         progress = check_document(checkpoint, path)
         steps = int(document["optimizer_steps"])
         for name, array in live.items():
             array[...] = backend.asarray(tensors[name])
-        if trainer.average is not None:
-            for name, array in parameters.views(trainer.average).items():
+        if trainer.job.average is not None:
+            for name, array in parameters.views(trainer.job.average).items():
                 array[...] = backend.asarray(tensors[name])
             parameters.theta[...] = backend.asarray(tensors["optimizer.theta"])
-        trainer.progress, trainer.optimizer.t = progress, steps
+        trainer.progress, trainer.job.optimizer.t = progress, steps
         self.stamp = document.get("gradient")
+
+
+def learned_before(checkpoint: Checkpoint) -> tuple[Task, Preprocessor]:
+    """What a run that goes on knows of its data; raises CheckpointError where that cannot be used."""
+    try:
+        task = Task.from_state(checkpoint.document["task"])
+        return task, Preprocessor.from_state(checkpoint.document["inputs"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged("the checkpoint", f"its description cannot be used ({error})") from None
+
+
+def _fit(
+    config: Config, data: Data, learned: Preprocessor | None
+) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
+    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it. learned: what
+    is done to inputs where that is known."""
+    train, fitted = data.splits["train"], tuple[str, ...]()
+    inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
+    if learned is not None:
+        pass
+    elif train.survey is None:
+        try:
+            inputs.fit(train.X, train.words)
+        except TooFar as error:
+            raise error.placed(data.indices.get("train")) from None
+    else:
+        fitted = fit_surveyed(inputs, train.survey, train.words)
+    check_fits(config, inputs)
+    target = make_target(config, data.task.kind)
+    if target is not None:
+        target.fit(train.y)
+    return inputs, target, fitted
 
 
 def check_document(checkpoint: Checkpoint, path: str) -> Progress:
@@ -206,7 +235,6 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
         drop_last=config.train.drop_last,
     )
     optimizer = from_config.make_optimizer(config, network, network.backend)
-    steps_per_epoch = -(-batches.count // config.optimizer.accumulate)
     monitor = config.checkpoint.monitor
     regular = config.regularization
     augment = None
@@ -222,18 +250,14 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
     if "val" in splits:
         monitored = [name.split("_", 1)[1] for name in _monitored(config)]
         names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
+    job = Job(model.objective, optimizer, batches, from_config.make_limits(config), config.seed, augment)
     trainer = Trainer(
-        objective=model.objective,
-        optimizer=optimizer,
-        schedule=from_config.make_schedule(config, steps_per_epoch),
-        batches=batches,
-        limits=from_config.make_limits(config),
-        seed=config.seed,
+        make_steps(job),
+        schedule=from_config.make_schedule(config, job.steps_per_epoch),
         evaluate=dict,
         best=from_config.make_watch(monitor, config.checkpoint.mode) if config.checkpoint.best else None,
         stopping=from_config.make_stopping(config),
         plateau=from_config.make_plateau(config, monitor),
-        augment=augment,
         read_every=config.logging.every_steps,
     )
     if "val" in splits:
@@ -257,10 +281,10 @@ def _monitored(config: Config) -> list[str]:
 @contextmanager
 def _weights_for_use(trainer: Trainer) -> Iterator[None]:
     """The averaged weights in place of the trained ones, where there is an average."""
-    theta = trainer.objective.network.parameters.theta
-    trained = None if trainer.average is None else theta.copy()
-    if trainer.average is not None:
-        theta[:] = trainer.average
+    theta = trainer.job.network.parameters.theta
+    trained = None if trainer.job.average is None else theta.copy()
+    if trainer.job.average is not None:
+        theta[:] = trainer.job.average
     try:
         yield
     finally:

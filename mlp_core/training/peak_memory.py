@@ -36,7 +36,7 @@ def peak() -> int | None:
 
 def give_back() -> None:
     """Give freed memory back to the system where the C library keeps it for later, as glibc does."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -53,9 +53,9 @@ def expected_peak(experiment: Experiment) -> int | None:
         return None
     config, trainer, network = experiment.config, experiment.trainer, experiment.model.network
     parameters = network.parameters
-    state = sum(array.nbytes for array in trainer.optimizer.state.values())
-    state += 0 if trainer.average is None else int(parameters.theta.nbytes)
-    training = _gradient(trainer) + state + workspace(network) + trainer.batches.nbytes
+    state = sum(array.nbytes for array in trainer.job.optimizer.state.values())
+    state += 0 if trainer.job.average is None else int(parameters.theta.nbytes)
+    training = _gradient(trainer) + state + workspace(network) + trainer.job.batches.nbytes
     saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
     copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
     ahead = int(now + max(_check(experiment), training + max(copy, _evaluation(experiment))))
@@ -64,8 +64,7 @@ def expected_peak(experiment: Experiment) -> int | None:
 
 def _gradient(trainer: Trainer) -> int:
     """Bytes of the gradient that steps write to: those that are compiled as a whole keep less of it."""
-    size = trainer.objective.network.parameters.grad.nbytes
-    return int(size if trainer.whole is None else size - trainer.whole.list.saved)
+    return int(trainer.job.network.parameters.grad.nbytes - trainer.steps.spared)
 
 
 def workspace(network: Network) -> int:

@@ -64,7 +64,10 @@ def test_train_shows_a_line_per_epoch_and_a_summary(trained: Path) -> None:
     assert "task: multiclass" in result.stderr
     assert "learning rate: 0.001 (adam)" in result.stderr
     assert re.search(r"accuracy +\d+\.\d\d % +\d+\.\d\d % +\d+\.\d\d %", result.stdout)
-    assert result.stdout.splitlines()[-1] == "next  mlpbp eval runs/small-001"
+    assert result.stdout.splitlines()[-2:] == [
+        "next  mlpbp eval runs/small-001",
+        "      mlpbp report runs/small-001",
+    ]
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     assert "\x1b" not in result.stdout + result.stderr
 

@@ -64,7 +64,7 @@ def test_verify_says_what_is_not_the_same(tmp_path: Path, monkeypatch: pytest.Mo
 
     def forgetful(self: Experiment, checkpoint: object, path: str) -> None:
         restore(self, checkpoint, path)  # type: ignore[arg-type]
-        self.trainer.optimizer.state["m"][:] = 0
+        self.trainer.job.optimizer.state["m"][:] = 0
 
     monkeypatch.setattr(Experiment, "restore", forgetful)
     found = verify_resumption(load(tmp_path / "small.yaml"), tmp_path, 2, 2)

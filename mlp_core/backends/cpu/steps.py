@@ -7,6 +7,7 @@ between one instruction and the next.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.kernels import fits, kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.step_program import RATES, STEP, TOTAL, Labelled, StepList, penalised
+from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.data.batches.scaled_rows import Scaled
 from mlp_core.nn.backend import Backend
@@ -38,32 +40,90 @@ def native_backend(threads: int = 1, library: Library | None = None) -> Backend:
 
     Products, long updates and whole steps are shared out among `threads`. Raises NoKernels.
     """
-    whole = partial(compiled_step, threads, library)
-    return Backend("native", np, {**kernels(threads, library), "whole_step": whole})
+    whole = partial(whole_steps, threads, library)
+    return Backend("native", np, kernels(threads, library), whole_steps=whole)
 
 
-def compiled_step(
-    threads: int, library: Library | None, objective: Objective, optimizer: Optimizer, batches: Batches, seed: int
-) -> CompiledStep | None:
-    """The whole step of this training, or None if it needs more than there are instructions for."""
-    network = objective.network
-    dtype, rule = network.dtype, optimizer.rule.__name__
+def whole_steps(threads: int, library: Library | None, job: Job) -> WholeSteps | str:
+    """The steps of a job compiled as a whole, or what of it there are no instructions for."""
+    return hindrance(job) or WholeSteps(job, threads, library)
+
+
+def hindrance(job: Job) -> str | None:
+    """What of a job is in no compiled step yet, as it is called in the config; None if all of it is."""
+    limits, batches, network, optimizer = job.limits, job.batches, job.network, job.optimizer
+    named = {
+        "optimizer.accumulate": limits.accumulate > 1,
+        "optimizer.clip_norm and clip_value": limits.clip_norm is not None or limits.clip_value is not None,
+        "regularization.max_norm": limits.max_norm is not None,
+        "optimizer.ema": limits.ema is not None,
+        "regularization.input_noise and mixup": job.augment is not None,
+        "data on the disk": type(batches) is not Batches,
+        f"optimizer.name {type(optimizer).__name__.lower()}": (
+            type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in numbers.RULES
+        ),
+    }
+    for layer in network.layers:
+        kind = type(layer).__name__.lower()
+        named[f"a layer of kind {kind}"] = not isinstance(layer, Dense | Dropout)
+    found = next((key for key, on in named.items() if on), None)
+    return found or (None if _fits(job) else f"loss.name {job.objective.loss.name} with such data")
+
+
+def _fits(job: Job) -> bool:
+    """Whether the arrays of a job are what the instructions expect."""
+    network, batches, dtype = job.network, job.batches, job.network.dtype
     stored = isinstance(batches.X, Scaled)
     arrays = [*([] if stored else [batches.X]), batches.Y, *([] if batches.w is None else [batches.w])]
-    if type(batches) is not Batches or not all(isinstance(array, np.ndarray) for array in arrays):
-        return None
+    if not all(isinstance(array, np.ndarray) and array.flags.c_contiguous for array in arrays):
+        return False
     assert network.Delta is not None
-    known = (
-        dtype.char in "fd"
-        and all(isinstance(layer, Dense | Dropout) for layer in network.layers)
-        and fits(objective.loss, network.Delta, batches.Y)
-        and all(array.flags.c_contiguous for array in arrays)
-        and batches.X.dtype == dtype
-        and (batches.w is None or batches.w.dtype == dtype)
-        and type(optimizer).step is Optimizer.step
-        and rule in numbers.RULES
-    )
-    return CompiledStep(threads, library, objective, optimizer, batches, seed) if known else None
+    targets = fits(job.objective.loss, network.Delta, batches.Y)
+    weights = batches.w is None or batches.w.dtype == dtype
+    return bool(targets and weights and dtype.char in "fd" and batches.X.dtype == dtype)
+
+
+class WholeSteps:
+    """The steps of a job, several in one call."""
+
+    hindrance = notice = None
+    full = True
+
+    def __init__(self, job: Job, threads: int, library: Library | None) -> None:
+        self.job = job
+        self.compiled = CompiledStep(threads, library, job.objective, job.optimizer, job.batches, job.seed)
+        self.spared = self.compiled.list.saved
+        self._losses: list[tuple[float, float]] = []
+        self._failed: tuple[np.ndarray, int] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"steps: compiled as a whole, up to {self.compiled.most} in a call"
+
+    def reach(self, position: int, left: int) -> int:
+        return min(self.compiled.most, self.job.batches.alike(position), left)
+
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+        batches, count = self.job.batches, len(rates)
+        weights = [batches.weight(epoch, position + i) for i in range(count)]
+        rows, size = batches.numbers(epoch, position, count)
+        losses = self.compiled.take(rows, size, weights, rates, step).tolist()
+        self._losses = list(zip(losses, weights, strict=False))
+        made = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), count)
+        self._failed = (rows[size * made :][:size], step + made)
+        return made
+
+    def read(self) -> list[tuple[float, float]]:
+        losses, self._losses = self._losses, []
+        return losses
+
+    def locate(self) -> None:
+        assert self._failed is not None
+        self.compiled.gradient(*self._failed)
+
+    def gradient(self, step: int) -> None:
+        rows, _ = self.job.batches.numbers(0, 0, 1)
+        self.compiled.gradient(rows, step, self.job.batches.weight(0, 0))
 
 
 class CompiledStep:
@@ -110,11 +170,11 @@ class CompiledStep:
         optimizer.t += done
         return totals[: done + 1]
 
-    def gradient(self, rows: np.ndarray, step: int = 0) -> float:
-        """The mean loss of the rows with these numbers, every row counting the same, as in the given step; their
-        gradient is left in the network, and nothing is moved."""
+    def gradient(self, rows: np.ndarray, step: int = 0, weight: float = 0.0) -> float:
+        """The mean loss of the rows with these numbers as in the given step, by the `weight` of all of them, their
+        number if 0; their gradient is left in the network, and nothing is moved."""
         given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
-        given[0, [TOTAL, STEP]] = len(rows), step
+        given[0, [TOTAL, STEP]] = weight or len(rows), step
         still = [*self.list.passes(len(rows)), *self.list.gradients(len(rows))]
         program = sorted(still, key=lambda one: one[0] == "check")  # a loss that is no number has a gradient, too
         self._crew.run(self._assembled(program), given, rows[None], total)

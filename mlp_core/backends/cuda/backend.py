@@ -12,6 +12,7 @@ from mlp_core.backends.cuda.detect import describe
 from mlp_core.backends.cuda.graph import Graphs
 from mlp_core.backends.cuda.kernels import WHOLE, Kernels
 from mlp_core.backends.cuda.layer_kernels import Passes
+from mlp_core.backends.cuda.steps import whole_steps
 from mlp_core.nn.backend import Array, Backend
 
 
@@ -39,7 +40,7 @@ def device_backend(
 ) -> Backend:
     """The engine on a module with cupy's interface whose arrays are on a device; generic without `kernels`."""
     own = {"gather": _gather, **(kernels or {})}
-    return Backend(name, xp, own, WHOLE, True, device or name, recorder, precision)
+    return Backend(name, xp, own, WHOLE, True, device or name, recorder, precision, whole_steps)
 
 
 def fused_backend(

@@ -18,14 +18,14 @@ import numpy as np
 from mlp_core.backends.cuda.graph import Graph
 from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.backends.cuda.launches import Launch, without_repeats
-from mlp_core.data.batches.batches import Augment, Batches
+from mlp_core.backends.cuda.loss_buffer import Ledger
+from mlp_core.backends.job import Job
 from mlp_core.data.batches.inputs import Rows
 from mlp_core.data.batches.scaled_rows import Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
-from mlp_core.nn.objective import Objective
-from mlp_core.nn.optimizers import Lbfgs, Muon, Optimizer
-from mlp_core.nn.step_options import Limits
+from mlp_core.nn.optimizers import Lbfgs, Muon
+from mlp_core.nn.step_options import average_share
 
 MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
@@ -35,18 +35,24 @@ LEDGER = 256
 """Steps after which the losses are read from the device."""
 
 
-def hindrance(
-    objective: Objective, optimizer: Optimizer, batches: Batches, limits: Limits, augment: Augment | None
-) -> str | None:
+def whole_steps(job: Job) -> WholeSteps | str:
+    """The steps of a job as launches, or what of it cannot be written down yet."""
+    return hindrance(job) or WholeSteps(job)
+
+
+def hindrance(job: Job) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
+    objective, optimizer, batches, limits = job.objective, job.optimizer, job.batches, job.limits
     network = objective.network
+    if network.backend.recorder is None:
+        return "kernels: numpy"
     if isinstance(batches.X, Rows) and not isinstance(batches.X, Scaled):
         return "data that is not on the device"
     if isinstance(optimizer, Muon | Lbfgs):
         return f"optimizer.name {type(optimizer).__name__.lower()}"
     named = {
         "optimizer.accumulate": limits.accumulate > 1,
-        "regularization.input_noise and mixup": augment is not None,
+        "regularization.input_noise and mixup": job.augment is not None,
     }
     for key, on in named.items():
         if on:
@@ -62,32 +68,29 @@ def hindrance(
 
 
 class WholeSteps:
-    """Training steps of one objective, several at a time.
+    """Training steps of one job, several at a time.
 
-    `losses` is where the device puts the loss of each step, `average` the average of the weights or None. `failure`
-    says why no graph can be made, once that has been tried in vain: then launches go one by one.
+    `losses` is where the device puts the loss of each step. `failure` says why no graph can be made, once that has been
+    tried in vain: then launches go one by one.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        optimizer: Optimizer,
-        batches: Batches,
-        limits: Limits,
-        seed: int,
-        losses: Array,
-        average: Array | None,
-    ) -> None:
-        self.objective, self.optimizer, self.batches, self.limits = objective, optimizer, batches, limits
-        self.seed, self.losses, self.average = seed, losses, average
+    hindrance = None
+    spared = 0
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.objective, self.optimizer, self.batches = job, job.objective, job.optimizer, job.batches
+        self.limits, self.seed, self.average = job.limits, job.seed, job.average
         self.failure: str | None = None
+        objective, optimizer, batches = job.objective, job.optimizer, job.batches
         network = objective.network
         self._recorder, backend = network.backend.recorder, network.backend
         self._rule = type(optimizer).rule.__name__
         self._numbers = len(rule_numbers(self._rule, 0.0, 0.0, **self._settings(1)))
         self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
         width = NUMBERS + self._numbers * len(optimizer.segments)
-        self._host = self._recorder.graphs.pinned((len(losses), width), np.float64)
+        self._ledger = Ledger(backend, LEDGER)
+        self.losses = self._ledger.losses
+        self._host = self._recorder.graphs.pinned((LEDGER, width), np.float64)
         self._given = backend.zeros((self.at_once, width), np.float64)
         self._order, self._epoch = backend.zeros((batches.rows,), np.int64), -1
         self._written: dict[tuple[int, int], list[Launch]] = {}
@@ -104,12 +107,37 @@ class WholeSteps:
         full = self.batches.rows // self.batches.size - position
         return self.at_once if min(full, left) >= self.at_once else 1
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float], slot: int) -> None:
+    @property
+    def name(self) -> str:
+        return f"steps: whole ones, up to {self.at_once} in a CUDA graph"
+
+    @property
+    def notice(self) -> str | None:
+        if self.failure is None:
+            return None
+        return f"steps are given to the device one by one: no CUDA graph can be made ({self.failure})"
+
+    @property
+    def full(self) -> bool:
+        return self._ledger.room < self.at_once
+
+    def read(self) -> list[tuple[float, float]]:
+        return self._ledger.read()
+
+    def locate(self) -> None:
+        """Nothing: a device that works on its own is past it."""
+
+    def gradient(self, step: int) -> None:
+        """It is what a step at a rate of 0 leaves behind."""
+        self.take(0, 0, step, [0.0])
+
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
         """Steps `step`, `step + 1`, ... of a run with these learning rates, on the batches from `position` on.
 
-        Their losses go to `losses` from `slot` on. What was sent for a slot is not changed before its loss was read.
+        What was sent for the place of a loss is not changed before that was read.
         """
         count = len(rates)
+        slot = self._ledger.reserve([self.batches.weight(epoch, position + i) for i in range(count)])
         if epoch != self._epoch:
             self._order[...] = self.objective.network.backend.asarray(self.batches.dealt(epoch).astype(np.int64))
             self._epoch = epoch
@@ -127,6 +155,7 @@ class WholeSteps:
                     launch.run()
         self._done.add(rows)
         self.optimizer.t += count
+        return count
 
     def _row(self, epoch: int, position: int, step: int, slot: int, lr: float, t: int) -> list[float]:
         """The numbers of one step, in the order of FIRST, DRAW, SLOT, TOTAL, SHARE, NUMBERS; t is the optimizer's."""
@@ -201,9 +230,3 @@ def steps_at_once(full: int, flops: float) -> int:
     """Steps in a graph for an epoch of so many full batches: those with which the fewest launches make up an epoch."""
     most = max(1, min(MOST, full, int(LAUNCH_FLOPS / max(1.0, flops))))
     return min(range(min(FEWEST, most), most + 1), key=lambda k: (full // k + full % k, -k))
-
-
-def average_share(ema: float, step: int) -> float:
-    """How far the average moves towards the weights of a step counted from 0; far at first, to forget the start."""
-    t = step + 1
-    return 1 - min(ema, (1 + t) / (10 + t))

@@ -7,11 +7,12 @@ from pathlib import Path
 from mlp_core.data.readers.open_file import refusal
 
 REMEDY = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
+SMALL = 16 << 20  # bytes that no machine lacks
 
 
-def free_memory() -> int:
-    """Bytes that can be taken without swapping: the machine's, or what the control group leaves."""
-    free = 1 << 33
+def free_memory() -> int | None:
+    """Bytes that can be taken without swapping, the machine's or what a control group leaves; None if nobody tells."""
+    free = None
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -19,7 +20,8 @@ def free_memory() -> int:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         if limit != "max":
             used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            free = min(free, max(int(limit) - used, 0))
+            left = max(int(limit) - used, 0)
+            free = left if free is None else min(free, left)
     except (OSError, ValueError):
         pass
     return free
@@ -27,6 +29,6 @@ def free_memory() -> int:
 
 def check_memory(path: Path, needed: int) -> None:
     """Raise DataError when an array of `needed` bytes would not leave as much memory again for the work on it."""
-    if needed > 16 << 20 and needed > (free := free_memory()) // 2:
+    if needed > SMALL and (free := free_memory()) is not None and needed > free // 2:
         message = f"needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
         raise refusal(path, "too_large", message, hint=REMEDY)

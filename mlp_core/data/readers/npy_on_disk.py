@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import Arrays, pair
-from mlp_core.data.readers.memory import free_memory
+from mlp_core.data.readers.memory import SMALL, free_memory
 from mlp_core.data.readers.npy import read_header
 from mlp_core.data.readers.open_file import check_file, is_gzip, reading, refusal, shown
+from mlp_core.descriptors import READ, read_into
 from mlp_core.errors import Failed, Problem
 
 Array = npt.NDArray[Any]
@@ -43,7 +44,7 @@ class File:
         if is_gzip(path, "a .npy file"):
             raise refusal(path, "compressed", "gzip cannot be read in pieces", hint="unpack it first: gunzip")
         with reading(path):
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.descriptor = os.open(path, READ)
             with open(self.descriptor, "rb", closefd=False) as stream:
                 shape, dtype, fortran, self.offset = read_header(stream, path, "")
             self._stamp = self._status()
@@ -77,7 +78,7 @@ class File:
         at, done = self.offset + start * self.width * self.dtype.itemsize, 0
         try:
             while done < len(view):
-                count = os.preadv(self.descriptor, [view[done:]], at + done)
+                count = read_into(self.descriptor, view[done:], at + done)
                 if count == 0:
                     break
                 done += count
@@ -257,8 +258,12 @@ def _after(first: Change | None, then: Change) -> Change:
 
 
 def fits(stored: int, made: int) -> bool:
-    """Whether arrays of so many bytes, as read and as the network gets them, take at most half of the free memory."""
-    return stored + made <= free_memory() // 2
+    """Whether arrays of so many bytes, as read and as the network gets them, take at most half of the free memory.
+
+    Where nobody tells how much that is, only small ones do.
+    """
+    free = free_memory()
+    return stored + made <= (SMALL if free is None else free // 2)
 
 
 def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mlp_core.data.readers.converted_table import cells_digest
 from mlp_core.data.readers.npy import MAGIC
+from mlp_core.descriptors import CREATE, read_into, write_at
 
 HEADER = 128
 WIDTHS = (np.dtype("u1"), np.dtype("<f4"), np.dtype("<f8"))
@@ -22,7 +23,7 @@ class Growing:
 
     def __init__(self, path: Path, columns: int) -> None:
         self.path, self.columns, self.rows, self.dtype = path, columns, 0, WIDTHS[0]
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._descriptor = os.open(path, CREATE, 0o666)
 
     def add(self, block: npt.NDArray[np.float64]) -> None:
         """Write rows after those that are there. Raises OSError when the disk does not take them."""
@@ -45,7 +46,7 @@ class Growing:
         view, done = block.reshape(-1).view(np.uint8).data, 0
         while done < len(view):
             at = HEADER + start * self.columns * dtype.itemsize + done
-            got = os.preadv(self._descriptor, [view[done:]], at)
+            got = read_into(self._descriptor, view[done:], at)
             if not got:
                 raise OSError("what was written cannot be read back")
             done += got
@@ -54,14 +55,14 @@ class Growing:
     def _write(self, block: npt.NDArray[Any], offset: int) -> None:
         rest = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
         while rest:
-            count = os.pwrite(self._descriptor, rest, offset)
+            count = write_at(self._descriptor, rest, offset)
             rest, offset = rest[count:], offset + count
 
     def finish(self) -> str:
         """Write the header, bring all to the disk, read it back; the digest of the array. Raises OSError."""
         text = f"{{'descr': '{self.dtype.str}', 'fortran_order': False, 'shape': ({self.rows}, {self.columns}), }}"
         header = MAGIC + bytes([1, 0]) + (HEADER - 10).to_bytes(2, "little") + text.encode().ljust(HEADER - 11) + b"\n"
-        os.pwrite(self._descriptor, header, 0)
+        write_at(self._descriptor, header, 0)
         os.ftruncate(self._descriptor, HEADER + self.rows * self.columns * self.dtype.itemsize)
         os.fsync(self._descriptor)
         sha, step = cells_digest(self.dtype, (self.rows, self.columns)), max(1, (8 << 20) // (8 * self.columns))

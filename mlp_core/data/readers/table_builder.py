@@ -225,7 +225,8 @@ class Builder:
             return
         self.foreseen = True
         room, held = self._reach, self.rows - self.given
-        if room > len(self.values) and room * len(self.names) * 8 < free_memory() // 2:
+        free = free_memory()
+        if room > len(self.values) and free is not None and room * len(self.names) * 8 < free // 2:
             try:
                 values = np.empty((room, len(self.names)))
             except MemoryError:  # then as far as it goes

@@ -141,11 +141,11 @@ class Twin:
 
     def step(self) -> None:
         """One step on both sides, compared in the loss, the gradient, the learning rate and all parameters."""
-        machine, p, k = self.machine, self.trainer.progress, self.trainer.limits.accumulate
+        machine, p, k = self.machine, self.trainer.progress, self.trainer.job.limits.accumulate
         done_all = p.position == self.trainer.steps_per_epoch
         epoch, position = (p.epoch + 1, 0) if done_all else (p.epoch, p.position)
         batches = [
-            tuple(None if a is None else a.copy() for a in self.trainer.batches.batch(epoch, position * k + i))
+            tuple(None if a is None else a.copy() for a in self.trainer.job.batches.batch(epoch, position * k + i))
             for i in range(k)
         ]
         total = sum(len(X) if w is None else w.sum() for X, _, w in batches)
@@ -171,8 +171,8 @@ class Twin:
             assert done.loss == pytest.approx(loss, rel=1e-9)
         np.testing.assert_allclose(machine["g"], parameters.grad, rtol=1e-7, atol=1e-11)
         np.testing.assert_allclose(machine["theta"], parameters.theta, rtol=1e-7, atol=1e-11)
-        if self.trainer.average is not None:
-            np.testing.assert_allclose(machine["average"], self.trainer.average, rtol=1e-7, atol=1e-11)
+        if self.trainer.job.average is not None:
+            np.testing.assert_allclose(machine["average"], self.trainer.job.average, rtol=1e-7, atol=1e-11)
         self.moved = machine["theta"] - before
 
     def _run(self, chosen: Any) -> None:

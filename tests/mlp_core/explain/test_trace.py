@@ -107,14 +107,14 @@ def test_it_is_the_step_of_the_engine(overrides: list[str]) -> None:
     w = None if train.w is None else train.w[ROWS]
     mode = Pass(True, plain.config.seed, 0)
     X, Y, w = (train.X[ROWS], train.Y[ROWS], w)
-    if plain.trainer.augment is not None:
-        X, Y, w = plain.trainer.augment(X, Y, w, mode)
+    if plain.trainer.job.augment is not None:
+        X, Y, w = plain.trainer.job.augment(X, Y, w, mode)
     loss, _ = objective.value_and_gradient(X, Y, w, mode)
     assert one.loss == loss
     for symbol, gradient in plain.model.network.parameters.gradients.items():
         letter = next(key for key, name in one.names.items() if name == symbol)
         np.testing.assert_array_equal(one.gradient[letter], gradient)
-    plain.trainer.optimizer.step(
+    plain.trainer.job.optimizer.step(
         objective.network.parameters.theta, objective.network.parameters.grad, plain.trainer.schedule.rate(0)
     )
     for letter, name in one.names.items():

@@ -75,7 +75,7 @@ def test_preprocessing_is_that_of_rows_in_memory(
 
 
 def test_an_epoch_takes_every_row_once_with_its_own_target(folder: Path) -> None:
-    batches = Experiment.build(config(folder)).trainer.batches
+    batches = Experiment.build(config(folder)).trainer.job.batches
     parts = [[np.array(one) for one in batches.batch(1, position)[:2]] for position in range(batches.count)]
     inputs, targets = (np.concatenate(one) for one in zip(*parts, strict=True))
     train = Experiment.build(config(folder, "ram")).splits["train"]
@@ -85,7 +85,7 @@ def test_an_epoch_takes_every_row_once_with_its_own_target(folder: Path) -> None
 
 
 def test_a_batch_can_be_asked_for_without_those_before_it(folder: Path) -> None:
-    walked, fresh = (Experiment.build(config(folder)).trainer.batches for _ in range(2))
+    walked, fresh = (Experiment.build(config(folder)).trainer.job.batches for _ in range(2))
     for position in range(walked.count):
         walked.batch(0, position)
     last = walked.count - 1
@@ -96,7 +96,7 @@ def test_a_batch_can_be_asked_for_without_those_before_it(folder: Path) -> None:
 
 def test_weights_go_with_their_rows(folder: Path) -> None:
     balanced = config(folder, loss={"class_weight": "balanced"})
-    batches = Experiment.build(balanced).trainer.batches
+    batches = Experiment.build(balanced).trainer.job.batches
     for position in (0, 3, batches.count - 1):
         _, labels, w = batches.batch(0, position)
         assert batches.weight(0, position) == pytest.approx(float(w.sum()), rel=1e-6)
@@ -230,7 +230,7 @@ def test_every_epoch_is_yielded(folder: Path) -> None:
 
 
 def test_groups_are_read_in_any_order_and_what_goes_wrong_meanwhile_is_told(folder: Path) -> None:
-    walked, jumping = (Experiment.build(config(folder)).trainer.batches for _ in range(2))
+    walked, jumping = (Experiment.build(config(folder)).trainer.job.batches for _ in range(2))
     places = [(epoch, position) for epoch in range(2) for position in range(walked.count)]
     whole = {place: [np.array(one) for one in walked.batch(*place)[:2]] for place in places}
     for place in [places[i] for i in np.random.default_rng(0).permutation(len(places))]:
@@ -243,7 +243,7 @@ def test_groups_are_read_in_any_order_and_what_goes_wrong_meanwhile_is_told(fold
 
 
 def test_the_memory_that_is_taken_is_told(folder: Path) -> None:
-    batches = Experiment.build(config(folder)).trainer.batches
+    batches = Experiment.build(config(folder)).trainer.job.batches
     before = batches.nbytes
     for position in range(batches.count):
         batches.batch(0, position)

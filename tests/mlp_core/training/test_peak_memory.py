@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from compiled_kernels import skip_without_kernels
 
+from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.nn.activations import Gelu, LeakyRelu, Relu, Tanh
 from mlp_core.nn.backend import BLOCK, numpy_backend
@@ -21,8 +22,10 @@ from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
 from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.step_options import Limits
 from mlp_core.training.peak_memory import give_back, resident
-from mlp_core.training.trainer import Limits, Trainer
+from mlp_core.training.steps import make_steps
+from mlp_core.training.trainer import Trainer
 
 SETTINGS = {"mu": 0.9, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "rho": 0.9}
 ALLOWED = 12 * 4 * BLOCK
@@ -71,16 +74,15 @@ def step_bytes(backend, rows: int, units: int, case: dict) -> int:
     X = rng.standard_normal((5 * rows, units), dtype=np.float32)
     Y = rng.integers(0, 4, 5 * rows) if loss.name == "cross_entropy" else rng.integers(0, 2, (5 * rows, 4)) * X[:, :4]
     segments = [Segment(network.parameters.weights, 1.0, 0.01)]
-    trainer = Trainer(
+    job = Job(
         objective=Objective(network, loss, case.get("penalty", Penalty())),
         optimizer=OPTIMIZERS[case["optimizer"]](network.parameters, backend, segments, **SETTINGS),
-        schedule=Schedule("cosine", 1e-3, 100, 5),
         batches=Batches(backend, X, Y, None, size=rows),
         limits=case["limits"],
         seed=0,
-        evaluate=dict,
         augment=Augment(backend, case.get("noise", 0.0), case.get("mixup", 0.0), 4),
     )
+    trainer = Trainer(make_steps(job), Schedule("cosine", 1e-3, 100, 5), evaluate=dict)
     events = trainer.run()
     next(events)
     tracemalloc.start()

@@ -38,7 +38,7 @@ def test_kernels_are_used_from_the_first_step_where_they_are_there(kernels, chos
     assert experiment.config.kernels == chosen
     assert experiment.model.network.backend.name == chosen
     assert any(says in note for note in experiment.notes)
-    assert (experiment.trainer.whole is not None) == (chosen == "native")
+    assert (experiment.trainer.steps.name is not None) == (chosen == "native")
     assert ("kernels" in experiment.environment) == (chosen == "native")
 
 

@@ -9,6 +9,7 @@ import pytest
 from compiled_kernels import LIBRARIES, needs_kernels
 
 from mlp_core.backends.cpu.steps import native_backend
+from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches, gather
 from mlp_core.data.preprocess.scaling import gather_scaled
 from mlp_core.nn import optimizers
@@ -21,12 +22,14 @@ from mlp_core.nn.optimizers import OPTIMIZERS, Segment
 from mlp_core.nn.parameters import Parameters, Spec
 from mlp_core.nn.primitives import dropout_mask
 from mlp_core.nn.schedules import Schedule
-from mlp_core.training.trainer import Limits, Trainer
+from mlp_core.nn.step_options import Limits
+from mlp_core.training.steps import make_steps
+from mlp_core.training.trainer import Trainer
 
 pytestmark = needs_kernels
 GENERIC = numpy_backend()
 FUSED = native_backend() if LIBRARIES else GENERIC
-KERNELS = sorted(FUSED.kernels.keys() - {"product", "whole_step"})
+KERNELS = sorted(FUSED.kernels.keys() - {"product"})
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 DTYPES = list(TOLERANCE)
 SHAPES = [(1, 1), (3, 5), (32, 64), (7, 257)]
@@ -260,15 +263,9 @@ def trained(backend: Backend, dtype: type = np.float64, stop: int | None = None,
     X, Y = rng.standard_normal((100, 6)).astype(dtype), rng.integers(0, 3, 100)
     optimizer = OPTIMIZERS["adam"](network.parameters, backend, [Segment(slice(0, network.parameters.size), 1, 0.01)],
                                    **SETTINGS)  # fmt: skip
-    trainer = Trainer(
-        objective=Objective(network, CrossEntropy(0.05), Penalty(l2=1e-3)),
-        optimizer=optimizer,
-        schedule=Schedule("cosine", 1e-2, 14, 7),
-        batches=Batches(backend, X, Y, None, size=16),
-        limits=Limits(2, clip_norm=1.0),
-        seed=3,
-        evaluate=dict,
-    )
+    objective, batches = Objective(network, CrossEntropy(0.05), Penalty(l2=1e-3)), Batches(backend, X, Y, None, size=16)
+    steps = make_steps(Job(objective, optimizer, batches, Limits(2, clip_norm=1.0), seed=3))
+    trainer = Trainer(steps, Schedule("cosine", 1e-2, 14, 7), evaluate=dict)
     if state:
         network.parameters.theta[:], network.statistics.theta[:] = state["theta"], state["statistics"]
         for name, vector in state["optimizer"].items():
@@ -280,26 +277,26 @@ def trained(backend: Backend, dtype: type = np.float64, stop: int | None = None,
 
 
 def test_training_is_the_same_to_rounding():
-    fused, generic = (trained(backend).objective.network.parameters.theta for backend in (FUSED, GENERIC))
+    fused, generic = (trained(backend).job.network.parameters.theta for backend in (FUSED, GENERIC))
     np.testing.assert_allclose(fused, generic, rtol=0, atol=1e-11)
 
 
 @every_dtype
 def test_training_twice_gives_the_same_bits(dtype):
-    first, second = (trained(FUSED, dtype).objective.network.parameters.theta for _ in range(2))
+    first, second = (trained(FUSED, dtype).job.network.parameters.theta for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("step", [1, 6, 7, 9])
 def test_going_on_gives_the_same_bits(step):
     whole, half = trained(FUSED), trained(FUSED, stop=step)
-    network = half.objective.network
+    network = half.job.network
     state = {
         "theta": network.parameters.theta,
         "statistics": network.statistics.theta,
-        "optimizer": half.optimizer.state,
-        "t": half.optimizer.t,
+        "optimizer": half.job.optimizer.state,
+        "t": half.job.optimizer.t,
         "progress": half.progress,
     }
     resumed = trained(FUSED, state=state)
-    np.testing.assert_array_equal(resumed.objective.network.parameters.theta, whole.objective.network.parameters.theta)
+    np.testing.assert_array_equal(resumed.job.network.parameters.theta, whole.job.network.parameters.theta)

@@ -89,33 +89,6 @@ def test_numba_links_where_our_linker_cannot(kept, no_compiler, monkeypatch):
     assert not isinstance(code.functions([SUM])[0]._keep, linker.Code)
 
 
-BY_NUMBA = """
-import sys
-from mlp_core import linker
-linker.POSSIBLE = sys.argv[1] == "ours"
-sys.path.insert(0, sys.argv[2])
-from test_compiled_step import make, trained
-from mlp_core.nn.activations import ACTIVATIONS
-from mlp_core.backends.cpu.steps import numba_backend
-from mlp_core.nn.network import Block
-blocks = (Block(40, ACTIVATIONS["tanh"](), dropout=0.2), Block(7, ACTIVATIONS["relu"]()))
-trainer = make(numba_backend(2), hidden=blocks)
-assert trainer.whole is not None
-print(trained(trainer)[1][0].tobytes().hex())
-"""
-
-
-@pytest.mark.skipif(not linker.POSSIBLE, reason="numba links on this system anyway")
-def test_a_training_that_numba_links_has_the_same_bits():
-    command = [sys.executable, "-W", "ignore", "-c", BY_NUMBA]
-    ends = [
-        subprocess.run([*command, who, str(Path(__file__).parents[2])], capture_output=True, text=True, timeout=300)
-        for who in ("ours", "numba")
-    ]
-    assert ends[0].stdout, ends[0].stderr
-    assert ends[1].stdout == ends[0].stdout, ends[1].stderr
-
-
 OBSTACLES = {
     "a pipe": lambda path: os.mkfifo(path),
     "a folder": lambda path: path.mkdir(),
@@ -226,20 +199,6 @@ def test_modules_in_the_working_folder_are_not_imported(tmp_path, monkeypatch):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('somebody else')")
     monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(summed(MachineCode(None)), EXPECTED)
-
-
-WITHOUT = """
-import sys
-from mlp_core.backends.cpu.steps import numba_backend
-numba_backend(2)
-print(sorted({"numba", "llvmlite"} & set(sys.modules)))
-"""
-
-
-@pytest.mark.skipif(not linker.POSSIBLE, reason="numba links on this system")
-def test_a_process_that_uses_compiled_code_has_no_compiler():
-    result = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=120)
-    assert result.stdout == "[]\n", result.stderr
 
 
 # --- the linker ---

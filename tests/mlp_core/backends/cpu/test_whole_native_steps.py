@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from compiled_kernels import needs_kernels
 
 from mlp_core.backends.cpu import step_program as step_list
 from mlp_core.backends.cpu import steps as compiled_step
-from mlp_core.backends.cpu.steps import CompiledStep, native_backend
+from mlp_core.backends.cpu.steps import WholeSteps, native_backend
+from mlp_core.backends.job import Job
 from mlp_core.config import load
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged
@@ -24,9 +26,11 @@ from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
 from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.step_options import Limits
 from mlp_core.runs.run import Run
 from mlp_core.training.events import EpochDone, Finished, StepDone
-from mlp_core.training.trainer import Limits, Trainer
+from mlp_core.training.steps import StageSteps, make_steps
+from mlp_core.training.trainer import Trainer
 
 pytestmark = needs_kernels
 
@@ -72,20 +76,20 @@ def make(
     batches = Batches(backend, X, Y, w, size=BATCH, shuffle=shuffle)
     schedule = Schedule("cosine", rate, 100, batches.count, warmup=3)
     objective = Objective(network, loss, penalty)
-    return Trainer(objective, optimizer, schedule, batches, Limits(3, **limits), 0, dict)
+    return Trainer(make_steps(Job(objective, optimizer, batches, Limits(3, **limits), 0)), schedule, dict)
 
 
 def trained(trainer: Trainer):
     """The events of a training, and the parameters and the optimizer's state it ends with."""
     events = list(trainer.run())
-    theta = trainer.objective.network.parameters.theta
-    return events, [theta.copy(), *(vector.copy() for vector in trainer.optimizer.state.values())]
+    theta = trainer.job.network.parameters.theta
+    return events, [theta.copy(), *(vector.copy() for vector in trainer.job.optimizer.state.values())]
 
 
 def assert_equal_trainings(settings: dict, threads: int = 1) -> None:
     plain, whole = make(numpy_backend(), **settings), make(native_backend(threads), **settings)
-    assert plain.whole is None
-    assert whole.whole is not None
+    assert isinstance(plain.steps, StageSteps)
+    assert isinstance(whole.steps, WholeSteps)
     (events, state), (compiled_events, compiled_state) = trained(plain), trained(whole)
     tolerance = TOLERANCE[settings.get("dtype", "float64")]
     for expected, actual in zip(events, compiled_events, strict=True):
@@ -98,7 +102,7 @@ def assert_equal_trainings(settings: dict, threads: int = 1) -> None:
             assert actual.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"], rel=10 * tolerance)
     for expected, actual in zip(state, compiled_state, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=100 * tolerance, atol=100 * tolerance)
-    assert plain.optimizer.t == whole.optimizer.t
+    assert plain.job.optimizer.t == whole.job.optimizer.t
 
 
 BLOCKS = (Block(40, LeakyRelu(0.2)), Block(7, Relu(), bias=False))
@@ -164,13 +168,14 @@ OTHERS = {
 
 @pytest.mark.parametrize("settings", OTHERS.values(), ids=OTHERS.keys())
 def test_what_has_no_instructions_is_left_to_the_primitives(settings):
-    assert make(native_backend(), **settings).whole is None
+    assert isinstance(make(native_backend(), **settings).steps, StageSteps)
 
 
 def test_augmented_rows_are_left_to_the_primitives():
-    trainer, backend = make(native_backend()), native_backend()
-    parts = (trainer.objective, trainer.optimizer, trainer.schedule, trainer.batches, trainer.limits, 0, dict)
-    assert Trainer(*parts, augment=Augment(backend, noise=0.1)).whole is None
+    job, backend = make(native_backend()).job, native_backend()
+    steps = make_steps(replace(job, augment=Augment(backend, noise=0.1)))
+    assert isinstance(steps, StageSteps)
+    assert steps.hindrance == "regularization.input_noise and mixup"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -181,13 +186,13 @@ def test_a_loss_that_is_no_number_stops_at_its_step(threads):
         events = []
         with pytest.raises(Diverged) as error:
             events.extend(trainer.run())
-        found.append((str(error.value), trainer.progress.step, trainer.optimizer.t))
+        found.append((str(error.value), trainer.progress.step, trainer.job.optimizer.t))
     assert found[0] == found[1]
 
 
 def test_steps_are_made_several_at_once_and_told_one_by_one():
     trainer = make(native_backend())
-    assert isinstance(trainer.whole, CompiledStep)
+    assert isinstance(trainer.steps, WholeSteps)
     events = trainer.run()
     first = next(events)
     assert isinstance(first, StepDone)
@@ -198,12 +203,14 @@ def test_steps_are_made_several_at_once_and_told_one_by_one():
 
 def test_a_gradient_is_that_of_the_primitives():
     plain, whole = make(numpy_backend()), make(native_backend(2))
-    X, Y, _ = plain.batches.batch(0, 0)
-    loss, _ = plain.objective.value_and_gradient(X, Y)
-    before = whole.objective.network.parameters.theta.copy()
-    assert whole.whole.gradient(whole.batches.numbers(0, 0, 1)[0]) == pytest.approx(float(loss), rel=1e-12)
-    network = whole.objective.network
-    np.testing.assert_allclose(network.parameters.grad, plain.objective.network.parameters.grad, rtol=1e-10, atol=1e-14)
+    X, Y, _ = plain.job.batches.batch(0, 0)
+    loss, _ = plain.job.objective.value_and_gradient(X, Y)
+    before = whole.job.objective.network.parameters.theta.copy()
+    assert whole.steps.compiled.gradient(whole.job.batches.numbers(0, 0, 1)[0]) == pytest.approx(float(loss), rel=1e-12)
+    network = whole.job.objective.network
+    np.testing.assert_allclose(
+        network.parameters.grad, plain.job.objective.network.parameters.grad, rtol=1e-10, atol=1e-14
+    )
     np.testing.assert_array_equal(network.parameters.theta, before)
 
 
@@ -218,8 +225,8 @@ def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, t
         monkeypatch.setattr(step_list, "STRIP", strip)
         trainer = make(native_backend(threads), **shape)
         results.append(trained(trainer)[1])
-        gradients.append(trainer.objective.network.parameters.gradients["0.weight"].any())
-        names = {name for name, _ in trainer.whole.list.step(BATCH)}
+        gradients.append(trainer.job.network.parameters.gradients["0.weight"].any())
+        names = {name for name, _ in trainer.steps.compiled.list.step(BATCH)}
         assert ("product 0 weight gradient, optimizer" in names) == (strip == 1)
     for strips, at_once in zip(*results, strict=True):
         np.testing.assert_array_equal(strips, at_once)
@@ -245,7 +252,7 @@ def test_few_units_and_long_weights_are_shared_out_by_columns(threads, monkeypat
         monkeypatch.setattr(step_list, "CACHE", cache)
         trainer = make(native_backend(threads), **shape)
         results.append(trained(trainer)[1])
-        products = [record[0] for _, record in trainer.whole.list.step(BATCH)]
+        products = [record[0] for _, record in trainer.steps.compiled.list.step(BATCH)]
         assert ("outer_by_columns_d" in products) == (cache == 0)
     for by_columns, by_rows in zip(*results, strict=True):
         np.testing.assert_array_equal(by_columns, by_rows)
@@ -261,7 +268,7 @@ def test_steps_take_no_memory_of_their_own():
         next(events)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < trainer.objective.network.parameters.theta.nbytes / 50
+    assert peak < trainer.job.network.parameters.theta.nbytes / 50
 
 
 CONFIG = """
@@ -279,8 +286,8 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tmp_path: Path, stop):
     path.write_text(CONFIG)
     for directory, last in (("whole", 10**9), ("parts", stop)):
         run = Run.start(load(path), path.read_bytes(), tmp_path / directory)
-        assert run.experiment.trainer.whole is not None
-        run.experiment.trainer.whole.most = 3
+        assert isinstance(run.experiment.trainer.steps, WholeSteps)
+        run.experiment.trainer.steps.compiled.most = 3
         steps = itertools.count(1)
         events = list(run.execute(lambda steps=steps, last=last: next(steps) >= last))
     assert events[-1] == Finished("stopped")

@@ -13,6 +13,7 @@ from strict_xp import UFUNCS, StrictArray, StrictDevice
 
 from mlp_core.backends.cuda import device_backend
 from mlp_core.backends.cuda.backend import WHOLE
+from mlp_core.backends.job import Job as TrainingJob
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged
 from mlp_core.nn.activations import ACTIVATIONS, Relu, Tanh
@@ -23,8 +24,10 @@ from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
 from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.step_options import Limits
 from mlp_core.training.events import EpochDone, Finished, StepDone
-from mlp_core.training.trainer import LOSSES_AT_ONCE, Limits, Trainer
+from mlp_core.training.steps import LOSSES_AT_ONCE, make_steps
+from mlp_core.training.trainer import Trainer
 
 ROWS, BATCH, INPUTS = 21, 6, 5
 SETTINGS = {"mu": 0.9, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "rho": 0.9}
@@ -64,24 +67,23 @@ class Job:
         network.initialize(3)
         batches = Batches(backend, backend.asarray(X), backend.asarray(Y), w, size=BATCH, seed=3, shuffle=self.shuffle)
         whole = Segment(slice(0, network.parameters.size), weight_decay=0.01)
-        return Trainer(
+        steps = TrainingJob(
             objective=Objective(network, self.loss, self.penalty),
             optimizer=OPTIMIZERS[self.optimizer](network.parameters, backend, [whole], **SETTINGS),
-            schedule=Schedule("constant", self.lr, 100, batches.count),
             batches=batches,
             limits=Limits(self.epochs, **self.limits),
             seed=3,
-            evaluate=dict,
             augment=Augment(backend, classes=CLASSES, **self.augment) if self.augment else None,
         )
+        return Trainer(make_steps(steps), Schedule("constant", self.lr, 100, batches.count), evaluate=dict)
 
 
 def state(trainer: Trainer) -> dict[str, np.ndarray]:
     """Everything a training leaves behind, on the host."""
-    network = trainer.objective.network
-    arrays = {"theta": network.parameters.theta, "kept": network.statistics.theta, **trainer.optimizer.state}
-    if trainer.average is not None:
-        arrays["average"] = trainer.average
+    network = trainer.job.objective.network
+    arrays = {"theta": network.parameters.theta, "kept": network.statistics.theta, **trainer.job.optimizer.state}
+    if trainer.job.average is not None:
+        arrays["average"] = trainer.job.average
     return {name: network.backend.to_host(array) for name, array in arrays.items()}
 
 
@@ -176,14 +178,14 @@ def test_lbfgs_looks_at_its_curvature_but_transfers_nothing():
 @pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
 def test_the_weight_of_a_batch_is_known_without_asking_the_device(shuffle):
     device = StrictDevice()
-    batches = Job(weighted=True, shuffle=shuffle).trainer(device_backend(device.xp, "cuda:0")).batches
+    batches = Job(weighted=True, shuffle=shuffle).trainer(device_backend(device.xp, "cuda:0")).job.batches
     for epoch in (0, 1):
         for position in range(batches.count):
             before = device.counts.syncs, device.counts.downloads
             weight = batches.weight(epoch, position)
             assert (device.counts.syncs, device.counts.downloads) == before
             assert weight == float(batches.batch(epoch, position)[2].get().sum())
-    assert Job().trainer(device_backend(device.xp, "cuda:0")).batches.weight(0, 3) == ROWS - 3 * BATCH
+    assert Job().trainer(device_backend(device.xp, "cuda:0")).job.batches.weight(0, 3) == ROWS - 3 * BATCH
 
 
 def test_losses_are_read_together():
@@ -192,9 +194,9 @@ def test_losses_are_read_together():
     assert [event.loss for event in events if isinstance(event, StepDone)] == [None] * 4 * job.epochs
     job = Job(limits={"max_steps": LOSSES_AT_ONCE + 3}, epochs=1)
     trainer = job.trainer(device_backend(StrictDevice().xp, "cuda:0"))
-    trainer.batches.count = trainer.steps_per_epoch = LOSSES_AT_ONCE + 3
-    trainer.batches.batch = lambda epoch, position, batch=trainer.batches.batch: batch(epoch, position % 4)
-    trainer.batches.weight = lambda epoch, position, weight=trainer.batches.weight: weight(epoch, position % 4)
+    trainer.job.batches.count = LOSSES_AT_ONCE + 3
+    trainer.job.batches.batch = lambda epoch, position, batch=trainer.job.batches.batch: batch(epoch, position % 4)
+    trainer.job.batches.weight = lambda epoch, position, weight=trainer.job.batches.weight: weight(epoch, position % 4)
     losses = [event.loss for event in trainer.run() if isinstance(event, StepDone)]
     assert [number for number, loss in enumerate(losses, 1) if loss is not None] == [LOSSES_AT_ONCE]
 
@@ -226,8 +228,8 @@ def test_evaluation_gives_numpys_bits(dtype):
     values = []
     for backend in (Backend("numpy", np, block=WHOLE), device_backend(device.xp, "cuda:0")):
         trainer = Job(hidden=BLOCKS["batch norm"], dtype=dtype).trainer(backend)
-        batches = trainer.batches
-        values.append(float(trainer.objective.value(batches.X[:BATCH], batches.Y[:BATCH], None, Pass())))
+        batches = trainer.job.batches
+        values.append(float(trainer.job.objective.value(batches.X[:BATCH], batches.Y[:BATCH], None, Pass())))
     assert values[0] == values[1]
 
 

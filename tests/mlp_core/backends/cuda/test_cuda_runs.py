@@ -19,6 +19,7 @@ from strict_xp import StrictDevice
 import mlp_core.training.experiment
 from mlp_core.backends.cuda import find_device
 from mlp_core.backends.cuda.backend import _stream
+from mlp_core.backends.cuda.steps import WholeSteps
 from mlp_core.config import from_mapping
 from mlp_core.data.batches.from_host import OnHost
 from mlp_core.data.batches.scaled_rows import Scaled
@@ -166,7 +167,7 @@ def test_a_network_larger_than_the_device_is_refused(device):
 def test_the_arrays_of_a_run_are_on_the_device(device):
     experiment = Experiment.build(from_mapping({**CONFIG, "device": "cuda"}))
     arrays = [experiment.model.network.parameters.theta, experiment.splits["train"].X]
-    arrays += list(experiment.trainer.optimizer.state.values())
+    arrays += list(experiment.trainer.job.optimizer.state.values())
     assert not any(isinstance(array, np.ndarray) for array in arrays)
 
 
@@ -208,7 +209,7 @@ class TestWholeSteps:
 
     def test_the_run_says_how_its_steps_go(self, tmp_path, device):
         run = self.begin(tmp_path / "run")
-        assert run.experiment.trainer.device_steps is not None
+        assert isinstance(run.experiment.trainer.steps, WholeSteps)
         assert "steps: whole ones, up to 20 in a CUDA graph" in run.experiment.notes
 
     def test_it_follows_the_cpu(self, tmp_path, device):
@@ -263,7 +264,7 @@ class TestWholeSteps:
         assert all(isinstance(split.X, kind) for split in run.experiment.splits.values())
         said = "data: stays on the host, the device has no room for it; batches are sent"
         assert (said in run.experiment.notes) != room
-        assert (run.experiment.trainer.device_steps is not None) == room
+        assert isinstance(run.experiment.trainer.steps, WholeSteps) == room
         for name, value in last(made).document["metrics"].items():
             assert last(run).document["metrics"][name] == pytest.approx(value, rel=1e-5), name
         assert check_experiment(run.experiment, run.experiment.config, "").report.passed

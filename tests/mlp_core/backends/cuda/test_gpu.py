@@ -210,7 +210,7 @@ def test_a_capture_that_takes_memory_fails_and_training_goes_on():
     assert len(said) == 1
     expected = Job(hidden=DEEP, epochs=4).trainer(cuda_backend(0))
     list(expected.run())
-    theta = [one.objective.network.parameters.theta.get().tobytes() for one in (trainer, expected)]
+    theta = [one.job.network.parameters.theta.get().tobytes() for one in (trainer, expected)]
     assert theta[0] == theta[1]
 
 
@@ -219,5 +219,5 @@ def test_whole_networks_of_either_kind_agree_after_many_steps():
     there, host = _longer(job, cuda_backend(0)), _longer(job, Backend("numpy", np, block=WHOLE))
     for trainer in (there, host):
         list(trainer.run())
-    one, other = (trainer.objective.network for trainer in (there, host))
+    one, other = (trainer.job.objective.network for trainer in (there, host))
     np.testing.assert_allclose(one.parameters.theta.get(), other.parameters.theta, rtol=1e-7, atol=1e-9)

@@ -27,6 +27,7 @@ from mlp_core.nn.network import Block
 from mlp_core.nn.objective import Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.training.events import EpochDone, Finished, Noticed, StepDone
+from mlp_core.training.steps import StageSteps, make_steps
 from mlp_core.training.trainer import Trainer
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
@@ -89,7 +90,7 @@ def same(one: Trainer, other: Trainer) -> None:
     for name, array in expected.items():
         assert array.tobytes() == got[name].tobytes(), name
     assert one.progress == other.progress
-    assert one.optimizer.t == other.optimizer.t
+    assert one.job.optimizer.t == other.job.optimizer.t
 
 
 @WHERE
@@ -98,7 +99,7 @@ def same(one: Trainer, other: Trainer) -> None:
 def test_whole_steps_follow_numpy(where, job, dtype):
     job = replace(job, dtype=dtype, lr=0.003, epochs=4)
     host, there = job.trainer(Backend("numpy", np, block=WHOLE)), job.trainer(a_backend(where))
-    assert there.hindrance is None
+    assert there.steps.hindrance is None
     expected = [event.metrics["train_loss"] for event in host.run() if isinstance(event, EpochDone)]
     got = [event.metrics["train_loss"] for event in there.run() if isinstance(event, EpochDone)]
     bound = 1e-5 if dtype == "float32" else 1e-10
@@ -106,8 +107,8 @@ def test_whole_steps_follow_numpy(where, job, dtype):
     wanted, found = state(host), state(there)
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], rtol=100 * bound, atol=10 * bound, err_msg=name)
-    assert there.device_steps.failure is None
-    assert there.device_steps._graphs
+    assert there.steps.failure is None
+    assert there.steps._graphs
 
 
 @WHERE
@@ -115,15 +116,15 @@ def test_whole_steps_follow_numpy(where, job, dtype):
 def test_a_graph_gives_the_bits_of_its_launches_and_of_the_layers(where, job):
     used, job = a_backend(where), replace(job, epochs=3)
     graphs, listed, layers = job.trainer(used), job.trainer(used), job.trainer(by_layers(used))
-    listed.device_steps.failure = "not asked for"
+    listed.steps.failure = "not asked for"
     expected = losses_of(graphs)
     assert None not in expected
     assert losses_of(listed) == expected
-    assert not listed.device_steps._graphs
-    assert graphs.device_steps._graphs
+    assert not listed.steps._graphs
+    assert graphs.steps._graphs
     same(graphs, listed)
     list(layers.run())
-    assert layers.device_steps is None
+    assert isinstance(layers.steps, StageSteps)
     assert layers.progress.step == len(expected)
     for name, array in state(graphs).items():
         if job.penalty == Penalty():
@@ -150,8 +151,8 @@ def test_graphs_give_the_same_bits_in_every_precision(where, precision):
 def test_how_many_steps_are_taken_at_once_changes_nothing(at_once):
     used, job = a_backend(), Job(hidden=DEEP, epochs=3, weighted=True)
     one, other = job.trainer(used), job.trainer(used)
-    assert other.device_steps.at_once == 3
-    one.device_steps.at_once = at_once
+    assert other.steps.at_once == 3
+    one.steps.at_once = at_once
     assert losses_of(one) == losses_of(other)
     same(one, other)
 
@@ -183,10 +184,11 @@ def _longer(job: Job, used: Backend) -> Trainer:
     rows = 20 * BATCH + 5
     rng = np.random.default_rng(5)
     trainer = job.trainer(used)
-    kind = type(trainer.batches)
+    kind = type(trainer.job.batches)
     X, Y = rng.standard_normal((rows, 5)).astype(job.dtype), rng.integers(0, 3, rows)
     batches = kind(used, used.asarray(X), used.asarray(Y), None, size=BATCH, seed=3)
-    return replace(trainer, batches=batches, progress=type(trainer.progress)())
+    steps = make_steps(replace(trainer.job, batches=batches))
+    return replace(trainer, steps=steps, progress=type(trainer.progress)())
 
 
 def test_a_launch_costs_one_small_transfer_and_the_host_waits_only_to_read_losses():
@@ -197,7 +199,7 @@ def test_a_launch_costs_one_small_transfer_and_the_host_waits_only_to_read_losse
             seen.append((event.step, counts.launches, counts.uploads, counts.syncs, counts.downloads))
         if isinstance(event, EpochDone):
             seen.append(None)
-    assert trainer.device_steps.at_once == 20
+    assert trainer.steps.at_once == 20
     launches = [(b[1] - a[1], b[2] - a[2], b[3] - a[3], b[4] - a[4]) for a, b in itertools.pairwise(seen) if a and b]
     assert len(launches) == 30
     assert launches[1:] == [(1, 1, 0, 0)] * 29  # from 20 steps at once to the short batch, in every epoch
@@ -211,13 +213,14 @@ def test_a_launch_costs_one_small_transfer_and_the_host_waits_only_to_read_losse
 
 def test_losses_are_read_when_the_ledger_is_full():
     trainer, device = long_job(epochs=1)
-    kind, used, rows = type(trainer.batches), trainer.objective.network.backend, 3 * LEDGER
+    kind, used, rows = type(trainer.job.batches), trainer.job.objective.network.backend, 3 * LEDGER
     X, Y = used.asarray(np.ones((rows, 5), np.float32)), used.asarray(np.zeros(rows, np.int64))
-    trainer = replace(trainer, batches=kind(used, X, Y, None, size=1, seed=0))
+    steps = make_steps(replace(trainer.job, batches=kind(used, X, Y, None, size=1, seed=0)))
+    trainer = replace(trainer, steps=steps)
     known = {event.step for event in trainer.run() if isinstance(event, StepDone) and event.loss is not None}
     assert device.counts.downloads == 3
     ends = range(LEDGER, rows + 1, LEDGER)
-    assert known == {step for end in ends for step in range(end - trainer.device_steps.at_once + 1, end + 1)}
+    assert known == {step for end in ends for step in range(end - trainer.steps.at_once + 1, end + 1)}
 
 
 @contextmanager
@@ -246,7 +249,7 @@ def test_nothing_is_computed_while_a_step_is_written_down(job, monkeypatch):
     with still(device, monkeypatch):
         trainer = job.trainer(backend(device))
         before = state(trainer)
-        trainer.device_steps._launches(BATCH, 0)
+        trainer.steps._launches(BATCH, 0)
         for name, array in state(trainer).items():
             assert array.tobytes() == before[name].tobytes(), name
         list(trainer.run())
@@ -254,7 +257,7 @@ def test_nothing_is_computed_while_a_step_is_written_down(job, monkeypatch):
 
 def test_a_step_of_a_plain_network_is_as_short_as_it_can_be():
     trainer = Job(hidden=(Block(7, Relu()), Block(6, Relu()))).trainer(a_backend())
-    names = [launch.name for launch in trainer.device_steps._launches(BATCH, 0)]
+    names = [launch.name for launch in trainer.steps._launches(BATCH, 0)]
     assert names == [
         *("gather_float", "gather_Int"),
         *("gemm", "forward_relu", "gemm", "forward_relu", "gemm", "forward_identity"),
@@ -263,7 +266,7 @@ def test_a_step_of_a_plain_network_is_as_short_as_it_can_be():
         "adam",
     ]
     trainer = Job(hidden=(Block(7, Relu()), Block(6, Relu()))).trainer(a_backend(precision="medium"))
-    names = [launch.name for launch in trainer.device_steps._launches(BATCH, 0)]
+    names = [launch.name for launch in trainer.steps._launches(BATCH, 0)]
     assert names.count("narrow") == 9  # each of X, A1, A2, three W and three Delta once
 
 
@@ -304,10 +307,10 @@ def test_a_training_goes_on_bit_for_bit_from_wherever_it_was_stopped(at):
     assert at <= first.progress.step < at + 20
     second, _ = long_job(epochs=3, limits={"ema": 0.9, "clip_norm": 1.0})
     moved = state(first)
-    live = {"theta": second.objective.network.parameters.theta, **second.optimizer.state, "average": second.average}
+    live = {"theta": second.job.network.parameters.theta, **second.job.optimizer.state, "average": second.job.average}
     for name, array in live.items():
-        array[...] = second.objective.network.backend.asarray(moved[name])
-    second.progress, second.optimizer.t = first.progress, first.optimizer.t
+        array[...] = second.job.backend.asarray(moved[name])
+    second.progress, second.job.optimizer.t = first.progress, first.job.optimizer.t
     list(second.run())
     same(whole, second)
 
@@ -334,7 +337,7 @@ def test_where_no_graph_can_be_made_it_is_said_once_and_the_launches_go_one_by_o
     expected, _ = long_job(epochs=3)
     list(expected.run())
     trainer, device = long_job(epochs=3)
-    monkeypatch.setattr(trainer.device_steps._recorder.graphs.stream, "begin_capture", refuse)
+    monkeypatch.setattr(trainer.steps._recorder.graphs.stream, "begin_capture", refuse)
     said = [event.message for event in trainer.run() if isinstance(event, Noticed)]
     assert said == [
         "steps are given to the device one by one: no CUDA graph can be made (RuntimeError: no captures today)"
@@ -358,11 +361,11 @@ HINDERED = {
 @pytest.mark.parametrize(("reason", "job"), HINDERED.items(), ids=HINDERED.keys())
 def test_what_is_in_no_graph_is_named_and_trained_all_the_same(reason, job):
     trainer = job.trainer(a_backend())
-    assert trainer.hindrance == reason
-    assert trainer.way == f"steps: one by one, operation by operation ({reason} is in no CUDA graph yet)"
+    assert trainer.steps.hindrance == reason
+    assert trainer.steps.name == f"steps: one by one, operation by operation ({reason} is not in whole steps yet)"
     assert sum(isinstance(event, StepDone) for event in trainer.run()) == trainer.steps_per_epoch * 2
-    assert Job().trainer(a_backend()).way == f"steps: whole ones, up to {ROWS // BATCH} in a CUDA graph"
-    assert Job().trainer(Backend("numpy", np)).way is None
+    assert Job().trainer(a_backend()).steps.name == f"steps: whole ones, up to {ROWS // BATCH} in a CUDA graph"
+    assert Job().trainer(Backend("numpy", np)).steps.name is None
 
 
 # --- sums do not depend on who comes first ---

@@ -20,6 +20,7 @@ from mlp_core.data.batches.scaled_rows import Scaled, smaller_as_stored
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
 from mlp_core.nn.backend import Backend
 from mlp_core.training.events import EpochDone, StepDone
+from mlp_core.training.steps import StageSteps, make_steps
 
 WHERE = pytest.mark.parametrize("where", ["stand-in", GPU])
 ROWS = 5 * BATCH + 2
@@ -40,7 +41,8 @@ def with_rows(job: Job, used: Backend, X: Any, kind: type[Batches] = Batches, **
     Y = used.asarray(rng.integers(0, 3, len(X)))
     w = used.asarray((rng.random(len(X)) + 0.5).astype(job.dtype)) if job.weighted else None
     batches = kind(used, X, Y, w, size=BATCH, seed=3, **settings)
-    return replace(trainer, batches=batches, progress=type(trainer.progress)())
+    steps = make_steps(replace(trainer.job, batches=batches))
+    return replace(trainer, steps=steps, progress=type(trainer.progress)())
 
 
 CASES = {
@@ -81,15 +83,15 @@ def test_training_on_rows_as_stored_gives_the_bits_of_training_on_inputs(where, 
     job, inputs = Job(hidden=DEEP, dtype=dtype, weighted=True, epochs=3), fitted(X)
     stored = with_rows(job, used, Scaled(used, X, inputs, dtype), shuffle=shuffle)
     made = with_rows(job, used, used.asarray(inputs.transform(X, dtype=dtype)), shuffle=shuffle)
-    assert stored.hindrance is None
-    assert stored.device_steps._launches(BATCH, 0)[0].name == "scaled_Byte"
+    assert stored.steps.hindrance is None
+    assert stored.steps._launches(BATCH, 0)[0].name == "scaled_Byte"
     for trainer in (stored, made):
         list(trainer.run())
     assert stored.progress == made.progress
     for name, array in state(made).items():
         assert array.tobytes() == state(stored)[name].tobytes(), name
     layers = with_rows(job, replace(used, recorder=None), used.asarray(inputs.transform(X, dtype=dtype)))
-    assert layers.device_steps is None
+    assert isinstance(layers.steps, StageSteps)
 
 
 @WHERE
@@ -100,7 +102,7 @@ def test_batches_that_are_sent_are_those_of_rows_that_are_there(where, shuffle, 
     job = Job(hidden=DEEP, weighted=weighted, epochs=4)
     sent = with_rows(job, used, OnHost(used, X), SentBatches, shuffle=shuffle)
     there = with_rows(job, replace(used, recorder=None), used.asarray(X), shuffle=shuffle)
-    assert sent.hindrance == "data that is not on the device"
+    assert sent.steps.hindrance == "data that is not on the device"
     for trainer in (sent, there):
         list(trainer.run())
     assert sent.progress == there.progress

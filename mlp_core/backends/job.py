@@ -1,0 +1,94 @@
+"""A training job: all that a step works on, whichever way it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mlp_core.data.batches.batches import Augment, Batches
+from mlp_core.nn.backend import Array, Backend
+from mlp_core.nn.network import Network
+from mlp_core.nn.objective import Objective
+from mlp_core.nn.optimizers import Optimizer
+from mlp_core.nn.step_options import Limits
+
+
+@dataclass
+class Job:
+    """What is minimised, what moves the parameters, the rows, and what else a step does to a gradient and to weights.
+
+    `average` [parameters] is the average of the weights, None without `limits.ema`. A step is a function of the
+    arrays here, of `seed`, and of its number.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    batches: Batches
+    limits: Limits
+    seed: int
+    augment: Augment | None = None
+    average: Array | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.average = self.network.parameters.theta.copy() if self.limits.ema else None
+
+    @property
+    def network(self) -> Network:
+        return self.objective.network
+
+    @property
+    def backend(self) -> Backend:
+        return self.network.backend
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.batches.count // self.limits.accumulate)
+
+
+class Steps(Protocol):
+    """A way of making steps: as many at once as suit it, from any position of an epoch.
+
+    `hindrance` names, as the config does, what keeps a faster way from being taken, None if nothing does. `notice` is
+    what has become known on the way and should be told. `full` says that the losses of the steps so far must be read
+    before the next ones. `spared` are the bytes of the gradient that are never written.
+    """
+
+    @property
+    def job(self) -> Job: ...
+
+    @property
+    def hindrance(self) -> str | None: ...
+
+    @property
+    def notice(self) -> str | None: ...
+
+    @property
+    def spared(self) -> int: ...
+
+    @property
+    def name(self) -> str | None:
+        """The way in one line, None for the plain one."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def reach(self, position: int, left: int) -> int:
+        """How many steps are made at once from this position of an epoch, of `left` that are to be made."""
+
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+        """Make a step of each of these learning rates, the first of them step `step` (from 0) of the run.
+
+        position: the place of the first one in its epoch, in steps. Gives the number of steps made: it is less than
+        was asked for where a loss is no finite number, which is then the last that `read` gives; its step was not made.
+        A device that works on its own makes all of them, and the loss is found when it is read.
+        """
+
+    def read(self) -> list[tuple[float, float]]:
+        """Loss and weight of the rows of every step since the last time, oldest first."""
+
+    def locate(self) -> None:
+        """Leave in the network the gradient of the step that was not made."""
+
+    def gradient(self, step: int) -> None:
+        """Leave in the network the gradient of the first batch of all, as step `step` takes it; nothing is moved."""
