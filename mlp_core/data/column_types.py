@@ -132,7 +132,7 @@ def _shown(words: Sequence[str], notation: Notation) -> str:
     if notation.way == "time":
         return f'times such as "{usual}"'
     value = notation.number(usual)
-    return "numbers" if notation.plain or value is None else f'numbers, "{usual}" is {number_name(value)}'
+    return "numbers" if notation.plain or value is None else f'"{usual}" is {number_name(value)}'
 
 
 def _text_kind(words: Sequence[str], present: int) -> tuple[ColumnKind, str]:
