@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
+import runpy
+import shutil
+import sys
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+
+import pytest
+
+from mlp_core.backends.cpu import compile as kernels
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"mlpbp": "cli", "mlpbp.configs": "configs", "mlp_core.datasets": "data"}
@@ -27,3 +35,45 @@ def test_examples_and_data_are_installed() -> None:
     assert examples == {path.name for path in (ROOT / "configs").glob("*.yaml")}
     data = {path.name for path in files("mlp_core.datasets").iterdir() if path.name.endswith(".gz")}
     assert data == {path.name for path in (ROOT / "data").glob("*.gz")}
+
+
+def test_the_sources_of_the_kernels_are_installed() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for source in kernels.sources():
+        package = ".".join(source.parent.relative_to(ROOT).parts)
+        assert any(fnmatch.fnmatch(source.name, pattern) for pattern in patterns[package]), source
+
+
+@pytest.mark.parametrize("hook", ["get_requires_for_build_wheel", "get_requires_for_build_editable"])
+def test_a_compiler_is_required_where_none_is_found(hook: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    build_meta = pytest.importorskip("setuptools.build_meta", reason="setuptools is not installed")
+    if not kernels.offered():
+        pytest.skip("no compiler is offered for this machine")
+    monkeypatch.setattr(build_meta, hook, lambda settings: ["wheel"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    backend = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
+    assert backend[hook]() == ["wheel", "ziglang>=0.13"]
+    monkeypatch.setenv("CC", "a compiler that is not there")
+    assert backend[hook]() == ["wheel"]
+
+
+def test_a_compiler_that_does_its_work_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))) or not kernels.compilers():
+        pytest.skip("no C compiler is installed")
+    monkeypatch.delenv("CC", raising=False)
+    assert kernels.requirements() == []
+    monkeypatch.setattr(kernels, "PROBE", "#include <what_is_not_there.h>")
+    assert kernels.requirements() == (["ziglang>=0.13"] if kernels.offered() else [])
+
+
+def test_where_no_compiler_works_all_reasons_are_told_and_nothing_is_left(tmp_path: Path) -> None:
+    failing = [[sys.executable, "-c", f"raise SystemExit('error: {what}')"] for what in ("first", "second")]
+    with pytest.raises(kernels.CannotCompile, match=r"error: first; .*error: second"):
+        kernels.compile_somehow(tmp_path / "built", failing)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_build_backend_is_the_one_here() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    assert (build["build-backend"], build["backend-path"]) == ("setup", ["."])

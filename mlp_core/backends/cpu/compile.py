@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -38,6 +40,14 @@ FLAGS = (
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 STRICT = ("-Wall", "-Wextra", "-Wshadow", "-Werror")
 MINUTES = 10
+ZIG = [sys.executable, "-m", "ziglang", "cc"]
+
+PROBE = """
+#include <math.h>
+#include <stdatomic.h>
+typedef float floats __attribute__((vector_size(64)));
+void twice(floats *x) { *x += *x; }
+"""
 
 
 class CannotCompile(Exception):
@@ -100,27 +110,82 @@ def _library(folder: Path, name: str, compiler: Sequence[str], strict: bool) -> 
     if done.returncode or not path.is_file():
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.strip().splitlines()
         raise CannotCompile(f"{' '.join(compiler)}: {lines[0] if lines else f'ended with {done.returncode}'}")
-    return {"file": path.name, "level": level, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file": path.name, "level": level, "sha256": _sha256(path)}
+
+
+def compile_somehow(out: Path, commands: Sequence[Sequence[str]] | None = None, strict: bool = False) -> str:
+    """Compile with the first of these compilers that can, by default all that are here; says what was done.
+
+    Sound kernels from the same sources stay, unless a compiler is asked for. Raises CannotCompile, with all reasons.
+    """
+    if commands is None and "CC" not in os.environ and _up_to_date(out):
+        return f"kernels: those in {out} are from the same sources"
+    zig = [ZIG] if "CC" not in os.environ and find_spec("ziglang") else []
+    reasons = []
+    for command in [*compilers(), *zig] if commands is None else commands:
+        try:
+            compile_kernels(out, command, strict)
+        except CannotCompile as error:
+            reasons.append(str(error))
+        else:
+            return f"kernels: compiled by {' '.join(command)} into {out}"
+    raise CannotCompile("; ".join(reasons) or "no C compiler")
+
+
+def compilers() -> list[list[str]]:
+    """The commands that may be C compilers here: the one that CC names, and then no other, or those of the system."""
+    if "CC" in os.environ:
+        return [shlex.split(os.environ["CC"])] if os.environ["CC"].strip() else []
+    # On Windows, what MinGW compiles needs MinGW's libraries when it runs, and Microsoft's compiler knows no vectors.
+    names = () if sys.platform == "win32" else ("cc", "gcc", "clang")
+    return [[name] for name in names if shutil.which(name)]
+
+
+def offered() -> bool:
+    """Whether PyPI has a package for this machine that is a C compiler."""
+    return sys.platform in ("linux", "darwin", "win32") and machine() in LEVELS
+
+
+def requirements() -> list[str]:
+    """The package that is a C compiler, if it is needed, offered, and CC names no other."""
+    needed = "CC" not in os.environ and offered() and not any(map(_works, compilers()))
+    return ["ziglang>=0.13"] if needed else []
+
+
+def _works(compiler: Sequence[str]) -> bool:
+    """Whether it takes what the kernels ask of a compiler, tried on a few lines."""
+    flags = max(LEVELS.get(machine(), {"": (1, ())}).values())[1]
+    with tempfile.TemporaryDirectory() as folder:
+        (source := Path(folder) / "probe.c").write_text(PROBE)
+        try:
+            command = [*compiler, *FLAGS, *flags, str(source), "-o", str(source.with_suffix(SUFFIX))]
+            return subprocess.run(command, capture_output=True, timeout=60 * MINUTES).returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+
+
+def _up_to_date(folder: Path) -> bool:
+    """Whether the kernels in a folder are from these sources, for this machine, and as they were when compiled."""
+    try:
+        facts = json.loads((folder / MANIFEST).read_text())
+        same = all(_sha256(folder / one["file"]) == one["sha256"] for one in facts["libraries"].values())
+        return same and (facts["sources"], facts["machine"]) == (digest(), machine())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main() -> int:
     """Compile in place, with the compiler given, or the system's, or that of the package ziglang."""
-    if sys.argv[1:]:
-        commands = [sys.argv[1:]]
-    else:
-        named = [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
-        commands = [*([[name] for name in named]), [sys.executable, "-m", "ziglang", "cc"]]
-    reasons = []
-    for command in commands:
-        try:
-            compile_kernels(BUILT, command, strict=True)
-        except CannotCompile as error:
-            reasons.append(str(error))
-        else:
-            print(f"kernels: {', '.join(sorted(path.name for path in BUILT.iterdir()))} by {' '.join(command)}")
-            return 0
-    print("\n".join(reasons), file=sys.stderr)
-    return 1
+    try:
+        print(compile_somehow(BUILT, [sys.argv[1:]] if sys.argv[1:] else None, strict=True))
+    except CannotCompile as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
