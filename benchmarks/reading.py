@@ -2,7 +2,7 @@
 
     python benchmarks/reading.py [--rows 1000000] [--rounds 5] [--only words]
 
-Seconds from the start of the reading, imports done, the loading of the compiled parser included; medians, rounds taking
+Seconds from the start of the reading, imports done (but that of pyarrow); medians, rounds taking
 turns. Afterwards every cell is compared with what pandas reads with `float_precision="round_trip"`.
 """
 

@@ -6,13 +6,41 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from mlp_core.errors import clean, printable
 
 from .options import settings
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.console import ConsoleOptions
+    from rich.segment import Segment
+
+
+class Screen:
+    """A terminal to which data is written: words from files reach it with control characters escaped."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(printable(text))
+
+
+class Harmless:
+    """Something that rich draws, with every character escaped that a terminal would obey; what rich adds stays."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for segment in console.render(self.inner, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 class Console:
@@ -40,7 +68,8 @@ class Console:
             return
         self._read = (path, now + (0.2 if self.live else 5))
         end = "\r" if self.live else "\n"
-        print(f"reading {path.name}: {rows:,} rows", end=end, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(f"reading {printable(path.name)}: {rows:,} rows", end=end, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Something that should be known, on stderr, even when quiet."""
@@ -61,7 +90,12 @@ class Console:
         from rich.console import Console as RichConsole
 
         width = None if sys.stdout.isatty() else 80
-        RichConsole(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False).print(renderable)
+        console = RichConsole(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+        console.print(Harmless(renderable))
+
+    def data_stream(self) -> TextIO:
+        """Where data goes that has no file: stdout as it is, with what a terminal would obey escaped if it is one."""
+        return cast(TextIO, Screen(sys.stdout)) if sys.stdout.isatty() else sys.stdout
 
     def working(self, what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
         """A progress bar for long work on a live terminal: called with (done, of); None where nothing is drawn."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core import __version__
-from mlp_core.errors import MlpbpError, Problem
+from mlp_core.errors import MlpbpError, Problem, printable
+from mlp_core.machine import system
 
 from .options import settings
 from .signals import Interrupted, say_interrupted
@@ -124,9 +125,10 @@ def _internal(error: Exception, arguments: Sequence[str]) -> Problem:
     _traceback()
     path = Path(f"mlpbp-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt")
     what = f"internal error, this is a fault of mlpbp: {type(error).__name__}: {error}"
-    facts = f"mlpbp {__version__}, Python {platform.python_version()}, {platform.platform()}\n{list(arguments)}\n\n"
+    facts = f"mlpbp {__version__}, Python {platform.python_version()}, {' '.join(system())}\n{list(arguments)}\n\n"
     try:
-        path.write_text(facts + "".join(traceback.format_exception(error)), "utf-8", "backslashreplace")
+        with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(facts + "".join(traceback.format_exception(error)))
     except OSError:
         return Problem("internal", what, "please report it with the output of --debug")
     return Problem("internal", what, f"please report it with the file {path}")
@@ -134,4 +136,4 @@ def _internal(error: Exception, arguments: Sequence[str]) -> Problem:
 
 def _traceback() -> None:
     if settings.debug:
-        traceback.print_exc()
+        print(printable(traceback.format_exc().rstrip()), file=sys.stderr)

@@ -65,7 +65,8 @@ def evaluate(
     single_thread_blas()
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
     named = tuple(name for name, _, _ in requirements)
-    report = evaluate_model(loaded, Wishes(split, data, labels, method, wished, by, named, worst))
+    wishes = Wishes(split, data, labels, method, wished, by, named, worst)
+    report = evaluate_model(loaded, wishes, console.note)
     _show(console, report, loaded.task, by)
     if worst:
         _worst(console, report, loaded, output, force)

@@ -49,7 +49,7 @@ def gradcheck(
 
     with console.working("checking") as progress:
         if source.is_dir() or source.suffix == ".safetensors":
-            proof = check_model(source, changes, progress)
+            proof = check_model(source, changes, progress, console.note)
         else:
             proof = check_config(find_config(source), changes, progress)
     if proof.note:

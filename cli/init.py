@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -26,17 +27,18 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
 ) -> int:
     path = output or Path(f"{data.name.removesuffix('.gz').split('.')[0] or 'config'}.yaml")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         hint = "choose another with -o FILE, or write over it with --force"
         raise UsageError(Problem("exists", "there is such a file", hint, file=str(path)))
     if path.exists() and data.exists() and path.samefile(data):
         raise UsageError(Problem("exists", "this is the data itself", "choose another with -o FILE", file=str(path)))
+    from mlp_core.atomic_files import write_atomically
     from mlp_core.diagnostics.propose_config import propose
 
     console = Console("init")
     proposal = propose(data, list(target or []), path)
     try:
-        path.write_text(proposal.text, encoding="utf-8")
+        write_atomically(path, proposal.text.encode())
     except OSError as error:
         hint = "choose another place with -o FILE"
         problem = Problem("not_writable", f"cannot be written: {error.strerror}", hint, file=str(path))

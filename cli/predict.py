@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +78,7 @@ def _sink(
     elif console.json:
         yield lambda part: shown.extend(rows(part, digits))
     else:
-        yield text_writer(sys.stdout, kind, digits)
+        yield text_writer(console.data_stream(), kind, digits)
 
 
 def _tell(console: Console, report: Report, output: Path | None, classifies: bool) -> None:

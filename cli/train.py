@@ -67,7 +67,9 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
     if output is not None:
         raise UsageError(Problem("usage", "a resumed run stays in its directory", "leave out --output"))
     from mlp_core.config import load
+    from mlp_core.runs.run_directory import RunDirectory
 
+    RunDirectory(path).refuse_links()
     resolved = path / "config.resolved.yaml"
     if not resolved.is_file():
         problem = Problem("no_run", "there is no run here", "give the directory of a run", file=str(path))

@@ -9,13 +9,51 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, read_at, write_at
+from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, open_own, read_at, read_own, write_at
+from mlp_core.errors import Problem, RunDirectoryError
 
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
+
+
+def refuse_foreign(path: Path, folder: bool = False) -> None:
+    """Raise RunDirectoryError where `path`, a place of a run directory, is a link, or nothing that a run writes."""
+    try:
+        kind = _foreign(os.lstat(path).st_mode, folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        message = f"cannot be looked at: {error.strerror or error}"
+        raise RunDirectoryError(Problem("unreadable", message, file=str(path))) from None
+    if kind is not None:
+        what = "a folder of its own" if folder else "a file of its own"
+        hint = f"a run directory is used where this is {what}; remove it, or name the file that is meant"
+        raise RunDirectoryError(Problem("foreign", f"this is {kind}", hint, file=str(path)))
+
+
+def _foreign(mode: int, folder: bool) -> str | None:
+    """What is there if it is not a regular file (or `folder`) of its own, in words."""
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if stat.S_ISDIR(mode):
+        return None if folder else "a folder"
+    if stat.S_ISREG(mode):
+        return "a file" if folder else None
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def unshare(path: Path) -> None:
+    """Give a file that is also known under other names (hard links) a copy of its own. Raises OSError."""
+    try:
+        shared = os.lstat(path).st_nlink > 1
+    except FileNotFoundError:
+        return
+    if shared:
+        write_atomically(path, read_own(path))
 
 
 def write_atomically(path: Path, *parts: bytes | memoryview, check: bool = False) -> None:
@@ -77,20 +115,32 @@ def _compare(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
 
 def grow(path: Path, size: int, blob: bytes) -> None:
     """Write `blob` after the first `size` bytes of a file, over what an earlier failed attempt may have left there."""
-    descriptor = os.open(path, WRITE, 0o666)
+    descriptor = open_own(path, WRITE)
     try:
         _write(descriptor, blob, min(size, os.fstat(descriptor).st_size))
     finally:
         os.close(descriptor)
 
 
+def cut(path: Path, size: int) -> bool:
+    """Shorten a file to `size` bytes; whether it had that many. Raises OSError."""
+    found = size_of(path)
+    if found > size:
+        descriptor = open_own(path, UPDATE)
+        try:
+            os.ftruncate(descriptor, size)
+        finally:
+            os.close(descriptor)
+    return found >= size
+
+
 def sync(path: Path) -> None:
     """Bring a grown file and its name to the disk; where fsync fails, write the file anew."""
-    descriptor = os.open(path, UPDATE)
+    descriptor = open_own(path, UPDATE)
     try:
         os.fsync(descriptor)
     except OSError:
-        write_atomically(path, path.read_bytes())
+        write_atomically(path, read_own(path))
     finally:
         os.close(descriptor)
     sync_folder(path.parent)

@@ -8,8 +8,6 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlp_core import __version__
 
 
@@ -43,8 +41,18 @@ def free_memory() -> int | None:
     return None
 
 
+def system() -> tuple[str, str, str]:
+    """The system's name and release and the processor's kind; "unknown" where it does not tell. Starts no process."""
+    try:
+        told = os.uname() if hasattr(os, "uname") else platform.uname()
+        return told[0], told[2], told[4]
+    except OSError:
+        return "unknown", "unknown", "unknown"
+
+
 def environment(device: str = "cpu") -> dict[str, Any]:
     """What a run's bits depend on beside its config: versions, linear algebra, threads, the device of its backend."""
+    import numpy as np
     from threadpoolctl import threadpool_info
 
     try:
@@ -60,6 +68,6 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         if blas
         else "unknown",
         "threads": int(blas[0]["num_threads"]) if blas else 1,
-        "machine": platform.machine(),
+        "machine": system()[2],
         "device": device,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import has_magic, iglob
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -40,10 +40,14 @@ Metrics = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a config was written: its tree with places, and the folders of its files."""
+    """Where a config was written: its tree with places, and the folders of its files.
+
+    sent: it came inside a model or a run directory, which may be a stranger's, and was not named by the user.
+    """
 
     root: Node
     folders: tuple[Path, ...] = ()
+    sent: bool = False
 
 
 class Config(Section):
@@ -136,6 +140,17 @@ class Config(Section):
         except ValidationError as error:
             raise ConfigError(problems_of(error, self._source.root, type(self))) from None
         config._source = self._source
+        return config
+
+    @property
+    def sent(self) -> bool:
+        """Whether it came inside a model or a run directory: such a config names files to read, no place to write."""
+        return self._source.sent
+
+    def as_sent(self) -> Self:
+        """The same config, held to be one that somebody may have sent."""
+        config = self.model_copy()
+        config._source = replace(self._source, sent=True)
         return config
 
     def resolve_path(self, text: str) -> Path:

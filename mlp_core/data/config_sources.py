@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
 
 Rows = npt.NDArray[np.int64]
+MOST_NAMED = 6
 
 
 def read_part(
@@ -77,7 +78,9 @@ def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str]
         if len(paths) == 1 and is_folder(paths[0]):
             return read(paths[0], options, names)
         if config.data.cache and not any(map(is_folder, paths)):
-            return read(cached(paths, options, names, config.resolve_path(config.data.cache)), options, names)
+            folder = config.resolve_path(config.data.cache)
+            if (kept := cached(paths, options, names, folder, make=not config.sent)) is not None:
+                return read(kept, options, names)
         if options.memory == "memmap" and memory is None:
             raise _not_mappable(config, paths)
         return read_all(paths, replace(options, memory="ram"), names)
@@ -107,6 +110,17 @@ def training_files(config: Config) -> list[Path]:
     """The files of the training table that a config names."""
     where = config.data.train
     return _paths(config, where) if isinstance(where, str | tuple) else []
+
+
+def told_files(config: Config) -> str:
+    """The files that a config names, as one line for people; empty where it names a data set that is embedded."""
+    named: list[str] = []
+    for part in (config.data.train, config.data.val, config.data.test):
+        texts = part if isinstance(part, tuple) else () if part is None else (part,)
+        for one in texts:
+            named += [shown(config.resolve_path(text)) for text in ([one] if isinstance(one, str) else [one.x, one.y])]
+    named = list(dict.fromkeys(named))
+    return ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED:,} more" if named[MOST_NAMED:] else "")
 
 
 def data_files(config: Config) -> list[Path]:
@@ -173,6 +187,9 @@ def _not_mappable(config: Config, paths: Sequence[Path]) -> DataError:
     files = " ".join(quote(shown(path)) for path in paths[:3]) + " ..." * (len(paths) > 3)
     message = "only .npy arrays and converted tables stay on the disk"
     hint = f"convert it once with: mlpbp convert {files} -o FOLDER, or name a folder in data.cache"
+    if config.sent and config.data.cache:
+        message = "the table that this was trained on is not in its cache any more"
+        hint = f"make it again: mlpbp train --resume RUN data.cache={quote(config.data.cache)}"
     if any(map(is_folder, paths)):
         message = "several converted tables are read into memory"
         hint = "convert their files together: mlpbp convert FILES -o FOLDER"

@@ -41,7 +41,7 @@ def format_of(path: Path | None, asked: str | None) -> str:
 
 def refuse(path: Path, force: bool) -> None:
     """Raise UsageError for a file that exists, unless `force`, and for one that cannot be made there."""
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise UsageError(
             Problem("exists", "there is such a file already", "choose another, or --force", file=str(path))
         )
@@ -146,11 +146,14 @@ def _parquet(path: Path, kind: str, digits: int) -> Iterator[Write]:
     def write(columns: Columns) -> None:
         table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
         if not opened:
-            opened.append(parquet.ParquetWriter(path, table.schema))
+            opened.append(parquet.ParquetWriter(file, table.schema))
         opened[0].write_table(table)
 
-    try:
-        yield write
-    finally:
-        for writer in opened:
-            writer.close()
+    with path.open("xb") as file:
+        try:
+            yield write
+        finally:
+            for writer in opened:
+                writer.close()
+        file.flush()
+        os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from typing import Any
 from mlp_core import __version__
 from mlp_core.backends.cuda import Unusable, find_device
 from mlp_core.backends.cuda.detect import cuda, driver_release, driver_version
-from mlp_core.machine import available_cpus, free_memory
+from mlp_core.machine import available_cpus, free_memory, system
 
 NOT_CAPABILITIES = ("test", "dev")
 VARIABLES = (
@@ -75,13 +75,14 @@ def _extras() -> dict[str, dict[str, str | None]]:
 
 
 def _machine() -> dict[str, Any]:
+    name, release, _ = system()
     try:
-        system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+        distribution = platform.freedesktop_os_release().get("PRETTY_NAME", name)
     except OSError:
-        system = platform.system()
+        distribution = name
     free = free_memory()
     return {
-        "system": f"{system}, {platform.system()} {platform.release()}",
+        "system": f"{distribution}, {name} {release}",
         "processor": _processor(),
         "processors": f"{available_cpus()} usable of {os.cpu_count()}",
         "memory": None if free is None else f"{free / 2**30:.1f} GiB free",
@@ -95,7 +96,7 @@ def _processor() -> str:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     except OSError:
         names = []
-    return f"{names[0] if names else platform.processor() or 'unknown'}, {platform.machine()}"
+    return f"{names[0] if names else 'unknown'}, {system()[2]}"
 
 
 def _linear_algebra() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlp_core.config import defaults
 from mlp_core.config.keys import said
+from mlp_core.descriptors import read_own
 from mlp_core.errors import clean
 from mlp_core.metrics.shown import metric
 from mlp_core.report import charts
@@ -108,7 +109,7 @@ def config(run: RunFiles) -> Section:
 def _read(path: Path) -> str:
     """The text of a small file, empty where there is none that can be read."""
     try:
-        return path.read_text(encoding="utf-8")[:LARGEST_CONFIG] if path.is_file() else ""
+        return read_own(path, LARGEST_CONFIG).decode(errors="replace")
     except (OSError, ValueError):
         return ""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.data.config_sources import column_cells
+from mlp_core.data.config_sources import column_cells, told_files
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
 from mlp_core.errors import DataError, Problem, UsageError
@@ -21,6 +21,7 @@ from mlp_core.training.evaluator import Evaluation, Split
 from mlp_core.training.model import Model, model_of
 
 FIT_ON = "val"
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,16 @@ def open_model(path: Path) -> tuple[Model, Path]:
     return model_of(load_named(file), str(file), rows=1), file
 
 
-def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
+def read_own_data(model: Model, tell: Tell | None = None) -> Data:
+    """The data that a model names as that which it was trained on. `tell` hears of the files before they are read,
+    since a model may come from somebody else. Raises DataError."""
+    files = told_files(model.config)
+    if tell is not None and files:
+        tell(f"reading what the model was trained on: {files}")
+    return load_data(model.config, task=model.task)
+
+
+def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
     """Every metric of each split asked for.
 
     Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Raises
@@ -87,7 +97,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
     if wrong := misfit(kind, method, threshold):
         raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
     fits = wants_fit(method, threshold) and not stored
-    own = load_data(model.config, task=model.task) if wishes.data is None or fits else None
+    own = read_own_data(model, tell) if wishes.data is None or fits else None
     datasets = _datasets(model, wishes, own)
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
@@ -128,7 +138,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None) -> Report:
 
 def rows_of(model: Model, wishes: Wishes) -> tuple[str, Split]:
     """The split that counts among those asked for, ready for the network, and its name. Raises as `evaluate_model`."""
-    datasets = _datasets(model, wishes, load_data(model.config) if wishes.data is None else None)
+    datasets = _datasets(model, wishes, load_data(model.config, task=model.task) if wishes.data is None else None)
     name = chosen(datasets)
     return name, model.split(datasets[name])
 

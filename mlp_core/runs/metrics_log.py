@@ -7,12 +7,12 @@ import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp_core.atomic_files import grow, size_of, sync, write_atomically
+from mlp_core.atomic_files import cut, grow, size_of, sync, write_atomically
+from mlp_core.descriptors import read_own
 
 
 class Growing:
@@ -94,12 +94,12 @@ class MetricsLog:
         """
         complete = True
         if self.jsonl is not None:
-            complete = _cut(self.jsonl.path, offset["jsonl"])
+            complete = cut(self.jsonl.path, offset["jsonl"])
             self.jsonl = Growing(self.jsonl.path)
-        _cut(self.steps.path, offset.get("steps", 0))
+        cut(self.steps.path, offset.get("steps", 0))
         self.steps = Growing(self.steps.path)
         if self.csv is not None and size_of(self.csv.path):
-            lines = self.csv.path.read_bytes().splitlines(keepends=True)
+            lines = read_own(self.csv.path).splitlines(keepends=True)
             kept = [line for line in lines[: epoch + 1] if line.endswith(b"\n")]
             if kept != lines:
                 write_atomically(self.csv.path, b"".join(kept))
@@ -109,11 +109,3 @@ class MetricsLog:
 
 def _line(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, separators=(", ", ": ")) + "\n"
-
-
-def _cut(path: Path, expected: int) -> bool:
-    """Shorten a file to the bytes it is expected to have; whether it had that many."""
-    found = size_of(path)
-    if found > expected:
-        os.truncate(path, expected)
-    return found >= expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from mlp_core.config import Config, from_mapping
 from mlp_core.config import load as load_config
+from mlp_core.data.config_sources import told_files
 from mlp_core.errors import DataError
 from mlp_core.gradcheck import Report, check
 from mlp_core.nn.layers import Pass
@@ -38,13 +39,17 @@ def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None
     return check_experiment(Experiment.build(config), config, str(path), progress)
 
 
-def check_model(path: Path, overrides: Sequence[str] = (), progress: Any = None) -> Proof:
+def check_model(
+    path: Path, overrides: Sequence[str] = (), progress: Any = None, tell: Callable[[str], None] | None = None
+) -> Proof:
     """Check a trained model at its weights, on rows of the data it was trained on.
 
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
     model, file = open_model(path)
-    config = from_mapping(model.config.model_dump(mode="json"), overrides)
+    config = from_mapping(model.config.model_dump(mode="json"), overrides).as_sent()
+    if tell is not None and (files := told_files(config)):
+        tell(f"reading what the model was trained on: {files}")
     try:
         experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
     except DataError as error:

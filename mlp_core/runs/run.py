@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from mlp_core.errors import (
     RunDirectoryError,
 )
 from mlp_core.gradcheck import Report, fast_check
+from mlp_core.machine import system
 from mlp_core.metrics import plain
 from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
@@ -130,10 +130,13 @@ class Run:
 
         Raises ConfigError for a changed key that would change what was computed, DataError for other data.
         """
+        RunDirectory(path).refuse_links()
         if not (path / MARK).is_file():
             hint = "give the directory of a run"
             raise ConfigError(Problem("no_run", "there is no run here", hint, file=str(path)))
         config = settled(load_config(path / MARK, overrides))
+        if not any(override.startswith("data.cache=") for override in overrides):
+            config = config.as_sent()  # the cache that a run directory names is made only where it is asked for
         directory = RunDirectory(path)
         directory.open()
         try:
@@ -389,7 +392,7 @@ class Run:
     def _begin_record(self) -> None:
         experiment = self.experiment
         facts = {
-            "environment": {**experiment.environment, "system": platform.platform()},
+            "environment": {**experiment.environment, "system": " ".join(system())},
             "data_sha256": experiment.data.sha256,
             "seed": experiment.config.seed,
             "notes": experiment.config.notes,

@@ -14,13 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.atomic_files import LEFTOVER, remove, remove_leftovers, sync_folder, write_atomically
+from mlp_core.atomic_files import (
+    LEFTOVER,
+    refuse_foreign,
+    remove,
+    remove_leftovers,
+    sync_folder,
+    unshare,
+    write_atomically,
+)
+from mlp_core.descriptors import UPDATE, open_own, read_own
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
 from mlp_core.training.checkpoint import Checkpoint, load, save
 
 MARK = "config.resolved.yaml"
 """The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
 BEGINNING = frozenset({".lock", "checkpoints", "config.yaml", "split.json"})
+GROWING = ("metrics.jsonl", "metrics.csv", "steps.jsonl")
+FILES = (".lock", MARK, "config.yaml", "split.json", "run.json", *GROWING)
+LARGEST_JSON = 64 << 20
 _TRIES = 10
 
 
@@ -42,6 +54,7 @@ class RunDirectory:
         run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            run.refuse_links()
             if run._occupied():  # looked at before anything is touched, and again when it is ours alone
                 run._take(create=False)
                 raise run._not_empty()
@@ -56,6 +69,18 @@ class RunDirectory:
             run.close()
             raise run._not_empty()
         return run
+
+    def refuse_links(self) -> None:
+        """Raise RunDirectoryError where what should be a file of this run, or its folder of checkpoints, is none.
+
+        A run directory may come from somebody else: a link in it would have us write, cut or read elsewhere, and a
+        pipe would have us wait.
+        """
+        names = [(self.path / name, False) for name in FILES] + [(self.checkpoints, True)]
+        for path, folder in names:
+            refuse_foreign(path, folder)
+        for path in self.checkpoints.glob("*.safetensors"):
+            refuse_foreign(path)
 
     def _occupied(self) -> bool:
         """Whether there is more here than a run that was killed before it had begun leaves behind."""
@@ -98,13 +123,17 @@ class RunDirectory:
     def open(self) -> None:
         """Lock the directory and prove that files can be written here; raises RunDirectoryError."""
         try:
+            self.refuse_links()
             self._take(create=True)
             assert self._lock is not None
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
+            if os.fstat(self._lock).st_nlink == 1:  # else it is a file elsewhere too, and only locked
+                os.ftruncate(self._lock, 0)
+                os.pwrite(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
             self.checkpoints.mkdir(exist_ok=True)
             for folder in (self.path, self.checkpoints):
                 remove_leftovers(folder)
+            for name in GROWING:
+                unshare(self.path / name)
             write_atomically(self.checkpoints / ".probe", b"probe", check=True)
             remove(self.checkpoints / ".probe")
             sync_folder(self.path)
@@ -115,11 +144,11 @@ class RunDirectory:
 
     def _take(self, create: bool) -> None:
         """Take the lock; raises RunDirectoryError where another process has it, OSError where there can be none."""
-        path, flags = self.path / ".lock", os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        path, flags = self.path / ".lock", UPDATE | (os.O_CREAT if create else 0)
         if not create and not path.exists():
             return
         for rest in reversed(range(_TRIES)):
-            self._lock = os.open(path, flags, 0o666)
+            self._lock = open_own(path, flags)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if path.exists() and os.path.samestat(os.fstat(self._lock), path.stat()):
@@ -179,7 +208,7 @@ class RunDirectory:
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""
         try:
-            content = json.loads((self.path / name).read_bytes())
+            content = json.loads(read_own(self.path / name, LARGEST_JSON))
         except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -207,9 +236,10 @@ class RunDirectory:
         problems: list[Problem] = []
         for path in sorted(self.checkpoints.glob("*.safetensors")):
             try:
+                refuse_foreign(path)
                 checkpoint = load(path)
                 place = (int(checkpoint.document["progress"]["step"]), path.stem == "last")
-            except CheckpointError as error:
+            except (CheckpointError, RunDirectoryError) as error:
                 problems += error.problems
             except (KeyError, TypeError, ValueError):
                 problems.append(Problem("damaged", "not the checkpoint of a run", file=str(path)))
@@ -243,7 +273,7 @@ def load_named(path: Path) -> Checkpoint:
 def _holder(path: Path) -> str:
     """' by process 4711 since 14:02', as far as the lock file tells."""
     try:
-        words: Sequence[str] = (path / ".lock").read_text()[:40].split()
+        words: Sequence[str] = read_own(path / ".lock", 40).decode().split()
     except (OSError, UnicodeDecodeError):
         words = []
     if len(words) == 2 and words[0].isdigit():

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mlp_core.atomic_files import write_atomically
+from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.descriptors import READ_AT_ONCE
 from mlp_core.errors import CheckpointError, Problem, UsageError
 
@@ -169,8 +169,10 @@ def checkpoint_path(path: Path) -> Path:
         raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
     if not path.is_dir():
         return path
+    refuse_foreign(path / "checkpoints", folder=True)
     for name in ("best", "last"):
         candidate = path / "checkpoints" / f"{name}.safetensors"
+        refuse_foreign(candidate)
         if candidate.exists():
             return candidate
     raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))

@@ -146,7 +146,7 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
     """
     document = checkpoint.document
     try:
-        config = from_mapping({**document["config"], "device": "cpu"})
+        config = from_mapping({**document["config"], "device": "cpu"}).as_sent()
         task = Task.from_state(document["task"])
         inputs = Preprocessor.from_state(document["inputs"])
         target = None if document["target"] is None else Target.from_state(document["target"])

@@ -141,7 +141,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED)
 def test_what_does_not_fit_is_refused_in_one_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
-    result = mlpbp("eval", *arguments, cwd=folder)
+    result = mlpbp("eval", *arguments, "-q", cwd=folder)
     assert result.returncode == 2, result.stderr
     assert re.fullmatch(f"mlpbp: error: .*{message}\n", result.stderr)
 

@@ -13,10 +13,6 @@ ROOT = REPOSITORY / "mlp_core"
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text()
 TABLE = re.findall(r"^\| (\d+) \|([^|]*)\|", PAGE, re.MULTILINE)
 FLOOR = {room: int(floor) for floor, rooms in TABLE for room in re.findall(r"`(\w+)(?:\.py|/)`", rooms)}
-BORROWED = {
-    "data/readers/blocks.py",
-    "data/readers/table_builder.py",
-}  # the compiled parser, until another one is taken
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
@@ -65,8 +61,6 @@ def test_nothing_lies_loose_but_the_ground():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downward_only(path):
     rooms = {name.split(".")[1] for name in imported(path) if name.startswith("mlp_core.")} - {room(path)}
-    if str(path.relative_to(ROOT)) in BORROWED:
-        rooms -= {"backends"}
     floor = max(FLOOR[room(path)], 2)  # the files of the ground may use each other
     above = {name for name in rooms & set(FLOOR) if FLOOR[name] >= floor}
     assert not above, f"{room(path)} is on floor {FLOOR[room(path)]} and imports {above} from the same floor or above"

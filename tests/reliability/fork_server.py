@@ -102,8 +102,9 @@ def _prepare(request: dict[str, Any]) -> None:
     pid = os.getpid()
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         path = request.get(name) or os.path.join(request["logs"], f"{name}-{pid}.txt")  # noqa: PTH118
-        os.close(os.open(os.path.join(request["logs"], f"{name}-{pid}.txt"), os.O_WRONLY | os.O_CREAT))  # noqa: PTH118
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+        os.close(os.open(os.path.join(request["logs"], f"{name}-{pid}.txt"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC))  # noqa: PTH118
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY), descriptor)
+        setattr(sys, name, open(descriptor, "w", 1, "utf-8", closefd=False))  # noqa: SIM115 - perhaps a terminal
     os.chdir(request["cwd"])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN if number == request.get("ignore") else signal.SIG_DFL)

@@ -1,6 +1,7 @@
-"""Text tables (CSV, TSV, white space): numbers at the speed of numpy, every complaint with its line and column.
+"""Text tables (CSV, TSV, white space): large ones at the speed of pyarrow, every complaint with its line and column.
 
-The file is read in chunks of lines, which a `Builder` converts in one piece where they are plain, else cell by cell.
+There are two ways: blocks of plain lines through pyarrow, and all else cell by cell through Python's csv module. What
+the first does not take as it is, it leaves to the second, so both give the same table.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ import io
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect, detect, records
-from mlp_core.data.readers.open_file import refusal
+from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
-from mlp_core.data.readers.table_builder import Block, Builder, Drain, Reread
+from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import TextLines, open_text
 
+if TYPE_CHECKING:
+    from mlp_core.data.readers.blocks import Parsed, Parser
+
 CHUNK = 4096
+LARGE = 2 << 20
+"""Bytes of a file from which pyarrow gains more time than it takes to load."""
+
 THREADS, AHEAD = 2, 3  # that parse blocks; blocks that are read before they are taken
 SAMPLE = 100
 MAX_COLUMNS = 100_000
@@ -68,9 +76,8 @@ def _read(
     with open_text(path, options.encoding, WANTED) as stream:
         start = _begin(path, stream, options, delimiter, names)
         text = {*text, *(column for column, title in enumerate(start.names) if title in words)}
-        builder = Builder(path, options, start.names, text, final)
-        for _ in _read_chunks(start, builder):
-            builder.foresee()
+        builder = Builder(path, start.cells, start.names, text, final)
+        for _ in _read_chunks(path, start, builder):
             if progress is not None:
                 progress(path, builder.rows)
         if builder.rows == 0:
@@ -95,8 +102,8 @@ def stream_csv(
     with open_text(path, options.encoding, WANTED) as stream:
         start = _begin(path, stream, options, delimiter, names)
         text = {column for column, title in enumerate(start.names) if title not in numbers}
-        builder = Builder(path, options, start.names, text, final=True)
-        for _ in _read_chunks(start, builder, rows):
+        builder = Builder(path, start.cells, start.names, text, final=True)
+        for _ in _read_chunks(path, start, builder, rows):
             if builder.rows == rows:
                 yield _table(builder, start)
                 builder.clear()
@@ -116,12 +123,12 @@ def drain_csv(
     with open_text(path, options.encoding, WANTED) as stream:
         start = _begin(path, stream, options, delimiter, names)
         text = {column for column, title in enumerate(start.names) if title in words}
-        builder = Builder(path, options, start.names, text, final)
-        for _ in _read_chunks(start, builder):
+        builder = Builder(path, start.cells, start.names, text, final)
+        for _ in _read_chunks(path, start, builder):
             yield start.names, builder.drain(), builder.codes
         if builder.rows == 0:
             raise refusal(path, "no_rows", "no rows below the header")
-        return builder.facts(_note(builder, start), start.header)
+        return builder.facts(_note(builder, start), start.header, start.dialect)
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class _Start:
     """What is known after the header: how the table is written, and its further lines, the first of them `line`."""
 
     dialect: Dialect
+    cells: Cells
     header: int
     names: tuple[str, ...]
     lines: TextLines
@@ -155,40 +163,91 @@ def _begin(
         raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
     lines.give_back(sample)
     header, titles = _header(path, lines, dialect, first, blank, options.names)
-    return _Start(dialect, header, titles, lines, max(header, blank) + 1)
+    return _Start(dialect, Cells(options, dialect.decimal), header, titles, lines, max(header, blank) + 1)
 
 
-def _read_chunks(start: _Start, builder: Builder, most: int = sys.maxsize) -> Iterator[None]:
+def _read_chunks(path: Path, start: _Start, builder: Builder, most: int = sys.maxsize) -> Iterator[None]:
     """Give the builder all lines, in chunks; after each there is a moment to take what it has, which is to be done when
     it has `most` rows.
 
-    The first chunk, by whose cells columns are told apart, is one of lines; blocks follow where the builder takes them,
+    The first chunk, by whose cells columns are told apart, is one of lines; blocks follow where the table is large,
     parsed in threads of their own while further ones are read.
     """
-    line, dialect = start.line, start.dialect
-    ahead: deque[Block] = deque()
+    line, dialect, parser = start.line, start.dialect, _parser(path, start)
+    ahead: deque[tuple[bytes, Future[Parsed | None]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
-            while builder.takes_blocks and len(ahead) < AHEAD and (lines := start.lines.block()):
-                ahead.append(builder.begin_block(lines, dialect, pool.submit))
-            if ahead and builder.takes_blocks and (rows := builder.end_block(ahead[0], line, most - builder.rows)):
+            while parser and builder.rows and len(ahead) < AHEAD and (block := start.lines.block()):
+                ahead.append((block, pool.submit(parser.parse, block, frozenset(builder.codes))))
+            if (
+                ahead
+                and builder.rows
+                and (parsed := ahead[0][1].result())
+                and len(parsed.values) <= most - builder.rows
+            ):
+                builder.add(parsed.values, parsed.cells, [(0, line)])
                 ahead.popleft()
-                line += rows
+                line += len(parsed.values)
                 yield
                 continue
             while ahead:  # one is not plain or too long, or the builder begins anew
-                start.lines.return_block(ahead.pop().lines)
+                start.lines.return_block(ahead.pop()[0])
             if not (chunk := list(islice(start.lines, min(CHUNK, most - builder.rows)))):
                 return
-            if builder.add_plain(chunk, dialect, line):
+            if parser and (parsed := parser.parse("".join(chunk).encode(), frozenset(builder.codes))):
+                builder.add(parsed.values, parsed.cells, [(0, line)])
                 line += len(chunk)
             else:
-                line += builder.add_cells(chunk, start.lines, dialect, line)
+                line += _add_cells(path, builder, chunk, start.lines, dialect, line)
             yield
 
 
+def _parser(path: Path, start: _Start) -> Parser | None:
+    """What parses blocks, for a table that is large enough and not cut at white space."""
+    if path == STDIN or path.stat().st_size < LARGE or not start.dialect.splits_bytes:
+        return None
+    from mlp_core.data.readers.blocks import Parser
+
+    return Parser(len(start.names), start.dialect, start.cells)
+
+
+def _add_cells(
+    path: Path, builder: Builder, chunk: list[str], lines: Iterator[str], dialect: Dialect, line: int
+) -> int:
+    """Give the builder a chunk cell by cell, with the lines that its last quoted cell may need; their count."""
+    rows: list[list[str]] = []
+    places: list[int] = []
+    taken, width = 0, len(builder.names)
+    try:
+        for row, count in records(chain(chunk, lines), dialect):
+            if row and (len(row) > 1 or row[0] or width == 1):
+                if len(row) != width:
+                    raise _ragged(path, builder, row, line + taken, dialect)
+                places.append(line + taken)
+                rows.append(row)
+            taken = count
+            if count >= len(chunk):
+                break
+    except csv.Error as error:
+        message, hint = f"broken quoting ({error})", "mend the row, or set data.csv.quote"
+        raise refusal(path, "broken_quotes", message, hint=hint, line=line + taken) from None
+    if rows:
+        builder.add_rows(rows, places)
+    return taken
+
+
+def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect: Dialect) -> Exception:
+    width = len(builder.names)
+    message = f"{len(row)} cells, expected {width} as in the first row"
+    hint = f'mend the row, or set data.csv.delimiter (now "{dialect.delimiter}")'
+    if width == 1 and builder.rows == 0:
+        hint = "if the first line is no data, set data.csv.comment to its first character"
+    column = min(len(row), width) + 1
+    return refusal(path, "ragged_row", message, hint=hint.replace("\t", "tab"), line=line, column=column)
+
+
 def _table(builder: Builder, start: _Start) -> Table:
-    return builder.table(_note(builder, start), start.header)
+    return builder.table(_note(builder, start), start.header, start.dialect)
 
 
 def _note(builder: Builder, start: _Start) -> str:

@@ -96,7 +96,7 @@ def detect(
         if best_share < 0:
             best_rows = _sample(lines, Dialect(best, options.quote, False))
     header = has_header(best_rows, options, names) if options.header == "auto" else options.header
-    return Dialect(best, options.quote, header), best_rows[0] if best_rows else []
+    return Dialect(best, options.quote, header, options.decimal), best_rows[0] if best_rows else []
 
 
 def has_header(rows: Sequence[Sequence[str]], options: CsvOptions, names: Sequence[str] = ()) -> bool:

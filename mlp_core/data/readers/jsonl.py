@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CHUNK, SAMPLE
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.open_file import refusal
@@ -46,7 +47,7 @@ def drain_jsonl(path: Path, options: CsvOptions, words: Collection[str], final: 
     """The same as `read_jsonl`, block by block. Raises Reread where a column turns out to hold text."""
     for builder in _chunks(path, options, lambda name: name in words, final):
         yield builder.names, builder.drain(), builder.codes
-    return builder.facts(_note(builder), 0, keyed=True)
+    return builder.facts(_note(builder), 0)
 
 
 def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: int | None) -> Iterator[Table]:
@@ -69,7 +70,7 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
         if not names:
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
         text = {column for column, name in enumerate(names) if is_text(name)}
-        builder = Builder(path, options, names, text, final)
+        builder = Builder(path, Cells(options, options.decimal), names, text, final)
         rest = ((number, _object(path, number, line)) for number, line in numbered)
         parsed = chain(sample, rest)
         while chunk := list(islice(parsed, CHUNK)):
@@ -78,7 +79,7 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
 
 
 def _table(builder: Builder) -> Table:
-    return builder.table(_note(builder), 0, keyed=True)
+    return builder.table(_note(builder), 0)
 
 
 def _note(builder: Builder) -> str:

@@ -1,4 +1,4 @@
-"""Parquet files, read by pyarrow where it is installed (the extra `parquet`)."""
+"""Parquet files, read by pyarrow."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def parquet_module() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        hint = "pip install 'mlpbp[parquet]', or convert the file to CSV"
+        hint = "pip install pyarrow, or convert the file to CSV"
         raise DataError(Problem("no_pyarrow", "Parquet needs the package pyarrow", hint=hint)) from None
     return pyarrow.parquet
 

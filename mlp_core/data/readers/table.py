@@ -158,7 +158,17 @@ def concatenate(tables: Sequence[Table]) -> Table:
         pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
         start += table.rows
     notes = of_all(first.notes, start, len(tables))
-    return Table(first.names, np.concatenate(values), words, odd, tuple(pieces), first.header, notes, first.keyed)
+    return Table(
+        first.names,
+        np.concatenate(values),
+        words,
+        odd,
+        tuple(pieces),
+        first.header,
+        notes,
+        first.keyed,
+        dialect=first.dialect,
+    )
 
 
 def of_all(notes: Sequence[str], rows: int, files: int) -> tuple[str, ...]:

@@ -25,13 +25,18 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
-def cached(paths: Sequence[Path], options: ReadOptions, names: Sequence[str], folder: Path) -> Path:
-    """The converted table in the cache `folder` for these files; made if it is not there.
+def cached(
+    paths: Sequence[Path], options: ReadOptions, names: Sequence[str], folder: Path, make: bool = True
+) -> Path | None:
+    """The converted table in the cache `folder` for these files; if it is not there it is made, or with `make` false
+    None, and nothing is written or deleted.
 
     Raises DataError for what cannot be read, Failed when the disk does not take it.
     """
     entry = folder / f"{paths[0].name.split('.')[0] or 'table'}-{_key(paths, options, names)[:20]}"
     trusted = is_folder(entry) and (options.memory == "ram" or is_sound(entry))  # cells in memory are looked at anyway
+    if not trusted and not make:
+        return None
     if not trusted:
         if entry.exists():
             remove_folder(entry)
@@ -45,8 +50,12 @@ def cached(paths: Sequence[Path], options: ReadOptions, names: Sequence[str], fo
 
 
 def discard(config: Config, entry: Path) -> bool:
-    """Delete a damaged entry of the config's cache, so that it is made again; False if it does not lie there."""
-    if not config.data.cache or entry.parent.resolve() != config.resolve_path(config.data.cache).resolve():
+    """Delete a damaged entry of the config's cache, so that it is made again; False if it is not ours to delete."""
+    if (
+        config.sent
+        or not config.data.cache
+        or entry.parent.resolve() != config.resolve_path(config.data.cache).resolve()
+    ):
         return False
     remove_folder(entry)
     return not entry.exists()

@@ -91,7 +91,7 @@ class TextLines:
     from below the decoder of `stream`, which then must not have been read: blocks are never decoded.
     """
 
-    BLOCK = 1 << 19
+    BLOCK = 1 << 20
 
     def __init__(self, stream: io.TextIOBase, comment: str | None) -> None:
         self.stream, self.comment = stream, comment

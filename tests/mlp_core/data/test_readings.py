@@ -28,7 +28,10 @@ def table(path: Path, header: str, *columns: Any) -> Path:
 
 
 def trained(folder: Path, train: Path, **sections: Any) -> Path:
-    wish = {"data": {"train": str(train), "target": "y", **sections.pop("data", {})}, "train": {"epochs": sections.pop("epochs", 25)}}
+    wish = {
+        "data": {"train": str(train), "target": "y", **sections.pop("data", {})},
+        "train": {"epochs": sections.pop("epochs", 25)},
+    }
     wish |= {"model": {"hidden": [8]}, "optimizer": {"lr": 0.02}, "kernels": "numpy", **sections}
     if train.suffix in (".libsvm", ".npz"):
         del wish["data"]["target"]
@@ -229,7 +232,7 @@ def test_a_word_for_missing_does_not_make_a_category_of_numbers(word: str, share
 
 
 def test_given_markers_are_added_and_numbers_compare_as_numbers(tmp_path: Path) -> None:
-    x = ["", "N/A", "missing", "-999", "-999", *range(60)]
+    x = ["", "N/A", "missing", "-999.0", "-999", *range(60)]
     path = table(tmp_path / "t.csv", "x,y", x, [*"ababa", *"ab" * 30])
     found = data(path, csv={"na": ["missing", "-999"]}, split={"val": 0})
     assert np.isnan(found.splits["train"].X).sum() == 5

@@ -17,12 +17,12 @@ from typing import Any
 
 import numba
 
-from mlp_core.backends.cpu.compiled import digits, instructions, loops, threads
+from mlp_core.backends.cpu.compiled import instructions, loops, threads
 from mlp_core.backends.cpu.compiled.layout import CANNOT_KEEP
 from mlp_core.backends.cpu.compiled.native import WORDS, types
 
 TYPES = {"f": types.float32, "d": types.float64, "l": types.int64}
-PLAIN = {each.__name__: each for each in (threads.lead, threads.follow, threads.dismiss, digits.parse, digits.fill)}
+PLAIN = {each.__name__: each for each in (threads.lead, threads.follow, threads.dismiss)}
 """The functions that are there once, whatever a network computes in, by their names."""
 
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from mlp_core.data.readers import csv, jsonl
 from mlp_core.data.readers import npy_writer as growing
-from mlp_core.data.readers import table_builder as builder
 from mlp_core.data.readers.convert_table import convert
 from mlp_core.data.readers.converted_table import DamagedTable, read_folder
 from mlp_core.data.readers.csv_dialect import CsvOptions
@@ -92,10 +91,8 @@ def test_a_converted_table_is_that_of_its_files(case: str, on_disk: bool, tmp_pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_large_files_go_through_the_compiled_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
-    monkeypatch.setattr(builder, "COMPILED_SIZE", 0)
-    monkeypatch.setattr(builder, "COMPILING_SIZE", 0)
+def test_large_files_go_through_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv, "LARGE", 0)
     (tmp_path / "t.csv").write_text(rows())
     convert([tmp_path / "t.csv"], ReadOptions(), tmp_path / "out")
     theirs = read(tmp_path / "t.csv", ReadOptions())

@@ -92,7 +92,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(20) + b"PAR1")
-    with pytest.raises(DataError, match=r"Parquet needs the package pyarrow; pip install 'mlpbp\[parquet\]'"):
+    with pytest.raises(DataError, match=r"Parquet needs the package pyarrow; pip install pyarrow"):
         read(tmp_path / "t.parquet", ReadOptions())
 
 
