@@ -273,8 +273,8 @@ def test_a_target_by_its_position_may_be_written_as_text(tmp_path: Path) -> None
 
 
 def test_every_bad_column_is_told_at_once(tmp_path: Path) -> None:
+    rows = "2020-01-01,1,1.5\n2020-01-02,1,1.6\n" * 10 + "2020-02-30,oops,2.5\n"
     with pytest.raises(DataError) as caught:
-        rows = "2020-01-01,1,1.5\n2020-01-02,1,1.6\n" * 10 + "2020-02-30,oops,2.5\n"
         load(config(train=table(tmp_path / "t.csv", rows), target="y"))
     assert [(found.line, found.column) for found in caught.value.problems] == [(22, 1), (22, 2)]
     rows = "1,1,1.5\n" * 19 + "1.5.2,x,2.5\n"
