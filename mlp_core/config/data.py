@@ -66,7 +66,9 @@ class Csv(Section):
         (), "names of the columns, where the file does not give them"
     )
     encoding: Annotated[str, Encoding()] = key("utf-8", "encoding of the text")
-    decimal: Annotated[str, Word(words=(".", ","))] = key(".", "decimal sign")
+    decimal: Annotated[str, Word(words=("auto", ".", ","))] = key(
+        "auto", "decimal sign; auto: a comma where the first lines hold numbers such as 3,5 and none such as 3.5"
+    )
     quote: Annotated[str | None, Text(null=True, pattern=_CHARACTER, what="one character", example="'\"'")] = key(
         '"', "what encloses a cell that contains the delimiter; null: nothing does"
     )
@@ -80,7 +82,7 @@ class Csv(Section):
     )
 
     def rules(self) -> Iterator[Complaint]:
-        if self.delimiter == self.decimal:
+        if self.delimiter == self.decimal != "auto":
             yield Complaint("decimal", "the same as data.csv.delimiter", "change one of them")
         if self.delimiter == self.quote:
             yield Complaint("quote", "the same as data.csv.delimiter", "change one of them")

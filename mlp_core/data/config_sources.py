@@ -93,7 +93,8 @@ def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str]
 def read_options(config: Config, task: Task | None = None) -> ReadOptions:
     """How the config says that files are read, with the columns that are known to hold words."""
     data = config.data
-    csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
+    given = {option.name: getattr(data.csv, option.name) for option in fields(CsvOptions) if option.name != "kept"}
+    csv = CsvOptions(**given, kept=None if task is None else task.kept.dialect)
     words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
     words |= {data.split.column} if isinstance(data.split.column, str) else set()  # groups of long numbers, or of zeros
     text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from mlp_core.data.notation import Notation
+from mlp_core.data.readers.csv_options import Dialect
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Kept:
     header: bool | None = None
     base: int | None = None
     columns: Mapping[str, Notation] = field(default_factory=dict)
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """How the text table is written that the model was trained on, if it was one."""
+        if self.delimiter is None or self.decimal is None or self.header is None:
+            return None
+        return Dialect(self.delimiter, None, self.header, self.decimal)
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint: what is known."""

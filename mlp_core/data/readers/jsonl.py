@@ -70,7 +70,7 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
         if not names:
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
         text = {column for column, name in enumerate(names) if is_text(name)}
-        builder = Builder(path, Cells(options, options.decimal), names, text, final)
+        builder = Builder(path, Cells(options, options.point), names, text, final)
         rest = ((number, _object(path, number, line)) for number, line in numbered)
         parsed = chain(sample, rest)
         while chunk := list(islice(parsed, CHUNK)):
