@@ -104,7 +104,7 @@ class Categories:
 
         Raises DataError for an unknown word when the plan says so.
         """
-        lookup = np.array([*self._lookup(vocabulary), self._missing()], np.int64)
+        lookup = np.array([*self._lookup(vocabulary), self.missing_place], np.int64)
         if self.acting is not None:
             lookup[~np.isin(lookup, self.acting)] = NOWHERE
         present = np.isfinite(codes)
@@ -143,10 +143,22 @@ class Categories:
     def _lookup(self, vocabulary: Sequence[str]) -> list[int]:
         if self.plan.encode == "hash":
             return [_hashed(word, self.plan.max_categories) for word in vocabulary]
-        index, unknown = self._index(), self._unplaced
-        if self.plan.unknown == "zero" and self.plan.encode == "onehot":
-            unknown = NOWHERE
+        index, unknown = self._index(), self.unknown_place
         return [unknown if (place := index(word)) is None else place for word in vocabulary]
+
+    @property
+    def unknown_place(self) -> int:
+        """The place of a word that is not kept; -1 where it has none."""
+        return NOWHERE if self.plan.unknown == "zero" and self.plan.encode == "onehot" else self._unplaced
+
+    @property
+    def missing_place(self) -> int:
+        """The place of a missing word; -1 where it has none."""
+        if self.gap:
+            return self.places - 1
+        if self.plan.missing == "mode":
+            return self.mode
+        return NOWHERE if self.plan.encode == "hash" else self._unplaced
 
     @property
     def _unplaced(self) -> int:
@@ -154,13 +166,6 @@ class Categories:
         if self.other:
             return len(self.words)
         return self.mode if self.plan.encode == "embedding" else NOWHERE
-
-    def _missing(self) -> int:
-        if self.gap:
-            return self.places - 1
-        if self.plan.missing == "mode":
-            return self.mode
-        return NOWHERE if self.plan.encode == "hash" else self._unplaced
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
