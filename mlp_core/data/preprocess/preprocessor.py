@@ -131,6 +131,16 @@ class Preprocessor:
         """Words, and numbers per word, of every column whose codes are among the last inputs."""
         return tuple((one.places, one.dim) for one in self.categories.values() if one.plan.encode == "embedding")
 
+    @property
+    def dead(self) -> npt.NDArray[np.bool_]:
+        """Which inputs before the codes, [inputs - codes], are 0 in every row: places of words that do not act."""
+        dead = [np.zeros(len(self.numbers.fill) + int(self.numbers.flag.sum()) + 2 * len(self._circles), bool)]
+        for one in self.categories.values():
+            if one.plan.encode != "embedding":
+                acts = np.arange(self._width(one)) if one.acting is None else np.array(one.acting, np.int64)
+                dead.append(~np.isin(np.arange(self._width(one)), acts))
+        return np.concatenate(dead)
+
     @staticmethod
     def _width(one: Categories) -> int:
         return 1 if one.plan.encode in ("ordinal", "embedding") else one.places
