@@ -43,6 +43,12 @@ class Roles:
     notes: tuple[str, ...]
     notations: Mapping[int, Notation] = field(default_factory=dict)
 
+    @property
+    def numbers(self) -> list[int]:
+        """The input columns of numbers."""
+        kinds = self.kinds or ("numeric",) * len(self.features)
+        return [column for column, kind in zip(self.features, kinds, strict=True) if kind == "numeric"]
+
 
 def select(config: Config, source: Source) -> Roles:
     """The part every column plays, and what is to be said about it.

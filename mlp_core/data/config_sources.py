@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from glob import glob, has_magic
@@ -19,6 +20,7 @@ from mlp_core.data.readers.csv import Reading
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
 from mlp_core.data.readers.formats import ReadOptions, Source, detect, read, read_all
+from mlp_core.data.readers.look_again import rows_from
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import shown
 from mlp_core.data.readers.table import Table
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
 
 Rows = npt.NDArray[np.int64]
+LOOKED_AT = 200  # rows in which zeros before numbers are looked for
+_ZEROS = re.compile("0[0-9]+")
+_CODE = re.compile(r"(?i)(\b|_)(zip|zip_?code|postal|post_?code|plz|fips)(\b|_)")
 MOST_NAMED = 6
 
 
@@ -102,9 +107,28 @@ def read_options(config: Config, task: Task | None = None) -> ReadOptions:
     return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize, base=base)
 
 
-def text_of(source: Source, row: int, column: int) -> str:
+def text_of(config: Config, source: Source, row: int, column: int) -> str:
     """What is written in a missing cell, looked up in the file once more; nothing where that cannot be told."""
-    return ""
+    rows = rows_from(source, row, 1, config.data.csv.encoding) if isinstance(source, Table) else []
+    return rows[0][column].strip() if rows else ""
+
+
+def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:
+    """A line about columns of numbers that look like names of something: zeros before them, or called so."""
+    rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding) if isinstance(source, Table) else []
+    zeros = {}
+    for column in columns:
+        if (
+            cell := next((row[column].strip() for row in rows if _ZEROS.fullmatch(row[column].strip())), None)
+        ) is not None:
+            zeros[column] = f"{source.names[column]} ({cell})"
+    called = {c: source.names[c] for c in columns if c not in zeros and _CODE.search(source.names[c])}
+    told = [*zeros.values(), *called.values()]
+    if not told:
+        return []
+    name = source.names[next(iter({**zeros, **called}))]
+    hint = f"for what has no order: data.types: {{{name}: categorical}}"
+    return [f"note: taken as numbers, but perhaps codes: {', '.join(told[:6])}; {hint}"]
 
 
 def training_files(config: Config) -> list[Path]:

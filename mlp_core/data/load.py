@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
-from mlp_core.data.config_sources import pull, read_options, read_part, text_of
+from mlp_core.data.config_sources import code_notes, pull, read_options, read_part, text_of
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
@@ -123,6 +123,7 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     pull(train, [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)])
     train, task, why = _task(config, train, roles, known)
     whole = _dataset(config, train, roles.features, roles.targets, task)
+    codes = [] if known is not None else code_notes(config, train, roles.numbers)
     keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
     lacking = without_target(train, roles.targets)
     gone = _gone(config, train, roles.targets, lacking)
@@ -139,7 +140,7 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
-    notes = (*train.notes, *roles.notes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
+    notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
     return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
 
 
@@ -179,9 +180,9 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
     names = ", ".join(source.names[column] for column in targets)
     column = next(column for column in targets if np.isnan(source.matrix([column])[int(rows[0]), 0]))
     first = source.problem("missing_target", "", int(rows[0]), column)
-    cells = [cell for row in rows[:MAX_LONELY].tolist() if (cell := text_of(source, row, column))]
-    written = f', "{cells[0]}" in the file' if cells else ""
-    hint = 'if that is a label, set data.csv.na: [""]' if cells else ""
+    cell = text_of(config, source, int(rows[0]), column)
+    written = f', the first is "{cell}"' if cell else ""
+    hint = 'if that is a label, set data.csv.na: [""]' if cell and column in source.words else ""
     if config.data.missing_target == "error":
         message = f"{len(rows):,} of {source.rows:,} rows have no {names}{written}; this is the first"
         hint = hint or "data.missing_target: drop leaves them out"
