@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from mlp_core.errors import DataError, Problem
+from mlp_core.machine import free_memory
 
 STDIN = Path("-")
 SCHEMES = frozenset({"http:", "https:", "ftp:", "s3:", "gs:", "hdfs:", "file:"})
@@ -24,6 +25,7 @@ PACKINGS = {"gzip": (GZIP_MAGIC, ".gz"), "bzip2": (b"BZh", ".bz2"), "xz": (b"\xf
 """What files may be packed by, beside zip: how such a file begins, and how its name ends."""
 
 ENDS = (*(end for _, end in PACKINGS.values()), ".zip")
+SMALL = 16 << 20  # bytes that no machine lacks
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 OTHER_RATIO = 1 << 16  # nor any of bzip2 and xz (45,899 and 7,089 were measured on zeros)
 
@@ -145,6 +147,14 @@ def _only_member(path: Path, file: BinaryIO) -> BinaryIO:
         return cast(BinaryIO, zipfile.ZipFile(file).open(names[0]))
     except (RuntimeError, NotImplementedError) as error:
         raise refusal(path, "archive", f"cannot be unpacked ({error})", hint="unpack it first") from None
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes would not leave as much memory again for the work on it."""
+    if needed > SMALL and (free := free_memory()) is not None and needed > free // 2:
+        message = f"needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+        hint = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
+        raise refusal(path, "too_large", message, hint=hint)
 
 
 @contextmanager
