@@ -23,7 +23,6 @@ from mlp_core.nn.backend import Array
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import CrossEntropy, loss_and_gradient
 from mlp_core.nn.primitives import add, add_rows, clip_norm, clip_value, copy, follow, multiply, shorten_rows
-from mlp_core.nn.update_rules import nadam_rates, radam_rate
 from mlp_core.rng import stream
 
 THREADS = 256
