@@ -173,6 +173,8 @@ def _show(console: Console, found: Importance, split: str) -> None:
             f"note: {clean(one, 24)} and {clean(other, 24)} say nearly the same (correlation {r:.2f}):\n"
             "      shuffled alone, each can hide behind the other"
         )
+    if worse := [clean(one.column, 24) for one in found.columns if one.harmful][:8]:
+        console.note(f"note: better when shuffled, so what was learned of it does not hold here: {', '.join(worse)}")
     if split == "train":
         console.note("note: measured on rows that it was trained on, so what was learned by heart counts, too")
 

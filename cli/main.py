@@ -16,6 +16,7 @@ from . import (
     doctor,
     evaluate,
     explain,
+    export,
     gradcheck,
     importance,
     init,
@@ -43,6 +44,7 @@ app.command("init", help=init.HELP, short_help="Look at a data file, write a con
 app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
+app.command("export", help=export.HELP, short_help="Take a model away: ONNX, C, numpy, PyTorch.")(export.export)
 app.command("runs", help=runs.HELP, short_help="List runs, or find the best.")(runs.runs)
 app.command("report", help=report.HELP, short_help="One page about a run, or about several.")(report.report)
 app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,20 @@ class Predictor:
         for name, (count, word) in model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
-        Z = self._logits(model.inputs.transform(X, words, dtype=model.config.dtype))
-        P = self.evaluator.predict(Z)
+        P, Z = self._outcome(X, words)
         self.report.rows += len(X)
         if targets:
             self._measure(source, targets, P)
-        return {**self._kept(source), **self._told(P, np.asarray(Z, np.float64))}
+        return {**self._kept(source), **self._told(P, Z)}
+
+    def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:
+        """Columns of predictions for rows X [rows, features] in memory, encoded as the preprocessing takes them."""
+        return self._told(*self._outcome(X, words))
+
+    def _outcome(self, X: Any, words: Mapping[int, Sequence[str]]) -> tuple[Any, Any]:
+        """What the evaluator makes of the logits, and these."""
+        Z = self._logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
+        return self.evaluator.predict(Z), np.asarray(Z, np.float64)
 
     def _logits(self, X: Any) -> Any:
         network = self.evaluator.objective.network

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
-import os
 import re
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mlpbp.errors import run_safely
+from mlpbp.main import app, hoist
 
 REST = "model: {hidden: [8]}\ntrain: {epochs: 6}\nthreads: 1\nkernels: numpy\n"
 
 
-def mlpbp(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120)
+@dataclass(frozen=True)
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def mlpbp(*arguments: object, cwd: Path) -> Result:
+    """The command line in this process: a new one for each of these calls would take most of the time."""
+    words = hoist([str(one) for one in arguments])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_safely(lambda: app(args=words, prog_name="mlpbp", standalone_mode=False), words)
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 def document(*arguments: object, cwd: Path) -> dict:

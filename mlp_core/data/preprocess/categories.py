@@ -93,7 +93,7 @@ class Categories:
 
         Raises DataError for an unknown word when the plan says so.
         """
-        lookup = np.array([*self._lookup(vocabulary), self._missing()], np.int64)
+        lookup = np.array([*self._lookup(vocabulary), self.missing_place], np.int64)
         present = np.isfinite(codes)
         found: Codes = lookup[np.where(present, codes, len(vocabulary)).astype(np.int64)]
         return found
@@ -121,12 +121,18 @@ class Categories:
         if self.plan.encode == "hash":
             return [_hashed(word, self.plan.max_categories) for word in vocabulary]
         index = {word: place for place, word in enumerate(self.words)}
-        unknown = len(self.words) if self.other else NOWHERE
-        if self.plan.unknown == "zero" and self.plan.encode == "onehot":
-            unknown = NOWHERE
-        return [index.get(word, unknown) for word in vocabulary]
+        return [index.get(word, self.unknown_place) for word in vocabulary]
 
-    def _missing(self) -> int:
+    @property
+    def unknown_place(self) -> int:
+        """The place of a word that is not kept; -1 where it has none."""
+        if self.plan.unknown == "zero" and self.plan.encode == "onehot":
+            return NOWHERE
+        return len(self.words) if self.other else NOWHERE
+
+    @property
+    def missing_place(self) -> int:
+        """The place of a missing word; -1 where it has none."""
         if self.gap:
             return self.places - 1
         if self.plan.missing == "mode" or self.plan.encode == "hash" or not self.other:

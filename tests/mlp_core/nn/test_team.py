@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from waiting import LIMIT
 
 from mlp_core.nn import team as room
 from mlp_core.nn.team import Team
@@ -78,5 +79,5 @@ def test_the_threads_end_with_their_team():
     assert len(helpers) == 2
     del team
     for helper in helpers:
-        helper.join(timeout=5)
+        helper.join(timeout=LIMIT)
         assert not helper.is_alive()
