@@ -92,8 +92,8 @@ def gather_scaled(X: Array, rows: int, first: int, shift: Array, scale: Array, o
 
 
 def mix(X: Array, cursor: int, other: int, share: int, out: Array) -> Record:
-    """out = lambda X + (1 - lambda) X[other], all [rows, m]; the numbers `other` and lambda are so many bytes behind the
-    row numbers of the step."""
+    """out = lambda X + (1 - lambda) X[other], all [rows, m]; the numbers `other` and lambda are so many bytes behind
+    the row numbers of the step."""
     return record("mix", out, at(X), cursor, other, *X.shape, at(out), share)
 
 
