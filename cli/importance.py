@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,7 +115,13 @@ def _measure(
         for one in found.columns
     ]
     alike = [{"columns": [one, other], "correlation": r} for one, other, r in found.alike]
-    fields = {"model": str(path), "split": name, "rows": found.rows, "repeats": found.repeats, "loss": found.loss}
+    fields = {
+        "model": str(path),
+        "split": name,
+        "rows": found.rows,
+        "repeats": found.repeats,
+        "loss": _plain(found.loss),
+    }
     fields |= {"metric": found.metric, "value": _plain(found.value)}
     return console.result({**fields, "columns": [_finite(one) for one in columns], "alike": alike})
 
@@ -124,8 +131,8 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number as JSON has it: null for one that is not defined."""
-    return None if isinstance(value, float) and value != value else value
+    """A number as JSON has it: null for one that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _columns(found: Importance) -> dict[str, Any]:

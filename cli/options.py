@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,16 @@ ConfigOrModel = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG or MODEL]", help="A config file, a checkpoint, or a run directory.")
 ]
 EXAMPLES = "configs"
+_OVERRIDE = re.compile(r"~?[a-z_]+(\.[\w-]+)*(\+?=.*)?", re.DOTALL)
+
+
+def split_off(first: str | None, overrides: list[str] | None) -> tuple[Path | None, list[str]]:
+    """An optional file before overrides, which may be the first of them: the file, and the overrides."""
+    rest = list(overrides or [])
+    looks = first is not None and ("=" in first or first.startswith("~")) and _OVERRIDE.fullmatch(first)
+    if first is None or (looks and not Path(first).exists()):
+        return None, ([] if first is None else [first]) + rest
+    return Path(first), rest
 
 
 def find_config(path: Path) -> Path:

@@ -11,6 +11,7 @@ import typer
 from mlp_core.errors import Problem, UsageError
 
 from .console import Console
+from .trained import tell_trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ def predict(
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
     from mlp_core.runs.predict import Predictor
+    from mlp_core.runs.trained_rows import trained_rows
 
     chosen = format_of(output, kind)
     for source in (data, model):
@@ -48,7 +50,7 @@ def predict(
             raise UsageError(Problem("exists", "this is what the predictions are made from", hint, file=str(output)))
     loaded, path = open_model(model)
     single_thread_blas()
-    predictor = Predictor(loaded, proba, keep or ())
+    predictor = Predictor(loaded, proba, keep or (), trained_rows(path))
     digits = 9 if loaded.config.dtype == "float32" else 17
     shown: list[dict[str, Any]] = []
     with _sink(console, output, chosen, force, digits, shown) as write:
@@ -61,7 +63,7 @@ def predict(
         "rows": report.rows,
         "output": None if output is None else str(output),
     }
-    fields |= {"metrics": report.metrics, "unseen": dict(report.unseen)}
+    fields |= {"metrics": report.metrics, "trained_on": report.trained_on, "unseen": dict(report.unseen)}
     return console.result(fields if output is not None else {**fields, "predictions": shown})
 
 
@@ -86,6 +88,7 @@ def _tell(console: Console, report: Report, output: Path | None, classifies: boo
     for name, count in report.unseen.items():
         word = report.examples[name]
         console.warn(f'column "{name}": {count:,} rows with a word that is rare or unseen in training ("{word}")')
+    tell_trained(console, report.trained_on, report.rows)
     if report.why is not None:
         console.note(f"no metrics: {report.why}")
     if report.metrics:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlp_core.nn.activations import Activation
-from mlp_core.nn.losses import Loss
+from mlp_core.nn.loss import Loss
 from mlp_core.nn.optimizers import nadam_rates, radam_rate
 
 

@@ -80,6 +80,26 @@ def read_options(config: Config, task: Task | None = None) -> ReadOptions:
     return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize)
 
 
+def moved(config: Config, error: DataError) -> DataError:
+    """An error about data that a run or a model names: where a file is gone, with what says where it is now."""
+    problems = []
+    for problem in error.problems:
+        if problem.code == "missing_file":
+            parts = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+            names = [name for name, part in parts.items() if problem.file in _told(config, part)]
+            hint = f"if it has moved, say where it is now: add data.{(names or ['train'])[0]}=FILE to the command"
+            problem = replace(problem, hint=hint)
+        problems.append(problem)
+    return DataError(problems)
+
+
+def _told(config: Config, part: object) -> list[str]:
+    """The files of a part of the data, as messages name them."""
+    if isinstance(part, str | tuple):
+        return [shown(path) for path in _paths(config, part)]
+    return [] if part is None else [shown(config.resolve_path(name)) for name in (part.x, part.y)]  # type: ignore[attr-defined]
+
+
 def training_files(config: Config) -> list[Path]:
     """The files of the training table that a config names."""
     where = config.data.train

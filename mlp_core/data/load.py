@@ -21,9 +21,8 @@ from mlp_core.data.readers.csv import Reading
 from mlp_core.data.readers.formats import Source, read
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.table_cache import discard
-from mlp_core.data.scan import Survey
+from mlp_core.data.scan import Survey, survey_notes, surveyed
 from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
-from mlp_core.data.surveying import survey_notes, surveyed
 from mlp_core.data.task import Task, Wish, encode, infer
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError

@@ -15,7 +15,8 @@ from mlp_core.data.preprocess.scaling import Target
 from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
 from mlp_core.metrics.calibration import Calibration
-from mlp_core.nn.layers import Activate, Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.losses import GaussianNll, Poisson, Quantile
 from mlp_core.training.model import Model
 

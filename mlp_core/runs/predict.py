@@ -13,6 +13,7 @@ import numpy as np
 from mlp_core.data.column_roles import by_name, nearest
 from mlp_core.data.config_sources import read_options
 from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
+from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.formats import Source
@@ -20,7 +21,7 @@ from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
-from mlp_core.nn.losses import GaussianNll, Quantile
+from mlp_core.runs.trained_rows import count_trained
 from mlp_core.training.model import Model
 
 ROWS = 4096
@@ -32,6 +33,7 @@ Columns = dict[str, Any]
 class Report:
     """What is known after all rows: their count, words that training did not keep, and metrics if there were targets.
 
+    trained_on: how many of them the model was trained on, None where that is not known.
     why: the reason why there are no metrics although there is a target column.
     """
 
@@ -40,6 +42,7 @@ class Report:
     unseen: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    trained_on: int | None = None
     why: str | None = None
 
 
@@ -47,14 +50,20 @@ class Predictor:
     """Predicts the rows of one source after another; `report` says what was met on the way.
 
     probabilities: give a column for every class, too. keep: columns of the source to be carried along, before those
-    that the model was told to carry (data.id).
+    that the model was told to carry (data.id). trained: fingerprints of the rows that the model was trained on.
     """
 
-    def __init__(self, model: Model, probabilities: bool = False, keep: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Model,
+        probabilities: bool = False,
+        keep: Sequence[str] = (),
+        trained: Fingerprints | None = None,
+    ) -> None:
         self.model, self.task = model, model.task
         self.probabilities, self.keep = probabilities, tuple(keep)
         self.evaluator = model.evaluator(ROWS)
-        self.report = Report()
+        self.report, self._trained = Report(), trained
         self._outcomes: list[tuple[Any, Any, Any]] = []
 
     def predict(self, path: Path) -> Iterator[Columns]:
@@ -84,6 +93,8 @@ class Predictor:
         features, targets = by_name(model.config, source, task, targets=False)
         X, words = inputs(source, features, task.kinds, whole=False)
         refuse_missing(source, [features[place] for place in gapless(model.config, task.features, task.kinds)])
+        if (again := count_trained(self._trained, X, words)) is not None:
+            self.report.trained_on = again + (self.report.trained_on or 0)
         for name, (count, word) in model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
@@ -147,13 +158,11 @@ class Predictor:
         """
         loss, target, columns = self.evaluator.objective.loss, self.model.target, dict[str, Any]()
         suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        if isinstance(loss, Quantile):
-            for place, share in enumerate(loss.quantiles):
-                values = Z[:, place :: len(loss.quantiles)]
-                values = values if target is None else target.inverse(values)
-                columns |= {f"q{share:g}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
-        elif isinstance(loss, GaussianNll):
-            deviation = np.exp(Z[:, len(suffixes) :] / 2)
+        for name, values in loss.further(Z).items():
+            values = values if target is None else target.inverse(values)
+            columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
+        deviation = loss.deviation(Z)
+        if deviation is not None:
             deviation = deviation if target is None else deviation / target.scale
             name = "log_std" if target is not None and target.log else "std"
             columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}

@@ -29,9 +29,10 @@ from mlp_core.training.checkpoint import Checkpoint, load, save
 
 MARK = "config.resolved.yaml"
 """The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
-BEGINNING = frozenset({".lock", "checkpoints", "config.yaml", "split.json"})
+TRAINED = "trained_rows.npy"
+BEGINNING = frozenset({".lock", "checkpoints", "config.yaml", "split.json", TRAINED})
 GROWING = ("metrics.jsonl", "metrics.csv", "steps.jsonl")
-FILES = (".lock", MARK, "config.yaml", "split.json", "run.json", *GROWING)
+FILES = (".lock", MARK, "config.yaml", "split.json", TRAINED, "run.json", *GROWING)
 LARGEST_JSON = 64 << 20
 _TRIES = 10
 
@@ -189,7 +190,7 @@ class RunDirectory:
     def discard(self) -> None:
         """Remove what was made by `create` for a run that then was refused before any work."""
         with contextlib.suppress(OSError):
-            for name in (MARK, "config.yaml", "split.json"):
+            for name in (MARK, "config.yaml", "split.json", TRAINED):
                 remove(self.path / name)
             for folder in (self.checkpoints, self.path):
                 remove_leftovers(folder)

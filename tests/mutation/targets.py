@@ -24,6 +24,7 @@ from trajectories import muon_keeps_its_momentum_in_m, the_product_of_nadam_ends
 
 from mlp_core.nn import activations, layers, losses, objective, optimizers
 from mlp_core.nn import matrix_optimizers as matrix_rules
+from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective, Penalty
@@ -82,8 +83,8 @@ def _of_layers(judges: tuple[Judge, ...]) -> Iterator[Target]:
     for kind in layers.Layer.__subclasses__():
         backward = _own(kind, "backward")
         assert backward is not None
-        extra: tuple[Judge, ...] = (passes_with_large_tables,) if kind is layers.Embedding else ()
-        extra += (inputs_are_differentiated_when_asked_for,) if kind in (layers.Dense, layers.Embedding) else ()
+        extra: tuple[Judge, ...] = (passes_with_large_tables,) if kind is Embedding else ()
+        extra += (inputs_are_differentiated_when_asked_for,) if kind in (layers.Dense, Embedding) else ()
         yield Target(backward, (*judges, *extra))
     yield Target(Penalty._penalised, (*judges, penalties_count_what_they_say))
     for function in (

@@ -19,7 +19,7 @@ from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.draws import Draws
 from mlp_core.backends.cpu.row_pass import MEET, Kept, Labelled, RowPass, Tensor
 from mlp_core.backends.job import Job
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
 

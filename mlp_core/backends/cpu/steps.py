@@ -14,19 +14,18 @@ import numpy as np
 
 from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
-from mlp_core.backends.cpu.crew import Crew
+from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
 from mlp_core.backends.cpu.kernels import fits, kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.row_pass import Labelled
 from mlp_core.backends.cpu.step_program import RATES, SHARE, STEP, TOTAL, StepProgram, penalised
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.losses import Focal
 from mlp_core.nn.optimizers import Optimizer
 from mlp_core.nn.step_options import average_share
-from mlp_core.nn.team import SHARED_FLOPS
 
 STEPS_AT_ONCE = 64
 FLOPS_AT_ONCE = 2e9

@@ -20,7 +20,8 @@ from mlp_core.backends.cuda.launches import Launch, Launches
 from mlp_core.backends.cuda.source import parameters, source
 from mlp_core.nn.activations import Activation, activation_gradient, bias_activation
 from mlp_core.nn.backend import Array
-from mlp_core.nn.losses import CrossEntropy, Loss, loss_and_gradient
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import CrossEntropy, loss_and_gradient
 from mlp_core.nn.optimizers import nadam_rates, radam_rate
 from mlp_core.nn.primitives import add, add_rows, clip_norm, clip_value, copy, follow, multiply, shorten_rows
 from mlp_core.rng import stream

@@ -20,8 +20,7 @@ from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
 from mlp_core.backends.job import Job
-from mlp_core.data.batches.inputs import Rows
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Rows, Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.optimizers import Lbfgs, Muon

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Rows, Scaled
 from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.layers import Pass, head
 from mlp_core.rng import generator

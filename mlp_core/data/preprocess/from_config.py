@@ -10,6 +10,7 @@ from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, pla
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.warnings import Rows
 from mlp_core.errors import ConfigError
+from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -64,9 +65,9 @@ def make_target(config: Config, kind: str) -> Target | None:
             message, hint = f"a {kind} task has no numbers to scale", "remove the key"
             raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
         return None
-    if config.loss.name == "poisson":
+    if config.loss.name != "auto" and LOSSES[config.loss.name].counts:
         if wish.scale not in ("auto", "none") or wish.transform != "none":
-            message, hint = "the poisson loss predicts counts as they are", "remove the key"
+            message, hint = f"the {config.loss.name} loss predicts counts as they are", "remove the key"
             raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
         return None
     return Target("standard" if wish.scale == "auto" else wish.scale, log=wish.transform == "log1p")

@@ -8,8 +8,7 @@ import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import number
-from mlp_core.data.readers.memory import check_memory
-from mlp_core.data.readers.open_file import refusal
+from mlp_core.data.readers.open_file import check_memory, refusal
 from mlp_core.data.readers.text_stream import open_text
 
 WANTED = "a libsvm file"

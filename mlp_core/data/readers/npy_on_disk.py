@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import Arrays, pair
-from mlp_core.data.readers.memory import SMALL, free_memory
 from mlp_core.data.readers.npy import read_header
-from mlp_core.data.readers.open_file import check_file, is_gzip, reading, refusal, shown
+from mlp_core.data.readers.open_file import SMALL, check_file, is_gzip, reading, refusal, shown
 from mlp_core.descriptors import READ, read_into
 from mlp_core.errors import Failed, Problem
+from mlp_core.machine import free_memory
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from mlp_core.errors import DataError, Problem
+from mlp_core.machine import free_memory
 
 STDIN = Path("-")
 SCHEMES = frozenset({"http:", "https:", "ftp:", "s3:", "gs:", "hdfs:", "file:"})
 GZIP_MAGIC = b"\x1f\x8b"
+SMALL = 16 << 20  # bytes that no machine lacks
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 
 
@@ -101,6 +103,14 @@ def is_gzip(path: Path, wanted: str) -> bool:
         message = f"not a gzip file (starts {start[:4].hex(' ')})"
         raise refusal(path, "not_gzip", message, hint="rename it without .gz, or fetch it again")
     return False
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes would not leave as much memory again for the work on it."""
+    if needed > SMALL and (free := free_memory()) is not None and needed > free // 2:
+        message = f"needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+        hint = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
+        raise refusal(path, "too_large", message, hint=hint)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from mlp_core.data.preprocess.scaling import gather_scaled
 from mlp_core.nn import optimizers
 from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, LeakyRelu, activation_gradient, bias_activation
 from mlp_core.nn.backend import Backend, numpy_backend
-from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Loss, loss_and_gradient
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, loss_and_gradient
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment

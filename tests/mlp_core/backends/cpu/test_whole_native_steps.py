@@ -20,7 +20,8 @@ from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged
 from mlp_core.nn.activations import ACTIVATIONS, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend, numpy_backend
-from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Loss, Mse, Quantile
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
