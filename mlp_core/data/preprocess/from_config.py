@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
+from mlp_core.data.preprocess.cycles import WEEK, YEAR
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.warnings import Rows
@@ -14,6 +15,9 @@ from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+
+CYCLES = {"date": (YEAR, WEEK, 1.0), "time": (24.0,)}
+"""The periods of what comes again, in days for dates and in hours for times."""
 
 Plan: TypeAlias = NumericPlan | CategoryPlan
 
@@ -31,6 +35,8 @@ def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[in
     found: dict[int, Plan] = {}
     for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         plan: Plan = words if kind == "categorical" else numbers
+        if kind in CYCLES:
+            plan = plan_with(plan, {"cycles": CYCLES[kind]})
         if name in log:
             plan = plan_with(plan, {"log": True})
         if name in own:
