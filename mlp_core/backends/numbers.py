@@ -61,3 +61,5 @@ _NUMBERS: dict[str, Callable[..., tuple[float, ...]]] = {
 }
 RULES = {name: name if name != "nadam" else "adam" for name in _NUMBERS}
 """The function in formulas.h of each update rule that goes entry by entry."""
+RULE_NUMBERS = 9
+"""Numbers that an update rule takes at most."""
