@@ -15,7 +15,7 @@ from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.notation import Notation
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.embedded import SETS
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.task import MAX_CLASSES, Task
 from mlp_core.errors import DataError
 

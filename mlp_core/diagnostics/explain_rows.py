@@ -13,7 +13,7 @@ from mlp_core.data.column_roles import by_name
 from mlp_core.data.config_sources import split_source
 from mlp_core.data.encode import inputs
 from mlp_core.data.load import load
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.task import Task
 from mlp_core.diagnostics.attribution import Attribution, Attributor
 from mlp_core.diagnostics.data_summary import in_memory
