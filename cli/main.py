@@ -27,7 +27,7 @@ from . import (
     train,
     verify,
 )
-from .errors import run_safely
+from .errors import run_safely, settle_streams
 from .options import GLOBAL_FLAGS, settings
 
 app = typer.Typer(
@@ -93,4 +93,7 @@ def hoist(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     arguments = hoist(sys.argv[1:]) or ["--help"]
-    sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
+    try:
+        sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
+    finally:
+        settle_streams()

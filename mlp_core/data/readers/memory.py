@@ -8,6 +8,8 @@ from mlp_core.data.readers.open_file import refusal
 
 REMEDY = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
 SMALL = 16 << 20  # bytes that no machine lacks
+UNPACKED = 64 << 20  # an array below this size is never taken for a bomb
+GROWTH = 100  # real arrays shrink 3 to 50 times
 
 
 def free_memory() -> int | None:
@@ -25,6 +27,14 @@ def free_memory() -> int | None:
     except (OSError, ValueError):
         pass
     return free
+
+
+def check_growth(path: Path, stored: int, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes is so much larger than the file of `stored` bytes that holds it
+    packed, that the file is hardly data: whoever sends a megabyte must not take a gigabyte of memory."""
+    if needed > max(UNPACKED, GROWTH * stored):
+        message = f"takes {needed / 2**20:,.0f} MiB of memory, more than {GROWTH} times its size"
+        raise refusal(path, "too_large", message, hint="unpack it, or save it as a plain .npy array, if that is right")
 
 
 def check_memory(path: Path, needed: int) -> None:

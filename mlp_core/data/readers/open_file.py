@@ -16,6 +16,7 @@ from mlp_core.errors import DataError, Problem
 
 STDIN = Path("-")
 SCHEMES = frozenset({"http:", "https:", "ftp:", "s3:", "gs:", "hdfs:", "file:"})
+MOST_COLUMNS = 100_000
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 
@@ -43,6 +44,13 @@ def refusal(
     """The error for one place in a data file."""
     problem = Problem(code, message, hint=hint, got=got, file=shown(path), line=line, column=column)
     return DataError(problem)
+
+
+def refuse_width(path: Path, columns: int) -> None:
+    """Raise DataError for a table of more columns than are looked at one by one."""
+    if columns > MOST_COLUMNS:
+        message = f"{columns:,} columns, a table holds up to {MOST_COLUMNS:,}"
+        raise refusal(path, "too_wide", message, hint="save the numbers as .npy arrays, or choose columns")
 
 
 def check_file(path: Path) -> int:
