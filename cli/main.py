@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -93,6 +94,8 @@ def hoist(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     arguments = hoist(sys.argv[1:]) or ["--help"]
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what a user should know is said in words of ours
     try:
         sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
     finally:

@@ -26,7 +26,7 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 MAX_READ = 2 << 20  # a directory of some ten thousand arrays
 _DTYPE = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)")
-_SIZE = "(?:0|[1-9][0-9]*) *"
+_SIZE = "(?:0|[1-9][0-9]{0,18}) *"  # no file has 10^19 bytes
 _TUPLE = rf"\( *(?:(?:{_SIZE}, *)+(?:{_SIZE})?)?\)"  # (), (3,), (3, 4)
 _ENTRY = re.compile(rf" *'(descr|fortran_order|shape)' *: *('[^']*'|True|False|{_TUPLE}) *(?:,|(?=\}}))")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError)
@@ -71,9 +71,11 @@ class _Sparing(io.BufferedIOBase):
         return self.file.tell()
 
     def read(self, count: int | None = -1, /) -> bytes:
-        if count is None or count < 0 or count > MAX_READ:
+        rest = count is None or count < 0
+        found = self.file.read(MAX_READ + 1 if rest else min(count or 0, MAX_READ + 1))
+        if len(found) > MAX_READ:
             raise zipfile.BadZipFile("its directory is too large")
-        return self.file.read(count)
+        return found
 
 
 def array_names(path: Path) -> tuple[str, ...]:
