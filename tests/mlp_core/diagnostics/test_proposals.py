@@ -98,7 +98,7 @@ def test_codes_are_told(tmp_path: Path) -> None:
 def test_keys_that_are_given_stand_in_the_config(tmp_path: Path) -> None:
     given = ('data.csv.delimiter=";"', "data.csv.na=[oops]", "data.types={w: categorical}")
     x = ["oops", *RNG.normal(size=99).round(3)]
-    found = proposed(tmp_path, "x;w;y", x, [1, 2] * 50, ["a", "b"] * 50, given=given)
+    found = proposed(tmp_path, "x;w;y", x, RNG.integers(1, 4, 100), ["a", "b"] * 50, given=given)
     made = yaml.safe_load(found.text)
     assert made["data"]["csv"] == {"delimiter": ";", "na": ["oops"]}
     assert made["data"]["types"] == {"w": "categorical"}
@@ -106,7 +106,7 @@ def test_keys_that_are_given_stand_in_the_config(tmp_path: Path) -> None:
     assert load(load_config(tmp_path / "t.yaml")).task.kinds == ("numeric", "categorical")
     for wrong in ("train.epochs=3", "data.target=x", "nothing"):
         with pytest.raises(UsageError, match="init takes keys of the section data"):
-            proposed(tmp_path, "x;w;y", x, [1, 2] * 50, ["a", "b"] * 50, given=(wrong,))
+            proposed(tmp_path, "x;w;y", x, RNG.integers(1, 4, 100), ["a", "b"] * 50, given=(wrong,))
 
 
 def test_a_header_with_a_number_is_told_by_the_target(tmp_path: Path) -> None:
