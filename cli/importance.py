@@ -11,6 +11,7 @@ import typer
 from mlp_core.errors import Problem, UsageError, clean
 
 from .console import Console
+from .options import ModelFile
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.explain_rows import Explained
@@ -23,7 +24,7 @@ BAR = 14
 
 
 def importance(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    model: ModelFile,
     data: Annotated[
         Path | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own rows.")
     ] = None,
@@ -146,7 +147,7 @@ def _show(console: Console, found: Importance, split: str) -> None:
     from .tables import grid
 
     factor, unit = (100.0, " %") if is_share(found.metric) else (1.0, "")
-    name = found.metric.replace("_", " ")
+    name = found.metric
     console.show(
         f"{split}: {found.rows:,} rows, loss {number(found.loss)}, {name} {said(found.metric, found.value)}; "
         f"each column\nshuffled {found.repeats} times"

@@ -122,6 +122,8 @@ def _load(config: Config, progress: Reading | None) -> Data:
         task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
     except DataError as error:
         raise _placed(config, error) from None
+    if task.kind == "binary":
+        why += f'; positive class "{task.classes[1]}"'
     task = replace(
         task,
         kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,

@@ -11,6 +11,7 @@ from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.memory import check_memory
 from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "a libsvm file"
 MAX_PLACE = 10_000_000
@@ -60,7 +61,9 @@ def read_libsvm(path: Path, width: int | None = None) -> Arrays:
     X = np.zeros((len(targets), width))
     rows = np.repeat(np.arange(len(targets)), np.diff([0, *ends]))
     X[rows, np.array(places, np.int64) - first] = values
-    note = f"libsvm: {len(targets):,} rows of {width:,} inputs, {len(values) / X.size:.1%} of them named"
+    note = (
+        f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')}, {len(values) / X.size:.1%} of them named"
+    )
     return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,))
 
 
