@@ -154,9 +154,11 @@ def _worst(console: Console, report: Report, model: Model, output: Path | None, 
 
 def _worst_fields(row: WorstRow, task: Task) -> dict[str, Any]:
     """One of the worst rows, for programs."""
+    from mlp_core.metrics import plain
+
     sure = {"p_truth": row.p_truth, "p_prediction": row.p_predicted} if task.classifies else {}
     told = {"row": row.row, "place": row.place or None, "truth": row.truth, "prediction": row.predicted}
-    return {**told, **sure, "loss": row.loss, "columns": dict(row.cells)}
+    return {**told, **plain({**sure, "loss": row.loss}), "columns": dict(row.cells)}
 
 
 def _parse(text: str) -> tuple[str, str, float]:

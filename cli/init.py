@@ -12,12 +12,14 @@ import typer
 from mlp_core.errors import Problem, UsageError
 
 from .console import Console
+from .options import Overrides
 
 HELP = "Look at a file of data and write a short, commented config that trains well."
 
 
 def init(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of data.")],
+    overrides: Overrides = None,
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Column to predict; several for several outputs.")
     ] = None,
@@ -26,7 +28,7 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
 ) -> int:
-    path = output or Path(f"{data.name.removesuffix('.gz').split('.')[0] or 'config'}.yaml")
+    path = output or Path(f"{data.name.split('.')[0] or 'config'}.yaml")
     if os.path.lexists(path) and not force:
         hint = "choose another with -o FILE, or write over it with --force"
         raise UsageError(Problem("exists", "there is such a file", hint, file=str(path)))
@@ -36,7 +38,7 @@ def init(
     from mlp_core.diagnostics.propose_config import propose
 
     console = Console("init")
-    proposal = propose(data, list(target or []), path)
+    proposal = propose(data, list(target or []), path, list(overrides or []))
     try:
         write_atomically(path, proposal.text.encode())
     except OSError as error:

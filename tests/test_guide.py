@@ -43,7 +43,7 @@ def test_every_command_does_what_the_guide_says(tmp_path: Path, monkeypatch: pyt
                 assert masked(line) in printed, line
             continue
         shell = [sys.executable, "-c", text] if kind == "python" else ["bash", "-euo", "pipefail", "-c", text]
-        result = subprocess.run(shell, cwd=work, env=environment, capture_output=True, text=True, timeout=300)
+        result = subprocess.run(shell, cwd=work, env=environment, capture_output=True, text=True, timeout=900)
         assert result.returncode == 0, f"{text}\n{result.stderr}"
         printed = {masked(line) for line in (result.stdout + result.stderr).splitlines()}
     assert counted["sh"] >= 12

@@ -35,9 +35,11 @@ class Checked:
     why: str = ""
 
 
-def check(path: Path) -> Checked:
-    """Run the test rows of an exported file. Raises Failed where it is damaged or answers otherwise, UsageError for a
-    file that is no export."""
+def check(path: Path, meant: Path | None = None) -> Checked:
+    """Run the test rows of an exported file, which is told of as `meant`.
+
+    Raises Failed where it is damaged or answers otherwise, UsageError for a file that is no export.
+    """
     runner = {".onnx": _onnx, ".c": _c, ".py": _python}.get(path.suffix)
     if runner is None:
         hint = "give the .onnx, .c or .py file"
@@ -47,7 +49,7 @@ def check(path: Path) -> Checked:
     try:
         return runner(path)
     except ValueError as error:
-        raise _failed(path, str(error)) from None
+        raise _failed(meant or path, str(error)) from None
 
 
 def _failed(path: Path, why: str) -> Failed:

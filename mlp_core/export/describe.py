@@ -15,7 +15,8 @@ from mlp_core.data.preprocess.scaling import Target
 from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
 from mlp_core.metrics.calibration import Calibration
-from mlp_core.nn.layers import Activate, Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.losses import GaussianNll, Poisson, Quantile
 from mlp_core.training.model import Model
 
@@ -29,6 +30,7 @@ def describe(model: Model) -> op.Description:
         op.Column(name, kind, place in required)
         for place, (name, kind) in enumerate(zip(task.features, kinds, strict=True))
     )
+    _check_readings(model)
     steps = _probabilities(model) if task.kind != "regression" else []
     return op.Description(
         version=__version__,
@@ -39,11 +41,34 @@ def describe(model: Model) -> op.Description:
         gaps=tuple(model.config.data.csv.na),
         inputs=tuple(_inputs(model.inputs)),
         width=model.inputs.inputs,
-        network=tuple(one for layer in network.layers for one in _layer(layer)),
+        network=tuple(_network(model)),
         outputs=network.architecture.outputs,
         answers=_quantities(model) if task.kind == "regression" else (_told(model, steps),),
         decision=_decision(model),
     )
+
+
+def _check_readings(model: Model) -> None:
+    """Raise UsageError where cells are read in a way that no exported program knows yet."""
+    written = model.task.kept.columns
+    names = [name for name in model.task.features if name in written and not written[name].plain]
+    if names:
+        message = f"numbers, dates or times in a notation of their own cannot be exported yet ({', '.join(names[:4])})"
+        hint = "write them as plain numbers in the data, and train on these"
+        raise UsageError(Problem("not_exportable", message, hint))
+
+
+def _network(model: Model) -> list[Any]:
+    """The operations of the network, after one that makes inputs 0 which are 0 in training (places of words that no
+    training row has): they do not act here, either."""
+    found = [one for layer in model.network.layers for one in _layer(layer)]
+    if model.inputs.dead.any():
+        width = model.inputs.inputs - len(model.inputs.embeddings) + sum(dim for _, dim in model.inputs.embeddings)
+        keep = np.ones(width, model.config.dtype)
+        keep[: len(model.inputs.dead)][model.inputs.dead] = 0
+        first = sum(isinstance(one, op.Embed) for one in found[:1])
+        found.insert(first, op.Dense(np.diag(keep), None))
+    return found
 
 
 def _inputs(inputs: Preprocessor) -> Iterable[Any]:
@@ -73,9 +98,12 @@ def _words(column: int, one: Categories) -> op.Words:
     kind: type[op.Words] = {"ordinal": op.Ordinal, "embedding": op.Code}.get(plan.encode, op.OneHot)
     nowhere = {op.Ordinal: one.places - 1, op.Code: 0}.get(kind, NOWHERE)
     unknown, missing = one.unknown_place, one.missing_place
+    words = one.words
+    if one.acting == ():  # all training rows have one place, which never acts
+        words, unknown, missing = (), NOWHERE, NOWHERE
     return kind(
         column=column,
-        words=one.words,
+        words=words,
         unknown=nowhere if unknown == NOWHERE else unknown,
         missing=nowhere if missing == NOWHERE else missing,
         places=one.places,

@@ -69,7 +69,7 @@ def export(model: Model, origin: Path, path: Path, to: str, inputs: str = "auto"
     with tempfile.TemporaryDirectory() as folder:
         for file, data in files.items():
             (Path(folder) / file.name).write_bytes(data)
-        checked = check(Path(folder) / path.name)
+        checked = check(Path(folder) / path.name, path)
     for file, data in files.items():
         write_atomically(file, data)
     return Exported(description, {file: len(data) for file, data in files.items()}, probes, checked, matrix)

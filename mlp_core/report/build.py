@@ -17,6 +17,7 @@ from mlp_core.runs.evaluate import Report, Wishes, evaluate_model, open_model
 from mlp_core.training.model import Model
 
 WORST = 10
+MOST_MEASURED = 10  # of more runs than this only the comparison is made
 SHUFFLED_ROWS = 2000
 SHUFFLED_COLUMNS = 100  # a report is not made to wait for more; `mlpbp importance` takes them all
 REPEATS = 5
@@ -28,13 +29,23 @@ def report(paths: Sequence[Path], progress: Progress | None = None) -> str:
     runs = [RunFiles.read(path) for path in paths]
     for run in runs:
         run.config, run.curve, run.metrics  # noqa: B018 - damage shows here, before any work
-    chapters = [] if len(runs) == 1 else [Chapter("Comparison", f"{len(runs)} runs", comparison(runs))]
-    for run in runs:
+    chapters = [] if len(runs) == 1 else [Chapter("Comparison", _compared(runs), comparison(runs))]
+    for run in runs if len(runs) <= MOST_MEASURED else []:
         if progress is not None:
             progress(f"measuring {run.path}")
         chapters.append(Chapter(_title(run), run_sections.about(run), _sections(run)))
     names = ", ".join(_title(run) for run in runs)
     return page(f"mlpbp: {clean(names, 120)}", chapters)
+
+
+def _compared(runs: Sequence[RunFiles]) -> str:
+    """How many runs there are, and what is left out where they are many."""
+    many = (
+        f"; with more than {MOST_MEASURED}, each of them has a report of its own only"
+        if len(runs) > MOST_MEASURED
+        else ""
+    )
+    return f"{len(runs)} runs{many}"
 
 
 def _title(run: RunFiles) -> str:

@@ -117,7 +117,7 @@ def read_own_data(model: Model, tell: Tell | None = None) -> Data:
     if tell is not None and files:
         tell(f"reading what the model was trained on: {files}")
     try:
-        data = load_data(model.config)
+        data = load_data(model.config, task=model.task)
     except DataError as error:
         raise moved(model.config, error) from None
     if model.data and data.sha256 != model.data:
@@ -182,6 +182,8 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     report = Report({name: done[name] for name in datasets}, calibration, split=kept, trained_on=trained_on)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
+        places = datasets[report.chosen].places
+        cells = cells if places is None else [cells[row] for row in places.tolist()]
         rows = report.splits[report.chosen].rows
         cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))

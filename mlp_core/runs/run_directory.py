@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from mlp_core.atomic_files import (
     unshare,
     write_atomically,
 )
-from mlp_core.descriptors import UPDATE, open_own, read_own
+from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
 from mlp_core.training.checkpoint import Checkpoint, load, save
 
@@ -129,7 +128,7 @@ class RunDirectory:
             assert self._lock is not None
             if os.fstat(self._lock).st_nlink == 1:  # else it is a file elsewhere too, and only locked
                 os.ftruncate(self._lock, 0)
-                os.pwrite(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
+                write_at(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
             self.checkpoints.mkdir(exist_ok=True)
             for folder in (self.path, self.checkpoints):
                 remove_leftovers(folder)
@@ -151,7 +150,7 @@ class RunDirectory:
         for rest in reversed(range(_TRIES)):
             self._lock = open_own(path, flags)
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(self._lock)
                 if path.exists() and os.path.samestat(os.fstat(self._lock), path.stat()):
                     return
             except BlockingIOError:  # perhaps another process only looks who is here, so try more than once

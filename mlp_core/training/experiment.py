@@ -24,6 +24,7 @@ from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, 
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.csv import Reading
+from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
@@ -69,19 +70,21 @@ class Experiment:
     ) -> Experiment:
         """Read the data, fit the preprocessing, make the network with its initial weights.
 
-        own: the checkpoint of the run itself, where it goes on: a warm start is not looked up again. known: take the
-        fingerprints of the training rows, where they are in memory and not too many. Raises ConfigError and DataError,
-        each with its place, CheckpointError for weights that cannot be used.
+        own: the checkpoint of the run itself, where it goes on: what was learned of the data is as it was, and a warm
+        start is not looked up again. known: take the fingerprints of the training rows, where they are in memory and
+        not too many. Raises ConfigError and DataError, each with its place, CheckpointError for weights that cannot be
+        used.
         """
         refuse_unused(config)
         start = WarmStart.of(config, own)
-        data = load(config, progress)
+        task, learned = (None, None) if own is None else learned_before(own)
+        data = load(config, progress, task)
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]
         prints = fingerprints(train.X, train.words) if known and _few(train.X) else None
         if start is None:
-            inputs, target, fitted = _fit(config, data)
+            inputs, target, fitted = _fit(config, data, learned)
         else:
             start.check(config, data.task)
             inputs, target, fitted = start.inputs, start.target, (start.note,)
@@ -90,7 +93,7 @@ class Experiment:
         model = Model.build(config, data.task, inputs, target, batch, training=True)
         if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
-            bias = from_config.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
+            bias = model.objective.loss.prior(model.targets(train.y), model.weights(train), width)
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
         if start is not None:
@@ -184,16 +187,30 @@ class Experiment:
         self.stamp = document.get("gradient")
 
 
+def learned_before(checkpoint: Checkpoint) -> tuple[Task, Preprocessor]:
+    """What a run that goes on knows of its data; raises CheckpointError where that cannot be used."""
+    try:
+        task = Task.from_state(checkpoint.document["task"])
+        return task, Preprocessor.from_state(checkpoint.document["inputs"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged("the checkpoint", f"its description cannot be used ({error})") from None
+
+
 def _few(X: Any) -> bool:
     """Whether rows are in memory, and not so many that it would take long to tell them apart."""
     return isinstance(X, np.ndarray) and X.size <= MOST_CELLS
 
 
-def _fit(config: Config, data: Data) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
-    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it."""
+def _fit(
+    config: Config, data: Data, learned: Preprocessor | None
+) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
+    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it. learned: what
+    is done to inputs where that is known."""
     train, fitted = data.splits["train"], tuple[str, ...]()
-    inputs = make_preprocessor(config, data.task.features, data.task.kinds)
-    if train.survey is None:
+    inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
+    if learned is not None:
+        pass
+    elif train.survey is None:
         try:
             inputs.fit(train.X, train.words)
         except TooFar as error:

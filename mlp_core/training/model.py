@@ -11,8 +11,7 @@ import numpy as np
 
 from mlp_core.config import Config, from_mapping
 from mlp_core.data.batches.from_host import OnHost
-from mlp_core.data.batches.inputs import Stored
-from mlp_core.data.batches.scaled_rows import Scaled, smaller_as_stored
+from mlp_core.data.batches.inputs import Scaled, Stored, smaller_as_stored
 from mlp_core.data.load import Dataset
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, gather_scaled
@@ -63,7 +62,7 @@ class Model:
             config, inputs.inputs, from_config.outputs(loss, task), bias, inputs.embeddings
         )
         # a forward pass alone does not repay loading the compiled kernels
-        backend = make_backend(config) if training else numpy_backend(_threads(config))
+        backend = make_backend(config) if training else numpy_backend()
         network = Network(architecture, backend, config.dtype, rows, training)
         threshold = config.eval.threshold if isinstance(config.eval.threshold, float) else THRESHOLD
         objective = Objective(network, loss, from_config.make_penalty(config))
@@ -195,8 +194,5 @@ def make_backend(config: Config) -> Backend:
     """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
         return open_cuda(config)
-    return native(config, _threads(config)) if config.kernels == "native" else numpy_backend(_threads(config))
-
-
-def _threads(config: Config) -> int:
-    return 1 if config.threads == "auto" else config.threads
+    threads = 1 if config.threads == "auto" else config.threads
+    return native(config, threads) if config.kernels == "native" else numpy_backend()

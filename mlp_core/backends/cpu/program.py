@@ -91,6 +91,22 @@ def gather_scaled(X: Array, rows: int, first: int, shift: Array, scale: Array, o
     return record(f"gather_{X.dtype.name}", out, *arguments)
 
 
+def mix(X: Array, cursor: int, other: int, share: int, out: Array) -> Record:
+    """out = lambda X + (1 - lambda) X[other], all [rows, m]; the numbers `other` and lambda are so many bytes behind
+    the row numbers of the step."""
+    return record("mix", out, at(X), cursor, other, *X.shape, at(out), share)
+
+
+def one_hot(classes: Array, Y: Array) -> Record:
+    """Y [rows, c] = 1 for the class of each row, else 0."""
+    return record("one_hot", Y, at(classes), 0, 0, *Y.shape, at(Y))
+
+
+def add_noise(X: Array, cursor: int, normal: int, sigma: int) -> Record:
+    """X += sigma N, N float32 [rows, m] so many bytes behind the row numbers of the step."""
+    return record("add_noise", X, at(X), cursor, normal, *X.shape, sigma)
+
+
 def activation(name: str, Z: Array, b: Array | None, A: Array, parameter: int) -> Record:
     """Z += b, A = f(Z), Z and A [rows, m]; A may be Z."""
     return record(f"{name}_forward", Z, at(Z), at(b), at(A), *Z.shape, parameter)

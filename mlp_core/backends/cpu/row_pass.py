@@ -18,7 +18,8 @@ from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu.crew import Crew
 from mlp_core.nn.activations import Activation, Identity
 from mlp_core.nn.backend import Array
-from mlp_core.nn.layers import Activate, Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
 
 CACHE = 1 << 20
 """Bytes of a matrix from which reading it twice is waiting for memory."""

@@ -16,9 +16,10 @@ from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu import row_pass
 from mlp_core.backends.cpu.crew import Crew
+from mlp_core.backends.cpu.draws import Draws
 from mlp_core.backends.cpu.row_pass import MEET, Kept, Labelled, RowPass, Tensor
 from mlp_core.backends.job import Job
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
 
@@ -41,7 +42,7 @@ class StepProgram:
 
     def __init__(self, job: Job, crew: Crew, slots: int) -> None:
         self._objective, self._optimizer, self._batches = job.objective, job.optimizer, job.batches
-        self._limits, self._average, self._seed = job.limits, job.average, job.seed
+        self._limits, self._average, self._seed, self._augment = job.limits, job.average, job.seed, job.augment
         self._crew, self._slots, self._kept = crew, slots, Kept()
         self._parameters, optimizer = job.network.parameters, job.optimizer
         assert job.network.Delta is not None
@@ -74,7 +75,7 @@ class StepProgram:
         found: list[Labelled] = []
         for number, size in enumerate(sizes):
             gradients = self._further if number else self._parameters.gradients
-            one = self._batch(number, size, gradients, record)
+            one = self._batch(number, size, self.draws(rows), gradients, record)
             found += one.records
             if number == 0:
                 found += self._penalties(rows)
@@ -82,6 +83,11 @@ class StepProgram:
                 return [*found, MEET], one.tensors
             found += [MEET, *self._gradients(one.tensors, gradients, number == 0), MEET]
         return found, []
+
+    def draws(self, rows: int) -> Draws:
+        """What steps of so many rows find behind their row numbers."""
+        sizes, inputs = batch_sizes(rows, self._batches.size), self._batches.X.shape[1]
+        return Draws(self._augment, sizes, inputs, self._seed, self._limits.accumulate)
 
     @property
     def spared(self) -> int:
@@ -91,13 +97,18 @@ class StepProgram:
 
     # --- rows of a batch ---
 
-    def _batch(self, number: int, size: int, gradients: Mapping[str, Array], record: bool) -> RowPass:
+    def _batch(self, number: int, size: int, draws: Draws, gradients: Mapping[str, Array], record: bool) -> RowPass:
         """The passes of one batch of a step."""
         network, first = self._objective.network, number * self._batches.size
         step = do.at(self._crew.cells[STEP:])
         one = RowPass(self._crew, self._kept, self._seed, gradients, step, number, record)
         X, Y, w = self._batches.memory(size)
         one.records += self._gathers(first, X, Y, w)
+        if self._augment is not None and self._augment.mixup:
+            X, Y, w = self._mixed(one, draws, number, X, Y, w)
+        if self._augment is not None and self._augment.noise:
+            sigma = self._kept.numbers(self._augment.noise)
+            one.records.append(("noise", do.add_noise(X, self._crew.cursor, draws.normal(number), sigma)))
         Z, Delta = one.forward(network.layers, X), self._Delta[:size]
         one.records.append(self._loss(first, Z, Y, w, Delta))
         one.backward(network.layers, Delta, network._first)
@@ -111,6 +122,22 @@ class StepProgram:
             inputs = do.gather(batches.X, where, first, X)
         others = [(batches.Y, Y), *([] if w is None else [(batches.w, w)])]
         return [("gather", inputs), *(("gather", do.gather(rows, where, first, room)) for rows, room in others)]
+
+    def _mixed(
+        self, one: RowPass, draws: Draws, number: int, X: Array, Y: Array, w: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """The batch mixed with other rows of it, which other threads may have gathered."""
+        where = self._crew.cursor, draws.other(number), draws.share(number)
+        if Y.ndim == 1:
+            assert self._augment is not None
+            classes, Y = Y, self._kept.array(np.empty((len(Y), self._augment.classes), X.dtype))
+            one.records.append(("mixup", do.one_hot(classes, Y)))
+        one.records.append(MEET)
+        mixed = []
+        for rows in (X, Y, *([] if w is None else [w[:, None]])):
+            mixed.append(self._kept.array(np.empty_like(rows)))
+            one.records.append(("mixup", do.mix(rows, *where, mixed[-1])))
+        return mixed[0], mixed[1], None if w is None else mixed[2][:, 0]
 
     def _loss(self, first: int, Z: Array, Y: Array, w: Array | None, Delta: Array) -> Labelled:
         """The loss of each row, and Delta = dLoss/dZ."""

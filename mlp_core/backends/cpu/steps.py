@@ -14,23 +14,26 @@ import numpy as np
 
 from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
-from mlp_core.backends.cpu.crew import Crew
+from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
 from mlp_core.backends.cpu.kernels import fits, kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.row_pass import Labelled
 from mlp_core.backends.cpu.step_program import RATES, SHARE, STEP, TOTAL, StepProgram, penalised
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Backend
+from mlp_core.nn.losses import Focal
 from mlp_core.nn.optimizers import Optimizer
 from mlp_core.nn.step_options import average_share
-from mlp_core.nn.team import SHARED_FLOPS
 
 STEPS_AT_ONCE = 64
 FLOPS_AT_ONCE = 2e9
 """Steps in one call, and floating-point operations after which it ends: some ten milliseconds, so that a run can be
 stopped, shown and saved at any time."""
+
+DRAWN_AT_ONCE = 4 << 20
+"""Bytes of what is drawn on the host for the steps of one call."""
 
 
 def native_backend(threads: int = 1, library: Library | None = None) -> Backend:
@@ -51,11 +54,13 @@ def hindrance(job: Job) -> str | None:
     batches, optimizer, loss = job.batches, job.optimizer, job.objective.loss
     if type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in numbers.RULES:
         return f"optimizer.name {type(optimizer).__name__.lower()}"
-    if job.augment is not None:
-        return "regularization.input_noise and mixup"
     if type(batches) is not Batches:
         return "data on the disk"
     assert job.network.Delta is not None
+    mixed = job.augment is not None and job.augment.mixup > 0
+    classes = len(batches.Y) if batches.Y.ndim == 1 else 0
+    if mixed and classes and (job.network.architecture.outputs == 1 or isinstance(loss, Focal)):
+        return "regularization.mixup with such targets"
     if not fits(loss, job.network.Delta, batches.Y):
         return f"loss.name {loss.name} with such targets"
     X = batches.X.X if isinstance(batches.X, Scaled) else batches.X
@@ -87,7 +92,8 @@ class WholeSteps:
         self._losses: list[tuple[float, float]] = []
         self._failed = (np.zeros(0, np.int64), 0, 1.0)
         flops = sum(6.0 * self._rows * W.size for W in weights.values())
-        self.most = int(max(1, min(STEPS_AT_ONCE, FLOPS_AT_ONCE // max(1.0, flops))))
+        drawn = self.program.draws(min(self._rows, batches.rows)).nbytes
+        self.most = int(max(1, min(STEPS_AT_ONCE, FLOPS_AT_ONCE // max(1.0, flops), DRAWN_AT_ONCE // drawn)))
 
     @property
     def name(self) -> str:
@@ -107,7 +113,8 @@ class WholeSteps:
             for segment in optimizer.segments:
                 row += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay, optimizer.t + 1 + i)
             given[i] = row
-        made = self._crew.run(self._program(rows.shape[1]), given, rows, totals)
+        blocks = self.program.draws(rows.shape[1]).blocks(rows, step)
+        made = self._crew.run(self._program(rows.shape[1]), given, blocks, totals)
         optimizer.t += made
         self._losses += list(zip(totals[: made + 1].tolist(), weights, strict=False))
         if made < count:
@@ -132,11 +139,11 @@ class WholeSteps:
         given = np.tile([*self._given(self._rows, 0), *rates], (count, 1))
         size = min(self._rows, batches.rows)
         rows = np.resize(np.random.default_rng(0).permutation(batches.rows), (count, size))
-        totals = np.empty(count)
+        blocks, totals = self.program.draws(size).blocks(rows, 0), np.empty(count)
         for name, record in self.program.step(size):
             if isinstance(record[0], str):
                 program, begun = self._assembled([(name, record)]), time.perf_counter()
-                self._crew.run(program, given, rows, totals)
+                self._crew.run(program, given, blocks, totals)
                 found.append((name, (time.perf_counter() - begun) / count))
         return found
 
@@ -164,8 +171,8 @@ class WholeSteps:
         """The gradient of the rows with these numbers, as in the given step, left in the network."""
         given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
         given[0, :RATES] = self._given(weight, step)
-        rows = np.ascontiguousarray(rows[None])
-        self._crew.run(self._assembled(self.program.gradient(rows.size)), given, rows, total)
+        blocks = self.program.draws(len(rows)).blocks(rows[None], step)
+        self._crew.run(self._assembled(self.program.gradient(len(rows))), given, blocks, total)
 
     def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
         optimizer = self.job.optimizer

@@ -21,7 +21,8 @@ class Arrays:
     """One split's inputs X [rows, inputs] and targets Y float64 [rows, targets], as stored in `x` and `y`.
 
     The columns are the inputs x0, x1, ... and after them the targets: y, or y0, y1, ... `labels` says that the file
-    format itself marks the targets as class labels. first: the row of the file that is row 0 here.
+    format itself marks the targets as class labels. first: the row of the file that is row 0 here. base: the number of
+    the first input in a libsvm file.
     """
 
     X: Any  # an array, or `on_disk.OnDisk`
@@ -34,6 +35,8 @@ class Arrays:
     header: int = 0
     notes: tuple[str, ...] = ()
     first: int = 0
+    base: int | None = None
+    dialect: None = None
 
     @property
     def rows(self) -> int:

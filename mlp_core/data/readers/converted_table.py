@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.readers.memory import check_memory
 from mlp_core.data.readers.npy_on_disk import Change, File, Floats, OnDisk
-from mlp_core.data.readers.open_file import check_file, reading, refusal, shown
+from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal, shown
 from mlp_core.data.readers.table import Lines, Piece, Table
 from mlp_core.errors import DataError
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.csv_dialect import CsvOptions, number
-from mlp_core.data.readers.memory import check_memory
-from mlp_core.data.readers.open_file import check_file, reading, refusal
+from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal
 from mlp_core.data.readers.table import Floats, Lines, Piece, Table
 from mlp_core.data.readers.table_builder import Drain
 from mlp_core.errors import DataError, Problem, counted

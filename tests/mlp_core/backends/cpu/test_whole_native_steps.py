@@ -20,7 +20,8 @@ from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged
 from mlp_core.nn.activations import ACTIVATIONS, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend, numpy_backend
-from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Loss, Mse, Quantile
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
@@ -60,6 +61,8 @@ def make(
     embeddings: tuple[tuple[int, int], ...] = (),
     classes_as: str = "numbers",
     drop_last: bool = False,
+    noise: float = 0.0,
+    mixup: float = 0.0,
     **limits,
 ) -> Trainer:
     rng = np.random.default_rng(0)
@@ -85,7 +88,8 @@ def make(
     batches = Batches(backend, X, Y, w, size=BATCH, shuffle=shuffle, drop_last=drop_last)
     schedule = Schedule("cosine", rate, 100, batches.count, warmup=3)
     objective = Objective(network, loss, penalty)
-    return Trainer(make_steps(Job(objective, optimizer, batches, Limits(3, **limits), 0)), schedule, dict)
+    augment = Augment(backend, noise, mixup, outputs, len(embeddings)) if noise or mixup else None
+    return Trainer(make_steps(Job(objective, optimizer, batches, Limits(3, **limits), 0, augment)), schedule, dict)
 
 
 def trained(trainer: Trainer):
@@ -182,6 +186,11 @@ CASES = {
         **{"penalty": Penalty(l2=0.1, l1=0.01), "clip_norm": 0.1, "ema": 0.9},
     },
     "sums, embeddings, the last rows dropped": {"accumulate": 2, "embeddings": ((7, 3),), "drop_last": True},
+    "noise": {"noise": 0.1},
+    "noise, float32": {"noise": 0.1, "dtype": "float32", "embeddings": ((7, 3),)},
+    "mixup": {"mixup": 0.4, "weighted": True},
+    "mixup of squares, noise": {"mixup": 0.4, "noise": 0.1, "loss": Mse(), "weighted": True},
+    "sums over mixed batches": {"mixup": 0.4, "noise": 0.1, "accumulate": 2, "loss": Bce(2.0)},
     "sums over all batches": {"accumulate": 100, "hidden": (Block(9, None, residual=True),)},
 }
 
@@ -203,11 +212,11 @@ def test_rules_that_see_more_than_one_entry_are_left_to_the_primitives(rule):
     assert trainer.steps.hindrance == f"optimizer.name {rule}"
 
 
-def test_augmented_rows_are_left_to_the_primitives():
-    job, backend = make(native_backend()).job, native_backend()
-    steps = make_steps(replace(job, augment=Augment(backend, noise=0.1)))
+def test_mixed_rows_of_a_loss_that_takes_numbers_of_classes_are_left_to_the_primitives():
+    job, backend = make(native_backend(), loss=Focal()).job, native_backend()
+    steps = make_steps(replace(job, augment=Augment(backend, mixup=0.4, classes=OUTPUTS)))
     assert isinstance(steps, StageSteps)
-    assert steps.hindrance == "regularization.input_noise and mixup"
+    assert steps.hindrance == "regularization.mixup with such targets"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
