@@ -37,10 +37,11 @@ COMMANDS = {
 
 def for_option(option: str, arguments: Sequence[str]) -> str | None:
     """How to write an option that there is not as a config value: `--lr 0.1` is `optimizer.lr=0.1`."""
+    from mlp_core.config import Config
     from mlp_core.config.problems import homes
 
     name, _, value = option.lstrip("-").replace("-", "_").partition("=")
-    keys = homes(name)
+    keys = homes(name, Config)
     if not keys:
         return None
     for place, word in enumerate(arguments):

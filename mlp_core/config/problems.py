@@ -174,14 +174,12 @@ def sections_in(annotation: Any) -> list[type[BaseModel]]:
     return [found for part in typing.get_args(annotation) for found in sections_in(part)]
 
 
-def homes(name: str) -> list[str]:
+def homes(name: str, model: type[BaseModel]) -> list[str]:
     """The dotted keys that a bare name may mean, as other tools or people call them; the outermost first."""
-    from mlp_core.config.schema import Config  # which is made of this
-
     synonym = SYNONYMS.get(name.lower())
-    if synonym or name in Config.model_fields:
+    if synonym or name in model.model_fields:
         return [synonym or name]
-    return list(_homes(name.lower(), Config))
+    return list(_homes(name.lower(), model))
 
 
 def words_at(path: Sequence[str], model: type[BaseModel]) -> list[str]:

@@ -69,7 +69,7 @@ def test_every_command_that_is_hinted_at_is_there() -> None:
     assert not names & set(COMMANDS)
     assert for_command("unheard") is None
     assert for_option("--unheard", ["--unheard"]) is None
-    assert homes("dropout") == ["model.dropout", "model.hidden.dropout"]
+    assert homes("dropout", Config) == ["model.dropout", "model.hidden.dropout"]
 
 
 @pytest.mark.parametrize(
