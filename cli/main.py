@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,12 +30,20 @@ from . import (
 )
 from .errors import run_safely
 from .options import GLOBAL_FLAGS, settings
+from .usage import Command
 
-app = typer.Typer(
+
+class Program(typer.Typer):
+    """A Typer whose commands show what they take in the words of this program."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, cls=Command, **options)
+
+
+app = Program(
     name="mlpbp",
     help="Train multilayer perceptrons from one YAML file, with every gradient derived by hand and proved.",
     epilog="Start here: mlpbp train configs/digits.yaml",
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -15,6 +15,7 @@ from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "JSON Lines"
 HINT = 'write one object per line, such as {"age": 39, "job": "clerk"}'
@@ -123,7 +124,7 @@ def _table(builder: Builder) -> Table:
 
 
 def _note(builder: Builder) -> str:
-    return f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON"
+    return f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, JSON"
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.open_file import check_memory, refusal
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "a libsvm file"
 MAX_PLACE = 10_000_000
@@ -66,7 +67,7 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     X = np.zeros((len(targets), width))
     rows = np.repeat(np.arange(len(targets)), np.diff([0, *ends]))
     X[rows, np.array(places, np.int64) - first] = values
-    note = f"libsvm: {len(targets):,} rows of {width:,} inputs counted from {first}, "
+    note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
     note += f"{len(values) / X.size:.1%} of them named"
     return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,), base=first)
 

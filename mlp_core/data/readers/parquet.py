@@ -13,7 +13,7 @@ from mlp_core.data.readers.csv_dialect import CsvOptions, number
 from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal
 from mlp_core.data.readers.table import Floats, Lines, Piece, Table
 from mlp_core.data.readers.table_builder import Drain
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 ROWS = 65_536
 ODD_KEPT = 20
@@ -29,7 +29,7 @@ def read_parquet(path: Path, options: CsvOptions, words: Collection[str] = ()) -
         raise refusal(path, "no_rows", "no rows in this file")
     values = np.concatenate([values for values, _, _ in tables])
     _, names, vocabularies = tables[-1]
-    note = f"table: {len(values):,} rows of {len(names)} columns, Parquet"
+    note = f"table: {counted(len(values), 'row')} of {counted(len(names), 'column')}, Parquet"
     return _table(path, values, names, vocabularies, 0, (note,))
 
 
@@ -53,7 +53,7 @@ def drain_parquet(path: Path, options: CsvOptions, words: Collection[str]) -> Dr
         yield names, values, vocabularies
     if not rows:
         raise refusal(path, "no_rows", "no rows in this file")
-    note = f"table: {rows:,} rows of {len(names)} columns, Parquet"
+    note = f"table: {counted(rows, 'row')} of {counted(len(names), 'column')}, Parquet"
     facts = _table(path, np.empty((0, len(names))), names, vocabularies, 0, (note,))
     return replace(facts, odd=odd)
 
