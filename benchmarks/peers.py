@@ -58,7 +58,7 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
 
         backend = native_backend(threads)
     else:
-        backend = numpy_backend(threads)
+        backend = numpy_backend()
     single_thread_blas()
     X, Y = data(sizes, batch)
     hidden = tuple(Block(units, Relu()) for units in sizes[1:-1])

@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import platform
+import re
 import sys
 import time
 import traceback
@@ -20,8 +21,10 @@ from mlp_core import __version__
 from mlp_core.errors import MlpbpError, Problem, printable
 from mlp_core.machine import available_cpus, system
 
+from .hints import for_command, for_option
 from .options import settings
 from .signals import Interrupted, say_interrupted
+from .usage import wrapped
 
 AT_MOST = 20
 INTERNAL = 3
@@ -70,7 +73,7 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _traceback()
-            return report([_usage(error, usage())], int(getattr(error, "exit_code", 2)), arguments)
+            return report([_usage(error, usage(), arguments)], int(getattr(error, "exit_code", 2)), arguments)
         if not _has_room(SCARCE):  # numpy, for one, then cannot be imported, and says so in other words
             return _no_memory(arguments)
         return report([_internal(error, arguments)], INTERNAL, arguments)
@@ -138,7 +141,7 @@ def report(problems: Sequence[Problem], exit_code: int, arguments: Sequence[str]
             print(json.dumps(document), flush=True)
     with contextlib.suppress(OSError):
         for line in lines(problems):
-            print(line, file=sys.stderr, flush=True)
+            print(wrapped(line, sys.stderr.isatty()), file=sys.stderr, flush=True)
     return exit_code
 
 
@@ -149,11 +152,18 @@ def lines(problems: Sequence[Problem]) -> Iterable[str]:
         yield f"mlpbp: error: and {len(problems) - AT_MOST} more"
 
 
-def _usage(error: Exception, message: str) -> Problem:
+def _usage(error: Exception, message: str, arguments: Sequence[str]) -> Problem:
+    """What the command line is told about words that it does not know, with what was probably meant."""
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "mlpbp")
-    text = " ".join(message.split()).rstrip(".")
-    return Problem("usage", text[:1].lower() + text[1:], f"see {command} --help")
+    text, hint = " ".join(message.split()).rstrip("."), None
+    option = getattr(error, "option_name", None)
+    unknown = re.match(r"No such command '([^']*)'", text)
+    if option is not None:
+        hint, text = for_option(option, arguments), f"no such option: {option}"
+    elif unknown is not None and (hint := for_command(unknown[1])) is not None:
+        text = f"no such command: {unknown[1]}"
+    return Problem("usage", text[:1].lower() + text[1:], hint or f"see {command} --help")
 
 
 def _internal(error: Exception, arguments: Sequence[str]) -> Problem:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Failed, Problem, UsageError
+from mlp_core.errors import Failed, Problem, UsageError, counted
 
 from .console import Console
+from .options import ModelFile, Overrides, split_off
+from .trained import tell_trained
 
 if TYPE_CHECKING:
     from mlp_core.data.task import Task
@@ -21,15 +25,16 @@ if TYPE_CHECKING:
     from mlp_core.training.model import Model
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
-_REQUIREMENT = re.compile(r"\s*(\w+(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 CLASSES_LISTED = 40
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    model: ModelFile,
     data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own splits.")
+        str | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own splits.")
     ] = None,
+    overrides: Overrides = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="The targets, where DATA holds only inputs.")] = None,
     split: Annotated[
         str | None, typer.Option("--split", help="train, val or test; without it every split there is.")
@@ -41,6 +46,12 @@ def evaluate(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Fit a temperature to the validation rows first.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Write what was fitted or chosen into MODEL, for predict too.")
+    ] = False,
+    keep_as: Annotated[
+        Path | None, typer.Option("--keep-as", metavar="FILE", help="The same into a new checkpoint.")
+    ] = None,
     threshold: Annotated[
         str | None,
         typer.Option("--threshold", help="Probability from which two classes are told apart, or a metric to choose it"),
@@ -54,32 +65,47 @@ def evaluate(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> int:
     _check_output(output, worst, force)
+    if (keep or keep_as) and not (calibrate or threshold):
+        hint = "add --calibrate or --threshold"
+        raise UsageError(Problem("usage", "there is nothing fitted or chosen to keep", hint))
+    file, changes = split_off(data, overrides)
     requirements = [_parse(text) for text in require or []]
     console = Console("eval")
     from mlp_core.machine import single_thread_blas
     from mlp_core.metrics import plain
-    from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
+    from mlp_core.runs.evaluate import Wishes, evaluate_model, keep_calibration, open_model
+    from mlp_core.runs.trained_rows import trained_rows
 
     wished = _threshold(threshold)
-    loaded, path = open_model(model)
+    loaded, path = open_model(model, changes)
     single_thread_blas()
+    _check_names(requirements, loaded.task.kind)
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
     named = tuple(name for name, _, _ in requirements)
-    wishes = Wishes(split, data, labels, method, wished, by, named, worst)
+    trained = None if file is None else trained_rows(path)
+    wishes = Wishes(split, file, labels, method, wished, by, named, worst, trained=trained)
     report = evaluate_model(loaded, wishes, console.note)
     _show(console, report, loaded.task, by)
+    tell_trained(console, report.trained_on, len(report.splits[report.chosen].outcome.y))
+    kept = keep_calibration(path, report.calibration, keep_as) if keep or keep_as else None
+    if kept is not None:
+        console.note(f"kept in {kept}; predict uses it")
+    elif calibrate or threshold:
+        console.note(f"to keep it: mlpbp {shlex.join(sys.argv[1:])} --keep")
     if worst:
         _worst(console, report, loaded, output, force)
     chosen = report.splits[report.chosen]
-    failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]
+    failed = [text for text in requirements if not _holds(text, chosen.metrics)]
     for name, one in report.splits.items():
         if one.rows is not None:
-            console.note(f"{name}: measured on {len(one.rows):,} rows drawn at random")
+            console.note(f"{name}: measured on {counted(len(one.rows), 'row')} drawn at random")
     fields = {
         "model": str(path),
         "split": report.chosen,
         "rows": len(chosen.outcome.y),
         "metrics": plain(chosen.metrics),
+        "trained_on": report.trained_on,
+        "kept": None if kept is None else str(kept),
         "splits": {
             name: {"rows": len(one.outcome.y), "metrics": plain(one.metrics)} for name, one in report.splits.items()
         },
@@ -115,7 +141,7 @@ def _worst(console: Console, report: Report, model: Model, output: Path | None, 
     if not console.json:
         from .tables import worst_table
 
-        rows = f"the {len(report.worst):,} rows it is most wrong about"
+        rows = f"the {counted(len(report.worst), 'row')} it is most wrong about"
         console.show(f"{report.chosen}: {rows}" if report.worst else f"{report.chosen}: no rows with a weight")
         if report.worst:
             console.show(worst_table(report.worst, model.task.classifies))
@@ -123,24 +149,36 @@ def _worst(console: Console, report: Report, model: Model, output: Path | None, 
         digits = 9 if model.config.dtype == "float32" else 17
         with writing(output, format_of(output, None), force, digits) as write:
             write(columns(report.worst, model.task.classifies))
-        console.note(f"{len(report.worst):,} rows written to {output}")
+        console.note(f"{counted(len(report.worst), 'row')} written to {output}")
 
 
 def _worst_fields(row: WorstRow, task: Task) -> dict[str, Any]:
     """One of the worst rows, for programs."""
+    from mlp_core.metrics import plain
+
     sure = {"p_truth": row.p_truth, "p_prediction": row.p_predicted} if task.classifies else {}
     told = {"row": row.row, "place": row.place or None, "truth": row.truth, "prediction": row.predicted}
-    return {**told, **sure, "loss": row.loss, "columns": dict(row.cells)}
+    return {**told, **plain({**sure, "loss": row.loss}), "columns": dict(row.cells)}
 
 
 def _parse(text: str) -> tuple[str, str, float]:
     match = _REQUIREMENT.fullmatch(text)
     try:
         if match:
-            return match[1], match[2], float(match[3])
+            return re.sub(r"[ -]+", "_", match[1].strip()), match[2], float(match[3])
     except ValueError:
         pass
     raise UsageError(Problem("usage", "--require: not a condition", "for example --require 'accuracy>=0.95'", got=text))
+
+
+def _check_names(requirements: list[tuple[str, str, float]], kind: str) -> None:
+    """Refuse, before data is read, what is no metric of such a task."""
+    from mlp_core.metrics import fitting, known
+
+    for name, _, _ in requirements:
+        if not known(kind, name):
+            hint = "there are loss, " + ", ".join(fitting(kind))
+            raise UsageError(Problem("usage", f"--require: no such metric for a {kind} task", hint, got=name))
 
 
 def _threshold(text: str | None) -> float | str | None:
@@ -154,11 +192,8 @@ def _threshold(text: str | None) -> float | str | None:
     return number
 
 
-def _holds(requirement: tuple[str, str, float], metrics: dict[str, float], kind: str) -> bool:
+def _holds(requirement: tuple[str, str, float], metrics: dict[str, float]) -> bool:
     name, sign, bound = requirement
-    if name not in metrics:
-        hint = "measured are " + ", ".join(metrics)
-        raise UsageError(Problem("usage", f"--require: no such metric for a {kind} task", hint, got=name))
     value = metrics[name]
     return {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[sign]
 
@@ -236,7 +271,7 @@ def _show_fit(console: Console, report: Report) -> None:
     elif calibration.method == "platt":
         console.show(f"platt scaling: slope {calibration.slope:.4f}, offset {calibration.offset:.4f}")
     if calibration.threshold != 0.5:
-        console.show(f"threshold {calibration.threshold:.4f}; to keep it: eval.threshold={calibration.threshold:.4f}")
+        console.show(f"threshold {calibration.threshold:.4f}")
     if report.before:
         from .tables import change_table
 

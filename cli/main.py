@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from . import (
     doctor,
     evaluate,
     explain,
+    export,
     gradcheck,
     importance,
     init,
@@ -30,12 +31,20 @@ from . import (
 )
 from .errors import run_safely, settle_streams
 from .options import GLOBAL_FLAGS, settings
+from .usage import Command
 
-app = typer.Typer(
+
+class Program(typer.Typer):
+    """A Typer whose commands show what they take in the words of this program."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, cls=Command, **options)
+
+
+app = Program(
     name="mlpbp",
     help="Train multilayer perceptrons from one YAML file, with every gradient derived by hand and proved.",
     epilog="Start here: mlpbp train configs/digits.yaml",
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -44,6 +53,7 @@ app.command("init", help=init.HELP, short_help="Look at a data file, write a con
 app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
+app.command("export", help=export.HELP, short_help="Take a model away: ONNX, C, numpy, PyTorch.")(export.export)
 app.command("runs", help=runs.HELP, short_help="List runs, or find the best.")(runs.runs)
 app.command("report", help=report.HELP, short_help="One page about a run, or about several.")(report.report)
 app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)

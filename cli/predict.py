@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
+from .options import ModelFile
+from .trained import tell_trained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +23,14 @@ HELP = "Predict new rows with a trained model; columns are matched by name, the 
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data file, or - for standard input.")],
+    model: ModelFile,
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A data file, or - for standard input (rows are answered as they come)."),
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz.")
+        Path | None,
+        typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz; - for the screen."),
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class, too.")] = False,
     keep: Annotated[
@@ -40,7 +46,10 @@ def predict(
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
     from mlp_core.runs.predict import Predictor
+    from mlp_core.runs.trained_rows import trained_rows
 
+    if output is not None and str(output) == "-":
+        output = None
     chosen = format_of(output, kind)
     for source in (data, model):
         if output is not None and output.exists() and source.exists() and output.samefile(source):
@@ -48,7 +57,7 @@ def predict(
             raise UsageError(Problem("exists", "this is what the predictions are made from", hint, file=str(output)))
     loaded, path = open_model(model)
     single_thread_blas()
-    predictor = Predictor(loaded, proba, keep or ())
+    predictor = Predictor(loaded, proba, keep or (), trained_rows(path))
     digits = 9 if loaded.config.dtype == "float32" else 17
     shown: list[dict[str, Any]] = []
     with _sink(console, output, chosen, force, digits, shown) as write:
@@ -61,7 +70,7 @@ def predict(
         "rows": report.rows,
         "output": None if output is None else str(output),
     }
-    fields |= {"metrics": report.metrics, "unseen": dict(report.unseen)}
+    fields |= {"metrics": report.metrics, "trained_on": report.trained_on, "unseen": dict(report.unseen)}
     return console.result(fields if output is not None else {**fields, "predictions": shown})
 
 
@@ -85,13 +94,16 @@ def _tell(console: Console, report: Report, output: Path | None, classifies: boo
     """What is to be said beside the predictions, on stderr."""
     for name, count in report.unseen.items():
         word = report.examples[name]
-        console.warn(f'column "{name}": {count:,} rows with a word that is rare or unseen in training ("{word}")')
+        console.warn(
+            f'column "{name}": {counted(count, "row")} with a word that is rare or unseen in training ("{word}")'
+        )
+    tell_trained(console, report.trained_on, report.rows)
     if report.why is not None:
         console.note(f"no metrics: {report.why}")
     if report.metrics:
         from .render import metric
 
-        rows = f"{report.measured:,} rows" + ("" if report.measured == report.rows else " from the start")
+        rows = counted(report.measured, "row") + ("" if report.measured == report.rows else " from the start")
         console.note(f"{rows}: " + "  ".join(f"{name} {metric(name, value)}" for name, value in report.metrics.items()))
     if output is not None:
-        console.note(f"{report.rows:,} rows written to {output}")
+        console.note(f"{counted(report.rows, 'row')} written to {output}")

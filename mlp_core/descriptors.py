@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import stat
 import threading
@@ -63,3 +64,29 @@ def write_at(descriptor: int, blob: memoryview | bytes, at: int) -> int:
     with _place:
         os.lseek(descriptor, at, os.SEEK_SET)
         return os.write(descriptor, blob)
+
+
+def lock(descriptor: int) -> None:
+    """Take a file for this process until the descriptor is closed or the process ends, however it does.
+
+    Raises BlockingIOError where another process has it. A system that knows neither of these locks gives none.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        _lock_a_byte(descriptor)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _lock_a_byte(descriptor: int) -> None:
+    """As Windows does, which lets nobody else read what is locked: so a byte far behind the end."""
+    try:
+        system = importlib.import_module("msvcrt")
+    except ImportError:
+        return
+    os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+    try:
+        system.locking(descriptor, system.LK_NBLCK, 1)
+    except OSError as error:
+        raise BlockingIOError(*error.args) from None

@@ -25,23 +25,27 @@ def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def single_thread_blas() -> None:
-    """Give the linear algebra one thread: large products are shared out by a team of our own threads."""
+    """Give the linear algebra one thread: its threads wait by spinning, and beside another busy process take the
+    processor from the one that they wait for; large products are shared out by threads of our own."""
     from threadpoolctl import threadpool_limits
 
     with contextlib.suppress(OSError):  # it finds the libraries by asking the system, which may not tell
         threadpool_limits(1, user_api="blas")
 
 
-def free_memory() -> int | None:
-    """Bytes that can be taken now, None where the system does not tell."""
+def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that can be taken without swapping: the machine's, or what a control group leaves; None if nobody tells."""
     try:
-        with open("/proc/meminfo") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return None
+        import psutil
+
+        free = int(psutil.virtual_memory().available)
+    except (ImportError, OSError, RuntimeError, AttributeError, KeyError):  # a system that psutil does not know
+        return None
+    try:
+        limit = int((group / "memory.max").read_text())
+        return min(free, max(0, limit - int((group / "memory.current").read_text())))
+    except (OSError, ValueError):  # no such file, or "max"
+        return free
 
 
 def system() -> tuple[str, str, str]:

@@ -213,7 +213,7 @@ INLINE REAL FN(quantile_loss_slope)(REAL z, REAL y, REAL p)
 }
 
 /* --- update rules: a parameter *x with gradient g, its numbers of the state, and the numbers n of this step, of which
- * n[0] is keep = 1 - lr * weight decay; backends/formulas.py computes them --- */
+ * n[0] is keep = 1 - lr * weight decay; backends/numbers.py computes them --- */
 
 /* keep, lr */
 INLINE void FN(sgd)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mlp_core.nn.activations import Activation
-from mlp_core.nn.losses import Loss
-from mlp_core.nn.optimizers import nadam_rates, radam_rate
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.update_rules import nadam_rates, radam_rate
 
 
 def of_activation(f: Activation) -> float:
@@ -61,3 +61,5 @@ _NUMBERS: dict[str, Callable[..., tuple[float, ...]]] = {
 }
 RULES = {name: name if name != "nadam" else "adam" for name in _NUMBERS}
 """The function in formulas.h of each update rule that goes entry by entry."""
+RULE_NUMBERS = 9
+"""Numbers that an update rule takes at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Tag
+from pydantic import AfterValidator, Tag
 
 from mlp_core.config.section import LIST, MAPPING, OR_ANY, OR_LIST, SCALAR, Complaint, Maybe, Section, key
 from mlp_core.config.text_kinds import Column, Encoding, Folder, Text, Word
@@ -17,12 +17,19 @@ TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 MEMORIES = ("auto", "ram", "memmap")
 SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
 BY_COLUMN = ("group", "column", "hash")
-KINDS = ("numeric", "categorical", "boolean", "ignore")
+KINDS = ("numeric", "categorical", "boolean", "date", "time", "ignore")
+DATE_ORDERS = ("auto", "ymd", "dmy", "mdy")
 SCALINGS = ("standard", "minmax", "robust", "maxabs", "quantile", "none")
 IMPUTES = ("median", "mean", "mode", "zero", "error")
 ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
 UNKNOWNS = ("other", "zero", "error")
 MISSINGS = ("category", "mode", "error")
+MARKERS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null", "?"),
+)
+"""What means a missing cell where nothing is said: the 19 of pandas.read_csv, and the ? of the UCI repository."""
+
 _FILE = Text(what="a file", example="data/train.csv")
 _CHARACTER = "[^\r\n]"
 
@@ -59,17 +66,23 @@ class Csv(Section):
         (), "names of the columns, where the file does not give them"
     )
     encoding: Annotated[str, Encoding()] = key("utf-8", "encoding of the text")
-    decimal: Annotated[str, Word(words=(".", ","))] = key(".", "decimal sign")
+    decimal: Annotated[str, Word(words=("auto", ".", ","))] = key(
+        "auto", "decimal sign; auto: a comma where the first lines hold numbers such as 3,5 and none such as 3.5"
+    )
     quote: Annotated[str | None, Text(null=True, pattern=_CHARACTER, what="one character", example="'\"'")] = key(
         '"', "what encloses a cell that contains the delimiter; null: nothing does"
     )
     comment: Annotated[str | None, Text(null=True, example='"#"')] = key(None, "lines that start with this are skipped")
-    na: tuple[Annotated[str, Text(blank=True, example='"?"')], ...] = key(
-        ("", "NA", "NaN", "null", "?"), "cells that mean a missing value"
+    na: Annotated[
+        tuple[Annotated[str, Text(blank=True, example='"?"')], ...],
+        AfterValidator(lambda na: na if "" in na else tuple(dict.fromkeys((*MARKERS, *na)))),
+    ] = key(
+        MARKERS,
+        'cells that mean a missing value, beside the usual ones; a list with "" in it stands alone; numbers by value',
     )
 
     def rules(self) -> Iterator[Complaint]:
-        if self.delimiter == self.decimal:
+        if self.delimiter == self.decimal != "auto":
             yield Complaint("decimal", "the same as data.csv.delimiter", "change one of them")
         if self.delimiter == self.quote:
             yield Complaint("quote", "the same as data.csv.delimiter", "change one of them")
@@ -134,6 +147,12 @@ class Data(Section):
     id: tuple[ColumnName, ...] = key((), "columns that name a row: no inputs, but carried to the predictions")
     types: dict[str, Annotated[str, Word(words=KINDS)]] = key(
         {}, "what columns hold, as {name: kind}, where it is inferred wrongly"
+    )
+    date_order: Annotated[str, Word(words=DATE_ORDERS)] = key(
+        "auto", "order of day, month and year in dates such as 3/4/2021; auto: as all dates of a column fit"
+    )
+    missing_target: Annotated[str, Word(words=("drop", "error"))] = key(
+        "drop", "rows without a target are left out, and told, or refused"
     )
     weight: Annotated[int | str | None, Column(null=True, example="weight")] = key(
         None, "column with the weight of each row in the loss and the metrics"

@@ -36,12 +36,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return _overridden(root, overrides, tuple(reading.folders), problems)
 
 
-def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), folders: tuple[Path, ...] = ()) -> Config:
     """The config in plain JSON values, as `Config.model_dump(mode="json")` gives them, with overrides on top.
+
+    folders: where its data files are looked for, before the current one. Raises ConfigError with every problem found.
+    """
+    return _overridden(_a_mapping(from_native(mapping)), overrides, folders, [])
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """A config with overrides on top: what they name is in the current folder, all else where it was.
 
     Raises ConfigError with every problem found.
     """
-    return _overridden(_a_mapping(from_native(mapping)), overrides, (), [])
+    changed = from_mapping(config.model_dump(mode="json"), overrides, config.folders)
+    return changed.as_sent() if config.sent else changed
 
 
 def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...], problems: list[Problem]) -> Config:

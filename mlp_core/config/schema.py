@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from glob import has_magic, iglob
 from pathlib import Path
@@ -162,22 +162,56 @@ class Config(Section):
         if path.is_absolute():
             return path
         places = [folder / path for folder in (*self._source.folders, Path())]
-        return next((place for place in places if _is_there(str(place))), places[0])
+        return _tidy(next((place for place in places if _is_there(str(place))), places[0]))
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where its data files are looked for, before the current folder."""
+        return self._source.folders
 
     def with_absolute_paths(self) -> Self:
         """The same config with data files and weights that mean the same from any folder."""
+        return self._with_files(lambda file: str(self.resolve_path(file).absolute()))
+
+    def with_paths_from(self, home: Path) -> Self:
+        """The same config with data files as they are found from the folder `home`, so that both can move together.
+
+        A file that cannot be reached from there, as on another drive, keeps its whole path.
+        """
+        base = os.path.realpath(home)
+
+        def relative(file: str) -> str:
+            try:
+                return os.path.relpath(os.path.realpath(self.resolve_path(file)), base)
+            except ValueError:
+                return str(self.resolve_path(file).absolute())
+
+        config = self._with_files(relative)
+        config._source = replace(config._source, folders=(home,))
+        return config
+
+    def _with_files(self, change: Callable[[str], str]) -> Self:
+        """The same config with other names for its data files and weights."""
         files = {name: getattr(self.data, name) for name in ("train", "val", "test")}
         if self.data.cache:
             files["cache"] = self.data.cache
-        absolute = {f"data.{name}": self._absolute(value) for name, value in files.items()}
-        return self.replace(**absolute, **{"model.weights": self._absolute(self.model.weights)})
+        values = {f"data.{name}": _changed(value, change) for name, value in files.items()}
+        return self.replace(**values, **{"model.weights": _changed(self.model.weights, change)})
 
-    def _absolute(self, files: str | tuple[str, ...] | ArrayFiles | None) -> Any:
-        if isinstance(files, tuple):
-            return [self._absolute(file) for file in files]
-        if isinstance(files, ArrayFiles):
-            return {name: self._absolute(value) for name, value in files.model_dump().items()}
-        return None if files is None else str(self.resolve_path(files).absolute())
+
+def _changed(files: str | tuple[str, ...] | ArrayFiles | None, change: Callable[[str], str]) -> Any:
+    if isinstance(files, tuple):
+        return [change(file) for file in files]
+    if isinstance(files, ArrayFiles):
+        return {name: change(value) for name, value in files.model_dump().items()}
+    return None if files is None else change(files)
+
+
+def _tidy(path: Path) -> Path:
+    """The path without steps up again, where that is the same file: after a link it need not be."""
+    short = Path(os.path.normpath(path))
+    same = not path.exists() or (short.exists() and short.samefile(path))
+    return short if ".." in path.parts and same else path
 
 
 def _is_there(path: str) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlp_core.data.column_types import infer_types
+from mlp_core.data.column_types import Column, infer_types
+from mlp_core.data.notation import Notation
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.embedded import SETS
 from mlp_core.data.readers.formats import Source
-from mlp_core.data.task import Task
-from mlp_core.errors import DataError, Problem
+from mlp_core.data.task import MAX_CLASSES, Task
+from mlp_core.errors import DataError
 
 _POSITION = re.compile("[0-9]{1,6}")
 
@@ -28,7 +29,10 @@ MOST = 20  # problems told at once
 
 @dataclass(frozen=True)
 class Roles:
-    """The part that every column of the training source plays; columns as positions, kinds beside the features."""
+    """The part that every column of the training source plays; columns as positions, kinds beside the features.
+
+    notations: how numbers, dates and times are written in features, targets and weights where that is not plain.
+    """
 
     features: list[int]
     kinds: tuple[str, ...]
@@ -37,12 +41,19 @@ class Roles:
     ids: list[int]
     split: int | None
     notes: tuple[str, ...]
+    notations: Mapping[int, Notation] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The input columns of numbers."""
+        kinds = self.kinds or ("numeric",) * len(self.features)
+        return [column for column, kind in zip(self.features, kinds, strict=True) if kind == "numeric"]
 
 
 def select(config: Config, source: Source) -> Roles:
     """The part every column plays, and what is to be said about it.
 
-    Raises DataError for a name that is no column, a column with two parts, and a date among the inputs.
+    Raises DataError for a name that is no column, and for a column with two parts.
     """
     data = config.data
     taken = {"data.drop": {_column(config, source, "data.drop", column) for column in data.drop}}
@@ -62,10 +73,8 @@ def select(config: Config, source: Source) -> Roles:
     others = set().union(*taken.values(), targets)
     rest = [column for column in _wanted(config, source) if column not in others]
     blank = [column for column in rest if _is_blank(source, column)]
-    types = infer_types(source, data.types)
+    types = infer_types(source, data.types, data.date_order)
     features = [column for column in rest if column not in blank and types[column].kind != "ignore"]
-    if dates := [column for column in features if types[column].kind == "date"]:
-        raise DataError([_date(source, column, types[column].why) for column in dates[:MOST]])
     if not features:
         message, hint = "no input columns are left beside the target", "check data.csv.delimiter and data.drop"
         raise DataError(source.problem("no_inputs", message, None, None, hint))
@@ -73,8 +82,53 @@ def select(config: Config, source: Source) -> Roles:
     ignored = [types[column] for column in rest if column not in blank and types[column].kind == "ignore"]
     notes += [f"left out: {column.name} ({column.why})" for column in ignored if column.why != "as data.types says"]
     kinds = tuple(types[column].kind for column in features)
-    notes += _told(source, features, kinds)
-    return Roles(features, kinds, targets, weight, ids, split, tuple(notes))
+    numbers = [] if weight is None else [weight]
+    numbers += [column for column in targets if _is_quantity(types[column], data.task)]
+    notations = {c: one for c in (*features, *numbers) if (one := types[c].notation) is not None}
+    notes += _told(source, features, kinds) + _read_notes(source, types, notations)
+    return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
+
+
+def as_known(config: Config, source: Source, task: Task) -> Roles:
+    """The parts that the columns of the training source play in a task that was learned from it before."""
+    features, targets = by_name(config, source, task)
+    weight = source.names.index(task.weight) if task.weight in source.names else None
+    by = config.data.split.column
+    split = None if by is None else _column(config, source, "data.split.column", by)
+    ids = [source.names.index(name) for name in task.ids if name in source.names]
+    columns = [*features, *targets, *([] if weight is None else [weight])]
+    notations = {c: n for c in columns if (n := task.kept.columns.get(source.names[c])) is not None}
+    return Roles(features, task.kinds, targets, weight, ids, split, (), notations)
+
+
+def _is_quantity(column: Column, task: str) -> bool:
+    """Whether a target that is written in a notation is taken as numbers: few different words are labels."""
+    if column.notation is None or column.kind != "numeric" or task in ("binary", "multiclass"):
+        return False
+    return column.distinct is None or column.distinct > MAX_CLASSES or task == "regression"
+
+
+def _read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, Notation]) -> list[str]:
+    """A line about columns whose numbers are written in a notation, and one about words taken as missing."""
+    told, missing = [], []
+    for column, notation in notations.items():
+        name = source.names[column]
+        if not notation.plain:
+            told.append(f"{name} ({types[column].why})" if " " in types[column].why else name)
+        if notation.missing:
+            missing.append(f"{name} ({', '.join(quoted(word) for word in notation.missing[:4])})")
+    notes = [f"read as numbers: {some(told)}"] if told else []
+    hint = "data.types: {NAME: categorical} keeps the words"
+    return notes + ([f"note: words taken as missing numbers: {some(missing)}; {hint}"] if missing else [])
+
+
+def quoted(word: str) -> str:
+    return f'"{word}"'
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """The first of some names, and how many there are beside."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _told(source: Source, features: Sequence[int], kinds: Sequence[str]) -> list[str]:
@@ -82,7 +136,7 @@ def _told(source: Source, features: Sequence[int], kinds: Sequence[str]) -> list
     if all(kind == "numeric" for kind in kinds):
         return []
     parts = []
-    for kind in ("numeric", "categorical", "boolean"):
+    for kind in ("numeric", "categorical", "boolean", "date", "time"):
         names = [source.names[column] for column, one in zip(features, kinds, strict=True) if one == kind]
         if names:
             shown = "" if kind == "numeric" else f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})"
@@ -125,14 +179,6 @@ def _check_names(config: Config, source: Source) -> None:
                 raise _refusal(
                     config, key, "unknown_column", f'no column "{name}" in the data', nearest(name, source.names)
                 )
-
-
-def _date(source: Source, column: int, why: str) -> Problem:
-    name = source.names[column]
-    values = source.matrix([column])[:, 0]
-    row = int(np.flatnonzero(~np.isnan(values))[0])
-    hint = f"make numbers of it (age in days, month, weekday), or leave it out with data.drop: [{name}]"
-    return source.problem("date_column", f'column "{name}" holds {why}', row, column, hint)
 
 
 def by_name(config: Config, source: Source, task: Task, targets: bool = True) -> tuple[list[int], list[int]]:
@@ -215,8 +261,17 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
         if _POSITION.fullmatch(column) and int(column) < len(names):
             return int(column)
         raise _refusal(config, key, "unknown_column", f'no column "{column}" in the data', nearest(column, names))
-    if -len(names) <= column < len(names):
-        return column % len(names)
+    named, place = str(column) in names, column % len(names) if -len(names) <= column < len(names) else None
+    if named and place not in (None, names.index(str(column))):
+        hint = (
+            f'write {key.split(".")[-1]}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
+        )
+        message = f"{column} is the name of a column, and the position of another"
+        raise _refusal(config, key, "two_columns", message, hint)
+    if named:
+        return names.index(str(column))
+    if place is not None:
+        return place
     hint = f"positions go from 0 to {len(names) - 1}, or -1 for the last"
     raise _refusal(config, key, "unknown_column", f"no column {column}", hint)
 

@@ -1,8 +1,8 @@
-"""What the columns of a source hold: numbers, categories, yes or no, dates, or nothing that can be learned from.
+"""What the columns of a source hold: numbers, categories, yes or no, dates, times, or nothing that can be learned from.
 
 The contract for everything that looks at data: `infer_types(source, types)` gives one `Column` for every column of the
-source, targets included, in order; it is quick (no sorting of numbers). `profile(source, column)` adds what a person
-wants to see: distinct values, examples, range.
+source, targets included, in order, and how its numbers are written; it is quick (no sorting of numbers).
+`profile(source, column)` adds what a person wants to see: distinct values, examples, range.
 
     table = read(path, ReadOptions())
     for column in infer_types(table, config.data.types):
@@ -11,26 +11,22 @@ wants to see: distinct values, examples, range.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.dates import is_open
+from mlp_core.data.notation import Notation, find, markers, mostly_dates
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.table import number_name
 
-ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date"]
+ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date", "time"]
 TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "t": 1.0, "f": 0.0, "1": 1.0, "0": 0.0}
 _PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
-_DATE = re.compile(
-    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))"
-    r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|[AaPp][Mm]|[-+]\d{2}:?\d{2})?)?",
-    re.ASCII,
-)
 IDENTIFIER_SHARE = (
     0.9  # text with more distinct values per present cell than this names rows, it does not describe them
 )
@@ -42,9 +38,9 @@ SAMPLE = 1000
 class Column:
     """One column of a source.
 
-    kind: numeric and boolean columns become numbers, categorical ones categories, `ignore` is left out, `date` is
-    refused as an input unless data.types or data.drop says otherwise. why: the reason in a few words.
-    missing: cells without a value. distinct: words of a text column; None for numbers (see `profile`).
+    kind: numeric and boolean columns become numbers, dates and times too, categorical ones categories, `ignore` is left
+    out. why: the reason in a few words. missing: cells without a value. distinct: words of a text column; None for
+    numbers (see `profile`). notation: how numbers, dates and times are written, where that is not plain.
     """
 
     name: str
@@ -52,6 +48,7 @@ class Column:
     why: str
     missing: int
     distinct: int | None = None
+    notation: Notation | None = None
 
 
 @dataclass(frozen=True)
@@ -69,55 +66,98 @@ class Profile:
     high: float | None = None
 
 
-def infer_types(source: Source, types: Mapping[str, str] | None = None) -> list[Column]:
-    """What every column of a source holds; `types` maps names to kinds that are set, not inferred (data.types).
+def infer_types(source: Source, types: Mapping[str, str] | None = None, order: str = "auto") -> list[Column]:
+    """What every column of a source holds; `types` maps names to kinds that are set, not inferred (data.types), `order`
+    is that of dates (data.date_order).
 
-    A column of numbers is numeric. A text column is a date when most of its words are dates, boolean when its words
-    are true and false, yes and no, y and n or t and f in any case; to be ignored when it is empty or nearly every cell
-    holds another word (a name, an identifier, prose); else categorical.
+    A column of numbers is numeric. A text column is numeric when all its words are numbers in one notation, a date when
+    most are dates, a time when all are, boolean when its words are true and false, yes and no, y and n or t and f in
+    any case; to be ignored when it is empty or nearly every cell holds another word (a name, an identifier, prose);
+    else categorical.
     """
     types = types or {}
     if isinstance(source, Arrays) and not types:
         return [Column(name, "numeric", "an array", 0) for name in source.names]
-    return [_column(source, place, types.get(name)) for place, name in enumerate(source.names)]
+    decimal = "." if source.dialect is None else source.dialect.decimal
+    order = "" if order == "auto" else order
+    return [_column(source, place, types.get(name), decimal, order) for place, name in enumerate(source.names)]
 
 
-def _column(source: Source, place: int, wish: str | None) -> Column:
+def _column(source: Source, place: int, wish: str | None, decimal: str, order: str) -> Column:
     name = source.names[place]
     gaps = source.missing(place)
     words = source.words.get(place)
+    kind = None if wish is None else cast(ColumnKind, wish)
     if words is None:
-        missing = gaps - len(source.odd.get(place, ()))
-        if wish is not None:
-            return Column(name, _kind(wish), "as data.types says", missing)
-        return Column(name, "numeric", "numbers", missing)
-    distinct, present = len(words), source.rows - gaps
-    if wish is not None:
-        return Column(name, _kind(wish), "as data.types says", gaps, distinct)
-    kind, why = _text_kind(words, present)
-    return Column(name, kind, why, gaps, distinct)
+        odd = source.odd.get(place, {})
+        missing = markers(odd.values()) if odd else None
+        notation = None if missing is None else Notation(missing=missing)
+        return Column(
+            name, kind or "numeric", _why(wish, "numbers"), gaps - len(odd) * (missing is None), None, notation
+        )
+    notation = None if kind in ("categorical", "boolean", "ignore") else find(words, decimal, order)
+    if notation is None and kind in (None, "date"):
+        notation = mostly_dates(words, order)
+    if notation is not None and kind is not None and notation.way != _WAYS.get(kind):
+        notation = None
+    if notation is not None:
+        kind = kind or {"number": "numeric", "date": "date", "time": "time"}[notation.way]  # type: ignore[assignment]
+        gaps += sum(_rows_of(source, place, words, notation.missing)) if notation.missing else 0
+        return Column(name, kind or "numeric", _why(wish, _shown(words, notation)), gaps, len(words), notation)
+    if kind is not None:
+        return Column(name, kind, "as data.types says", gaps, len(words))
+    kind, why = _text_kind(words, source.rows - gaps)
+    return Column(name, kind, why, gaps, len(words))
 
 
-def _kind(wish: str) -> ColumnKind:
-    kinds: dict[str, ColumnKind] = {
-        "numeric": "numeric", "categorical": "categorical", "boolean": "boolean", "ignore": "ignore"
-    }  # fmt: skip
-    return kinds[wish]
+_WAYS = {"numeric": "number", "date": "date", "time": "time"}
+
+
+def _why(wish: str | None, why: str) -> str:
+    return why if wish is None else "as data.types says"
+
+
+def _rows_of(source: Source, place: int, words: Sequence[str], some: Sequence[str]) -> list[int]:
+    """In how many rows each of some of the words of a column stands."""
+    values = source.matrix([place])[:, 0]
+    return [int((values == words.index(word)).sum()) for word in some]
+
+
+def _shown(words: Sequence[str], notation: Notation) -> str:
+    """An example of how the words of a column are read."""
+    usual = next((word for word in words if word not in notation.missing and not word.isdigit()), words[0])
+    if notation.way == "date":
+        first = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}[notation.order]
+        return f'dates such as "{usual}"' + (f", taken with the {first}" if is_open(words[:1000]) else "")
+    if notation.way == "time":
+        return f'times such as "{usual}"'
+    value = notation.number(usual)
+    return "numbers" if notation.plain or value is None else f'"{usual}" is {number_name(value)}'
 
 
 def _text_kind(words: Sequence[str], present: int) -> tuple[ColumnKind, str]:
     """The kind of a text column by its vocabulary and the count of its cells that are not missing."""
     if not words:
         return "ignore", "no values"
-    sample = words[:SAMPLE]
-    dates = sum(bool(_DATE.fullmatch(word)) for word in sample)
-    if 2 * dates > len(sample):
-        return "date", f'dates such as "{next(word for word in sample if _DATE.fullmatch(word))}"'
     if len(words) <= 4 and any({word.casefold() for word in words} <= pair for pair in _PAIRS):
         return "boolean", " and ".join(words)
     if present >= IDENTIFIER_ROWS and len(words) > IDENTIFIER_SHARE * present:
         return "ignore", f"{len(words):,} different words in {present:,} cells, like names or identifiers"
     return "categorical", f"{len(words):,} different words"
+
+
+def unread(source: Source) -> list[str]:
+    """The columns of numbers with cells that are numbers, too, in another notation, which only the text tells."""
+    found = []
+    for place, cells in source.odd.items():
+        texts = list(dict.fromkeys(cell.strip() for cell in cells.values()))
+        if place not in source.words and markers(cells.values()) is None:
+            values = source.matrix([place])[:1000, 0]
+            plain = [number_name(float(value)) for value in values[~np.isnan(values)][:50]]
+            rest = [text for text in texts if any(sign.isdigit() for sign in text)]
+            if len(texts) - len(rest) <= 1 and rest and find([*rest, *plain]) is not None:
+                found.append(source.names[place])
+    return found
 
 
 def profile(source: Source, place: int, examples: int = 5) -> Profile:

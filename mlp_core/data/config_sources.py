@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from glob import glob, has_magic
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_roles import nearest
+from mlp_core.data.column_types import unread
 from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
 from mlp_core.data.readers.csv import Reading
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
 from mlp_core.data.readers.formats import ReadOptions, Source, detect, read, read_all
+from mlp_core.data.readers.look_again import rows_from
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import shown
 from mlp_core.data.readers.table import Table
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
 
 Rows = npt.NDArray[np.int64]
+LOOKED_AT = 200  # rows in which zeros before numbers are looked for
+_ZEROS = re.compile("0[0-9]+")
+_CODE = re.compile(r"(?i)(\b|_)(zip|zip_?code|postal|post_?code|plz|fips)(\b|_)")
 MOST_NAMED = 6
 
 
@@ -54,6 +60,24 @@ def read_part(
     options = replace(read_options(config, task), progress=progress)
     if memory is not None:
         options = replace(options, memory=memory)
+    source = _read(config, where, options, names, memory)
+    if again := _as_text(config, source, task):
+        source = _read(config, where, replace(options, text=(*options.text, *again)), names, memory)
+    return source
+
+
+def _as_text(config: Config, source: Source, task: Task | None) -> list[str]:
+    """The columns that have to be read once more, as text: numbers in a notation, and names of groups."""
+    if not isinstance(source, Table) or any(map(is_folder, {piece.path for piece in source.pieces})):
+        return []
+    by, found = config.data.split.column, [] if task is not None else unread(source)
+    if isinstance(by, int) and -len(source.names) <= by < len(source.names):
+        found.append(source.names[by])
+    kept = {source.names[column] for column in source.words}
+    return [name for name in dict.fromkeys(found) if name not in kept and not isinstance(source.values, OnDisk)]
+
+
+def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str], memory: str | None) -> Source:
     if isinstance(where, str | tuple):
         paths = _paths(config, where)
         if len(paths) == 1 and is_folder(paths[0]):
@@ -74,10 +98,57 @@ def read_part(
 def read_options(config: Config, task: Task | None = None) -> ReadOptions:
     """How the config says that files are read, with the columns that are known to hold words."""
     data = config.data
-    csv = CsvOptions(**{option.name: getattr(data.csv, option.name) for option in fields(CsvOptions)})
+    given = {option.name: getattr(data.csv, option.name) for option in fields(CsvOptions) if option.name != "kept"}
+    csv = CsvOptions(**given, kept=None if task is None else task.kept.dialect)
     words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
+    words |= {data.split.column} if isinstance(data.split.column, str) else set()  # groups of long numbers, or of zeros
     text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize
-    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize)
+    base = None if task is None else task.kept.base
+    return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize, base=base)
+
+
+def text_of(config: Config, source: Source, row: int, column: int) -> str:
+    """What is written in a missing cell, looked up in the file once more; nothing where that cannot be told."""
+    rows = rows_from(source, row, 1, config.data.csv.encoding) if isinstance(source, Table) else []
+    return rows[0][column].strip() if rows else ""
+
+
+def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:
+    """A line about columns of numbers that look like names of something: zeros before them, or called so."""
+    rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding) if isinstance(source, Table) else []
+    zeros = {}
+    for column in columns:
+        if (
+            cell := next((row[column].strip() for row in rows if _ZEROS.fullmatch(row[column].strip())), None)
+        ) is not None:
+            zeros[column] = f"{source.names[column]} ({cell})"
+    called = {c: source.names[c] for c in columns if c not in zeros and _CODE.search(source.names[c])}
+    told = [*zeros.values(), *called.values()]
+    if not told:
+        return []
+    name = source.names[next(iter({**zeros, **called}))]
+    hint = f"for what has no order: data.types: {{{name}: categorical}}"
+    return [f"note: taken as numbers, but perhaps codes: {', '.join(told[:6])}; {hint}"]
+
+
+def moved(config: Config, error: DataError) -> DataError:
+    """An error about data that a run or a model names: where a file is gone, with what says where it is now."""
+    problems = []
+    for problem in error.problems:
+        if problem.code == "missing_file":
+            parts = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
+            names = [name for name, part in parts.items() if problem.file in _told(config, part)]
+            hint = f"if it has moved, say where it is now: add data.{(names or ['train'])[0]}=FILE to the command"
+            problem = replace(problem, hint=hint)
+        problems.append(problem)
+    return DataError(problems)
+
+
+def _told(config: Config, part: object) -> list[str]:
+    """The files of a part of the data, as messages name them."""
+    if isinstance(part, str | tuple):
+        return [shown(path) for path in _paths(config, part)]
+    return [] if part is None else [shown(config.resolve_path(name)) for name in (part.x, part.y)]  # type: ignore[attr-defined]
 
 
 def training_files(config: Config) -> list[Path]:

@@ -10,45 +10,51 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_types import as_words, truth
+from mlp_core.data.notation import Notation
+from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.table import Table, number_name
 from mlp_core.errors import DataError, Problem
 
+PLAIN = Notation()
 MOST = 20  # problems told at once
 MOST_WORDS = 500_000  # categories of a column: nothing is learned from so many, and each takes memory
 
 
 def inputs(
-    source: Source, features: Sequence[int], kinds: Sequence[str] = (), whole: bool = True
+    source: Source,
+    features: Sequence[int],
+    kinds: Sequence[str] = (),
+    whole: bool = True,
+    notations: Mapping[str, Notation] | None = None,
 ) -> tuple[Any, dict[int, list[str]]]:
     """The input columns [rows, features], missing cells NaN, and the vocabularies of those that hold words.
 
-    Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0. Columns on the disk stay there,
-    and are not looked at yet (`survey` does). `whole` says that the source is
-    all there is to learn from: then a column without any value is refused. Raises DataError naming the first bad cell
-    of each column.
+    Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0, numbers, dates and times are read
+    by the notation of their column, if it has one. Columns on the disk stay there, and are not looked at yet (`survey`
+    does). `whole` says that the source is all there is to learn from: then a column without any value is refused.
+    Raises DataError naming the first bad cell of each column.
     """
-    kinds = kinds or ("numeric",) * len(features)
+    kinds, notations = kinds or ("numeric",) * len(features), notations or {}
     if isinstance(cells := source.X if isinstance(source, Arrays) else source.values, OnDisk):
-        return _inputs_on_disk(source, cells, features, kinds, whole)
+        return _inputs_on_disk(source, cells, features, kinds, whole, notations)
     if isinstance(source, Arrays) and all(kind == "numeric" for kind in kinds):
         return _finite(source, features), {}
     X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
     if set(kinds) != {"numeric"} or not source.words.keys().isdisjoint(features):
         X = np.array(X)  # to be changed
     for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
-        problem = None
-        if source.odd.get(column):
-            problem = _odd(source, column)
+        problem = _odd(source, column, notations)
+        if problem is not None:
+            pass
         elif whole and _empty(source, column, X[:, place]):
             problem = _no_values(source, column)
         elif kind == "categorical":
-            X[:, place], words[place] = _words(source, column, X[:, place])
+            X[:, place], words[place] = _merged(*_words(source, column, X[:, place]))
         elif column in source.words or kind == "boolean":
-            X[:, place], problem = _numbers(source, column, X[:, place], kind)
+            X[:, place], problem = _numbers(source, column, X[:, place], kind, notations)
         if whole and len(words.get(place, ())) > MOST_WORDS:
             problem = _too_many_words(source, column, int(np.argmax(X[:, place] >= MOST_WORDS)))
         problems += [problem] if problem else []
@@ -60,30 +66,38 @@ def inputs(
 
 
 def _inputs_on_disk(
-    source: Source, cells: OnDisk, features: Sequence[int], kinds: Sequence[str], whole: bool
+    source: Source,
+    cells: OnDisk,
+    features: Sequence[int],
+    kinds: Sequence[str],
+    whole: bool,
+    notations: Mapping[str, Notation],
 ) -> tuple[OnDisk, dict[int, list[str]]]:
     """The same for a source on the disk: what has to be done to a column is done when its rows are read."""
     words, changes, problems = dict[int, list[str]](), dict[int, Any](), list[Problem]()
     plain = all(kind == "numeric" for kind in kinds) and not source.words
     for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
-        problem = None
-        if source.odd.get(column):
-            problem = _odd(source, column)
+        problem = _odd(source, column, notations)
+        if problem is not None:
+            pass
         elif whole and isinstance(source, Table) and source.missing(column) == source.rows:
             problem = _no_values(source, column)
         elif kind == "categorical" and column in source.words:
             words[place] = source.words[column]
+            lookup, merged = _one_spelling(words[place])
+            if len(merged) < len(words[place]):
+                words[place], changes[place] = merged, _looked_up(np.array([*lookup, np.nan]))
         elif kind == "categorical":
             distinct = np.unique(np.asarray(cells.pull(column), np.float64))
             distinct = distinct[~np.isnan(distinct)]
             words[place], changes[place] = [number_name(float(value)) for value in distinct], _coded(distinct)
         elif column in source.words:
-            lookup = np.array([*map(truth if kind == "boolean" else _number, source.words[column]), np.nan])
-            if np.isnan(lookup[:-1]).any():
-                _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
-            changes[place] = _looked_up(lookup)
+            numbers, wrong = _read(source, column, kind, notations)
+            if wrong.any():
+                _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind, notations)
+            changes[place] = _looked_up(numbers)
         elif kind == "boolean":
-            _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind)
+            _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind, notations)
         if whole and len(words.get(place, ())) > MOST_WORDS:
             problem = _too_many_words(source, column, None)
         problems += [problem] if problem else []
@@ -172,13 +186,13 @@ def refuse_missing(source: Source, columns: Sequence[int]) -> None:
 
 
 def _finite(source: Arrays, features: Sequence[int]) -> npt.NDArray[Any]:
-    """The columns of arrays, every cell a finite number."""
+    """The columns of arrays, every cell a number or NaN, which is a missing cell."""
     X = source.matrix(features)
-    bad = np.flatnonzero(~_finite_columns(X))[:MOST]
+    bad = [place for place in np.flatnonzero(~_finite_columns(X)) if np.isinf(X[:, place]).any()][:MOST]
     problems = []
     for place in bad:
         values = X[:, place]
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        row = int(np.flatnonzero(np.isinf(values))[0])
         message = f"not a finite number ({values[row]})"
         problems.append(source.problem("not_finite", message, row, features[int(place)], "mend the array"))
     if problems:
@@ -203,32 +217,72 @@ def _words(source: Source, column: int, values: npt.NDArray[np.float64]) -> tupl
     return as_words(values)
 
 
+def _one_spelling(words: list[str]) -> tuple[list[float], list[str]]:
+    """The place of each word in a vocabulary where every number has one spelling (1 for 1.0), and this vocabulary."""
+    places: dict[str, int] = {}
+    lookup = [float(places.setdefault(canonical(word), len(places))) for word in words]
+    return lookup, list(places)
+
+
+def _merged(values: npt.NDArray[np.float64], words: list[str]) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Codes and vocabulary where every number has one spelling."""
+    lookup, merged = _one_spelling(words)
+    return (values, words) if len(merged) == len(words) else (_looked_up(np.array([*lookup, np.nan]))(values), merged)
+
+
+def _read(
+    source: Source, column: int, kind: str, notations: Mapping[str, Notation]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """What the words of a column are as numbers, NaN for a missing cell at the end; and which of them are none."""
+    read = truth if kind == "boolean" else notations.get(source.names[column], PLAIN).number
+    found = [read(word) for word in source.words[column]]
+    wrong = [value is None or (kind == "boolean" and np.isnan(value)) for value in found]
+    return np.array([*(np.nan if value is None else value for value in found), np.nan]), np.array([*wrong, False])
+
+
 def _numbers(
-    source: Source, column: int, values: npt.NDArray[np.float64], kind: str
+    source: Source, column: int, values: npt.NDArray[np.float64], kind: str, notations: Mapping[str, Notation]
 ) -> tuple[npt.NDArray[np.float64], Problem | None]:
     """A column as numbers, yes and no as 1 and 0, and what is wrong with the first cell that is none."""
     if column in source.words:
-        read = truth if kind == "boolean" else _number
-        lookup = np.array([*map(read, source.words[column]), np.nan])
-        present = ~np.isnan(values)
-        found = lookup[np.where(present, values, len(lookup) - 1).astype(np.int64)]
-        bad = np.flatnonzero(present & np.isnan(found))
+        lookup, wrong = _read(source, column, kind, notations)
+        codes = np.where(np.isnan(values), len(lookup) - 1, values).astype(np.int64)
+        found, bad = lookup[codes], np.flatnonzero(wrong[codes])
     else:
         found, bad = values, np.flatnonzero(~np.isnan(values) & (values != 0) & (values != 1))
     if not bad.size:
         return found, None
     row, name = int(bad[0]), source.names[column]
-    message = (
-        f'not {"yes or no" if kind == "boolean" else "a number"} ("{source.cell(row, column)}") in column "{name}"'
-    )
-    code = "not_a_boolean" if kind == "boolean" else "not_a_number"
+    what = {"boolean": "yes or no", "date": "a date", "time": "a time of day"}.get(kind, "a number")
+    message = f'not {what} ("{source.cell(row, column)}") in column "{name}"'
     hint = f"fix the cell, list it under data.csv.na, or set data.types: {{{name}: categorical}}"
-    return found, source.problem(code, message, row, column, hint)
+    if kind == "date" and (notation := notations.get(name)) is not None:
+        hint = f"dates are taken as {notation.order}; if that is wrong, set data.date_order. Or {hint}"
+    return found, source.problem("not_a_boolean" if kind == "boolean" else "not_a_number", message, row, column, hint)
 
 
-def _number(word: str) -> float:
-    value = number(word)
-    return np.nan if value is None or not np.isfinite(value) else value
+def as_numbers(source: Source, notations: Mapping[int, Notation]) -> Source:
+    """The source with the numbers that some columns of words hold (targets, weights), where each word is one."""
+    if not notations or isinstance(source, Arrays):
+        return source
+    values, words = source.values, dict(source.words)
+    on_disk = isinstance(values, OnDisk)
+    values = values if on_disk else values.copy()
+    gaps = None if source.gaps is None else list(source.gaps)
+    odd = {column: cells for column, cells in source.odd.items() if column not in notations}
+    for column, notation in notations.items():
+        if column not in words:
+            continue
+        lookup, _ = _read(source, column, "numeric", {source.names[column]: notation})
+        numbers = _looked_up(lookup)(np.asarray(source.matrix([column])[:, 0], np.float64))
+        del words[column]
+        if gaps is not None:
+            gaps[column] = int(np.isnan(numbers).sum())
+        if on_disk:
+            values = values.replaced({column: numbers})
+        else:
+            values[:, column] = numbers
+    return replace(source, values=values, words=words, odd=odd, gaps=None if gaps is None else tuple(gaps))
 
 
 def _empty(source: Source, column: int, values: npt.NDArray[np.float64]) -> bool:
@@ -242,10 +296,15 @@ def _no_values(source: Source, column: int) -> Problem:
     return source.problem("empty_column", f'column "{name}" has no values', 0, column, hint)
 
 
-def _odd(source: Source, column: int) -> Problem:
-    """What is wrong with a column of numbers, at the first cell that is none."""
-    row = min(source.odd[column])
-    hint = "fix the cell or list it under data.csv.na"
-    if "," in (cell := source.cell(row, column)):
+def _odd(source: Source, column: int, notations: Mapping[str, Notation]) -> Problem | None:
+    """What is wrong with a column of numbers, at the first cell that is none and is not said to be missing."""
+    missing = notations.get(source.names[column], PLAIN).missing
+    odd = {row: cell for row, cell in source.odd.get(column, {}).items() if cell.strip() not in missing}
+    if not odd:
+        return None
+    row = min(odd)
+    cell = odd[row].strip()
+    hint = "fix the cell, or list it under data.csv.na if it means missing"
+    if "," in cell:
         hint = "if it is a decimal comma, set data.csv.decimal"
-    return source.problem("not_a_number", f'not a number ("{cell.strip()}")', row, column, hint)
+    return source.problem("not_a_number", f'not a number ("{cell}")', row, column, hint)

@@ -45,10 +45,12 @@ def _numbers(inputs: Preprocessor, survey: Survey) -> list[str]:
         if plan.impute == "mean" and sums.present[columns[j]]:
             numbers.fill[j] = sums.mean[columns[j]]
         numbers.flag[j] = bool(gaps[j]) if plan.indicator == "auto" else bool(plan.indicator)
+        numbers.flag[j] &= sums.present[columns[j]] > 0
     exact = np.array([plan.scale in ONE_PASS and not plan.log and plan.clip is None for plan in plans], bool)
     fill = np.zeros(len(sums.mean))
     fill[columns] = numbers.fill
     all_rows = sums.filled(fill)
+    still = all_rows.low[columns] == all_rows.high[columns]
     for method in dict.fromkeys(plan.scale for plan in plans):
         at = [j for j, plan in enumerate(plans) if plan.scale == method and exact[j]]
         if not at:
@@ -59,10 +61,9 @@ def _numbers(inputs: Preprocessor, survey: Survey) -> list[str]:
         constant = (low == high) | rounding_noise(all_rows.rows, mean, variance)
         mean = np.where(low == high, low, mean)
         scaler = Scaler(method, [inputs.name(column) for column in at_columns])
-        if method == "none":
-            scaler.shift, scaler.scale = np.zeros(len(at)), np.ones(len(at))
-        else:
-            scaler.take(low, high, (mean, np.sqrt(variance), constant))
+        scaler.take(low, high, (mean, np.sqrt(variance), constant))
+        still[at] |= scaler.constant
         numbers.scaler.shift[at], numbers.scaler.scale[at] = scaler.shift, scaler.scale
+    numbers.hold(still)
     medians = np.array([plan.impute == "median" for plan in plans], bool) & gaps
     return [inputs.name(columns[j]) for j in np.flatnonzero(~exact | medians)]

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.column_roles import by_name, select
-from mlp_core.data.config_sources import pull, read_options, read_part
-from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
+from mlp_core.data.column_roles import Roles, as_known, by_name, select
+from mlp_core.data.config_sources import code_notes, pull, read_options, read_part, text_of
+from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
+from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
 from mlp_core.data.readers.csv import Reading
 from mlp_core.data.readers.formats import Source, read
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.table_cache import discard
-from mlp_core.data.scan import Survey
+from mlp_core.data.scan import Survey, survey_notes, surveyed
 from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
-from mlp_core.data.surveying import survey_notes, surveyed
-from mlp_core.data.task import Task, Wish, encode, infer
+from mlp_core.data.task import Task, Wish, encode, infer, without_target
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
 from mlp_core.nn.backend import blocks
@@ -46,6 +46,7 @@ class Dataset:
     A missing number is NaN; a column of words holds codes.
     weight: float64 [rows], or None when every row counts the same.
     words: the vocabulary behind the codes of every column of words: {column: words}.
+    places: the row numbers in the file [rows], where rows without a target were left out; None: all rows.
     survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
     """
 
@@ -54,6 +55,7 @@ class Dataset:
     weight: npt.NDArray[np.float64] | None = None
     words: Mapping[int, Sequence[str]] = field(default_factory=dict)
     survey: Survey | None = None
+    places: npt.NDArray[np.int64] | None = None
 
     @property
     def rows(self) -> int:
@@ -99,39 +101,33 @@ class Data:
         return replace(self, splits=rest)
 
 
-def load(config: Config, progress: Reading | None = None) -> Data:
+def load(config: Config, progress: Reading | None = None, task: Task | None = None) -> Data:
     """Read the data a config names, infer the task, and deal the rows into splits; `progress` hears of rows read.
 
-    Raises DataError with every place found to be wrong: in the config, or at the file, line and column.
+    task: that of a model which was trained on this data: then nothing is inferred anew. Raises DataError with every
+    place found to be wrong: in the config, or at the file, line and column.
     """
     try:
-        return _load(config, progress)
+        return _load(config, progress, task)
     except DamagedTable as error:
         if not discard(config, error.folder):
             raise
-        return _load(config, progress)
+        return _load(config, progress, task)
 
 
-def _load(config: Config, progress: Reading | None) -> Data:
+def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     data = config.data
-    train = read_part(config, "train", None, progress)
-    roles = select(config, train)
+    train = read_part(config, "train", known, progress)
+    roles = select(config, train) if known is None else as_known(config, train, known)
     pull(train, [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)])
-    train = relabel(train, roles.targets, data.labels)
-    try:
-        task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
-    except DataError as error:
-        raise _placed(config, error) from None
-    task = replace(
-        task,
-        kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,
-        weight=None if roles.weight is None else train.names[roles.weight],
-        ids=tuple(train.names[column] for column in roles.ids),
-    )
+    train, task, why = _task(config, train, roles, known)
     whole = _dataset(config, train, roles.features, roles.targets, task)
+    codes = [] if known is not None else code_notes(config, train, roles.numbers)
     keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
+    lacking = without_target(train, roles.targets)
+    gone = _gone(config, train, roles.targets, lacking)
     train = train if isinstance(whole.X, OnDisk) else train.emptied()
-    splits, indices = _deal(config, train, whole, task, keys)
+    splits, indices = _deal(config, train, whole, task, keys, lacking)
     if isinstance(whole.X, OnDisk):
         rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
         found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
@@ -143,8 +139,70 @@ def _load(config: Config, progress: Reading | None) -> Data:
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
-    notes = (*train.notes, *roles.notes, why, f"rows: {counts}", *_absent(splits["train"], task))
+    notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
     return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
+
+
+def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tuple[Source, Task, str]:
+    """The source with labels as they are meant and targets that are numbers, what is to be learned from it, and why."""
+    data = config.data
+    train = relabel(train, roles.targets, data.labels)
+    quantities = {
+        c: roles.notations[c] for c in (*roles.targets, roles.weight) if c in roles.notations and c is not None
+    }
+    train = as_numbers(train, quantities)
+    if known is not None:
+        return train, known, f"task: {known.kind} (as the model was trained)"
+    try:
+        task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
+    except DataError as error:
+        raise _placed(config, error) from None
+    columns = {train.names[column]: notation for column, notation in roles.notations.items()}
+    dialect = train.dialect
+    kept = Kept(base=train.base, columns=columns)
+    if dialect is not None:
+        kept = replace(kept, delimiter=dialect.delimiter, decimal=dialect.decimal, header=dialect.header)
+    task = replace(
+        task,
+        kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,
+        weight=None if roles.weight is None else train.names[roles.weight],
+        ids=tuple(train.names[column] for column in roles.ids),
+        kept=kept,
+    )
+    return train, task, f'{why}; positive class "{task.classes[1]}"' if task.kind == "binary" else why
+
+
+def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDArray[np.int64]) -> list[str]:
+    """A line about rows that are left out because they miss a target. Raises DataError where they are refused."""
+    if not len(rows):
+        return []
+    names = ", ".join(source.names[column] for column in targets)
+    column = next(column for column in targets if np.isnan(source.matrix([column])[int(rows[0]), 0]))
+    first = source.problem("missing_target", "", int(rows[0]), column)
+    cell = text_of(config, source, int(rows[0]), column)
+    written = f', the first is "{cell}"' if cell else ""
+    hint = 'if that is a label, set data.csv.na: [""]' if cell and column in source.words else ""
+    if config.data.missing_target == "error":
+        message = f"{len(rows):,} of {source.rows:,} rows have no {names}{written}; this is the first"
+        hint = hint or "data.missing_target: drop leaves them out"
+        raise DataError(replace(first, message=message, hint=hint))
+    lines = [source.problem("", "", int(row)).line for row in rows[:4]]
+    places = ", ".join(str(line) for line in lines if line is not None)
+    where = f" (lines {places}{', ...' if len(rows) > len(lines) else ''})" if places else ""
+    return [
+        f"note: {len(rows):,} of {source.rows:,} rows have no {names}{where}{written}: left out"
+        + "; " * bool(hint)
+        + hint
+    ]
+
+
+def present(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
+    """Some rows of a data set, which remember where they lie."""
+    if len(rows) == dataset.rows:
+        return dataset
+    X = dataset.X.take(rows) if isinstance(dataset.X, OnDisk) else dataset.X[rows]
+    weight = None if dataset.weight is None else dataset.weight[rows]
+    return Dataset(X, dataset.y[rows], weight, dataset.words, places=rows)
 
 
 def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
@@ -179,7 +237,7 @@ def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.i
 def _dataset(
     config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
 ) -> Dataset:
-    X, words = inputs(source, features, task.kinds, whole)
+    X, words = inputs(source, features, task.kinds, whole, task.kept.columns)
     if not isinstance(X, OnDisk):
         refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
     weight = None
@@ -189,15 +247,23 @@ def _dataset(
 
 
 def _deal(
-    config: Config, source: Source, whole: Dataset, task: Task, keys: Sequence[str] | None
+    config: Config,
+    source: Source,
+    whole: Dataset,
+    task: Task,
+    keys: Sequence[str] | None,
+    lacking: npt.NDArray[np.int64],
 ) -> tuple[dict[str, Dataset], dict[str, npt.NDArray[np.int64]]]:
     """Split the rows of the training source, as far as val and test are not given; keys: the cells of the column that
-    says where each row goes, if there is one."""
+    says where each row goes, if there is one. lacking: rows that are left out."""
     split = config.data.split
     seed = config.seed if split.seed is None else split.seed
     val = split.val if config.data.val is None else 0
     test = split.test if config.data.test is None else 0
     rows = sample_rows(whole.rows, config.data.limit, seed)
+    if len(lacking):
+        rows = np.setdiff1d(np.arange(whole.rows), lacking, assume_unique=True)
+        rows = rows[sample_rows(len(rows), config.data.limit, seed)]
     labels = whole.y[rows] if task.classifies else None
     try:
         if keys is not None:
@@ -223,11 +289,25 @@ def _deal(
 def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
     """A further source with the columns and classes of the task."""
     features, targets = by_name(config, source, task)
-    source = relabel(source, targets, config.data.labels)
+    source = with_targets(config, source, targets, task)
     part = _dataset(config, source, features, targets, task, whole=False)
+    lacking = without_target(source, targets)
+    _gone(config, source, targets, lacking)
+    if len(lacking) == part.rows:
+        message = f"no row has a value of the target {', '.join(task.targets)}"
+        raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
+    whole, part = part, present(part, np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
     if not isinstance(part.X, OnDisk):
         return part
-    return replace(part, survey=surveyed(config, source, part.X, part.words, {name: np.arange(part.rows)}, task))
+    rows = np.arange(whole.rows) if part.places is None else part.places
+    return replace(part, survey=surveyed(config, source, whole.X, part.words, {name: rows}, task))
+
+
+def with_targets(config: Config, source: Source, targets: Sequence[int], task: Task) -> Source:
+    """A further source with labels as they are meant, and targets that are numbers where the task has such."""
+    columns = [*targets, *([source.names.index(task.weight)] if task.weight in source.names else [])]
+    notations = {c: n for c in columns if (n := task.kept.columns.get(source.names[c])) is not None}
+    return as_numbers(relabel(source, targets, config.data.labels), notations)
 
 
 def _found(splits: Mapping[str, Dataset], task: Task) -> tuple[str, ...]:

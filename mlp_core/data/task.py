@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.kept import Kept
+from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.table import number_name
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 Kind: TypeAlias = Literal["binary", "multiclass", "multilabel", "regression"]
 MAX_CLASSES = 20  # more distinct whole numbers than this are quantities, not labels
@@ -24,8 +26,9 @@ class Task:
     outputs: numbers the network gives per row: 1 for binary, else the number of classes or targets.
     classes: label names in the order of the class indices; () for regression, the targets for multilabel.
     targets, features: names of the target columns and of the input columns.
-    kinds: numeric, categorical or boolean for every input column; () when all are numeric.
+    kinds: numeric, categorical, boolean, date or time for every input column; () when all are numeric.
     weight, ids: names of the column of row weights, if there is one, and of the columns that name a row.
+    kept: how the training file is written. One class may have one target each, 1 where a row is of it (`one_hot`).
     """
 
     kind: Kind
@@ -36,11 +39,18 @@ class Task:
     kinds: tuple[str, ...] = ()
     weight: str | None = None
     ids: tuple[str, ...] = ()
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The input columns that hold words, to be read as text whatever they look like."""
-        return tuple(name for name, kind in zip(self.features, self.kinds, strict=False) if kind != "numeric")
+        """The columns that hold words, or numbers in a notation, to be read as text whatever they look like."""
+        words = [name for name, kind in zip(self.features, self.kinds, strict=False) if kind != "numeric"]
+        return tuple(dict.fromkeys([*words, *self.kept.columns]))
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether every class has a target of its own, 1 in its rows and 0 in all others."""
+        return self.classifies and len(self.targets) > 1
 
     @property
     def classifies(self) -> bool:
@@ -49,7 +59,7 @@ class Task:
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return asdict(self)
+        return {**asdict(replace(self, kept=Kept())), "kept": self.kept.to_state()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
@@ -69,7 +79,8 @@ class Task:
             raise ValueError("classes and outputs do not fit the kind of task")
         kinds, ids = later
         weight = weight if weight is None else str(weight)
-        return cls(state["kind"], int(state["outputs"]), classes, targets, features, kinds, weight, ids)
+        kept = Kept.from_state(state.get("kept", {}))
+        return cls(state["kind"], int(state["outputs"]), classes, targets, features, kinds, weight, ids, kept)
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,8 @@ class Wish:
 def infer(source: Source, features: Sequence[int], targets: Sequence[int], wish: Wish) -> tuple[Task, str]:
     """The task of the target columns, and one line saying why.
 
-    Several targets: multilabel when all values are 0 or 1, else regression. One target: text, or at most 20 distinct
+    Several targets: classes when every row has exactly one 1 among zeros, multilabel when all values are 0 or 1, else
+    regression. Rows without a target say nothing. One target: text, or at most 20 distinct
     whole numbers that occur twice or more on average, are classes, as are the labels of an IDX file; two classes make
     the task binary, more make it multiclass. Anything else is regression. Numeric labels are sorted by value, others
     as text; a binary task's positive class is the second.
@@ -94,6 +106,8 @@ def infer(source: Source, features: Sequence[int], targets: Sequence[int], wish:
     check_targets(source, targets)
     names = source.names
     inputs, outputs = tuple(names[column] for column in features), tuple(names[column] for column in targets)
+    if len(targets) > 1 and wish.kind in ("auto", "binary", "multiclass") and is_one_hot(source.matrix(targets)):
+        return _one_hot(source, wish, inputs, outputs)
     if len(targets) > 1 or wish.kind == "multilabel":
         return _several(source, targets, wish, inputs, outputs)
     labels, whole = _labels(source, targets[0])
@@ -109,22 +123,61 @@ def infer(source: Source, features: Sequence[int], targets: Sequence[int], wish:
     if len(classes) < 2:
         message = f'target "{outputs[0]}" has only one value ("{classes[0]}")'
         raise DataError(source.problem("one_class", message, None, targets[0], "nothing can be learned from it"))
+    return _classes(kind, classes, outputs, inputs, wish, why)
+
+
+def _classes(
+    kind: Kind, classes: tuple[str, ...], outputs: tuple[str, ...], inputs: tuple[str, ...], wish: Wish, why: str
+) -> tuple[Task, str]:
     if wish.positive is not None:
         classes = _positive_last(classes, wish.positive)
-    return Task(kind, 1 if kind == "binary" else len(classes), classes, outputs, inputs), f"task: {kind} ({why})"
+    positive = f"; positive: {classes[1]}" if kind == "binary" else ""
+    task = Task(kind, 1 if kind == "binary" else len(classes), classes, outputs, inputs)
+    return task, f"task: {kind} ({why}{positive})"
+
+
+def is_one_hot(values: npt.NDArray[Any]) -> bool:
+    """Whether every row [rows, targets] that misses no value has a single 1 and else zeros, and no column the same in
+    all."""
+    present = values[~np.isnan(values).any(axis=1)]
+    ones = present == 1
+    return bool(
+        len(present) and (ones | (present == 0)).all() and (ones.sum(axis=1) == 1).all() and ones.any(axis=0).all()
+    )
+
+
+def _one_hot(source: Source, wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Task, str]:
+    """Classes that have a target each, as Keras wants them."""
+    names = tuple(map(str, range(len(outputs)))) if hasattr(source, "targets") else outputs
+    if wish.classes is not None:
+        if len(wish.classes) != len(outputs):
+            raise _wish("data.classes", f"{len(wish.classes)} labels for {len(outputs)} targets", "name one for each")
+        names = wish.classes
+    kind: Kind = "binary" if len(outputs) == 2 else "multiclass"
+    if wish.kind == "binary" and kind != "binary":
+        raise _wish("data.task", f"binary needs two classes, there are {len(outputs)} targets", "multiclass fits")
+    why = f"each row has a 1 in one of {len(outputs)} targets; for labels that go together: data.task: multilabel"
+    if wish.positive is not None and (kind != "binary" or wish.positive != names[1]):
+        raise _wish(
+            "data.positive", "the targets have an order of their own", "name the positive one last in data.target"
+        )
+    return _classes(kind, names, outputs, inputs, wish, why)
 
 
 def encode(source: Source, targets: Sequence[int], task: Task) -> npt.NDArray[Any]:
     """The targets as the task wants them: class indices int64 [rows], or float64 [rows, outputs].
 
-    Raises DataError with the place of a missing or unfit value, or of a label that is no class of the task.
+    Where a target is missing, the index is -1 and the number NaN. Raises DataError with the place of an unfit value, or
+    of a label that is no class of the task.
     """
     check_targets(source, targets)
+    if task.one_hot:
+        return _columns(source, targets, task)
     if task.classifies:
         return _indices(source, targets[0], task.classes)
     _refuse_text(source, targets, task.kind)
     values = np.ascontiguousarray(source.matrix(targets), np.float64)
-    if task.kind == "multilabel" and (bad := np.argwhere((values != 0) & (values != 1))).size:
+    if task.kind == "multilabel" and (bad := np.argwhere((values != 0) & (values != 1) & ~np.isnan(values))).size:
         row, index = (int(at) for at in bad[0])
         message = f'target "{task.targets[index]}" is {number_name(float(values[row, index]))}, expected 0 or 1'
         raise DataError(source.problem("label_out_of_range", message, row, targets[index]))
@@ -132,43 +185,58 @@ def encode(source: Source, targets: Sequence[int], task: Task) -> npt.NDArray[An
 
 
 def check_targets(source: Source, targets: Sequence[int]) -> None:
-    """Raise DataError at the first target cell that is missing or not a finite number."""
+    """Raise DataError at the first target cell that is not a finite number, or where all are missing."""
     for column in targets:
         values = source.matrix([column])[:, 0]
-        bad = np.flatnonzero(~np.isfinite(values))
-        if not bad.size:
-            continue
-        row = min(source.odd[column]) if source.odd.get(column) else int(bad[0])
-        cell = source.cell(row, column)
-        if source.odd.get(column):
-            code, message, hint = "not_a_number", f'not a number ("{cell}")', "mend the cell or remove the row"
-        elif cell in ("inf", "-inf"):
-            code, message, hint = "not_finite", f"target is not finite ({cell})", "remove the row"
-        else:
-            code, message, hint = "missing_target", f'no value of the target "{source.names[column]}"', "remove the row"
-        raise DataError(source.problem(code, message, row, column, hint))
+        name = source.names[column]
+        if odd := source.odd.get(column):
+            row = min(odd)
+            hint = "mend the cell, list it under data.csv.na if it means missing, or set data.task: multiclass"
+            raise DataError(source.problem("not_a_number", f'not a number ("{odd[row]}")', row, column, hint))
+        if (infinite := np.flatnonzero(np.isinf(values))).size:
+            row = int(infinite[0])
+            message = f"target is not finite ({source.cell(row, column)})"
+            raise DataError(source.problem("not_finite", message, row, column, "remove the row"))
+        if np.isnan(values).all():
+            message, hint = f'no row has a value of the target "{name}"', "check data.target"
+            raise DataError(source.problem("missing_target", message, None, column, hint))
+
+
+def without_target(source: Source, targets: Sequence[int]) -> npt.NDArray[np.int64]:
+    """The numbers of the rows that miss a target."""
+    found = np.zeros(source.rows, bool)
+    for column in targets:
+        found |= np.isnan(source.matrix([column])[:, 0])
+    return np.flatnonzero(found)
 
 
 def _several(
     source: Source, targets: Sequence[int], wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> tuple[Task, str]:
     if wish.kind in ("binary", "multiclass"):
-        raise _wish("data.task", f"{wish.kind} needs one target column, there are {len(targets)}", "multilabel fits")
+        raise _wish(
+            "data.task",
+            f"{wish.kind} needs one target column, there are {len(targets)}",
+            "multilabel fits; targets of which each row has one 1 would do, too",
+        )
     if wish.classes or wish.positive:
         key = "data.classes" if wish.classes else "data.positive"
         raise _wish(key, "several targets have no common classes", "remove it")
     _refuse_text(source, targets, "several targets")
     values = source.matrix(targets)
-    zero_one = bool(((values == 0) | (values == 1)).all())
+    zero_one = bool(((values == 0) | (values == 1) | np.isnan(values)).all())
     if wish.kind == "multilabel" or (wish.kind == "auto" and zero_one):
-        note = f"task: multilabel ({len(targets)} targets of 0 and 1)"
+        note = f"task: multilabel ({counted(len(targets), 'target')} of 0 and 1)"
         return Task("multilabel", len(targets), outputs, outputs, inputs), note
-    return Task("regression", len(targets), (), outputs, inputs), f"task: regression ({len(targets)} targets)"
+    return Task(
+        "regression", len(targets), (), outputs, inputs
+    ), f"task: regression ({counted(len(targets), 'target')})"
 
 
 def _labels(source: Source, column: int) -> tuple[list[str], bool]:
     """The target's distinct values as label names in their order, and whether all are whole numbers."""
     values = source.matrix([column])[:, 0]
+    values = values[~np.isnan(values)]
     if column in source.words:
         used = np.unique(values.astype(np.int64))
         return sorted(source.words[column][code] for code in used), False
@@ -199,17 +267,21 @@ def _positive_last(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
 
 
 def _indices(source: Source, column: int, classes: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The class index of every row's label."""
+    """The class index of every row's label, -1 where it is missing."""
     values = source.matrix([column])[:, 0]
-    index = {name: place for place, name in enumerate(classes)}
+    present = ~np.isnan(values)
+    index = {canonical(name): place for place, name in enumerate(classes)}
+    index |= {name: place for place, name in enumerate(classes)}
+    indices = np.full(len(values), -1, np.int64)
     if column in source.words:
-        lookup = np.array([index.get(word, -1) for word in source.words[column]], np.int64)
-        indices = lookup[values.astype(np.int64)]
+        words = source.words[column]
+        lookup = np.array([index.get(word, index.get(canonical(word), -1)) for word in words], np.int64)
+        indices[present] = lookup[values[present].astype(np.int64)]
     else:
-        distinct = np.unique(values)
+        distinct = np.unique(values[present])
         lookup = np.array([index.get(number_name(float(value)), -1) for value in distinct], np.int64)
-        indices = lookup[np.searchsorted(distinct, values)]
-    unknown = np.flatnonzero(indices < 0)
+        indices[present] = lookup[np.searchsorted(distinct, values[present])]
+    unknown = np.flatnonzero((indices < 0) & present)
     if unknown.size:
         row = int(unknown[0])
         label = source.cell(row, column)
@@ -219,6 +291,17 @@ def _indices(source: Source, column: int, classes: Sequence[str]) -> npt.NDArray
         message, hint = f'label "{label}" is not one of the classes', f"the classes are {known}"
         raise DataError(source.problem("unknown_label", message, row, column, hint))
     return indices
+
+
+def _columns(source: Source, targets: Sequence[int], task: Task) -> npt.NDArray[np.int64]:
+    """The class of every row from targets of which one is 1; -1 where they are missing."""
+    values = np.asarray(source.matrix(targets), np.float64)
+    present = ~np.isnan(values).any(axis=1)
+    bad = np.flatnonzero(present & (((values != 0) & (values != 1)).any(axis=1) | ((values == 1).sum(axis=1) != 1)))
+    if bad.size:
+        message, hint = "not a 1 in one target and 0 in all others", "as the model was trained on"
+        raise DataError(source.problem("label_out_of_range", message, int(bad[0]), targets[0], hint))
+    return np.where(present, np.argmax(np.nan_to_num(values), axis=1), -1)
 
 
 def _refuse_text(source: Source, targets: Sequence[int], what: str) -> None:

@@ -21,6 +21,9 @@ WIDE = 256  # tables with more columns are images or embeddings: their columns a
 MOST = 5  # columns named in a line
 BINS = 256
 SURE = 0.99  # share of a target's spread, or of its rows beyond guessing, that a single honest column does not explain
+EXACT = 1e-6  # of a target's deviation, left by a fit that is exact
+RARE = 0.05  # share of the rows of a class that may be told by nothing
+FIT_ROWS, FIT_WIDE = 2_000, 64  # looked at for a target that is a sum of inputs
 
 
 class Rows(Protocol):
@@ -39,13 +42,15 @@ def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
     train = splits["train"]
     notes = list(_shared_rows(splits))
     if train.X.shape[1] <= WIDE and len(train.X) > 1:
-        notes += column_notes(task, _constant(train.X), _counting(train), _leaking(train, task))
+        leaking = _leaking(train, task)
+        notes += column_notes(task, _constant(train.X), _counting(train), leaking)
+        notes += [] if leaking else _summed(train, task)
     return tuple(notes)
 
 
 def column_notes(task: Task, constant: list[int], counting: list[int], leaking: list[int]) -> list[str]:
     """The lines about single columns."""
-    notes = _named("constant in training, teaches nothing", task, constant)
+    notes = _named("constant in training, never acts", task, constant)
     notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, counting)
     return notes + _named("tells the target almost by itself; is it known when predicting?", task, leaking)
 
@@ -61,6 +66,18 @@ def suspects(train: Rows, task: Task) -> tuple[list[str], list[str]]:
     if train.X.shape[1] > WIDE or len(train.X) < 2:
         return [], []
     return [task.features[c] for c in _counting(train)], [task.features[c] for c in _leaking(train, task)]
+
+
+def says_it_all(train: Rows, task: Task, column: int) -> bool:
+    """Whether a column that tells the target is another way to write it: the same numbers, or a word for each class."""
+    values = np.asarray(train.X[:, column], np.float64)
+    if task.classifies:
+        return column in train.words or len(np.unique(values[~np.isnan(values)])) <= 2 * len(task.classes)
+    y = np.asarray(train.y, np.float64).reshape(len(values), -1)[:, 0]
+    known = ~np.isnan(values)
+    if known.sum() < 3 or not values[known].std() or not y[known].std():
+        return False
+    return bool(1 - np.corrcoef(values[known], y[known])[0, 1] ** 2 < 1e-9)
 
 
 def _named(what: str, task: Task, columns: list[int]) -> list[str]:
@@ -146,11 +163,43 @@ def _leaking(train: Rows, task: Task) -> list[int]:
     X, y = train.X[::step], np.asarray(train.y)[::step]
     if y.ndim > 1 and y.shape[1] > 1:
         return []
+    if task.classifies:  # a rare class must not hide that all others are told
+        shares = np.bincount(y) / len(y)
+        common = np.flatnonzero(shares >= RARE)
+        rows = np.isin(y, common) if len(common) > 1 else np.ones(len(y), bool)
+        X, y = X[rows], y[rows]
     return [
         column
         for column in range(X.shape[1])
         if _explained(X[:, column], y.reshape(-1), task.classifies, column in train.words) >= SURE
     ]
+
+
+def _summed(train: Rows, task: Task) -> list[str]:
+    """A line about a target that is a sum of several inputs, times constants, to the last digit."""
+    step = -(-len(train.X) // FIT_ROWS)
+    X, y = train.X[::step], np.asarray(train.y, np.float64)[::step]
+    columns = [column for column in range(X.shape[1]) if column not in train.words]
+    if (
+        task.kind != "regression"
+        or y.shape[1] != 1
+        or not 2 <= len(columns) <= FIT_WIDE
+        or len(X) < 50 + 4 * len(columns)
+    ):
+        return []
+    A = np.asarray(X[:, columns], np.float64)
+    spread = A.std(axis=0)
+    if np.isnan(A).any() or not np.isfinite(spread).all() or not y.std():
+        return []
+    kept = np.flatnonzero(spread > 0)
+    A = np.column_stack([(A[:, kept] - A[:, kept].mean(axis=0)) / spread[kept], np.ones(len(A))])
+    weights, *_ = np.linalg.lstsq(A, y[:, 0], rcond=None)
+    if np.abs(A @ weights - y[:, 0]).max() > EXACT * y.std():
+        return []
+    used = [columns[kept[at]] for at in np.flatnonzero(np.abs(weights[:-1]) > 1e-4 * y.std())]
+    if len(used) < 2:
+        return []
+    return _named("the target is a sum of these inputs; are they known when predicting?", task, used)
 
 
 def _explained(values: npt.NDArray[Any], y: npt.NDArray[Any], classifies: bool, words: bool) -> float:

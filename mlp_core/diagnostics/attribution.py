@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.nn.layers import EVALUATE, Embedding
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import EVALUATE
 from mlp_core.training.model import Model
 
 ROWS = 512

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.backends.cpu.steps import CompiledStep, WholeSteps
+from mlp_core.backends.cpu.steps import WholeSteps
 from mlp_core.nn.layers import Dense, Layer
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
@@ -97,7 +97,7 @@ def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
         _watch(trainer, clock)
         watched = [_phases(steps, clock, count) for _ in range(ROUNDS)]
     else:
-        watched = [_instructions(trainer.steps.compiled, statistics.median(totals), count) for _ in range(ROUNDS)]
+        watched = [_instructions(trainer.steps, statistics.median(totals), count) for _ in range(ROUNDS)]
     step = statistics.median(totals)
     parameters = network.parameters
     moved = UPDATE_BYTES // 4 * parameters.theta.nbytes
@@ -140,8 +140,8 @@ def _phases(steps: _Steps, clock: Clock, count: int) -> dict[str, float]:
     return {**phases, "everything else": step - sum(phases.values())}
 
 
-def _instructions(whole: CompiledStep, step: float, count: int) -> dict[str, float]:
-    """Seconds of every instruction of a step that is compiled as a whole, each done `count` times by itself."""
+def _instructions(whole: WholeSteps, step: float, count: int) -> dict[str, float]:
+    """Seconds of every instruction of a step that is made as a whole, each done `count` times by itself."""
     phases: dict[str, float] = defaultdict(float)
     for name, seconds in whole.time(count):
         phases[name] += seconds

@@ -9,11 +9,12 @@ from importlib import metadata
 from typing import Any
 
 from mlp_core import __version__
+from mlp_core.backends.cpu import library as compiled
 from mlp_core.backends.cuda import Unusable, find_device
 from mlp_core.backends.cuda.detect import cuda, driver_release, driver_version
 from mlp_core.machine import available_cpus, free_memory, system
 
-NOT_CAPABILITIES = ("test", "dev")
+NOT_CAPABILITIES = ("test", "dev", "peers")
 VARIABLES = (
     *(
         "OMP_NUM_THREADS",
@@ -85,8 +86,17 @@ def _machine() -> dict[str, Any]:
         "system": f"{distribution}, {name} {release}",
         "processor": _processor(),
         "processors": f"{available_cpus()} usable of {os.cpu_count()}",
+        "kernels": _kernels(),
         "memory": None if free is None else f"{free / 2**30:.1f} GiB free",
     }
+
+
+def _kernels() -> str:
+    """Which compiled kernels are used, or why none are."""
+    try:
+        return f"native, for {compiled.library().name}"
+    except compiled.NoKernels as error:
+        return f"none: {error}"
 
 
 def _processor() -> str:

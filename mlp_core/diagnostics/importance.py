@@ -44,6 +44,11 @@ class ColumnImportance:
     deviation: float
     noise: bool
 
+    @property
+    def harmful(self) -> bool:
+        """Whether the model is better without the column: what it learned of it does not hold on these rows."""
+        return self.high < 0
+
 
 @dataclass(frozen=True)
 class Importance:

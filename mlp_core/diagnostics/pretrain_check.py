@@ -17,7 +17,8 @@ from mlp_core.errors import Diverged
 from mlp_core.gradcheck import fast_check
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.layers import Activate, Dense, Pass, PRelu
-from mlp_core.nn.losses import Bce, CrossEntropy, GaussianNll, Loss, Mse
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import Bce, CrossEntropy, GaussianNll, Mse
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import OPTIMIZERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,27 @@ from mlp_core.data.config_sources import training_source
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.scan import Part
-from mlp_core.data.warnings import WIDE, sampled, suspects
+from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError
 
 LIKELY = ("target", "label", "labels", "class", "y")
-_NAMES_ROWS = re.compile(r"(?i)^(|.*[_ ])(id|uuid|guid|index|row|rownum|row_?number|unnamed: ?\d+|nr|no)$")
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NAMES_ROWS = {
+    "id",
+    "ids",
+    "uuid",
+    "guid",
+    "index",
+    "row",
+    "rownum",
+    "rownumber",
+    "unnamed",
+    "nr",
+    "no",
+    "number",
+    "num",
+    "key",
+}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 SHARE = 0.15  # of the rows, for validation and again for the test
@@ -64,38 +81,77 @@ class Proposal:
     notes: tuple[str, ...]
 
 
-def propose(file: Path, targets: list[str], written: Path) -> Proposal:
-    """A config for `file`, to be written to `written`; it was loaded once and its data read with it.
+def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] = ()) -> Proposal:
+    """A config for `file`, to be written to `written`; it was loaded once and its data read with it. given: keys and
+    values (data.csv.decimal=,) that it shall have.
 
     Raises DataError for data that cannot be trained on, UsageError without a target.
     """
+    _with("", given)  # refuses what cannot be given
     base: dict[str, Any] = {"data": {"train": str(file.absolute()), "split": {"val": SHARE, "test": SHARE}}}
-    source = training_source(from_mapping(base))
+    if targets:
+        base["data"]["target"] = targets if len(targets) > 1 else targets[0]
+    config = from_mapping(base, given)
+    source = training_source(config)
     if not targets and not _brings_targets(source):
         raise _no_target(source)
     targets = [_name(source, target) for target in targets]
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
-    types = infer_types(source)
-    drops = {column.name: f"a date ({column.why})" for column in types if column.kind == "date"}
-    drops |= {name: "names the rows" for name in _row_names(source, types, targets)}
-    data = _load(base, drops)
+    types = infer_types(source, config.data.types, config.data.date_order)
+    drops = {name: "names the rows" for name in _row_names(source, types, targets)}
+    data = _load(base, drops, given)
     counting, leaking = _suspects(data)
     found = {name: "counts the rows" for name in counting if name not in drops}
-    found |= {
-        name: "tells the target almost by itself; keep it only if it is known when predicting" for name in leaking
-    }
+    known, train = "if it is known when predicting", data.splits["train"]
+    seen = train if train.survey is None else Part(train.survey.sample, train.y[train.survey.places], train.words)
+    sure = [name for name in leaking if says_it_all(seen, data.task, data.task.features.index(name))]
+    found |= {name: f"tells the target almost by itself; keep it only {known}" for name in sure}
     if found and len(found) < len(data.task.features):
         drops |= found
-        data = _load(base, drops)
-    text = _text(data, base["data"].get("target"), _relative(file, written), drops, types)
+        data = _load(base, drops, given)
+    kept = [f"{name} tells the target almost by itself: right only {known}" for name in leaking if name not in drops]
+    text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept)
+    text = _with(text, given)
     head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
     text = f"{head}look again with: mlpbp check {written} --deep\n{text}"
     return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes)
 
 
-def _load(base: dict[str, Any], drops: dict[str, str]) -> Data:
-    return load(from_mapping({"data": {**base["data"], "drop": list(drops)}}))
+def _load(base: dict[str, Any], drops: dict[str, str], given: Sequence[str]) -> Data:
+    config = from_mapping(base, given)
+    return load(config.replace(**{"data.drop": [*config.data.drop, *drops]}))
+
+
+def _with(text: str, given: Sequence[str]) -> str:
+    """The config with further keys: those of `data` that it does not have are put there, others refused.
+
+    Raises UsageError.
+    """
+    lines = []
+    for one in given:
+        key, sign, value = one.partition("=")
+        if not sign or not key.startswith("data.") or key in ("data.train", "data.target", "data.split", "data.drop"):
+            hint = "init takes keys of the section data, such as data.csv.decimal=,"
+            raise UsageError(Problem("usage", f'not a key and value of the data ("{one}")', hint))
+        lines.append((key.split(".")[1:], value))
+    made: dict[str, Any] = {}
+    for parts, value in lines:
+        place = made
+        for part in parts[:-1]:
+            place = place.setdefault(part, {})
+        place[parts[-1]] = value
+    if not made:
+        return text
+    told = "".join(f"  {key}: {_flow(value)}\n" for key, value in made.items())
+    return text.replace("  split:", f"{told}  split:", 1)
+
+
+def _flow(value: Any) -> str:
+    """A value of YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+    return str(value) if value[:1] in "[{\"'" or _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
 def _suspects(data: Data) -> tuple[list[str], list[str]]:
@@ -132,14 +188,26 @@ def _no_target(source: Source) -> UsageError:
 
 
 def _row_names(source: Source, types: list[Column], targets: list[str]) -> list[str]:
-    """Columns of numbers that are called like identifiers and differ in every row."""
+    """Columns that are called like identifiers: whole numbers that differ in nearly every row, and words in many."""
     found = []
     for place, column in enumerate(types):
-        if column.kind == "numeric" and column.name not in targets and _NAMES_ROWS.match(column.name):
+        if column.name in targets or not _is_identifier(column.name):
+            continue
+        if column.kind == "numeric":
             values = source.matrix([place])[:, 0]
-            if len(np.unique(values)) > 0.9 * source.rows:
+            values = values[~np.isnan(values)]
+            if len(np.unique(values)) > 0.9 * source.rows and (values == np.floor(values)).all():
                 found.append(column.name)
+        elif column.kind == "categorical" and (column.distinct or 0) > max(20, 0.5 * (source.rows - column.missing)):
+            found.append(column.name)
     return found
+
+
+def _is_identifier(name: str) -> bool:
+    """Whether the last word of a name says that it is one: customer_id, CustomerId, Customer-ID, "Row Id.", ID2."""
+    parts = [part.lower() for part in _PARTS.findall(name)]
+    words = [part for part in parts if not part.isdigit()]
+    return bool(words) and words[-1] in _NAMES_ROWS
 
 
 def _relative(file: Path, written: Path) -> str:
@@ -153,7 +221,7 @@ def _relative(file: Path, written: Path) -> str:
         return str(file.absolute())
 
 
-def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list[Column]) -> str:
+def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list[Column], kept: list[str]) -> str:
     """The config, line by line."""
     train = data.splits["train"]
     size = next(size for size in SIZES if train.rows < size.rows)
@@ -163,6 +231,7 @@ def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list
         lines += [f"    - {_scalar(name)}  # {reason}" for name, reason in drops.items()]
     ignored = [column.name for column in types if column.kind == "ignore"]
     lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
+    lines += [f"  # {line}" for line in kept[:4]]
     lines.append(f"  split: {{val: {SHARE}, test: {SHARE}}}  # shares of the rows; the rest is trained on")
     lines += _preprocess(data)
     lines.append("model:")

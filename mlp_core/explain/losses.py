@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlp_core.explain.formula import fill
-from mlp_core.nn.losses import Loss
+from mlp_core.nn.loss import Loss
 
 Lines = tuple[tuple[str, str], ...]
 

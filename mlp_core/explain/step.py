@@ -8,7 +8,8 @@ from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Se
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
 from mlp_core.explain.optimizers_schedules import rate, update
-from mlp_core.nn.layers import Dense, Dropout, Embedding, Layer, Norm, PRelu, Residual
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.network import Network
 from mlp_core.training.experiment import Experiment
 

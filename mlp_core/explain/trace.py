@@ -13,7 +13,8 @@ from mlp_core.errors import Problem, UsageError
 from mlp_core.explain import Equation, Explanation, explain
 from mlp_core.explain.layers import derivative
 from mlp_core.explain.step import chains, front, letters
-from mlp_core.nn.layers import Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.steps import StageSteps

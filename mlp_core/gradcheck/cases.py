@@ -8,7 +8,8 @@ import numpy as np
 
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.layers import Pass
-from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Loss, Quadratic, Quantile
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Quadratic, Quantile
 from mlp_core.nn.network import Architecture, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.rng import generator
@@ -47,7 +48,7 @@ class LossCase:
             return rng.dirichlet(np.ones(self.outputs), rows)
         if self.loss.classifies:
             return rng.integers(0, max(2, self.outputs), rows)
-        if self.loss.name == "poisson":
+        if self.loss.counts:
             return rng.poisson(2.0, (rows, self.outputs)).astype(np.float64)
         return rng.standard_normal((rows, self.outputs * TARGETS // self.loss.outputs(TARGETS)))
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlp_core.nn.backend import Array, blocks
 from mlp_core.nn.layers import Activate, Dense, Layer, PRelu, Residual
-from mlp_core.nn.losses import Huber, Loss, Mae, Quantile
+from mlp_core.nn.loss import Loss
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Penalty
 
@@ -19,7 +19,7 @@ def flat_layers(network: Network) -> list[Layer]:
 def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """The sign of every distance to a kink, as one vector of -1, 0, 1, after a forward pass that gave the logits Z."""
     parts = [_layer(layer) for layer in flat_layers(network)]
-    parts.append(_loss(loss, Z, Y))
+    parts.append(loss.kinks(Z.real, Y))
     if penalty.l1:
         theta = network.parameters.theta
         theta = theta if penalty.bias else theta[network.parameters.weights]
@@ -36,15 +36,4 @@ def _layer(layer: Layer) -> Array:
             return np.concatenate([np.sign(layer.Z.real - kink) for kink in f.kinks])
         at = f.forward(np, np.array(f.kinks))  # Z was overwritten by f(Z), and f is monotone
         return np.concatenate([np.sign(layer.A.real - value) for value in at])
-    return np.empty(0)
-
-
-def _loss(loss: Loss, Z: Array, Y: Array) -> Array:
-    Z = Z.real
-    if isinstance(loss, Mae):
-        return np.sign(Z - Y)
-    if isinstance(loss, Quantile):
-        return np.sign(Z - np.repeat(Y, len(loss.quantiles), axis=1))
-    if isinstance(loss, Huber):
-        return np.sign(np.abs(Z - Y) - loss.delta)
     return np.empty(0)

@@ -67,9 +67,16 @@ def wants_fit(method: str, threshold: float | str) -> bool:
     return method != "none" or isinstance(threshold, str)
 
 
-def choose(kind: str, method: str, threshold: float | str, outcome: Outcome) -> Calibration:
-    """What is fitted on the outcome of validation rows: first the probabilities, then the threshold on them."""
-    calibration = Calibration() if method == "none" else fit(kind, method, outcome.P, outcome.y, outcome.w)
+def choose(
+    kind: str, method: str, threshold: float | str, outcome: Outcome, before: Calibration | None = None
+) -> Calibration:
+    """What is fitted on the outcome of validation rows: first the probabilities, then the threshold on them.
+
+    before: a calibration of the probabilities to choose the threshold on, where none is fitted.
+    """
+    calibration = before or Calibration()
+    if method != "none":
+        calibration = fit(kind, method, outcome.P, outcome.y, outcome.w)
     if isinstance(threshold, str):
         threshold = best_threshold(threshold, calibration.apply(outcome.P, kind), outcome.y, outcome.w)
     return replace(calibration, threshold=threshold, fitted=True)

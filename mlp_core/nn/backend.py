@@ -73,16 +73,9 @@ class Backend:
         return array.get() if hasattr(array, "get") else array
 
 
-def numpy_backend(threads: int = 1) -> Backend:
-    """The generic engine on numpy: complete, readable, and the one whose gradients are proved.
-
-    With several `threads`, large products are shared out among them.
-    """
-    if threads == 1:
-        return Backend("numpy", np)
-    from mlp_core.nn.team import Team
-
-    return Backend("numpy", np, {"product": Team(threads).product})
+def numpy_backend() -> Backend:
+    """The generic engine on numpy: complete, readable, in one thread, and the one whose gradients are proved."""
+    return Backend("numpy", np)
 
 
 def blocks(rows: int, columns: int = 1, /, block: int = BLOCK) -> Iterator[slice]:

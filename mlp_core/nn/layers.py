@@ -7,14 +7,18 @@ call; `backward` may overwrite the error it is given. Shapes: X [b, n] in, A [b,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
+
+import numpy as np
 
 from mlp_core.nn.activations import Activation, Identity, activation_gradient, bias_activation
 from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.parameters import Spec
-from mlp_core.nn.primitives import add, add_rows, copy, dropout_mask, multiply
+from mlp_core.nn.primitives import add, copy, dropout_mask, multiply
+from mlp_core.rng import generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,14 @@ class Pass:
 
 
 EVALUATE = Pass()
+
+
+Draw = Callable[[tuple[int, int], np.random.Generator], np.ndarray]
+
+
+def as_device(backend: Backend, dtype: Any, host: np.ndarray) -> Array:
+    """An array of the host where the backend's arrays are, in this dtype."""
+    return backend.asarray(host.astype(dtype))
 
 
 def head(array: Array, rows: int) -> Array:
@@ -62,6 +74,9 @@ class Layer:
     def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         """Take the views of this layer's tensors out of the network's."""
 
+    def initialize(self, seed: int) -> None:
+        """Give this layer's tensors their first values: drawn on the host, from a stream of the layer's own."""
+
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         """Take memory for at most `rows` rows; the backward pass needs its share only when `training`."""
 
@@ -80,10 +95,23 @@ class Layer:
 
 
 class Dense(Layer):
-    """A = f(X W^T + b): the matrix product, the bias and, unless it stands alone, the activation."""
+    """A = f(X W^T + b): the matrix product, the bias and, unless it stands alone, the activation.
 
-    def __init__(self, index: int, inputs: int, units: int, f: Activation | None, bias: bool = True) -> None:
+    `draw` makes the first weights [units, inputs] from a generator; `start` are the first biases, 0 if None.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        inputs: int,
+        units: int,
+        f: Activation | None,
+        bias: bool = True,
+        draw: Draw | None = None,
+        start: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(index)
+        self.draw, self.start = draw, start
         self.inputs, self.units, self.f, self.has_bias = inputs, units, f, bias
         self.modules = 1 if f is None else 2
         self._f = f or Identity()
@@ -100,7 +128,14 @@ class Dense(Layer):
         if self.has_bias:
             self.b, self.db = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]  # [m]
 
+    def initialize(self, seed: int) -> None:
+        if self.draw is not None:
+            self.W[...] = self._asarray(self.draw((self.units, self.inputs), generator(seed, "init", self.index)))
+        if self.b is not None:
+            self.b[...] = 0 if self.start is None else self._asarray(np.asarray(self.start))
+
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
+        self._asarray = partial(as_device, backend, dtype)
         self._product = backend.primitive(product)
         self._activate = backend.primitive(bias_activation)
         self._differentiate = backend.primitive(activation_gradient)
@@ -122,68 +157,6 @@ class Dense(Layer):
             return None
         assert self._dX is not None
         return self._product(Delta, self.W, head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
-
-
-class Embedding(Layer):
-    """A = [X, E1[c1], E2[c2], ...]: numbers as they are, and for each column of codes a row of its table.
-
-    X [b, n + k] holds n columns of numbers and after them k of codes, whole numbers from 0; tables are [words, dim].
-    The derivative to a code is 0: nothing changes until the next word.
-    """
-
-    MATRIX_WORDS: ClassVar[int] = 512  # up to here a product with a matrix of zeros and ones beats adding row by row
-
-    def __init__(self, index: int, inputs: int, tables: Sequence[tuple[int, int]]) -> None:
-        super().__init__(index)
-        self.numbers, self.tables = inputs - len(tables), tuple(tables)
-        self.inputs, self.units = inputs, self.numbers + sum(dim for _, dim in tables)
-
-    def specs(self) -> list[Spec]:
-        return [Spec(f"{self.index}.{k}.weight", shape, is_weight=True) for k, shape in enumerate(self.tables)]
-
-    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
-        names = [spec.name for spec in self.specs()]
-        self.E, self.dE = [values[name] for name in names], [gradients[name] for name in names]
-
-    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp, self._add_rows = backend.xp, backend.primitive(add_rows)
-        self._A = backend.empty((rows, self.units), dtype)
-        self._dX = backend.zeros((rows, self.inputs), dtype) if training else None
-        self._places = [backend.xp.arange(words, dtype="float32")[:, None] for words, _ in self.tables]
-        wide = [words if words <= self.MATRIX_WORDS and training else 0 for words, _ in self.tables]
-        self._chosen = [backend.empty((words, rows), dtype) for words in wide]
-        self._use_passes(backend, dtype, rows)
-
-    def forward(self, X: Array, mode: Pass) -> Array:
-        A, start = head(self._A, len(X)), self.numbers
-        A[:, :start] = X[:, :start]
-        self.codes = []
-        for k, E in enumerate(self.E):
-            codes = self.xp.clip(self.xp.rint(X[:, self.numbers + k].real), 0, len(E) - 1)
-            self.codes.append(codes)
-            end = start + E.shape[1]
-            A[:, start:end] = E[codes.astype("int64")]  # [b, dim]
-            start = end
-        return A
-
-    def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        start = self.numbers
-        for codes, places, chosen, dE in zip(self.codes, self._places, self._chosen, self.dE, strict=True):
-            end = start + dE.shape[1]
-            if len(chosen):
-                one = chosen[:, : len(Delta)]
-                one[...] = places == codes  # [words, b], 1 where a row has the word
-                self.xp.matmul(one, Delta[:, start:end], out=dE)  # [words, dim] = [words, b] @ [b, dim]
-            else:
-                dE[...] = 0
-                self._add_rows(dE, codes.astype("int64"), Delta[:, start:end])
-            start = end
-        if not input_gradient:
-            return None
-        assert self._dX is not None
-        dX = self._dX[: len(Delta)]
-        dX[:, : self.numbers] = Delta[:, : self.numbers]
-        return dX
 
 
 class Activate(Layer):
@@ -222,6 +195,9 @@ class PRelu(Layer):
 
     def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         self.a, self.da = values[f"{self.index}.weight"], gradients[f"{self.index}.weight"]
+
+    def initialize(self, seed: int) -> None:
+        self.a[...] = self.slope
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self.xp = backend.xp
@@ -277,6 +253,11 @@ class Norm(Layer):
             self.shift, self.dshift = values[f"{self.index}.bias"], gradients[f"{self.index}.bias"]
         if self.kind == "batch":
             self.mean, self.var = kept[f"{self.index}.running_mean"], kept[f"{self.index}.running_var"]
+
+    def initialize(self, seed: int) -> None:
+        self.gain[...] = 1
+        if self.kind == "batch":
+            self.var[...] = 1
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self.xp = backend.xp
@@ -344,8 +325,6 @@ class Dropout(Layer):
         self.units, self.p = units, p
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        import numpy as np
-
         self._draw, self._multiply = backend.primitive(dropout_mask), backend.primitive(multiply)
         if training:
             self._uniform = np.empty((rows, self.units), np.float32)
@@ -383,6 +362,10 @@ class Residual(Layer):
     def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
         for layer in self.inner:
             layer.bind(values, gradients, kept)
+
+    def initialize(self, seed: int) -> None:
+        for layer in self.inner:
+            layer.initialize(seed)
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self._add, self._copy = backend.primitive(add), backend.primitive(copy)

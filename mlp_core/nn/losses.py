@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
+
+import numpy as np
 
 from mlp_core.nn.backend import BLOCK, Array, blocks
 from mlp_core.nn.complex_math import log1p, tanh
+from mlp_core.nn.loss import Loss
 
 
 def _softmax(xp: Any, Z: Array) -> tuple[Array, Array]:
@@ -47,35 +50,6 @@ def _absolute(xp: Any, d: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A per-row loss on logits. `per_output` losses ask every output for itself whether its class is the one."""
-
-    name: ClassVar[str] = ""
-    classifies: ClassVar[bool] = False
-    per_output: ClassVar[bool] = False
-
-    def outputs(self, targets: int) -> int:
-        """How many logits the network must emit for `targets` target columns."""
-        return targets
-
-    def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
-        """Loss of each row [b], and the cache for `backward`."""
-        raise NotImplementedError
-
-    def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
-        """dLoss_row/dZ [b, c], each row for itself."""
-        raise NotImplementedError
-
-    def predict(self, xp: Any, Z: Array) -> Array:
-        """What the network predicts: probabilities for classes, the value for regression."""
-        return Z
-
-    def point(self, xp: Any, Z: Array) -> Array:
-        """One prediction per class or target column, where `predict` says more than that."""
-        return self.predict(xp, Z)
-
-
-@dataclass(frozen=True)
 class CrossEntropy(Loss):
     """-sum_k q_k log softmax(Z)_k; gradient softmax(Z) - q.
 
@@ -85,7 +59,11 @@ class CrossEntropy(Loss):
 
     label_smoothing: float = 0.0
     name = "cross_entropy"
-    classifies = True
+    tasks = ("binary", "multiclass")
+    usual = ("multiclass",)
+
+    def outputs(self, targets: int, classes: int = 0) -> int:
+        return classes or targets
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         P, lse = _softmax(xp, Z)
@@ -117,7 +95,8 @@ class Bce(Loss):
 
     pos_weight: float = 1.0
     name = "bce"
-    classifies = True
+    tasks = ("binary", "multiclass", "multilabel")
+    usual = ("binary", "multilabel")
     per_output = True
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
@@ -141,7 +120,7 @@ class Quadratic(Loss):
     """
 
     name = "quadratic"
-    classifies = True
+    tasks = ("binary", "multiclass", "multilabel")
     per_output = True
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
@@ -167,7 +146,7 @@ class Focal(Loss):
 
     gamma: float = 2.0
     name = "focal"
-    classifies = True
+    tasks = ("binary", "multiclass")
 
     def _classes(self, xp: Any, Z: Array) -> Array:
         """Logits of all classes: a single logit z stands for (0, z)."""
@@ -202,6 +181,7 @@ class Mse(Loss):
     """d^2, mean over the outputs; gradient 2 d / c."""
 
     name = "mse"
+    usual = ("regression",)
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         d = Z - Y
@@ -223,6 +203,13 @@ class Mae(Loss):
     def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
         return xp.sign(cache) / cache.shape[1]
 
+    def kinks(self, Z: Array, Y: Array) -> Array:
+        return np.sign(Z - Y)
+
+    def best_constant(self, Y: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+        """The median, of rows that all count the same."""
+        return np.asarray(np.median(Y, axis=0))
+
 
 @dataclass(frozen=True)
 class Huber(Loss):
@@ -242,6 +229,9 @@ class Huber(Loss):
 
     def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
         return xp.clip(cache, -self.delta, self.delta) / cache.shape[1]
+
+    def kinks(self, Z: Array, Y: Array) -> Array:
+        return np.sign(np.abs(Z - Y) - self.delta)
 
 
 class LogCosh(Loss):
@@ -269,7 +259,7 @@ class Quantile(Loss):
     quantiles: tuple[float, ...] = (0.5,)
     name = "quantile"
 
-    def outputs(self, targets: int) -> int:
+    def outputs(self, targets: int, classes: int = 0) -> int:
         return targets * len(self.quantiles)
 
     def _levels(self, xp: Any, Z: Array) -> Array:
@@ -291,6 +281,16 @@ class Quantile(Loss):
         middle = min(range(len(self.quantiles)), key=lambda i: abs(self.quantiles[i] - 0.5))
         return Z[:, middle :: len(self.quantiles)]
 
+    def further(self, Z: Array) -> dict[str, Array]:
+        return {f"q{share:g}": Z[:, i :: len(self.quantiles)] for i, share in enumerate(self.quantiles)}
+
+    def kinks(self, Z: Array, Y: Array) -> Array:
+        return np.sign(Z - np.repeat(Y, len(self.quantiles), axis=1))
+
+    def best_constant(self, Y: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+        """The quantiles, of rows that all count the same."""
+        return np.asarray(np.quantile(Y, self.quantiles, axis=0).T.reshape(-1))
+
 
 class Poisson(Loss):
     """exp(z) - y z, mean over the outputs: the negative log-likelihood of a count y, up to a constant, z = log rate.
@@ -299,6 +299,7 @@ class Poisson(Loss):
     """
 
     name = "poisson"
+    counts = True
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         rate = xp.exp(Z)
@@ -310,6 +311,9 @@ class Poisson(Loss):
     def predict(self, xp: Any, Z: Array) -> Array:
         return xp.exp(Z)
 
+    def best_constant(self, Y: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+        return np.asarray(np.log(np.maximum(super().best_constant(Y, w), 1e-6)))
+
 
 class GaussianNll(Loss):
     """(s + (y - m)^2 exp(-s)) / 2, mean over the targets: a normal distribution with mean m and log-variance s.
@@ -320,7 +324,7 @@ class GaussianNll(Loss):
 
     name = "gaussian_nll"
 
-    def outputs(self, targets: int) -> int:
+    def outputs(self, targets: int, classes: int = 0) -> int:
         return 2 * targets
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
@@ -336,10 +340,18 @@ class GaussianNll(Loss):
         """The mean."""
         return Z[:, : Z.shape[1] // 2]
 
+    def deviation(self, Z: Array) -> Array | None:
+        return np.exp(Z[:, Z.shape[1] // 2 :] / 2)
+
+    def best_constant(self, Y: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+        mean = super().best_constant(Y, w)
+        spread = np.average(np.square(Y - mean), axis=0, weights=w)
+        return np.concatenate([mean, np.log(np.maximum(spread, 1e-12))])
+
 
 LOSSES: dict[str, type[Loss]] = {
     kind.name: kind
-    for kind in (CrossEntropy, Bce, Quadratic, Focal, Mse, Mae, Huber, LogCosh, Quantile, Poisson, GaussianNll)
+    for kind in (Bce, CrossEntropy, Focal, Quadratic, Mse, Mae, Huber, LogCosh, Quantile, Poisson, GaussianNll)
 }
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.backend import Array, Backend
+from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.initializers import initial_weights
-from mlp_core.nn.layers import EVALUATE, Activate, Dense, Dropout, Embedding, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.layers import EVALUATE, Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
 from mlp_core.nn.parameters import Parameters
-from mlp_core.rng import generator
-
-EMBEDDING_STD = 0.1
-"""Deviation of the initial numbers of a word: small beside inputs of deviation 1, so that words start out alike."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,17 @@ class Architecture:
             else:
                 layers += inner
             width = block.units
-        layers.append(Dense(index, width, self.outputs, None))
+        draw = partial(initial_weights, self.output_init, scale=self.output_scale)
+        layers.append(Dense(index, width, self.outputs, None, draw=draw, start=self.output_bias))
         return layers
 
 
 def _block_layers(index: int, width: int, block: Block) -> list[Layer]:
     """Linear, norm, activation, norm, dropout: those that the block has, in this order."""
     fused = block.activation is not None and not (block.norm != "none" and block.norm_first)
-    layers: list[Layer] = [Dense(index, width, block.units, block.activation if fused else None, block.bias)]
+    draw = partial(initial_weights, block.init, scale=block.init_scale)
+    activation = block.activation if fused else None
+    layers: list[Layer] = [Dense(index, width, block.units, activation, block.bias, draw)]
 
     def add(kind: Any, *arguments: Any) -> None:
         layers.append(kind(layers[-1].index + layers[-1].modules, block.units, *arguments))
@@ -150,28 +151,9 @@ class Network:
         return other
 
     def initialize(self, seed: int) -> None:
-        """Draw the initial weights, each layer from its own stream; biases 0, norm gains 1, running variances 1."""
-        blocks = [*self.architecture.hidden, None]
-        for block, dense in zip(blocks, self._dense_layers(), strict=True):
-            name = block.init if block else self.architecture.output_init
-            scale = block.init_scale if block else self.architecture.output_scale
-            rng = generator(seed, "init", dense.index)
-            host = initial_weights(name, (dense.units, dense.inputs), rng, scale=scale)
-            dense.W[...] = self.backend.asarray(host.astype(self.dtype))
-        for layer in self._flat_layers():
-            if isinstance(layer, Embedding):
-                for k, E in enumerate(layer.E):
-                    host = EMBEDDING_STD * generator(seed, "init", layer.index, k).standard_normal(E.shape)
-                    E[...] = self.backend.asarray(host.astype(self.dtype))
-            if isinstance(layer, Norm):
-                layer.gain[...] = 1
-            if isinstance(layer, Norm) and layer.kind == "batch":
-                layer.var[...] = 1
-            if isinstance(layer, PRelu):
-                layer.a[...] = layer.slope
-        output = self._dense_layers()[-1]
-        if self.architecture.output_bias is not None and output.b is not None:
-            output.b[...] = self.backend.asarray(np.asarray(self.architecture.output_bias, self.dtype))
+        """Draw the initial weights, each layer from its own stream."""
+        for layer in self.layers:
+            layer.initialize(seed)
 
     def _flat_layers(self) -> list[Layer]:
         return [one for layer in self.layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]

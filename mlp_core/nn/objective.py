@@ -11,7 +11,8 @@ from typing import Any
 
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import EVALUATE, Pass
-from mlp_core.nn.losses import Loss, loss_and_gradient
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import loss_and_gradient
 from mlp_core.nn.network import Network
 
 

@@ -98,6 +98,10 @@ def _errors(task: Task, outcome: Outcome) -> list[Any]:
     order = generator(0, "report").permutation(len(outcome.y))
     for j, name in enumerate(task.targets[:TARGETS]):
         truth, guess = outcome.y[order, j], outcome.P[order, j]
+        finite = np.isfinite(guess)
+        truth, guess = truth[finite], guess[finite]
+        if not len(guess):
+            continue
         few = f" ({charts.DOTS:,} rows drawn at random)" if len(order) > charts.DOTS else ""
         blocks.append(
             Picture(charts.scatter(truth, guess, name), f"Predicted over true {clean(name)}{few}.", "scatter")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.data.config_sources import column_cells, told_files
+from mlp_core.config import changed_keys, with_overrides
+from mlp_core.data.config_sources import column_cells, moved, told_files
+from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
-from mlp_core.errors import DataError, Problem, UsageError
+from mlp_core.errors import ConfigError, DataError, Problem, UsageError
 from mlp_core.metrics import compute, known
 from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
 from mlp_core.metrics.groups import GroupRow, by_group
 from mlp_core.runs.run_directory import load_named
+from mlp_core.runs.trained_rows import count_trained
 from mlp_core.runs.worst import WorstRow, worst_rows
-from mlp_core.training.checkpoint import checkpoint_path
+from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, save
 from mlp_core.training.evaluator import Evaluation, Split
 from mlp_core.training.model import Model, model_of
 
@@ -31,7 +34,8 @@ class Wishes:
     split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
     a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
     the usual ones, as far as they are known. worst: how many of the rows with the largest losses are wanted.
-    keep: have the split that counts in the report, ready for the network.
+    keep: have the split that counts in the report, ready for the network. trained: fingerprints of the rows that the
+    model was trained on, to be counted in a further file.
     """
 
     split: str | None = None
@@ -43,11 +47,15 @@ class Wishes:
     metrics: tuple[str, ...] = ()
     worst: int = 0
     keep: bool = False
+    trained: Fingerprints | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured: every split, what was fitted on validation rows and what that changed there, the groups."""
+    """What was measured: every split, what was fitted on validation rows and what that changed there, the groups.
+
+    trained_on: how many rows of a further file the model was trained on; None where that is not known.
+    """
 
     splits: dict[str, Evaluation]
     calibration: Calibration
@@ -56,6 +64,7 @@ class Report:
     groups: list[GroupRow] = field(default_factory=list)
     worst: list[WorstRow] = field(default_factory=list)
     split: Split | None = None
+    trained_on: int | None = None
 
     @property
     def chosen(self) -> str:
@@ -69,19 +78,66 @@ def chosen(splits: Iterable[str]) -> str:
     return next(name for name in ("test", "val", *names) if name in names)
 
 
-def open_model(path: Path) -> tuple[Model, Path]:
-    """The model saved at `path` and the file it came from; raises CheckpointError, UsageError."""
+DEALT = ("data.val", "data.test", "data.format", "data.csv")  # with others of these the splits are not what they were
+# keys that a saved model may be measured with otherwise, because the network and its inputs stay what they are
+MEASURING = (
+    *("data.train", "data.val", "data.test", "data.format", "data.csv", "data.cache", "data.memory"),
+    *("eval", "metrics", "threads", "train.eval_batch_size"),
+)
+
+
+def open_model(path: Path, overrides: Sequence[str] = ()) -> tuple[Model, Path]:
+    """The model saved at `path` and the file it came from; `overrides` say where its data is now, or how to measure.
+
+    Raises CheckpointError, UsageError, ConfigError for an override that would make it another model.
+    """
     file = checkpoint_path(path)
-    return model_of(load_named(file), str(file), rows=1), file
+    model = model_of(load_named(file), str(file), rows=1)
+    if not overrides:
+        return model, file
+    config = with_overrides(model.config, overrides)
+    for key in changed_keys(model.config, config):
+        if not any(key == ok or key.startswith(f"{ok}.") for ok in MEASURING):
+            hint = "what may be given here: " + ", ".join(MEASURING)
+            raise ConfigError(Problem("changed", "belongs to the model as it was trained", hint, key=key))
+    calibration = model.calibration
+    if not calibration.fitted and isinstance(config.eval.threshold, float):
+        calibration = Calibration(threshold=config.eval.threshold)
+    other = any(key.startswith(DEALT) for key in changed_keys(model.config, config))
+    return replace(model, config=config, calibration=calibration, data="" if other else model.data), file
 
 
 def read_own_data(model: Model, tell: Tell | None = None) -> Data:
-    """The data that a model names as that which it was trained on. `tell` hears of the files before they are read,
-    since a model may come from somebody else. Raises DataError."""
+    """The data that a model was trained on, dealt as it was then.
+
+    `tell` hears of the files before they are read, since a model may come from somebody else. Raises DataError where a
+    file is gone, naming what to add, and where the data is not what it was: then other rows would be held out.
+    """
     files = told_files(model.config)
     if tell is not None and files:
         tell(f"reading what the model was trained on: {files}")
-    return load_data(model.config)
+    try:
+        data = load_data(model.config, task=model.task)
+    except DataError as error:
+        raise moved(model.config, error) from None
+    if model.data and data.sha256 != model.data:
+        message = "the data is not what this model was trained on, so nobody knows which rows it has not seen"
+        hint = "measure it on a file: mlpbp eval MODEL DATA"
+        raise DataError(model.config.problem("data", message, code="other_data", hint=hint))
+    return data
+
+
+def keep_calibration(file: Path, calibration: Calibration, output: Path | None = None) -> Path:
+    """Write a calibration into the checkpoint `file`, or into a new one; returns which. `predict` uses it from then on.
+
+    Raises CheckpointError, UsageError where the new file is there already, OSError.
+    """
+    if output is not None and output.exists():
+        raise UsageError(Problem("exists", "there is a file of this name already", "choose another", file=str(output)))
+    checkpoint = load_named(file)
+    document = {**checkpoint.document, "calibration": calibration.to_state()}
+    save(Checkpoint(checkpoint.tensors, document), output or file)
+    return output or file
 
 
 def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
@@ -93,10 +149,13 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     wishes, kind, judged = wishes or Wishes(), model.task.kind, model.config.eval
     method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
     threshold = judged.threshold if wishes.threshold is None else wishes.threshold
-    stored = model.calibration.fitted and wishes.calibrate is None and wishes.threshold is None
+    stored = model.calibration.fitted and wishes.calibrate is None
+    if stored:  # what is in the model stays, as far as it is not asked for anew
+        method = "none"
+        threshold = model.calibration.threshold if wishes.threshold is None else wishes.threshold
     if wrong := misfit(kind, method, threshold):
         raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
-    fits = wants_fit(method, threshold) and not stored
+    fits = wants_fit(method, threshold)
     own = read_own_data(model, tell) if wishes.data is None or fits else None
     datasets = _datasets(model, wishes, own)
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
@@ -105,6 +164,8 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     names += [
         name for name in dict.fromkeys(wishes.metrics) if name != "loss" and name not in names and known(kind, name)
     ]
+    mine = datasets.get("data")
+    trained_on = None if mine is None else count_trained(wishes.trained, mine.X, mine.words)
     raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
     for name, dataset in needed.items():
         split = model.split(dataset)
@@ -113,13 +174,16 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
             losses = evaluator.rows(split)[0] if wishes.worst else None
             kept = split if wishes.keep else None
     if fits:
-        calibration = choose(kind, method, threshold, raw[FIT_ON].outcome)
+        calibration = choose(kind, method, threshold, raw[FIT_ON].outcome, model.calibration if stored else None)
     else:
-        calibration = model.calibration if stored or isinstance(threshold, str) else Calibration(threshold=threshold)
+        assert not isinstance(threshold, str)
+        calibration = replace(model.calibration if stored else Calibration(), threshold=threshold)
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
-    report = Report({name: done[name] for name in datasets}, calibration, split=kept)
+    report = Report({name: done[name] for name in datasets}, calibration, split=kept, trained_on=trained_on)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
+        places = datasets[report.chosen].places
+        cells = cells if places is None else [cells[row] for row in places.tolist()]
         rows = report.splits[report.chosen].rows
         cells = cells if rows is None else [cells[row] for row in rows.tolist()]
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
@@ -136,7 +200,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
 
 def rows_of(model: Model, wishes: Wishes) -> tuple[str, Split]:
     """The split that counts among those asked for, ready for the network, and its name. Raises as `evaluate_model`."""
-    datasets = _datasets(model, wishes, load_data(model.config) if wishes.data is None else None)
+    datasets = _datasets(model, wishes, read_own_data(model) if wishes.data is None else None)
     name = chosen(datasets)
     return name, model.split(datasets[name])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ import numpy as np
 
 from mlp_core.data.column_roles import by_name, nearest
 from mlp_core.data.config_sources import read_options
-from mlp_core.data.encode import inputs, refuse_missing, relabel, weights
+from mlp_core.data.encode import inputs, refuse_missing, weights
+from mlp_core.data.fingerprints import Fingerprints
+from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.stream import stream
-from mlp_core.data.task import encode
+from mlp_core.data.task import encode, without_target
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
-from mlp_core.nn.losses import GaussianNll, Quantile
+from mlp_core.runs.trained_rows import count_trained
 from mlp_core.training.model import Model
 
 ROWS = 4096
@@ -32,6 +34,7 @@ Columns = dict[str, Any]
 class Report:
     """What is known after all rows: their count, words that training did not keep, and metrics if there were targets.
 
+    trained_on: how many of them the model was trained on, None where that is not known.
     why: the reason why there are no metrics although there is a target column.
     """
 
@@ -40,6 +43,7 @@ class Report:
     unseen: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    trained_on: int | None = None
     why: str | None = None
 
 
@@ -47,14 +51,20 @@ class Predictor:
     """Predicts the rows of one source after another; `report` says what was met on the way.
 
     probabilities: give a column for every class, too. keep: columns of the source to be carried along, before those
-    that the model was told to carry (data.id).
+    that the model was told to carry (data.id). trained: fingerprints of the rows that the model was trained on.
     """
 
-    def __init__(self, model: Model, probabilities: bool = False, keep: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Model,
+        probabilities: bool = False,
+        keep: Sequence[str] = (),
+        trained: Fingerprints | None = None,
+    ) -> None:
         self.model, self.task = model, model.task
         self.probabilities, self.keep = probabilities, tuple(keep)
         self.evaluator = model.evaluator(ROWS)
-        self.report = Report()
+        self.report, self._trained = Report(), trained
         self._outcomes: list[tuple[Any, Any, Any]] = []
 
     def predict(self, path: Path) -> Iterator[Columns]:
@@ -69,6 +79,7 @@ class Predictor:
         if not task.classifies or all(number(label) is not None for label in task.classes):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
+        numbers.difference_update(task.kept.columns)
         for source in stream(path, options, (*task.features, *task.targets), numbers):
             yield self._part(source)
         if self._outcomes:
@@ -82,17 +93,27 @@ class Predictor:
     def _part(self, source: Source) -> Columns:
         model, task = self.model, self.task
         features, targets = by_name(model.config, source, task, targets=False)
-        X, words = inputs(source, features, task.kinds, whole=False)
+        X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
         refuse_missing(source, [features[place] for place in gapless(model.config, task.features, task.kinds)])
+        if (again := count_trained(self._trained, X, words)) is not None:
+            self.report.trained_on = again + (self.report.trained_on or 0)
         for name, (count, word) in model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
-        Z = self._logits(model.inputs.transform(X, words, dtype=model.config.dtype))
-        P = self.evaluator.predict(Z)
+        P, Z = self._outcome(X, words)
         self.report.rows += len(X)
         if targets:
             self._measure(source, targets, P)
-        return {**self._kept(source), **self._told(P, np.asarray(Z, np.float64))}
+        return {**self._kept(source), **self._told(P, Z)}
+
+    def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:
+        """Columns of predictions for rows X [rows, features] in memory, encoded as the preprocessing takes them."""
+        return self._told(*self._outcome(X, words))
+
+    def _outcome(self, X: Any, words: Mapping[int, Sequence[str]]) -> tuple[Any, Any]:
+        """What the evaluator makes of the logits, and these."""
+        Z = self._logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
+        return self.evaluator.predict(Z), np.asarray(Z, np.float64)
 
     def _logits(self, X: Any) -> Any:
         network = self.evaluator.objective.network
@@ -139,13 +160,11 @@ class Predictor:
         """
         loss, target, columns = self.evaluator.objective.loss, self.model.target, dict[str, Any]()
         suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        if isinstance(loss, Quantile):
-            for place, share in enumerate(loss.quantiles):
-                values = Z[:, place :: len(loss.quantiles)]
-                values = values if target is None else target.inverse(values)
-                columns |= {f"q{share:g}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
-        elif isinstance(loss, GaussianNll):
-            deviation = np.exp(Z[:, len(suffixes) :] / 2)
+        for name, values in loss.further(Z).items():
+            values = values if target is None else target.inverse(values)
+            columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
+        deviation = loss.deviation(Z)
+        if deviation is not None:
             deviation = deviation if target is None else deviation / target.scale
             name = "log_std" if target is not None and target.log else "std"
             columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
@@ -157,12 +176,16 @@ class Predictor:
             return
         task = self.task
         try:
-            y = encode(relabel(source, targets, self.model.config.data.labels), targets, task)
+            source = with_targets(self.model.config, source, targets, task)
+            known = np.delete(np.arange(source.rows), without_target(source, targets))
+            if not len(known):
+                return
+            y = encode(source, targets, task)
             w = weights(source, source.names.index(task.weight)) if task.weight in source.names else None
         except DataError as error:
             self.report.why = str(error.problems[0])
             self._outcomes.clear()
             self.report.measured = 0
             return
-        self._outcomes.append((P, y, w))
-        self.report.measured += len(y)
+        self._outcomes.append((P[known], y[known], None if w is None else w[known]))
+        self.report.measured += len(known)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config, from_mapping
+from mlp_core.config import Config, with_overrides
 from mlp_core.config import load as load_config
-from mlp_core.data.config_sources import told_files
+from mlp_core.data.config_sources import moved, told_files
 from mlp_core.errors import DataError
 from mlp_core.gradcheck import Report, check
 from mlp_core.nn.layers import Pass
@@ -47,13 +47,13 @@ def check_model(
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
     model, file = open_model(path)
-    config = from_mapping(model.config.model_dump(mode="json"), overrides).as_sent()
+    config = with_overrides(model.config, overrides)
     if tell is not None and (files := told_files(config)):
         tell(f"reading what the model was trained on: {files}")
     try:
         experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
     except DataError as error:
-        return _check_synthetic(file, config, f"synthetic rows: {error.problems[0]}", progress)
+        return _check_synthetic(file, config, f"synthetic rows: {moved(config, error).problems[0]}", progress)
     experiment.restore(checkpoint, str(file))
     return check_experiment(experiment, config, str(file), progress)
 

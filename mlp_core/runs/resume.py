@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlp_core.config import Config, changed_keys, from_mapping
-from mlp_core.errors import ConfigError, DataError, Problem
+from mlp_core.data.config_sources import moved
+from mlp_core.errors import ConfigError, DataError, Problem, counted
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.model import home_of
+from mlp_core.training.trainer import Progress, Stopping
 
 # keys that a resumed run may change, because nothing that was computed depends on them
 CHANGEABLE = (
@@ -21,7 +24,7 @@ CHANGEABLE = (
 def config_of(checkpoint: Checkpoint, path: str) -> Config:
     """The config in a checkpoint; raises CheckpointError where it is not one."""
     try:
-        return settled(from_mapping(dict(checkpoint.document["config"])))
+        return settled(from_mapping(dict(checkpoint.document["config"]), folders=(home_of(path),)))
     except ConfigError as error:
         raise damaged(path, f"its config cannot be used ({error.problems[0]})") from None
 
@@ -29,6 +32,35 @@ def config_of(checkpoint: Checkpoint, path: str) -> Config:
 def settled(config: Config) -> Config:
     """The config with the inputs where they were: runs that do not say so were begun when they were in memory only."""
     return config.replace(**{"data.memory": "ram"}) if config.data.memory == "auto" else config
+
+
+def rebuilt(config: Config, own: Checkpoint | None = None) -> Experiment:
+    """The experiment of a run that is there; raises as `Experiment.build`, for files that are gone with the remedy."""
+    try:
+        return Experiment.build(config, own=own)
+    except DataError as error:
+        raise moved(config, error) from None
+
+
+def take_up(progress: Progress, early: Stopping | None, changes: Sequence[str]) -> list[str]:
+    """Make an end that was reached no end any more, as far as more is asked for now; what is to be said about it.
+
+    Where a run stopped early and `train` keys changed, its epochs without progress count anew.
+    """
+    more, said = any(key.startswith("train.") for key in changes), []
+    if progress.finished == "early_stopping":
+        stopped = f"stopped early, after {counted(progress.stale, 'epoch')} without progress"
+        if more:
+            progress.stale = 0
+            patience = "" if early is None else f", up to {early.patience} (train.early_stopping.patience)"
+            said = [f"{stopped}; they are counted anew{patience}"]
+        else:
+            said = [f"{stopped}; to go on: train.epochs=N, or train.early_stopping=false to train to the end"]
+    if progress.finished == "max_time" or more:
+        progress.finished = None
+    if any(key.startswith("train.early_stopping") for key in changes):
+        progress.stale, progress.reference = 0, None
+    return said
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:
@@ -40,7 +72,7 @@ def same_data(experiment: Experiment, sha256: str) -> None:
 
 def allowed_changes(before: Config, config: Config) -> list[str]:
     """The keys in which a resumed run differs; raises ConfigError where one would change what was computed."""
-    changes = changed_keys(before, config.with_absolute_paths())
+    changes = changed_keys(before.with_absolute_paths(), config.with_absolute_paths())
     refused = [key for key in changes if not any(key == ok or key.startswith(f"{ok}.") for ok in CHANGEABLE)]
     if refused:
         raise ConfigError(
@@ -59,7 +91,9 @@ def enough_epochs(experiment: Experiment) -> None:
     """Raise ConfigError where a restored experiment has trained for more epochs than its config asks for."""
     progress, asked = experiment.trainer.progress, experiment.config.train.epochs
     if progress.epoch + (progress.position > 0) > asked:
-        done = f"{progress.epoch} epochs" + (f" and {progress.position} steps" if progress.position else "")
+        done = counted(progress.epoch, "epoch") + (
+            f" and {counted(progress.position, 'step')}" if progress.position else ""
+        )
         message, hint = (
             f"{done} are done already",
             "ask for more; an earlier epoch is among the run's checkpoints or gone",

@@ -27,9 +27,19 @@ from mlp_core.metrics import plain
 from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import check_experiment
-from mlp_core.runs.resume import allowed_changes, config_of, enough_epochs, other_tools, same_data, settled
-from mlp_core.runs.run_directory import MARK, RunDirectory
+from mlp_core.runs.resume import (
+    allowed_changes,
+    config_of,
+    enough_epochs,
+    other_tools,
+    rebuilt,
+    same_data,
+    settled,
+    take_up,
+)
+from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord
+from mlp_core.runs.trained_rows import encode
 from mlp_core.training.checkpoint import Checkpoint, load, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
@@ -79,7 +89,7 @@ class Run:
     command: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        config = self.experiment.config
+        config, self.experiment.home = self.experiment.config, self.directory.path
         names = [f"val_{name}" for name in ("loss", *self.experiment.model.metric_names())]
         columns = ["epoch", "step", "train_loss", *(names if "val" in self.experiment.splits else []), "lr"]
         columns += ["seconds", "rows_per_second"]
@@ -102,7 +112,7 @@ class Run:
         progress: Reading | None = None,
     ) -> Run:
         """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
-        experiment = Experiment.build(config, progress)
+        experiment = Experiment.build(config, progress, known=True)
         give_back()  # what reading the data has freed
         if directory is None:
             number = config.output.if_exists == "number"
@@ -113,7 +123,10 @@ class Run:
             run = cls(experiment, run_directory, command=command)
             run_directory.write("config.yaml", text)
             run._write_split()
-            run_directory.write(MARK, dump_yaml(experiment.config).encode())
+            if (rows := experiment.trained_rows) is not None:
+                run_directory.write(TRAINED, encode(rows))
+                experiment.trained_rows = None
+            run_directory.write(MARK, _resolved(experiment.config, run_directory.path))
         except BaseException as error:
             run_directory.discard()
             raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
@@ -147,7 +160,7 @@ class Run:
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
             changes = allowed_changes(config_of(checkpoint, str(newest)), config)
-            experiment = Experiment.build(config, own=checkpoint)
+            experiment = rebuilt(config, checkpoint)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
@@ -166,7 +179,7 @@ class Run:
             message = "this run is finished, and its checkpoints are gone"
             raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
         changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
-        experiment = Experiment.build(config)
+        experiment = rebuilt(config)
         if "data_sha256" in record:
             same_data(experiment, record["data_sha256"])
         notice = f"{directory.path}: no checkpoint had been saved, starting from the beginning"
@@ -174,24 +187,13 @@ class Run:
         run._write_split()
         run.log.cut(0, {"jsonl": 0})
         if changes:
-            directory.write(MARK, dump_yaml(experiment.config).encode())
+            directory.write(MARK, _resolved(experiment.config, directory.path))
         return run
 
     def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
         """Set logs and progress to the checkpoint, and say what is different now."""
-        progress, early = self.experiment.trainer.progress, self.experiment.trainer.stopping
-        stopped = f"stopped early, after {progress.stale} epochs without progress"
-        if progress.finished == "early_stopping" and not any(key.startswith("train.") for key in changes):
-            ways = "train.epochs=N counts these anew, train.early_stopping=false trains to the end"
-            self.notices.append(f"{stopped}; to go on: {ways}")
-        elif progress.finished == "early_stopping":  # more was asked for, so the epochs without progress count anew
-            progress.stale = 0
-            patience = "" if early is None else f", up to {early.patience} (train.early_stopping.patience)"
-            self.notices.append(f"{stopped}; they are counted anew{patience}")
-        if progress.finished == "max_time" or any(key.startswith("train.") for key in changes):
-            progress.finished = None
-        if any(key.startswith("train.early_stopping") for key in changes):
-            progress.stale, progress.reference = 0, None
+        progress = self.experiment.trainer.progress
+        self.notices += take_up(progress, self.experiment.trainer.stopping, changes)
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
@@ -199,7 +201,7 @@ class Run:
         if different is not None:
             self.notices.append(different)
         if changes:
-            self.directory.write(MARK, dump_yaml(self.experiment.config).encode())
+            self.directory.write(MARK, _resolved(self.experiment.config, self.directory.path))
 
     def execute(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Event]:
         """Train, log and save; yields what happens. `summary` is there afterwards, unless the run was stopped.
@@ -387,7 +389,9 @@ class Run:
         self.summary = Summary(
             self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
         )
-        self._end("finished", 0, **self.summary.to_json())
+        told = self.summary.to_json()  # a run does not say where it is: it may move
+        where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}
+        self._end("finished", 0, **told | where)
 
     def _begin_record(self) -> None:
         experiment = self.experiment
@@ -419,6 +423,11 @@ class Run:
             found = self.directory.newest()
             return 0 if found is None else int(found[1].document["progress"]["epoch"])
         return 0
+
+
+def _resolved(config: Config, home: Path) -> bytes:
+    """Every key and value as a config file in the run's directory, which names data files from there."""
+    return dump_yaml(config.with_paths_from(home)).encode()
 
 
 def _row_numbers(indices: Mapping[str, Any]) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -23,15 +22,16 @@ from mlp_core.atomic_files import (
     unshare,
     write_atomically,
 )
-from mlp_core.descriptors import UPDATE, open_own, read_own
+from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
 from mlp_core.training.checkpoint import Checkpoint, load, save
 
 MARK = "config.resolved.yaml"
 """The file that makes a directory a run; it is written last, so a directory without it is a beginning at most."""
-BEGINNING = frozenset({".lock", "checkpoints", "config.yaml", "split.json"})
+TRAINED = "trained_rows.npy"
+BEGINNING = frozenset({".lock", "checkpoints", "config.yaml", "split.json", TRAINED})
 GROWING = ("metrics.jsonl", "metrics.csv", "steps.jsonl")
-FILES = (".lock", MARK, "config.yaml", "split.json", "run.json", *GROWING)
+FILES = (".lock", MARK, "config.yaml", "split.json", TRAINED, "run.json", *GROWING)
 LARGEST_JSON = 64 << 20
 _TRIES = 10
 
@@ -128,7 +128,7 @@ class RunDirectory:
             assert self._lock is not None
             if os.fstat(self._lock).st_nlink == 1:  # else it is a file elsewhere too, and only locked
                 os.ftruncate(self._lock, 0)
-                os.pwrite(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
+                write_at(self._lock, f"{os.getpid()} {time.strftime('%H:%M')}\n".encode(), 0)
             self.checkpoints.mkdir(exist_ok=True)
             for folder in (self.path, self.checkpoints):
                 remove_leftovers(folder)
@@ -150,7 +150,7 @@ class RunDirectory:
         for rest in reversed(range(_TRIES)):
             self._lock = open_own(path, flags)
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(self._lock)
                 if path.exists() and os.path.samestat(os.fstat(self._lock), path.stat()):
                     return
             except BlockingIOError:  # perhaps another process only looks who is here, so try more than once
@@ -189,7 +189,7 @@ class RunDirectory:
     def discard(self) -> None:
         """Remove what was made by `create` for a run that then was refused before any work."""
         with contextlib.suppress(OSError):
-            for name in (MARK, "config.yaml", "split.json"):
+            for name in (MARK, "config.yaml", "split.json", TRAINED):
                 remove(self.path / name)
             for folder in (self.checkpoints, self.path):
                 remove_leftovers(folder)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from mlp_core.runs.run_directory import RunDirectory
@@ -40,4 +40,5 @@ class RunRecord:
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    """The time as RFC 3339 has it, with the offset of the local clock: 2026-01-31T09:30:00+01:00."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.backends.cpu.crew import SHARED_FLOPS
 from mlp_core.config import Config
-from mlp_core.data.batches.scaled_rows import smaller_as_stored
+from mlp_core.data.batches.inputs import smaller_as_stored
 from mlp_core.data.load import Data
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.readers.npy_on_disk import OnDisk
@@ -18,7 +19,6 @@ from mlp_core.metrics import fitting, known
 from mlp_core.metrics.calibration import misfit, wants_fit
 from mlp_core.nn.network import Architecture
 from mlp_core.nn.optimizers import OPTIMIZERS
-from mlp_core.nn.team import LEAST_FLOPS, SHARED_FLOPS
 from mlp_core.training import from_config
 from mlp_core.training.devices import check_precision, decide_device, device_memory
 from mlp_core.training.kernels import decide_kernels
@@ -38,11 +38,11 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     decide("data.memory", data.memory, _memory_note(data))
     loss = config.loss.name
     if loss == "auto":
-        loss = from_config.AUTO_LOSS[task.kind]
+        loss = from_config.usual_loss(task.kind)
         decide("loss.name", loss, f"loss: {loss}")
         refuse_unused(config.replace(**{"loss.name": loss}))
-    elif loss not in from_config.FITTING_LOSSES[task.kind]:
-        fitting = ", ".join(from_config.FITTING_LOSSES[task.kind])
+    elif loss not in from_config.fitting_losses(task.kind):
+        fitting = ", ".join(from_config.fitting_losses(task.kind))
         problem = config.problem(
             "loss.name", f"does not fit a {task.kind} task", code="wrong_loss", got=loss, hint=f"use one of {fitting}"
         )
@@ -73,6 +73,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if config.threads == "auto":
         threads = auto_threads(config, data, batch, kernels)
         decide("threads", threads, f"threads: {threads}")
+    elif config.threads > 1 and kernels == "numpy":
+        notes.append("threads: 1, kernels: numpy takes no more")
     if config.loss.class_weight != "none":
         decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
     if "val" not in data.splits:
@@ -149,7 +151,7 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
-SHARE_FLOPS = {"native": SHARED_FLOPS * 4 / 3, "numpy": LEAST_FLOPS / 2}
+SHARE_FLOPS = SHARED_FLOPS * 4 / 3
 """Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting,
 also beside two busy processes, where a step that is shared out at its limit may take four times as long."""
 
@@ -159,11 +161,13 @@ LEAST_ROWS = 8
 
 
 def auto_threads(config: Config, data: Data, batch: int, kernels: str) -> int:
-    """Threads that share out the products: one for every processor, as far as the largest product goes round. Not a
-    function of the machine's load, because the last bits of a product may depend on how it is cut."""
+    """Threads of the compiled kernels: one for every processor, as far as the largest product goes round, never by the
+    machine's load. numpy takes one."""
+    if kernels != "native":
+        return 1
     widths = [len(data.task.features), *(layer.units for layer in config.model.layers()), data.task.outputs]
     largest = max(2 * batch * n * m for n, m in itertools.pairwise(widths))
-    fitting = int(largest // SHARE_FLOPS.get(kernels, LEAST_FLOPS))
+    fitting = int(largest // SHARE_FLOPS)
     return max(1, min(available_cpus(), fitting, batch // LEAST_ROWS))
 
 

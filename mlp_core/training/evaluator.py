@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows, Stored
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Rows, Scaled, Stored
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.metrics.calibration import Calibration

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -16,12 +17,14 @@ from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
 from mlp_core.data.batches.from_host import OnHost, SentBatches
 from mlp_core.data.batches.inputs import Stored
+from mlp_core.data.fingerprints import MOST_CELLS, Fingerprints, fingerprints
 from mlp_core.data.fit_from_scan import fit_surveyed
 from mlp_core.data.load import Data, load
 from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.csv import Reading
+from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
@@ -38,7 +41,7 @@ from mlp_core.training.warm_start import WarmStart
 
 @dataclass
 class Experiment:
-    """A model with its data and everything that trains it."""
+    """A model with its data and everything that trains it; `home` is the directory of its run, if it has one."""
 
     model: Model
     data: Data
@@ -47,7 +50,10 @@ class Experiment:
     evaluator: Evaluator
     notes: tuple[str, ...]
     stamp: str | None = None
+    trained_rows: Fingerprints | None = None
+    home: Path | None = None
     environment: dict[str, Any] = field(init=False)
+    _saved: tuple[Config, dict[str, Any]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.environment = {**environment(self.model.network.backend.device), "threads": self.config.threads}
@@ -59,20 +65,26 @@ class Experiment:
         return self.model.config
 
     @classmethod
-    def build(cls, config: Config, progress: Reading | None = None, own: Checkpoint | None = None) -> Experiment:
+    def build(
+        cls, config: Config, progress: Reading | None = None, own: Checkpoint | None = None, known: bool = False
+    ) -> Experiment:
         """Read the data, fit the preprocessing, make the network with its initial weights.
 
-        own: the checkpoint of the run itself, where it goes on: a warm start is not looked up again. Raises ConfigError
-        and DataError, each with its place, CheckpointError for weights that cannot be used.
+        own: the checkpoint of the run itself, where it goes on: what was learned of the data is as it was, and a warm
+        start is not looked up again. known: take the fingerprints of the training rows, where they are in memory and
+        not too many. Raises ConfigError and DataError, each with its place, CheckpointError for weights that cannot be
+        used.
         """
         refuse_unused(config)
         start = WarmStart.of(config, own)
-        data = load(config, progress)
+        task, learned = (None, None) if own is None else learned_before(own)
+        data = load(config, progress, task)
         config, notes = resolve(config, data)
         single_thread_blas()
         train = data.splits["train"]
+        prints = fingerprints(train.X, train.words) if known and _few(train.X) else None
         if start is None:
-            inputs, target, fitted = _fit(config, data)
+            inputs, target, fitted = _fit(config, data, learned)
         else:
             start.check(config, data.task)
             inputs, target, fitted = start.inputs, start.target, (start.note,)
@@ -81,7 +93,7 @@ class Experiment:
         model = Model.build(config, data.task, inputs, target, batch, training=True)
         if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
-            bias = from_config.prior_bias(model.objective.loss, model.targets(train.y), width, model.weights(train))
+            bias = model.objective.loss.prior(model.targets(train.y), model.weights(train), width)
             model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
         model.network.initialize(config.seed)
         if start is not None:
@@ -94,7 +106,7 @@ class Experiment:
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.steps.name,) if trainer.steps.name else ()
         notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
-        return cls(model, data.without_inputs(), splits, trainer, evaluator, notes)
+        return cls(model, data.without_inputs(), splits, trainer, evaluator, notes, trained_rows=prints)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the weights as they are for use: averaged where there is an average."""
@@ -132,7 +144,7 @@ class Experiment:
         return Checkpoint(
             {name: np.asarray(to_host(array)) for name, array in arrays.items()},
             {
-                "config": self.config.model_dump(mode="json"),
+                "config": self._portable(),
                 "task": self.model.task.to_state(),
                 "inputs": self.model.inputs.to_state(),
                 "target": None if self.model.target is None else self.model.target.to_state(),
@@ -145,6 +157,13 @@ class Experiment:
                 "gradient": self.stamp,
             },
         )
+
+    def _portable(self) -> dict[str, Any]:
+        """The config as it is saved: data files as they are found from the run's directory, so that both may move."""
+        if self._saved is None or self._saved[0] is not self.config:
+            config = self.config if self.home is None else self.config.with_paths_from(self.home)
+            self._saved = (self.config, config.model_dump(mode="json"))
+        return self._saved[1]
 
     def restore(self, checkpoint: Checkpoint, path: str) -> None:
         """Go back to the state of a checkpoint; validates everything before it changes anything."""
@@ -168,11 +187,30 @@ class Experiment:
         self.stamp = document.get("gradient")
 
 
-def _fit(config: Config, data: Data) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
-    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it."""
+def learned_before(checkpoint: Checkpoint) -> tuple[Task, Preprocessor]:
+    """What a run that goes on knows of its data; raises CheckpointError where that cannot be used."""
+    try:
+        task = Task.from_state(checkpoint.document["task"])
+        return task, Preprocessor.from_state(checkpoint.document["inputs"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged("the checkpoint", f"its description cannot be used ({error})") from None
+
+
+def _few(X: Any) -> bool:
+    """Whether rows are in memory, and not so many that it would take long to tell them apart."""
+    return isinstance(X, np.ndarray) and X.size <= MOST_CELLS
+
+
+def _fit(
+    config: Config, data: Data, learned: Preprocessor | None
+) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
+    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it. learned: what
+    is done to inputs where that is known."""
     train, fitted = data.splits["train"], tuple[str, ...]()
-    inputs = make_preprocessor(config, data.task.features, data.task.kinds)
-    if train.survey is None:
+    inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
+    if learned is not None:
+        pass
+    elif train.survey is None:
         try:
             inputs.fit(train.X, train.words)
         except TooFar as error:

@@ -8,8 +8,6 @@ from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import Any
 
-import numpy as np
-
 from mlp_core.config import Config
 from mlp_core.data.task import Task
 from mlp_core.errors import ConfigError
@@ -17,7 +15,8 @@ from mlp_core.metrics import smaller_is_better
 from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.layers import PRelu
-from mlp_core.nn.losses import LOSSES, Loss
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Optimizer, Segment
@@ -25,13 +24,6 @@ from mlp_core.nn.schedules import Schedule
 from mlp_core.nn.step_options import Limits
 from mlp_core.training.trainer import Plateau, Stopping, Watch
 
-AUTO_LOSS = {"binary": "bce", "multiclass": "cross_entropy", "multilabel": "bce", "regression": "mse"}
-FITTING_LOSSES = {
-    "binary": ("bce", "cross_entropy", "focal", "quadratic"),
-    "multiclass": ("cross_entropy", "focal", "bce", "quadratic"),
-    "multilabel": ("bce", "quadratic"),
-    "regression": ("mse", "mae", "huber", "log_cosh", "quantile", "poisson", "gaussian_nll"),
-}
 _INIT = {"he": "he_normal", "glorot": "glorot_uniform", "lecun": "lecun_normal"}
 
 
@@ -49,10 +41,18 @@ def make_loss(config: Config) -> Loss:
 
 
 def outputs(loss: Loss, task: Task) -> int:
-    """How many logits the network emits: two for a binary task under cross_entropy, else as task and loss say."""
-    if loss.name == "cross_entropy":
-        return len(task.classes)
-    return task.outputs if loss.classifies else loss.outputs(task.outputs)
+    """How many logits the network emits for a task."""
+    return loss.outputs(task.outputs, 0 if task.kind == "multilabel" else len(task.classes))
+
+
+def fitting_losses(kind: str) -> list[str]:
+    """The losses that fit a task of this kind, by their names."""
+    return [name for name, loss in LOSSES.items() if kind in loss.tasks]
+
+
+def usual_loss(kind: str) -> str:
+    """The loss that a task of this kind has unless told otherwise."""
+    return next(name for name, loss in LOSSES.items() if kind in loss.usual)
 
 
 def _activation(choice: Any) -> Activation | None:
@@ -123,35 +123,6 @@ def _init(choice: Any, activation: Any) -> tuple[str, float | None]:
         return (auto_init(activation) if choice == "auto" else choice), None
     scale = choice.std if choice.std is not None else choice.scale
     return choice.name, scale
-
-
-def prior_bias(loss: Loss, y: Any, width: int, w: Any = None) -> tuple[float, ...]:
-    """Output biases with which an untrained network predicts the training rows' frequencies or mean.
-
-    Classes: log frequency, or log-odds for single outputs, with half a row added to every class; regression: the value
-    that is best for the loss if it may not depend on the inputs. y as the loss gets it, w row weights.
-    """
-    if loss.classifies and not loss.per_output and y.ndim == 1 and width > 1:
-        counts = np.bincount(y, weights=w, minlength=width) + 0.5
-        return tuple(float(v) for v in np.log(counts / counts.sum()))
-    if loss.classifies and y.ndim == 1 and width > 1:
-        y = np.eye(width)[y]
-    Y = np.asarray(y, np.float64).reshape(len(y), -1)
-    if loss.classifies:
-        positive = (Y.sum(axis=0) if w is None else w @ Y) + 0.5
-        total = (len(Y) if w is None else float(w.sum())) + 1
-        return tuple(float(v) for v in np.log(positive / (total - positive)))
-    mean = np.average(Y, axis=0, weights=w)
-    if loss.name == "poisson":
-        mean = np.log(np.maximum(mean, 1e-6))
-    elif loss.name == "gaussian_nll":
-        spread = np.average(np.square(Y - mean), axis=0, weights=w)
-        mean = np.concatenate([mean, np.log(np.maximum(spread, 1e-12))])
-    elif loss.name == "quantile":
-        mean = np.quantile(Y, loss.quantiles, axis=0).T.reshape(-1)  # type: ignore[attr-defined]
-    elif loss.name == "mae":
-        mean = np.median(Y, axis=0)
-    return tuple(float(v) for v in mean)
 
 
 def make_penalty(config: Config) -> Penalty:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlp_core.config import Config, from_mapping
 from mlp_core.data.batches.from_host import OnHost
-from mlp_core.data.batches.inputs import Stored
-from mlp_core.data.batches.scaled_rows import Scaled, smaller_as_stored
+from mlp_core.data.batches.inputs import Scaled, Stored, smaller_as_stored
 from mlp_core.data.load import Dataset
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, gather_scaled
@@ -32,7 +32,10 @@ from mlp_core.training.kernels import native
 
 @dataclass(frozen=True)
 class Model:
-    """What is needed to use a network on data: how inputs are made, what the outputs mean, the network itself."""
+    """What is needed to use a network on data: how inputs are made, what the outputs mean, the network itself.
+
+    data: the digest of the data it was trained on, empty where that is not known.
+    """
 
     config: Config
     task: Task
@@ -40,6 +43,7 @@ class Model:
     target: Target | None
     objective: Objective
     calibration: Calibration
+    data: str = ""
 
     @classmethod
     def build(
@@ -58,7 +62,7 @@ class Model:
             config, inputs.inputs, from_config.outputs(loss, task), bias, inputs.embeddings
         )
         # a forward pass alone does not repay loading the compiled kernels
-        backend = make_backend(config) if training else numpy_backend(_threads(config))
+        backend = make_backend(config) if training else numpy_backend()
         network = Network(architecture, backend, config.dtype, rows, training)
         threshold = config.eval.threshold if isinstance(config.eval.threshold, float) else THRESHOLD
         objective = Objective(network, loss, from_config.make_penalty(config))
@@ -139,6 +143,12 @@ def check_tensors(live: Mapping[str, Any], stored: Mapping[str, Any], path: str)
             raise damaged(path, f"tensor {name} belongs to no part of this network")
 
 
+def home_of(path: str) -> Path:
+    """The folder from which a checkpoint's data files are named: that of its run, or else its own."""
+    folder = Path(path).parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
 def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
     """The model of a checkpoint, ready to be used on at most `rows` rows at once, on the CPU wherever it was trained.
 
@@ -146,7 +156,7 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
     """
     document = checkpoint.document
     try:
-        config = from_mapping({**document["config"], "device": "cpu"}).as_sent()
+        config = from_mapping({**document["config"], "device": "cpu"}, folders=(home_of(path),)).as_sent()
         task = Task.from_state(document["task"])
         inputs = Preprocessor.from_state(document["inputs"])
         target = None if document["target"] is None else Target.from_state(document["target"])
@@ -164,7 +174,8 @@ def model_of(checkpoint: Checkpoint, path: str, rows: int) -> Model:
     check_tensors(live, stored, path)
     for name, array in live.items():
         array[...] = network.backend.asarray(stored[name])
-    return model if calibration is None else replace(model, calibration=calibration)
+    known = str(document.get("data", ""))
+    return replace(model, data=known, calibration=model.calibration if calibration is None else calibration)
 
 
 def _check_sizes(checkpoint: Checkpoint, config: Config, task: Task, inputs: Preprocessor, path: str) -> None:
@@ -183,8 +194,5 @@ def make_backend(config: Config) -> Backend:
     """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
         return open_cuda(config)
-    return native(config, _threads(config)) if config.kernels == "native" else numpy_backend(_threads(config))
-
-
-def _threads(config: Config) -> int:
-    return 1 if config.threads == "auto" else config.threads
+    threads = 1 if config.threads == "auto" else config.threads
+    return native(config, threads) if config.kernels == "native" else numpy_backend()

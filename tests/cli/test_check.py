@@ -17,7 +17,7 @@ GOOD = "data: {name: digits, limit: 200}\nmodel: {hidden: [16]}\nthreads: 1\n"
 def mlpbp(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
 
 
 @pytest.fixture

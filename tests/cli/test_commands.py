@@ -8,10 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 SMALL = """
 data: {name: digits, limit: 300, split: {val: 0.2, test: 0.1}}
@@ -24,7 +24,7 @@ threads: 1
 def mlpbp(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -214,12 +214,9 @@ def test_a_signal_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, num
     command += ["train.early_stopping=false", "-o", "r"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "r/metrics.jsonl").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(tmp_path / "r/metrics.jsonl")
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     last = errors.strip().splitlines()[-1]
     match = re.fullmatch(r"mlpbp: interrupted at step ([\d,]+), saved; continue with: mlpbp train --resume r", last)
@@ -252,6 +249,6 @@ def test_a_stream_that_nobody_reads_is_no_fault_of_ours(
     trained: Path, command: str, redirection: str, code: int
 ) -> None:
     script = f"{sys.executable} -m mlpbp {command} {redirection}"
-    result = subprocess.run(["bash", "-c", script], cwd=trained, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["bash", "-c", script], cwd=trained, capture_output=True, text=True, timeout=600)
     assert (result.returncode, result.stderr) == (code, "")
     assert not list(trained.glob("mlpbp-crash-*"))

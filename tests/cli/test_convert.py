@@ -17,7 +17,7 @@ import pytest
 def mlpbp(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120, **options)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600, **options)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_it_takes_a_bounded_memory(tmp_path: Path) -> None:
             "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])\n"  # ru_maxrss is inherited
         )
         command = [sys.executable, "-c", code, "-q", *map(str, arguments)]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0, result.stderr
         return int(result.stdout.split()[-1]) // 1024
 

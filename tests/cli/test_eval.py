@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 def mlpbp(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
 
 
 def document(*arguments: object, cwd: Path) -> dict:
@@ -52,7 +53,7 @@ def test_everything_fits_a_narrow_screen(folder: Path) -> None:
     for text in (r"^temperature \d\.\d{4}: the model was ", r"on validation rows +before +after", "test: by class"):
         assert re.search(text, result.stdout, re.M)
     assert re.search(r"^ ?no( +[\d.]+){5} *$", result.stdout, re.M)
-    assert re.search(r"threshold 0\.\d{4}; to keep it: eval\.threshold=0\.\d{4}", result.stdout)
+    assert re.search(r"^threshold 0\.\d{4}$", result.stdout, re.M)
 
 
 def test_a_chosen_threshold_and_a_temperature_are_better_where_they_were_fitted(folder: Path) -> None:
@@ -95,7 +96,7 @@ def test_the_config_can_ask_for_it(folder: Path) -> None:
 
 def test_regression_tells_about_its_errors(folder: Path) -> None:
     result = mlpbp("eval", "r", cwd=folder)
-    assert re.search(r"predicted - true +mean +sd", result.stdout)
+    assert re.search(r"predicted - true +mean +sd", result.stdout, re.M)
     assert max(map(len, result.stdout.splitlines())) <= 80
     found = document("eval", "r", cwd=folder)
     row = found["residuals"][0]
@@ -122,7 +123,7 @@ def test_many_classes_and_labels(tmp_path: Path) -> None:
         assert mlpbp("-q", "train", f"{name}.yaml", "-o", name, cwd=tmp_path).returncode == 0
     many = mlpbp("eval", "many", cwd=tmp_path)
     assert re.search(r"val: most frequent mistakes\n.*\n true +predicted +rows", many.stdout)
-    assert "top k(5)" in many.stdout
+    assert "top_k(5)" in many.stdout
     labels = mlpbp("eval", "labels", "--by", "letter", "--calibrate", cwd=tmp_path)
     assert labels.returncode == 0, labels.stderr
     assert re.search(r"^ ?q( +[\d.]+){5}", labels.stdout, re.M)
@@ -167,3 +168,44 @@ def test_a_run_that_cannot_be_calibrated_is_not_begun(folder: Path) -> None:
     assert result.returncode == 2
     assert "eval.calibrate: a regression task has no probabilities to calibrate" in result.stderr
     assert not (folder / "never").exists()
+
+
+def test_what_was_fitted_is_kept_in_the_model_and_predict_uses_it(folder: Path) -> None:
+    shutil.copytree(folder / "b", folder / "ours")
+    arguments = ("eval", "ours", "--calibrate", "--threshold", "f1")
+    said = mlpbp(*arguments, cwd=folder)
+    assert "to keep it: mlpbp eval ours --calibrate --threshold f1 --keep" in said.stderr
+    assert (folder / "ours/checkpoints/best.safetensors").read_bytes() == (
+        folder / "b/checkpoints/best.safetensors"
+    ).read_bytes()
+    new = document(*arguments, "--keep-as", "new.safetensors", cwd=folder)
+    assert new["kept"] == "new.safetensors"
+    kept = document(*arguments, "--keep", cwd=folder)
+    again = document("eval", "ours", cwd=folder)
+    assert again["threshold"] == kept["threshold"] != 0.5
+    assert (
+        again["metrics"]
+        == kept["metrics"]
+        == document("eval", "new.safetensors", "data.train=b.csv", cwd=folder)["metrics"]
+    )
+    assert again["calibration"]["temperature"] == pytest.approx(kept["calibration"]["temperature"])
+    temperature = kept["calibration"]["temperature"]
+    rows = [document("predict", model, "b.csv", "--proba", cwd=folder)["predictions"] for model in ("b", "ours")]
+    for before, after in zip(*rows, strict=True):
+        odds = [np.log(row["p_yes"] / row["p_no"]) for row in (before, after)]
+        assert odds[1] == pytest.approx(odds[0] / temperature, abs=1e-5)
+        assert after["prediction"] == ("yes" if after["p_yes"] >= kept["threshold"] else "no")
+    moved = document("eval", "ours", "--threshold", "0.3", cwd=folder)  # the temperature stays
+    assert moved["calibration"]["temperature"] == pytest.approx(temperature)
+    assert moved["threshold"] == 0.3
+    assert mlpbp("eval", "ours", "--keep", cwd=folder).returncode == 2
+    taken = mlpbp(*arguments, "--keep-as", "new.safetensors", cwd=folder)
+    assert (taken.returncode, "there is a file of this name already" in taken.stderr) == (2, True)
+
+
+def test_rows_that_were_trained_on_are_told(folder: Path) -> None:
+    said = mlpbp("-q", "eval", "b", "b.csv", cwd=folder)
+    assert "mlpbp: note: 150 of 300 rows were trained on" in said.stderr
+    assert document("eval", "b", "b.csv", cwd=folder)["trained_on"] == 150
+    assert document("predict", "b", "b.csv", cwd=folder)["trained_on"] == 150
+    assert document("eval", "b", cwd=folder)["trained_on"] is None

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 NAMES = (
-    *("resource", "signal.SIGHUP", "os.O_NOFOLLOW", "os.O_NONBLOCK", "os.O_DIRECTORY"),
-    *("os.preadv", "os.pread", "os.geteuid", "os.sched_getaffinity", "CDLL(None)", "/proc"),
+    *("fcntl", "resource", "signal.SIGHUP", "os.O_NOFOLLOW", "os.O_NONBLOCK", "os.O_CLOEXEC", "os.O_DIRECTORY"),
+    *("os.preadv", "os.pread", "os.pwrite", "os.geteuid", "os.sched_getaffinity", "CDLL(None)", "/proc"),
 )
 MORE = (
     *("pwd", "grp", "termios", "tty", "/sys", "signal.SIGKILL", "signal.SIGALRM", "signal.SIGPIPE", "signal.SIGUSR1"),

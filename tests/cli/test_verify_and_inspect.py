@@ -22,7 +22,7 @@ kernels: numpy
 def mlpbp(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=120)
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
     assert result.returncode == code, result.stderr
     assert max((len(line) for line in result.stdout.splitlines() if not line.startswith("{")), default=0) <= 80
     return result

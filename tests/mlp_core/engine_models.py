@@ -9,7 +9,8 @@ import numpy as np
 from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, LeakyRelu
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.layers import Pass
-from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Loss, Quantile
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mlp_core.machine import available_cpus
+from mlp_core.machine import available_cpus, free_memory
 
 ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -22,3 +22,19 @@ def test_a_container_may_have_a_share_of_the_processors(tmp_path, text, processo
 
 def test_without_a_quota_all_processors_are_there(tmp_path):
     assert available_cpus(tmp_path / "none") == ALL
+
+
+@pytest.mark.parametrize(("limit", "used", "free"), [("1000", "400", 600), ("400", "1000", 0)])
+def test_a_control_group_leaves_less_memory_than_there_is(tmp_path, limit, used, free):
+    (tmp_path / "memory.max").write_text(limit + "\n")
+    (tmp_path / "memory.current").write_text(used + "\n")
+    assert free_memory(tmp_path) == free
+
+
+@pytest.mark.parametrize("limit", ["max\n", "odd", None])
+def test_without_a_limit_all_free_memory_is_there(tmp_path, limit, monkeypatch):
+    psutil = pytest.importorskip("psutil")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Told", (), {"available": 12345})())
+    assert free_memory(tmp_path) == 12345

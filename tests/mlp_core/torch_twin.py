@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
-from mlp_core.nn.losses import Bce, CrossEntropy, Focal, Huber, Loss, Quantile
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import Bce, CrossEntropy, Focal, Huber, Quantile
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Penalty
 

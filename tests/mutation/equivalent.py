@@ -99,8 +99,9 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     ),
     *_in(
         "_sigmoid",
-        "at 0 both ways give 1/2",
-        ("return xp.where(Z >= 0, 1, small) / (1 + small)", "return xp.where(Z > 0, 1, small) / (1 + small)"),
+        "both ways give the same but for the last bits while exp does not overflow",
+        ("positive = Z.real >= 0", "positive = Z.real > 0"),
+        ("positive = Z.real >= 0", "positive = Z.real >= 1"),
     ),
     *_in(
         "Dense.backward",

@@ -18,8 +18,10 @@ from mlp_core.gradcheck.cases import CLASSES, LossCase, Specimen, loss_cases, sp
 from mlp_core.gradcheck.self_test import model
 from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.backend import Backend
-from mlp_core.nn.layers import Embedding, Pass
-from mlp_core.nn.losses import CrossEntropy, Focal, Loss
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Pass
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import CrossEntropy, Focal
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,10 @@ def _prepare(request: dict[str, Any]) -> None:
 
 
 def _replace(target: str, option: str) -> None:
-    """Put a function in the place of "module:name" that fails, or that makes a file `stalled` and sleeps for ever."""
+    """Put a function in the place of "module:name" that fails, or that makes a file `stalled` and sleeps for ever.
+
+    While it does, a signal that was dealt with makes a file `heard`.
+    """
     module, name = target.split(":")
     holder: Any = importlib.import_module(module)
     *path, last = name.split(".")
@@ -144,7 +148,13 @@ def _replace(target: str, option: str) -> None:
     def broken(*arguments: object, **keywords: object) -> None:
         raise RuntimeError("broken on purpose\x1b[31m")
 
+    def heard(handler: Any, number: int, frame: object) -> None:
+        handler(number, frame)
+        Path("heard").touch()
+
     def stalled(*arguments: object, **keywords: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, partial(heard, signal.getsignal(number)))
         Path("stalled").touch()
         while True:
             time.sleep(0.01)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from failing import ERRORS
 from fork_server import ForkServer
+from waiting import wait_until
 
 from mlp_core.data.readers.converted_table import read_folder
 
@@ -93,8 +93,7 @@ def test_a_signal_leaves_nothing(server: ForkServer, room: Path, number: signal.
             file.write(lines)
     (room / "in").mkdir()
     child = server.start("convert", "long.csv", "-o", "in/out", cwd=room)
-    while not any((room / "in").glob(".out.*.tmp/values.npy")):
-        time.sleep(0.002)
+    wait_until(lambda: any((room / "in").glob(".out.*.tmp/values.npy")))
     child.kill(number)
     result = child.wait()
     assert result.code == 128 + number

@@ -6,12 +6,12 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from fork_server import ForkServer
-from test_signals import LONG, wait_for
+from test_signals import LONG
+from waiting import wait_for, wait_until
 
 RACES = int(os.environ.get("MLPBP_RACES", "10"))
 IN_USE = r"mlpbp: error: \S+: in use by process \d+ since \d\d:\d\d; choose another --output or stop it"
@@ -25,10 +25,7 @@ def test_exactly_one_wins(server: ForkServer, folder: Path, room: Path, number: 
         assert server.run("train", "c.yaml", "-o", room / "r", "train.epochs=1", cwd=folder).code == 0
     words = ("--resume", room / "r") if resumed else ("c.yaml", "-o", room / "r")
     children = [server.start("train", *words, *LONG[:2], cwd=folder) for _ in range(4)]
-    deadline = time.monotonic() + 60
-    while sum(has_ended(child.pid) for child in children) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: sum(has_ended(child.pid) for child in children) >= 3)
     losers = [child for child in children if has_ended(child.pid)]
     (winner,) = [child for child in children if child not in losers]
     wait_for(room / "r/metrics.jsonl")

@@ -12,18 +12,12 @@ from pathlib import Path
 import pytest
 from fork_server import ForkServer
 from small_runs import different, go_on
+from waiting import wait_for, wait_until
 
 SIGNALS = int(os.environ.get("MLPBP_SIGNALS", "30"))
 KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAVED = r"mlpbp: interrupted at step [\d,]+, saved; continue with: mlpbp train --resume (\S+)"
 LONG = ("train.epochs=100000", "train.early_stopping=false", "checkpoint.every=null")
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize("number", range(SIGNALS))
@@ -69,7 +63,7 @@ def test_a_second_signal_leaves_at_once(server: ForkServer, folder: Path, room: 
     child = server.start("train", folder / "c.yaml", "-o", "r", cwd=room, stall="mlp_core.runs.run_directory:save")
     wait_for(room / "stalled")
     child.kill(signal.SIGTERM)
-    time.sleep(0.05)
+    wait_for(room / "heard")
     child.kill(second)
     result = child.wait()
     assert result.code == 128 + second
@@ -91,8 +85,10 @@ def test_before_training(server: ForkServer, folder: Path, room: Path, kind: sig
 def test_what_is_ignored_stays_ignored(server: ForkServer, folder: Path, room: Path) -> None:
     """Under nohup a hang-up does not stop a run."""
     child = server.start("train", "c.yaml", "-o", room / "r", *LONG, cwd=folder, ignore=int(signal.SIGHUP))
-    wait_for(room / "r/metrics.jsonl")
+    log = room / "r/metrics.jsonl"
+    wait_for(log)
     child.kill(signal.SIGHUP)
-    time.sleep(0.1)
+    size = log.stat().st_size
+    wait_until(lambda: log.stat().st_size > size)
     child.kill(signal.SIGTERM)
     assert child.wait().code == 128 + signal.SIGTERM

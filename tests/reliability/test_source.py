@@ -40,15 +40,12 @@ EXTRACTING = frozenset({"extract", "extractall", "unpack_archive"})
 ALLOWED = {
     ("mlp_core", "backends/cuda/detect.py"): {"import ctypes"},  # asks the driver whether there is a GPU
     ("mlp_core", "backends/cuda/blas.py"): {"import ctypes"},  # calls cuBLAS
-    ("mlp_core", "backends/cpu/linker.py"): {"import ctypes"},  # makes the code of our own functions executable
-    ("mlp_core", "backends/cpu/machine_code.py"): {"import ctypes"},  # calls them
     ("mlp_core", "backends/cpu/compile.py"): {
         "import subprocess",
         "import shutil",
     },  # calls the C compiler when mlpbp is built
     ("mlp_core", "backends/cpu/library.py"): {"import ctypes"},  # opens what was compiled then
     ("mlp_core", "backends/cpu/crew.py"): {"import ctypes"},
-    ("mlp_core", "backends/cpu/compilation.py"): {"import subprocess"},  # compiles them
     ("mlp_core", "training/peak_memory.py"): {"import ctypes"},  # gives freed memory back to the system
 }
 

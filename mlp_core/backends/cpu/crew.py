@@ -18,6 +18,9 @@ import numpy as np
 
 from mlp_core.backends.cpu.library import Library, library
 
+SHARED_FLOPS = 3e6
+"""Floating-point operations of a product from which it is worth sharing out, for each thread of a crew."""
+
 _FIELDS = "program length steps numbers slots rows stride totals cells cursor terms"
 
 

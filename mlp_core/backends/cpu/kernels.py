@@ -20,7 +20,8 @@ from mlp_core.backends.cpu.library import Library
 from mlp_core.data.preprocess.scaling import gather_scaled
 from mlp_core.nn.activations import ACTIVATIONS, Activation, Identity, activation_gradient, bias_activation
 from mlp_core.nn.backend import BLOCK, Array
-from mlp_core.nn.losses import LOSSES, Focal, GaussianNll, Loss, Quantile, loss_and_gradient
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Focal, GaussianNll, Quantile, loss_and_gradient
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.primitives import dropout_mask
 

@@ -91,6 +91,22 @@ def gather_scaled(X: Array, rows: int, first: int, shift: Array, scale: Array, o
     return record(f"gather_{X.dtype.name}", out, *arguments)
 
 
+def mix(X: Array, cursor: int, other: int, share: int, out: Array) -> Record:
+    """out = lambda X + (1 - lambda) X[other], all [rows, m]; the numbers `other` and lambda are so many bytes behind
+    the row numbers of the step."""
+    return record("mix", out, at(X), cursor, other, *X.shape, at(out), share)
+
+
+def one_hot(classes: Array, Y: Array) -> Record:
+    """Y [rows, c] = 1 for the class of each row, else 0."""
+    return record("one_hot", Y, at(classes), 0, 0, *Y.shape, at(Y))
+
+
+def add_noise(X: Array, cursor: int, normal: int, sigma: int) -> Record:
+    """X += sigma N, N float32 [rows, m] so many bytes behind the row numbers of the step."""
+    return record("add_noise", X, at(X), cursor, normal, *X.shape, sigma)
+
+
 def activation(name: str, Z: Array, b: Array | None, A: Array, parameter: int) -> Record:
     """Z += b, A = f(Z), Z and A [rows, m]; A may be Z."""
     return record(f"{name}_forward", Z, at(Z), at(b), at(A), *Z.shape, parameter)
@@ -118,6 +134,68 @@ def multiply(A: Array, B: Array, out: Array) -> Record:
     return record("multiply", out, at(A), at(B), at(out), *out.shape)
 
 
+def add(A: Array, B: Array, out: Array) -> Record:
+    """out = A + B, all [rows, m]."""
+    return record("add", out, at(A), at(B), at(out), *out.shape)
+
+
+def copy_columns(X: Array, A: Array, columns: int) -> Record:
+    """The first columns of X [rows, n] to those of A [rows, m]."""
+    return record("copy_columns", A, at(X), X.shape[1], at(A), *A.shape, columns)
+
+
+def prelu(X: Array, A: Array, slope: Array) -> Record:
+    """A = X, times the slope [1] where X is not above 0."""
+    return record("prelu_forward", A, at(X), 0, at(A), *A.shape, at(slope))
+
+
+def prelu_gradient(Delta: Array, X: Array, slope: Array, sums: Array) -> Record:
+    """Delta times the derivative, and sums [rows] whose total is the gradient of the slope."""
+    return record("prelu_backward", Delta, at(Delta), at(X), 0, *Delta.shape, at(slope), at(sums))
+
+
+def norm(X: Array, H: Array, A: Array, gain: Array, shift: Array | None, inverse: Array, eps: int) -> Record:
+    """H = X normalised row by row, A = gain H + shift; without a shift the mean stays, too."""
+    return record("norm_forward", A, at(X), at(H), at(A), *A.shape, at(gain), at(shift), at(inverse), eps)
+
+
+def norm_gradient(Delta: Array, H: Array, dX: Array, gain: Array, shift: Array | None, inverse: Array) -> Record:
+    """dX of that; Delta stays."""
+    arguments = at(Delta), at(H), at(dX), *Delta.shape, at(gain), at(shift), at(inverse)
+    return record("norm_backward", Delta, *arguments)
+
+
+def batch_statistics(
+    X: Array, mean: Array, inverse: Array, running: tuple[Array, Array] | tuple[None, None], given: int
+) -> Record:
+    """Mean and 1 / sqrt(variance + eps) of columns, and running ones moved towards them; `given`: eps, momentum."""
+    return record("batch_statistics", X, at(X), at(mean), at(inverse), *X.shape, *map(at, running), given)
+
+
+def batch_norm(X: Array, H: Array, A: Array, gain: Array, shift: Array, mean: Array, inverse: Array) -> Record:
+    """H = (X - mean) inverse, A = gain H + shift; mean, inverse, gain, shift [m]."""
+    arguments = at(X), at(H), at(A), *A.shape, at(gain), at(shift), at(mean), at(inverse)
+    return record("batch_norm_forward", A, *arguments)
+
+
+def batch_norm_gradient(Delta: Array, H: Array, inverse: Array, gain: Array, dgain: Array, dshift: Array) -> Record:
+    """Delta becomes dX, from the gradients of gain and shift."""
+    arguments = at(Delta), at(H), at(inverse), *Delta.shape, at(gain), at(dgain), at(dshift)
+    return record("batch_norm_backward", Delta, *arguments)
+
+
+def embedding(X: Array, column: int, A: Array, start: int, E: Array) -> Record:
+    """A[:, start:start + dim] = the rows of E [words, dim] whose codes are in a column of X."""
+    places = at(X) + X.itemsize * column, X.shape[1], at(A) + A.itemsize * start
+    return record("embedding_forward", A, *places, *A.shape, at(E), *E.shape)
+
+
+def embedding_gradient(X: Array, column: int, Delta: Array, start: int, dE: Array) -> Record:
+    """dE[w] = the sum of Delta[:, start:start + dim] over the rows with this word."""
+    places = at(X) + X.itemsize * column, X.shape[1], at(Delta) + Delta.itemsize * start
+    return record("embedding_gradient", Delta, *places, *Delta.shape, at(dE), *dE.shape)
+
+
 # --- losses.c ---
 
 
@@ -137,6 +215,16 @@ def sum_rows(Delta: Array, db: Array) -> Record:
     return record("sum_rows", Delta, at(Delta), at(db), 0, *Delta.shape)
 
 
+def sum_row_products(Delta: Array, H: Array, dg: Array) -> Record:
+    """dg = the sum of the rows of Delta H."""
+    return record("sum_row_products", Delta, at(Delta), at(dg), at(H), *Delta.shape)
+
+
+def total(terms: Array, x: Array) -> Record:
+    """x [1] = the sum of terms, float64."""
+    return record("total", x, at(terms), at(x), len(terms))
+
+
 def penalty(theta: Array, strengths: int, sums: int) -> Record:
     """The penalty of each unit into `sums`."""
     return record("penalty", theta, at(theta), 0, strengths, *theta.shape, sums)
@@ -144,6 +232,36 @@ def penalty(theta: Array, strengths: int, sums: int) -> Record:
 
 def penalty_gradient(theta: Array, grad: Array, strengths: int) -> Record:
     return record("penalty_gradient", theta, at(theta), at(grad), strengths, *theta.shape)
+
+
+def clip_value(grad: Array, largest: int) -> Record:
+    """Entries cut to [-largest, largest]."""
+    return record("clip_value", grad, at(grad), largest, 0, *grad.shape)
+
+
+def squares(grad: Array, sums: int) -> Record:
+    """The sum of the squares of each unit into `sums`."""
+    return record("squares", grad, at(grad), sums, 0, *grad.shape)
+
+
+def shortening(like: Array, sums: int, count: int, longest: int, factors: Array) -> Record:
+    """What cuts a gradient to a length, from its `count` sums of squares, into factors [parts, LINE]."""
+    return record("shortening", like, sums, count, longest, at(factors))
+
+
+def shorten(grad: Array, factors: Array) -> Record:
+    """grad times this part's factor."""
+    return record("shorten", grad, at(grad), at(factors), 0, *grad.shape)
+
+
+def shorten_rows(W: Array, longest: int) -> Record:
+    """Rows of W cut to a length."""
+    return record("shorten_rows", W, at(W), longest, 0, *W.shape)
+
+
+def follow(average: Array, theta: Array, share: int) -> Record:
+    """average += share (theta - average), both [units, entries]."""
+    return record("follow", average, at(average), at(theta), share, *average.shape)
 
 
 def update(rule: str, vectors: Sequence[Array], given: int, units: int, entries: int) -> Record:

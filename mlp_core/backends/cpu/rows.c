@@ -33,6 +33,46 @@ static inline void FN(entries)(word rows, word columns, word part, word parts, w
 GATHER_SCALED(uint8, uint8_t)
 GATHER_SCALED(float32, float)
 
+/* --- rows made less sure of themselves: what is drawn for a step lies behind its row numbers, some bytes on --- */
+
+/* out[i] = lambda X[i] + (1 - lambda) X[other[i]]. Words: X, where the address of the row numbers is, how far on the
+ * numbers `other` are, rows, m, out, how far on lambda is. */
+EXPORT void FN(mix)(const word *a, word part, word parts)
+{
+    const word m = a[5], *other = (const word *)(const void *)(*AT(const char *const, 2) + a[3]);
+    const double *lambda = (const double *)(const void *)(*AT(const char *const, 2) + a[7]);
+    const REAL here = (REAL)*lambda, there = (REAL)(1 - *lambda);
+    word first, last;
+    share(a[4], part, parts, &first, &last);
+    for (word i = first; i < last; i++) {
+        const REAL *x = AT(const REAL, 1) + m * i, *y = AT(const REAL, 1) + m * other[i];
+        REAL *out = AT(REAL, 6) + m * i;
+        INDEPENDENT for (word j = 0; j < m; j++) out[j] = x[j] * here + y[j] * there;
+    }
+}
+
+/* Y[i] = 1 for the class of row i, 0 for others. Words: classes [rows], -, -, rows, c, Y. */
+EXPORT void FN(one_hot)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[4], part, parts, &first, &last);
+    for (word i = first; i < last; i++)
+        for (word k = 0; k < a[5]; k++)
+            AT(REAL, 6)[a[5] * i + k] = AT(const word, 1)[i] == k ? (REAL)1 : (REAL)0;
+}
+
+/* X += sigma N, N normal numbers. Words: X, where the address of the row numbers is, how far on N is (float [rows, m]),
+ * rows, m, where sigma is. */
+EXPORT void FN(add_noise)(const word *a, word part, word parts)
+{
+    const float *N = (const float *)(const void *)(*AT(const char *const, 2) + a[3]);
+    const REAL sigma = (REAL)*AT(const double, 6);
+    REAL *X = AT(REAL, 1);
+    word first, last;
+    FN(entries)(a[4], a[5], part, parts, &first, &last);
+    INDEPENDENT for (word i = first; i < last; i++) X[i] += (REAL)N[i] * sigma;
+}
+
 /* --- activations --- */
 
 /* A = f(Z + b), Z += b. Words: Z, b [m] or 0, A (may be Z), rows, m, where the parameter of f is.

@@ -1,255 +1,291 @@
-"""The list of a compiled training step: from the numbers of its rows to the moved parameters, as instructions.
+"""The program of a training step: from the numbers of its rows to the moved parameters, as instructions.
 
 Each thread takes its rows of the batch through the whole forward and backward pass; then all meet, and each takes its
-units of every layer through the weight gradient and the update, while they are in its cache.
+units of every layer through the gradient and all that follows from it, while they are in its cache. Where the whole
+gradient is needed first (its length, or a sum over several batches), all meet once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from mlp_core.backends import numbers
 from mlp_core.backends.cpu import program as do
+from mlp_core.backends.cpu import row_pass
 from mlp_core.backends.cpu.crew import Crew
-from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.scaled_rows import Scaled
-from mlp_core.nn.activations import Identity
+from mlp_core.backends.cpu.draws import Draws
+from mlp_core.backends.cpu.row_pass import MEET, Kept, Labelled, RowPass, Tensor
+from mlp_core.backends.job import Job
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Array
-from mlp_core.nn.layers import Dense, Dropout, Layer
 from mlp_core.nn.objective import Objective
-from mlp_core.nn.optimizers import Optimizer
 
-TOTAL, STEP, RATES = 0, 1, 2
-"""Places in the cells of the crew: the weight of the batch, the number of the step, and from there on the numbers of
-the update rule for each segment of the optimizer."""
+TOTAL, STEP, SHARE, RATES = range(4)
+"""Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, and from
+there on the numbers of the update rule for each segment of the optimizer."""
 
 STRIP = 1 << 20
 """Bytes of the gradient of a weight that are made and used up at once by a thread: few enough to stay in its caches."""
 
-CACHE = 1 << 20
-"""Bytes of a matrix from which reading it twice is waiting for memory."""
-
 FEW = 32
 """Units from which each thread has enough of its own in the gradient of a weight."""
 
-Labelled = tuple[str, do.Record]
-_MEET: Labelled = ("meet", do.meet())
 
-
-class StepList:
-    """Writes down the steps of one training, over memory of its network, optimizer and batches.
+class StepProgram:
+    """Writes down the steps of a job, over memory of its network, optimizer and batches.
 
     `slots` are the numbers of the update rule. What is written down is true for as long as this lives.
     """
 
-    def __init__(
-        self, objective: Objective, optimizer: Optimizer, batches: Batches, crew: Crew, slots: int, seed: int
-    ) -> None:
-        self._objective, self._optimizer, self._batches, self._crew = objective, optimizer, batches, crew
-        self._slots, self._seed, self._parameters = slots, seed, objective.network.parameters
-        self._layers, self._first = objective.network.layers, objective.network._first
-        self._Delta: Array = objective.network.Delta
+    def __init__(self, job: Job, crew: Crew, slots: int) -> None:
+        self._objective, self._optimizer, self._batches = job.objective, job.optimizer, job.batches
+        self._limits, self._average, self._seed, self._augment = job.limits, job.average, job.seed, job.augment
+        self._crew, self._slots, self._kept = crew, slots, Kept()
+        self._parameters, optimizer = job.network.parameters, job.optimizer
+        assert job.network.Delta is not None
+        self._Delta: Array = job.network.Delta
         self._moves = {  # the segment of each tensor; frozen ones belong to none
             spec.name: number
             for spec in self._parameters.specs
             for number, segment in enumerate(optimizer.segments)
             if segment.part.start <= self._parameters.slices[spec.name].start < segment.part.stop
         }
-        self._penalised = penalised(objective)
-        self._kept: list[np.ndarray] = []
+        self._weights = {spec.name for spec in self._parameters.specs if spec.is_weight}
+        self._penalised = penalised(job.objective)
         self._long = [name for name in self._parameters.values if self._strip(name)]
 
-    def step(self, size: int) -> list[Labelled]:
-        """A step of `size` rows, each instruction with its name."""
-        return [*self.passes(size), *self._changes(size)]
+    def step(self, rows: int) -> list[Labelled]:
+        """A step of so many rows, each instruction with its name."""
+        found, tensors = self.passes(rows)
+        return [*found, ("check", do.check(self._terms(rows))), *self._changes(tensors)]
 
-    def passes(self, size: int) -> list[Labelled]:
-        """Up to the Deltas of all layers, and a check of the loss."""
-        penalties, terms = self._penalties(size)
-        rows = [*self._gathers(size), *self._forward(size), self._loss(size), *self._backward(size), *penalties]
-        return [*rows, _MEET, ("check", do.check(terms))]
+    def gradient(self, rows: int) -> list[Labelled]:
+        """The gradient of so many rows in the network, with what penalties add to it; running statistics stay."""
+        found, tensors = self.passes(rows, record=False)
+        found += [MEET, *self._gradients(tensors, self._parameters.gradients, True)] if tensors else []
+        return [*found, MEET, ("check", do.check(self._terms(rows)))]
 
-    def gradients(self, size: int) -> list[Labelled]:
-        """dW = Delta^T A and db of every layer, with what penalties add to them."""
+    def passes(self, rows: int, record: bool = True) -> tuple[list[Labelled], list[Tensor]]:
+        """Through all batches of a step: up to the Deltas of the only one, and what tensors make of them; of several,
+        to the sum of their gradients."""
+        sizes = batch_sizes(rows, self._batches.size)
         found: list[Labelled] = []
-        for name, Delta, X in self._tensors(size):
-            theta, grad, *_ = self._vectors(name)
-            found.append(self._gradient(name, Delta, X, grad))
-            found += [_MEET] if self._few(name, X) else []
-            found += self._penalty_gradient(name, theta, grad)
-        return found
+        for number, size in enumerate(sizes):
+            gradients = self._further if number else self._parameters.gradients
+            one = self._batch(number, size, self.draws(rows), gradients, record)
+            found += one.records
+            if number == 0:
+                found += self._penalties(rows)
+            if len(sizes) == 1:
+                return [*found, MEET], one.tensors
+            found += [MEET, *self._gradients(one.tensors, gradients, number == 0), MEET]
+        return found, []
+
+    def draws(self, rows: int) -> Draws:
+        """What steps of so many rows find behind their row numbers."""
+        sizes, inputs = batch_sizes(rows, self._batches.size), self._batches.X.shape[1]
+        return Draws(self._augment, sizes, inputs, self._seed, self._limits.accumulate)
 
     @property
-    def saved(self) -> int:
+    def spared(self) -> int:
         """Bytes of the gradient that steps do not write to, less what they write to instead."""
         gradients = self._parameters.gradients
         return sum(int(gradients[name].nbytes) for name in self._long) - (int(self._strips.nbytes) if self._long else 0)
 
-    # --- rows of the batch ---
+    # --- rows of a batch ---
 
-    def _gathers(self, size: int) -> list[Labelled]:
+    def _batch(self, number: int, size: int, draws: Draws, gradients: Mapping[str, Array], record: bool) -> RowPass:
+        """The passes of one batch of a step."""
+        network, first = self._objective.network, number * self._batches.size
+        step = do.at(self._crew.cells[STEP:])
+        one = RowPass(self._crew, self._kept, self._seed, gradients, step, number, record)
+        X, Y, w = self._batches.memory(size)
+        one.records += self._gathers(first, X, Y, w)
+        if self._augment is not None and self._augment.mixup:
+            X, Y, w = self._mixed(one, draws, number, X, Y, w)
+        if self._augment is not None and self._augment.noise:
+            sigma = self._kept.numbers(self._augment.noise)
+            one.records.append(("noise", do.add_noise(X, self._crew.cursor, draws.normal(number), sigma)))
+        Z, Delta = one.forward(network.layers, X), self._Delta[:size]
+        one.records.append(self._loss(first, Z, Y, w, Delta))
+        one.backward(network.layers, Delta, network._first)
+        return one
+
+    def _gathers(self, first: int, X: Array, Y: Array, w: Array | None) -> list[Labelled]:
         batches, where = self._batches, self._crew.cursor
-        X, room = batches.X, batches._X[:size]
-        if isinstance(X, Scaled):
-            first = do.gather_scaled(X.X, where, 0, *X.scales, room)
+        if isinstance(batches.X, Scaled):
+            inputs = do.gather_scaled(batches.X.X, where, first, *batches.X.scales, X)
         else:
-            first = do.gather(X, where, 0, room)
-        pairs = [(batches.Y, batches._Y), *([] if batches.w is None else [(batches.w, batches._w)])]
-        return [("gather", first), *(("gather", do.gather(Y, where, 0, room[:size])) for Y, room in pairs)]
+            inputs = do.gather(batches.X, where, first, X)
+        others = [(batches.Y, Y), *([] if w is None else [(batches.w, w)])]
+        return [("gather", inputs), *(("gather", do.gather(rows, where, first, room)) for rows, room in others)]
 
-    def _forward(self, size: int) -> list[Labelled]:
-        """Z = A W^T and A = f(Z + b), layer by layer, and A times the mask where there is dropout."""
-        found: list[Labelled] = []
-        A = self._batches._X[:size]
-        for layer in self._layers:
-            if isinstance(layer, Dense):
-                few = 2 * size <= layer.units  # fewer numbers of rows than of W come from another core's cache
-                found += self._product(f"product {layer.index} forward", A, layer.W.T, layer._Z[:size], few)
-                found += self._activation(layer, size)
-            elif isinstance(layer, Dropout):
-                found += self._dropout(layer, A, size)
-            A = _output(layer)[:size]
-        return found
+    def _mixed(
+        self, one: RowPass, draws: Draws, number: int, X: Array, Y: Array, w: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """The batch mixed with other rows of it, which other threads may have gathered."""
+        where = self._crew.cursor, draws.other(number), draws.share(number)
+        if Y.ndim == 1:
+            assert self._augment is not None
+            classes, Y = Y, self._kept.array(np.empty((len(Y), self._augment.classes), X.dtype))
+            one.records.append(("mixup", do.one_hot(classes, Y)))
+        one.records.append(MEET)
+        mixed = []
+        for rows in (X, Y, *([] if w is None else [w[:, None]])):
+            mixed.append(self._kept.array(np.empty_like(rows)))
+            one.records.append(("mixup", do.mix(rows, *where, mixed[-1])))
+        return mixed[0], mixed[1], None if w is None else mixed[2][:, 0]
 
-    def _product(self, name: str, A: Array, B: Array, out: Array, by_columns: bool) -> list[Labelled]:
-        """out = A B, by rows or by columns. By columns each thread reads its share of B only; but then all must meet,
-        because it reads rows that others have made, and makes parts of theirs."""
-        product = (name, do.product(A, B, out, self._crew.scratch, by_columns))
-        return [_MEET, product, _MEET] if by_columns else [product]
-
-    def _activation(self, layer: Dense, size: int) -> list[Labelled]:
-        if layer.b is None and isinstance(layer._f, Identity):
-            return []
-        parameter = self._constant([numbers.of_activation(layer._f)])
-        record = do.activation(layer._f.name, layer._Z[:size], layer.b, layer._A[:size], parameter)
-        return [("bias, activation", record)]
-
-    def _dropout(self, layer: Dropout, X: Array, size: int) -> list[Labelled]:
-        mask, A = layer._mask[:size], layer._A[:size]
-        step, scale = self._crew.cells[STEP:].ctypes.data, self._constant((1 / (1 - layer.p),))
-        return [
-            ("dropout mask", do.dropout_mask(mask, layer.p, self._seed, layer.index, step, 0, scale)),
-            ("dropout", do.multiply(X, mask, A)),
-        ]
-
-    def _loss(self, size: int) -> Labelled:
+    def _loss(self, first: int, Z: Array, Y: Array, w: Array | None, Delta: Array) -> Labelled:
         """The loss of each row, and Delta = dLoss/dZ."""
-        batches, loss = self._batches, self._objective.loss
-        Z, Delta = _output(self._layers[-1])[:size], self._Delta[:size]
-        parameters, total = self._constant(numbers.of_loss(loss)), do.at(self._crew.cells[TOTAL:])
-        Y, w = batches._Y[:size], batches._w
-        return "loss", do.loss(loss.name, Z, Y, w, Delta, parameters, total, do.at(self._crew.terms))
+        loss = self._objective.loss
+        parameters, total = self._kept.numbers(*numbers.of_loss(loss)), do.at(self._crew.cells[TOTAL:])
+        return "loss", do.loss(loss.name, Z, Y, w, Delta, parameters, total, do.at(self._crew.terms[first:]))
 
-    def _backward(self, size: int) -> list[Labelled]:
-        """Delta *= f'(Z), times the mask where there was dropout, and back to the first layer that learns."""
-        found: list[Labelled] = []
-        Delta = self._Delta[:size]
-        for layer in reversed(self._layers):
-            if isinstance(layer, Dropout):
-                found.append(("dropout gradient", do.multiply(Delta, layer._mask[:size], Delta)))
-            elif isinstance(layer, Dense):
-                found += self._slope(layer, Delta)
-                if layer is self._first:
-                    break
-                assert layer._dX is not None
-                before = layer._dX[:size]
-                long = 2 * size <= layer.inputs and layer.W.nbytes > CACHE
-                found += self._product(f"product {layer.index} input gradient", Delta, layer.W, before, long)
-                Delta = before
-        return found
-
-    def _slope(self, layer: Dense, Delta: Array) -> list[Labelled]:
-        if isinstance(layer._f, Identity):
-            return []
-        rows, parameter = len(Delta), self._constant([numbers.of_activation(layer._f)])
-        record = do.slope(layer._f.name, Delta, layer._Z[:rows], layer._A[:rows], parameter)
-        return [("activation gradient", record)]
-
-    def _penalties(self, size: int) -> tuple[list[Labelled], int]:
-        """The penalty of every unit, to be added up after the losses of `size` rows; and how many numbers these are."""
+    def _penalties(self, rows: int) -> list[Labelled]:
+        """The penalty of every unit, to be added up after the losses of the rows."""
         found: list[Labelled] = []
         for name in self._penalised:
-            theta = self._vectors(name)[0]
-            found.append(("penalty", do.penalty(theta, self._strengths, do.at(self._crew.terms[size:]))))
-            size += len(theta)
-        return found, size
+            theta = self._shaped(self._parameters.theta, name)
+            found.append(("penalty", do.penalty(theta, self._strengths, do.at(self._crew.terms[rows:]))))
+            rows += len(theta)
+        return found
+
+    def _terms(self, rows: int) -> int:
+        """How many numbers are added up to the loss."""
+        return rows + sum(len(self._parameters.values[name]) for name in self._penalised)
 
     # --- units of the layers ---
 
-    def _changes(self, size: int) -> list[Labelled]:
-        """The gradient and right after it the update of each tensor."""
-        found: list[Labelled] = []
-        for name, Delta, X in self._tensors(size):
-            change = self._in_strips if name in self._long else self._change
-            found += change(name, Delta, X, self._vectors(name))
-        return found
-
-    def _tensors(self, size: int) -> list[tuple[str, Array, Array]]:
-        """Every tensor, those of the last layer first, with the Delta and the inputs of its layer."""
-        found, X = list[tuple[str, Array, Array]](), self._batches._X
-        for layer, after in zip(self._layers, [*self._layers[1:], None], strict=True):
-            if isinstance(layer, Dense):
-                while isinstance(after, Dropout):  # works on the Delta of the layer behind it, in place
-                    after = self._layers[self._layers.index(after) + 1]
-                Delta = self._Delta if after is None else after._dX  # type: ignore[attr-defined]
-                names = [f"{layer.index}.weight", *([] if layer.b is None else [f"{layer.index}.bias"])]
-                found = [*((name, Delta[:size], X[:size]) for name in names), *found]
-            X = _output(layer)
-        return found
+    def _shaped(self, vector: Array, name: str) -> Array:
+        """The part of a vector that belongs to a tensor, [units, entries]."""
+        return vector[self._parameters.slices[name]].reshape(len(self._parameters.values[name]), -1)
 
     def _vectors(self, name: str) -> list[Array]:
-        """theta, gradient and state of a tensor, each [units, entries]."""
-        parameters, part = self._parameters, self._parameters.slices[name]
+        """theta, gradient, state and average of a tensor, each [units, entries]."""
+        parameters = self._parameters
         vectors = [parameters.theta, parameters.grad, *self._optimizer.state.values()]
-        return [vector[part].reshape(len(parameters.values[name]), -1) for vector in vectors]
+        vectors += [] if self._average is None else [self._average]
+        return [self._shaped(vector, name) for vector in vectors]
 
-    def _change(self, name: str, Delta: Array, X: Array, vectors: list[Array], part: int = 0) -> list[Labelled]:
-        """The gradient of (some units of) a tensor, and its update by the rule, if it is not frozen."""
-        theta, grad, *_ = vectors
-        found = [self._gradient(name, Delta, X, grad, part)]
-        found += [_MEET] if self._few(name, X) else []
-        found += self._penalty_gradient(name, theta, grad)
-        if name in self._moves:
-            given = do.at(self._crew.cells[RATES + self._moves[name] * self._slots :])
-            found.append(("optimizer", do.update(self._optimizer.rule.__name__, vectors, given, *theta.shape)))
+    def _gradients(self, tensors: Sequence[Tensor], gradients: Mapping[str, Array], first: bool) -> list[Labelled]:
+        """The gradient of every tensor; that of the first batch with what penalties add, others are added to it."""
+        found: list[Labelled] = []
+        for tensor in tensors:
+            grad = gradients[tensor.name].reshape(len(gradients[tensor.name]), -1)
+            whole = self._shaped(self._parameters.grad, tensor.name)
+            found += self._gradient(tensor, grad)
+            found += self._penalty_gradient(tensor.name, whole) if first else []
+            found += [] if first else [("sum of gradients", do.add(whole, grad, whole))]
         return found
 
-    def _gradient(self, name: str, Delta: Array, X: Array, grad: Array, part: int = 0) -> Labelled:
-        index, _, kind = name.partition(".")
-        if kind == "weight":
-            scratch = self._crew.scratch + self._crew.library.scratch * part
-            record = do.product(Delta.T, X, grad, scratch, by_columns=self._few(name, X))
-            return f"product {index} weight gradient", record
-        return "bias gradient", do.sum_rows(Delta, grad)
+    def _changes(self, tensors: Sequence[Tensor]) -> list[Labelled]:
+        """What follows from the loss: the gradient and right after it the change of each tensor. Without tensors the
+        gradient is there."""
+        found: list[Labelled] = []
+        if self._limits.clip_norm is not None or not tensors:
+            found += self._gradients(tensors, self._parameters.gradients, True)
+            found += self._lengths()
+            for name in self._parameters.values:
+                found += self._change(name, self._vectors(name))
+            return found
+        for tensor in tensors:
+            vectors = self._vectors(tensor.name)
+            if tensor.name in self._long:
+                found += self._in_strips(tensor, vectors)
+            else:
+                found += self._gradient(tensor, vectors[1])
+                found += self._penalty_gradient(tensor.name, vectors[1])
+                found += self._change(tensor.name, vectors)
+        return found
+
+    def _gradient(self, tensor: Tensor, grad: Array, part: int = 0) -> list[Labelled]:
+        """The gradient of (some units of) a tensor."""
+        index, Delta, X = tensor.name.partition(".")[0], tensor.Delta, tensor.X
+        if tensor.kind == "weight":
+            assert X is not None
+            few, scratch = self._few(tensor.name, X), self._crew.scratch + self._crew.library.scratch * part
+            product = f"product {index} weight gradient", do.product(Delta.T, X, grad, scratch, few)
+            return [product, MEET] if few else [product]
+        if tensor.kind == "bias":
+            return [("bias gradient", do.sum_rows(Delta, grad))]
+        if tensor.kind == "gain":
+            return [("norm gradient", do.sum_row_products(Delta, X, grad))]
+        if tensor.kind == "slope":
+            return [("activation gradient", do.total(X, grad))]
+        if tensor.kind == "table":
+            return [("embedding", do.embedding_gradient(X, tensor.column, Delta, tensor.start, grad))]
+        return []
 
     def _few(self, name: str, X: Array) -> bool:
         """Whether a weight has so few units that its gradient is shared out by columns: each thread then reads its
         share of X, which is what such a product takes its time for."""
-        return name.endswith("weight") and len(self._parameters.values[name]) < FEW and X.nbytes > CACHE
+        return len(self._parameters.values[name]) < FEW and X.nbytes > row_pass.CACHE
 
-    def _penalty_gradient(self, name: str, theta: Array, grad: Array) -> list[Labelled]:
+    def _penalty_gradient(self, name: str, grad: Array, theta: Array | None = None) -> list[Labelled]:
         if name not in self._penalised:
             return []
+        theta = self._shaped(self._parameters.theta, name) if theta is None else theta
         return [("penalty gradient", do.penalty_gradient(theta, grad, self._strengths))]
 
-    def _in_strips(self, name: str, Delta: Array, X: Array, vectors: list[Array]) -> list[Labelled]:
+    def _lengths(self) -> list[Labelled]:
+        """The length of the whole gradient, once its entries are cut, and by how much it is to be shortened."""
+        if self._limits.clip_norm is None:
+            return []
+        found, values = list[Labelled](), self._parameters.values
+        units = [len(value) for value in values.values()]
+        sums, where = self._kept.array(np.empty(sum(units))), 0
+        for name, count in zip(values, units, strict=True):
+            grad = self._shaped(self._parameters.grad, name)
+            found += self._clip(grad)
+            found.append(("clipping", do.squares(grad, do.at(sums[where:]))))
+            where += count
+        longest = self._kept.numbers(self._limits.clip_norm)
+        return [*found, MEET, ("clipping", do.shortening(self._Delta, do.at(sums), len(sums), longest, self._factors))]
+
+    def _clip(self, grad: Array) -> list[Labelled]:
+        largest = self._limits.clip_value
+        return [] if largest is None else [("clipping", do.clip_value(grad, self._kept.numbers(largest)))]
+
+    def _change(self, name: str, vectors: Sequence[Array]) -> list[Labelled]:
+        """What a gradient does to (some units of) a tensor."""
+        limits, found = self._limits, list[Labelled]()
+        theta, grad, *others = vectors
+        if limits.clip_norm is not None:
+            found.append(("clipping", do.shorten(grad, self._factors)))
+        else:
+            found += self._clip(grad)
+        if name in self._moves:
+            given = do.at(self._crew.cells[RATES + self._moves[name] * self._slots :])
+            moved = vectors if self._average is None else vectors[:-1]
+            record = do.update(self._optimizer.rule.__name__, moved, given, *theta.shape)
+            found.append(("optimizer", record))
+        if limits.max_norm is not None and name in self._weights:
+            found.append(("max norm", do.shorten_rows(theta, self._kept.numbers(limits.max_norm))))
+        if self._average is not None:
+            found.append(("average", do.follow(others[-1], theta, do.at(self._crew.cells[SHARE:]))))
+        return found
+
+    def _in_strips(self, tensor: Tensor, vectors: Sequence[Array]) -> list[Labelled]:
         """The change of a long weight, some units after others: its gradient never leaves the cache, and there is but
         one strip of it for each thread."""
-        threads, rows = self._crew.threads, self._strip(name)
+        threads, rows = self._crew.threads, self._strip(tensor.name)
         units, entries = vectors[0].shape
         room = self._strips[:, : rows * entries].reshape(threads, rows, entries)
 
         def change(first: int, count: int, part: int) -> list[do.Record]:
-            theta, _, *state = (vector[first : first + count] for vector in vectors)
-            here = [theta, room[part, :count], *state]
-            return [record for _, record in self._change(name, Delta[:, first : first + count], X, here, part)]
+            theta, _, *others = (vector[first : first + count] for vector in vectors)
+            grad, Delta = room[part, :count], tensor.Delta[:, first : first + count]
+            found = self._gradient(Tensor(tensor.name, "weight", Delta, tensor.X), grad, part)
+            found += self._penalty_gradient(tensor.name, grad, theta)
+            return [record for _, record in [*found, *self._change(tensor.name, [theta, grad, *others])]]
 
-        forms = self._keep(do.linear(self._crew.library, change, threads))
-        record = do.in_strips(forms, units, rows, self._keep(np.empty((threads, do.WIDTH), np.int64)))
-        return [(f"product {name.partition('.')[0]} weight gradient, optimizer", record)]
+        forms = self._kept.array(do.linear(self._crew.library, change, threads))
+        record = do.in_strips(forms, units, rows, self._kept.array(np.empty((threads, do.WIDTH), np.int64)))
+        return [(f"product {tensor.name.partition('.')[0]} weight gradient, optimizer", record)]
 
     def _strip(self, name: str) -> int:
         """Units to a strip of a tensor; 0 unless it is a weight that moves and has more of them than one per thread.
@@ -257,8 +293,11 @@ class StepList:
         Few units are never in strips: all threads may have to meet over them, which none can within an instruction.
         """
         units, *inputs = self._parameters.values[name].shape
-        rows = max(16, STRIP // (16 * inputs[0] * self._Delta.itemsize) * 16) if inputs else units
-        return rows if name in self._moves and units >= FEW and units > rows * self._crew.threads else 0
+        dense = inputs and name.count(".") == 1 and name in self._moves
+        if not dense or units < FEW or self._limits.clip_norm is not None or self._limits.accumulate > 1:
+            return 0
+        rows = max(16, STRIP // (16 * inputs[0] * self._Delta.itemsize) * 16)
+        return rows if units > rows * self._crew.threads else 0
 
     # --- what instructions look up ---
 
@@ -269,17 +308,23 @@ class StepList:
         return np.empty((self._crew.threads, longest), self._Delta.dtype)
 
     @cached_property
+    def _further(self) -> dict[str, Array]:
+        """Memory for the gradients of further batches of a step."""
+        return self._parameters.views(np.zeros_like(self._parameters.grad))
+
+    @cached_property
+    def _factors(self) -> np.ndarray:
+        """By how much each thread is to shorten a gradient."""
+        return np.ones((self._crew.threads, do.LINE))
+
+    @cached_property
     def _strengths(self) -> int:
-        return self._constant((self._objective.penalty.l2, self._objective.penalty.l1))
+        return self._kept.numbers(self._objective.penalty.l2, self._objective.penalty.l1)
 
-    def _constant(self, numbers: Sequence[float]) -> int:
-        """Where numbers are that instructions look up: at least two."""
-        return int(self._keep(np.array([*numbers, 0.0, 0.0])).ctypes.data)
 
-    def _keep(self, array: np.ndarray) -> np.ndarray:
-        """The array, for as long as this lives: instructions know its address."""
-        self._kept.append(array)
-        return array
+def batch_sizes(rows: int, size: int) -> list[int]:
+    """The rows of each batch of a step of so many."""
+    return [min(size, rows - first) for first in range(0, rows, size)]
 
 
 def penalised(objective: Objective) -> list[str]:
@@ -287,9 +332,3 @@ def penalised(objective: Objective) -> list[str]:
     penalty = objective.penalty
     specs = objective.network.parameters.specs if penalty.l2 or penalty.l1 else []
     return [spec.name for spec in specs if spec.is_weight or penalty.bias]
-
-
-def _output(layer: Layer) -> Array:
-    """The memory of a layer's outputs."""
-    assert isinstance(layer, Dense | Dropout)
-    return layer._A

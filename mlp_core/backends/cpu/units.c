@@ -40,8 +40,8 @@ EXPORT void FN(sum_row_products)(const word *a, word part, word parts)
 }
 
 /* Mean and 1 / sqrt(variance + eps) of the columns of X, and running statistics moved by `momentum` towards them, the
- * variance as of a sample. Words: X, mean [m], inverse [m], rows, m, running mean, running variance, where eps and the
- * momentum are. Columns are shared out. */
+ * variance as of a sample. Words: X, mean [m], inverse [m], rows, m, running mean or 0, running variance, where eps and
+ * the momentum are. Columns are shared out. */
 EXPORT void FN(batch_statistics)(const word *a, word part, word parts)
 {
     const word rows = a[4], m = a[5];
@@ -64,7 +64,7 @@ EXPORT void FN(batch_statistics)(const word *a, word part, word parts)
             inverse[j] += (X[m * i + j] - mean[j]) * (X[m * i + j] - mean[j]);
     for (word j = first; j < last; j++) {
         const REAL variance = inverse[j] / n;
-        if (rows > 1) {
+        if (running_mean && rows > 1) {
             running_mean[j] += momentum * (mean[j] - running_mean[j]);
             running_var[j] += momentum * (variance * sample - running_var[j]);
         }
@@ -72,11 +72,12 @@ EXPORT void FN(batch_statistics)(const word *a, word part, word parts)
     }
 }
 
-/* *x = sum of the terms. Words: terms, x, count. For one part. */
+/* *x = sum of the terms. Words: terms, x, count. By the part that has the only unit of a tensor. */
 EXPORT void FN(total)(const word *a, word part, word parts)
 {
-    (void)parts;
-    if (part == 0) {
+    word first, last;
+    share(1, part, parts, &first, &last);
+    if (last > first) {
         double total = 0;
         for (word i = 0; i < a[3]; i++)
             total += AT(const double, 1)[i];

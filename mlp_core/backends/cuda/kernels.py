@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.backends.cuda.formulas import ACTIVATION, OUTPUT
+from mlp_core.backends import numbers
 from mlp_core.backends.cuda.launches import Launch, Launches
-from mlp_core.backends.cuda.source import parameters, source
+from mlp_core.backends.cuda.source import ACTIVATIONS, LOSSES, parameters, source
 from mlp_core.nn.activations import Activation, activation_gradient, bias_activation
 from mlp_core.nn.backend import Array
-from mlp_core.nn.losses import CrossEntropy, Loss, loss_and_gradient
-from mlp_core.nn.optimizers import nadam_rates, radam_rate
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import CrossEntropy, loss_and_gradient
 from mlp_core.nn.primitives import add, add_rows, clip_norm, clip_value, copy, follow, multiply, shorten_rows
 from mlp_core.rng import stream
 
@@ -104,25 +104,25 @@ class Kernels:
 
     def primitives(self) -> dict[str, Callable[..., Any]]:
         """Every fused primitive by the name of the generic one."""
-        rules = {name: partial(self._update, name) for name in _NUMBERS}
+        rules = {name: partial(self._update, name) for name in numbers.RULES}
         own: list[Callable[..., Any]] = [self.bias_activation, self.activation_gradient, self.loss_and_gradient]
         own += [self.dropout_mask, self.gather, self.gather_scaled, self.multiply, self.add, self.add_rows, self.copy]
         own += [self.clip_norm, self.clip_value, self.shorten_rows, self.follow]
         return {**{method.__name__: method for method in own}, **rules}
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array) -> None:
-        if not _plain(Z, A) or type(f).name not in ACTIVATION:
+        if not _plain(Z, A) or type(f).name not in ACTIVATIONS:
             bias_activation(self.xp, Z, b, f, A, WHOLE)
         elif b is not None or f.name != "identity" or A is not Z:
-            bias, p = Z if b is None else b, float(getattr(f, "alpha", 0.0))
+            bias, p = Z if b is None else b, numbers.of_activation(f)
             self.launch(f"forward_{f.name}", Z.dtype, Z.size, Z, bias, A, Z.size, Z.shape[1], int(b is not None), p)
 
     def activation_gradient(self, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None) -> None:
-        if not _plain(Delta, Z, A) or type(f).name not in ACTIVATION:
+        if not _plain(Delta, Z, A) or type(f).name not in ACTIVATIONS:
             activation_gradient(self.xp, Delta, f, Z, A, db, WHOLE)
         elif f.name != "identity" or db is not None:
             rows, columns = Delta.shape
-            parts, p = min(MOST_PARTS, -(-rows // PART)), float(getattr(f, "alpha", 0.0))
+            parts, p = min(MOST_PARTS, -(-rows // PART)), numbers.of_activation(f)
             room = self.room("columns", parts * columns, Delta.dtype)
             sums = (Delta if db is None else db, room, self.room("columns", columns, np.uint32))
             sizes = (rows, columns, parts, int(db is not None), p)
@@ -142,7 +142,7 @@ class Kernels:
         fits = _plain(Z, *([] if Delta is None else [Delta])) and Y.flags.c_contiguous
         if isinstance(loss, CrossEntropy):
             return fits and Y.ndim == 1 and Y.dtype.char in "lq"
-        return fits and loss.name in OUTPUT and Y.shape == Z.shape and Y.dtype == Z.dtype
+        return fits and loss.name in LOSSES and Y.shape == Z.shape and Y.dtype == Z.dtype
 
     def loss_into(
         self, ledger: Array, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None
@@ -156,7 +156,7 @@ class Kernels:
             name, p = "cross_entropy", loss.label_smoothing
         else:
             name = f"loss_{loss.name}"
-            p = getattr(loss, "delta", getattr(loss, "pos_weight", 0.0))
+            *_, p = numbers.of_loss(loss)
         self.launch(name, Z.dtype, rows, *arrays, *flags, float(p), self._at(TOTAL))
         count = min(rows, MOST_SUMMED)
         given = (np.float64(total), self._at(TOTAL), self._at(SLOT))
@@ -265,11 +265,10 @@ class Kernels:
         self.update(name, theta, grad, slots, rule_numbers(name, lr, decay, **settings), NULL)
 
     def update(
-        self, name: str, theta: Array, grad: Array, slots: list[Array], numbers: tuple[float, ...], given: Any
+        self, name: str, theta: Array, grad: Array, slots: list[Array], values: tuple[float, ...], given: Any
     ) -> None:
         """One update by the numbers of its rule, or those `given` on the device in the same order."""
-        values = [float(value) for value in numbers]
-        self.launch(_KERNEL.get(name, name), theta.dtype, theta.size, theta, grad, *slots, theta.size, given, *values)
+        self.launch(numbers.RULES[name], theta.dtype, theta.size, theta, grad, *slots, theta.size, given, *values)
 
 
 @functools.cache
@@ -284,38 +283,6 @@ def _plain(*arrays: Array) -> bool:
 
 
 def rule_numbers(name: str, lr: float, decay: float, **settings: Any) -> tuple[float, ...]:
-    """What the kernel of an update rule takes beside its vectors in a step with this learning rate."""
-    return (1 - lr * decay, *_NUMBERS[name](lr, **settings))
-
-
-def _adam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return lr / (1 - beta1**t), 0.0, beta1, 1 - beta1, beta2, 1 - beta2, eps, math.sqrt(1 - beta2**t)
-
-
-def _nadam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return *nadam_rates(lr, beta1, t), beta1, 1 - beta1, beta2, 1 - beta2, eps, math.sqrt(1 - beta2**t)
-
-
-def _radam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    rate, rectified = radam_rate(lr, beta1, beta2, t)
-    return rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, float(rectified)
-
-
-def _amsgrad(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2, eps, math.sqrt(1 - beta2**t)
-
-
-_KERNEL = {"nadam": "adam"}
-_NUMBERS: dict[str, Callable[..., tuple[float, ...]]] = {
-    "sgd": lambda lr: (lr,),
-    "momentum": lambda lr, mu: (lr, mu),
-    "nesterov": lambda lr, mu: (lr, mu),
-    "adagrad": lambda lr, eps: (lr, eps),
-    "rmsprop": lambda lr, rho, eps: (lr, rho, 1 - rho, eps),
-    "adadelta": lambda lr, rho, eps: (lr, rho, 1 - rho, eps),
-    "adam": _adam,
-    "nadam": _nadam,
-    "radam": _radam,
-    "amsgrad": _amsgrad,
-    "lion": lambda lr, beta1, beta2: (lr, beta1, 1 - beta1, beta2, 1 - beta2),
-}
+    """What the kernel of an update rule takes beside its vectors in a step with this learning rate: RULE_NUMBERS."""
+    found = numbers.of_rule(name, lr, decay, **settings)
+    return *found, *(0.0,) * (numbers.RULE_NUMBERS - len(found))

@@ -1,4 +1,4 @@
-"""The fused kernels as CUDA C++: one formula per line, each the one of the engine's generic primitives.
+"""The fused kernels as CUDA C++: loops of their own around the formulas that the CPU's kernels have, too.
 
 `REAL` is float or double. A kernel is a loop over independent elements, so it gives the same numbers for any number of
 threads; what is summed over rows is summed in an order that the sizes alone decide. A number that changes from step to
@@ -8,9 +8,20 @@ the device: a pointer that is null where the argument counts.
 
 from __future__ import annotations
 
-from mlp_core.backends.cuda.formulas import ACTIVATION, OUTPUT, RULE
+import re
+from pathlib import Path
 
-PREAMBLE = """
+from mlp_core.backends.numbers import RULE_NUMBERS
+from mlp_core.nn.optimizers import OPTIMIZERS
+
+FORMULAS = (Path(__file__).parents[1] / "formulas.h").read_text()
+ACTIVATIONS = tuple(re.findall(r"REAL FN\((\w+)\)\(REAL z, REAL p\)", FORMULAS))
+LOSSES = tuple(re.findall(r"REAL FN\((\w+)_loss\)\(REAL z, REAL y, REAL p\)", FORMULAS))
+SUMMED = ("quadratic",)  # over the outputs of a row; other losses are means
+RULES = tuple(re.findall(r"void FN\((\w+)\)\(REAL \*x,", FORMULAS))
+
+PREAMBLE = (
+    """
 typedef long long Int;
 typedef unsigned long long Word;
 typedef unsigned int Count;
@@ -19,34 +30,23 @@ typedef unsigned char Byte;
 
 #define FIRST (blockIdx.x * (Int)blockDim.x + threadIdx.x)
 #define EACH(i, count) (Int i = FIRST; i < (count); i += gridDim.x * (Int)blockDim.x)
-#define HALF ((REAL)0.5)
-#define SQRT_HALF ((REAL)0.70710678118654752440)
-#define DENSITY ((REAL)0.39894228040143267794)
-#define SELU_S ((REAL)1.0507009873554804934193349852946)
-#define SELU_A ((REAL)1.6732632423543772848170429916717)
-#define GELU_A ((REAL)0.79788456080286535588)
-#define GELU_B ((REAL)0.044715)
-#define LOG_2 ((REAL)0.69314718055994530942)
-
+#define INLINE inline __device__
+#define FN(name) f_##name
+#define SQRT sqrt
+#define ABS fabs
+#define EXP exp
+#define EXPM1 expm1
+#define LOG1P log1p
+#define TANH tanh
+#define SIN sin
+#define COS cos
+#define PHI(z) ((REAL)0.5 * erfc((z) * (REAL)-0.70710678118654752440))
+"""
+    + FORMULAS
+    + """
 /* i / n and i % n, by way of 32 bits where they suffice: a GPU divides those ten times faster. */
 inline __device__ Int over(Int i, Int n) { return (i | n) >> 32 ? i / n : (Int)((Count)i / (Count)n); }
 inline __device__ Int rest(Int i, Int n) { return (i | n) >> 32 ? i % n : (Int)((Count)i % (Count)n); }
-
-inline __device__ REAL logistic(REAL z) { return HALF * (1 + tanh(HALF * z)); }
-inline __device__ REAL softplus(REAL z) { return (z > 0 ? z : 0) + log1p(exp(z > 0 ? -z : z)); }
-inline __device__ REAL share(REAL z) {
-    REAL e = exp(-fabs(z));
-    return (z >= 0 ? 1 : e) / (1 + e);
-}
-inline __device__ REAL mish_slope(REAL z) {
-    REAL t = tanh(softplus(z));
-    return t + z * (1 - t * t) * logistic(z);
-}
-inline __device__ REAL gelu_t(REAL z) { return tanh(GELU_A * (z + GELU_B * z * z * z)); }
-inline __device__ REAL gelu_tanh_slope(REAL z) {
-    REAL t = gelu_t(z);
-    return HALF * (1 + t) + HALF * z * (1 - t * t) * GELU_A * (1 + 3 * GELU_B * z * z);
-}
 
 /* Whether this thread is the last of `members` to come by; it sees what the others wrote before they did, and leaves
    the counter at zero. Who is last changes nothing: the last one adds up what all wrote, in order of place. */
@@ -77,13 +77,14 @@ inline __device__ bool sum_of(double value, Int i, Int count, double *room, Coun
     return true;
 }
 """
+)
 
 _FORWARD = """
 extern "C" __global__ void forward_NAME(REAL *Z, const REAL *b, REAL *A, Int size, Int columns, Int biased, REAL p) {
     for EACH(i, size) {
         REAL z = biased ? Z[i] + b[rest(i, columns)] : Z[i];
         Z[i] = z;
-        A[i] = FORMULA;
+        A[i] = FN(NAME)(z, p);
     }
 }
 """
@@ -98,8 +99,7 @@ extern "C" __global__ void gradient_NAME(REAL *Delta, const REAL *Z, const REAL 
         Int end = (part + 1) * length < rows ? (part + 1) * length : rows;
         REAL sum = 0;
         for (Int r = part * length; r < end; r++) {
-            [[maybe_unused]] REAL z = Z[r * columns + j], a = A[r * columns + j]; /* a formula needs one of them */
-            REAL slope = FORMULA, d = Delta[r * columns + j] * slope;
+            REAL d = Delta[r * columns + j] * FN(NAME_slope)(Z[r * columns + j], A[r * columns + j], p);
             Delta[r * columns + j] = d;
             sum += d;
         }
@@ -115,15 +115,13 @@ extern "C" __global__ void gradient_NAME(REAL *Delta, const REAL *Z, const REAL 
 
 _RULE = """
 extern "C" __global__ void NAME(REAL *theta, const REAL *grad, POINTERSInt size, const double *given,
-                                REAL keepNUMBERS) {
-    if (given) {
-        keep = (REAL)given[0];
-        GIVEN
-    }
+                                PARAMETERS) {
+    REAL n[] = {NUMBERS};
+    for (int k = 0; given && k < COUNT; k++) n[k] = (REAL)given[k];
     for EACH(i, size) {
-        REAL x = theta[i], g = grad[i];
+        REAL x = theta[i], none = 0, *s[] = {&none, &none, &none};
         LOADS
-        BODY
+        FN(NAME)(&x, grad[i], s[0], s[1], s[2], n);
         STORES
         theta[i] = x;
     }
@@ -162,12 +160,10 @@ extern "C" __global__ void loss_NAME(const REAL *Z, const REAL *Y, const REAL *w
                                      const double *given) {
     if (given) total = (REAL)*given;
     for EACH(i, rows) {
-        REAL weight = (weighted ? w[i] : 1) / outputs, factor = weight / total, sum = 0;
+        REAL weight = (weighted ? w[i] : 1) / SHARES, factor = weight / total, sum = 0;
         for (Int k = i * outputs; k < (i + 1) * outputs; k++) {
-            REAL z = Z[k], y = Y[k];
-            [[maybe_unused]] REAL d = z - y;
-            sum += FORMULA;
-            if (differentiated) Delta[k] = (SLOPE) * factor;
+            sum += FN(NAME_loss)(Z[k], Y[k], p);
+            if (differentiated) Delta[k] = FN(NAME_loss_slope)(Z[k], Y[k], p) * factor;
         }
         losses[i] = weight * sum;
     }
@@ -476,12 +472,15 @@ extern "C" __global__ void dropout_mask(REAL *mask, Int size, Word key0, Word ke
 
 def kernels() -> dict[str, str]:
     """The source of every kernel by its name, without what they share."""
-    found = {name: _rule(name, slots.split(), numbers.split(), body) for name, (slots, numbers, body) in RULE.items()}
-    for name, (forward, slope) in ACTIVATION.items():
-        found[f"forward_{name}"] = _FORWARD.replace("NAME", name).replace("FORMULA", forward)
-        found[f"gradient_{name}"] = _GRADIENT.replace("NAME", name).replace("FORMULA", slope)
-    for name, (loss, slope) in OUTPUT.items():
-        found[f"loss_{name}"] = _OUTPUTS.replace("NAME", name).replace("FORMULA", loss).replace("SLOPE", slope)
+    found = {name: _rule(name) for name in RULES}
+    for name in ACTIVATIONS:
+        found |= {
+            f"forward_{name}": _FORWARD.replace("NAME", name),
+            f"gradient_{name}": _GRADIENT.replace("NAME", name),
+        }
+    for name in LOSSES:
+        shares = "1" if name in SUMMED else "outputs"
+        found[f"loss_{name}"] = _OUTPUTS.replace("NAME", name).replace("SHARES", shares)
     found |= {f"gather_{kind}": _GATHER.replace("TYPE", kind) for kind in ("float", "double", "Int")}
     found |= {f"scaled_{kind}": _SCALE.replace("TYPE", kind) for kind in ("Byte", "float", "double")}
     found |= {"cross_entropy": _CROSS_ENTROPY, "dropout_mask": _DROPOUT}
@@ -507,15 +506,17 @@ def parameters(name: str) -> list[tuple[str, bool, bool]]:
     return result
 
 
-def _rule(name: str, slots: list[str], numbers: list[str], body: str) -> str:
+def _rule(name: str) -> str:
+    slots = next(kind.slots for kind in OPTIMIZERS.values() if kind.rule.__name__ == name)
+    numbers = [f"n{k}" for k in range(RULE_NUMBERS)]
     replaced = {
         "NAME": name,
-        "POINTERS": "".join(f"REAL *{slot}_, " for slot in slots),
-        "NUMBERS": "".join(f", REAL {number}" for number in numbers),
-        "GIVEN": " ".join(f"{number} = (REAL)given[{place}];" for place, number in enumerate(numbers, 1)),
-        "LOADS": " ".join(f"REAL {slot} = {slot}_[i];" for slot in slots),
-        "BODY": body,
-        "STORES": " ".join(f"{slot}_[i] = {slot};" for slot in slots),
+        "POINTERS": "".join(f"REAL *{slot}, " for slot in slots),
+        "PARAMETERS": ", ".join(f"REAL {number}" for number in numbers),
+        "NUMBERS": ", ".join(numbers),
+        "COUNT": str(RULE_NUMBERS),
+        "LOADS": " ".join(f"REAL here_{slot} = {slot}[i]; s[{k}] = &here_{slot};" for k, slot in enumerate(slots)),
+        "STORES": " ".join(f"{slot}[i] = here_{slot};" for slot in slots),
     }
     text = _RULE
     for word, meaning in replaced.items():

@@ -20,8 +20,8 @@ from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
 from mlp_core.backends.job import Job
-from mlp_core.data.batches.inputs import Rows
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.backends.numbers import RULE_NUMBERS
+from mlp_core.data.batches.inputs import Rows, Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.optimizers import Lbfgs, Muon
@@ -85,9 +85,8 @@ class WholeSteps:
         network = objective.network
         self._recorder, backend = network.backend.recorder, network.backend
         self._rule = type(optimizer).rule.__name__
-        self._numbers = len(rule_numbers(self._rule, 0.0, 0.0, **self._settings(1)))
         self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
-        width = NUMBERS + self._numbers * len(optimizer.segments)
+        width = NUMBERS + RULE_NUMBERS * len(optimizer.segments)
         self._ledger = Ledger(backend, LEDGER)
         self.losses = self._ledger.losses
         self._host = self._recorder.graphs.pinned((LEDGER, width), np.float64)
@@ -214,9 +213,9 @@ class WholeSteps:
                 kernels.clip_norm(grad, self.limits.clip_norm)
             place = NUMBERS
             for segment, slots in zip(self.optimizer.segments, self.optimizer._slots, strict=True):
-                numbers, part = (0.0,) * self._numbers, segment.part
+                numbers, part = (0.0,) * RULE_NUMBERS, segment.part
                 kernels.update(self._rule, theta[part], grad[part], slots, numbers, given[place:])
-                place += self._numbers
+                place += RULE_NUMBERS
             if self.limits.max_norm is not None:
                 for spec in network.parameters.specs:
                     if spec.is_weight:

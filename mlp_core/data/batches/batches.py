@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Rows, Scaled
 from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.layers import Pass, head
 from mlp_core.rng import generator
@@ -129,9 +128,20 @@ class Augment:
             X = self._noisy(X, mode)
         return X, Y, w
 
-    def _mixed(self, X: Array, Y: Array, w: Array | None, mode: Pass) -> tuple[Array, Array, Array | None]:
+    def draw_mix(self, rows: int, mode: Pass) -> tuple[float, Any]:
+        """lambda, and the numbers of the rows that a batch is mixed with, int64 [rows] on the host."""
         rng = generator(mode.seed, "mixup", mode.step)
-        share, other = float(rng.beta(self.mixup, self.mixup)), self.backend.asarray(rng.permutation(len(X)))
+        return float(rng.beta(self.mixup, self.mixup)), rng.permutation(rows)
+
+    def draw_noise(self, drawn: Any, mode: Pass) -> None:
+        """N(0, 1), float32 [rows, inputs] on the host; 0 where there are codes."""
+        generator(mode.seed, "noise", mode.step).standard_normal(out=drawn, dtype=np.float32)
+        if self.codes:
+            drawn[:, -self.codes :] = 0
+
+    def _mixed(self, X: Array, Y: Array, w: Array | None, mode: Pass) -> tuple[Array, Array, Array | None]:
+        share, drawn = self.draw_mix(len(X), mode)
+        other = self.backend.asarray(drawn)
         if Y.ndim == 1 and self.classes > 1:
             one_hot = self._room("one hot", (len(Y), self.classes), X.dtype)
             self._gather(self.backend.xp.eye(self.classes, dtype=X.dtype), Y, one_hot)
@@ -156,9 +166,7 @@ class Augment:
         if len(self._drawn) < len(X):
             self._drawn = np.empty(X.shape, np.float32)
         drawn = head(self._drawn, len(X))
-        generator(mode.seed, "noise", mode.step).standard_normal(out=drawn, dtype=np.float32)
-        if self.codes:
-            drawn[:, -self.codes :] = 0
+        self.draw_noise(drawn, mode)
         noisy = self._room("noisy", X.shape, X.dtype)
         noisy[...] = self.backend.asarray(drawn)
         noisy *= self.noise

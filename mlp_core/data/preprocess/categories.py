@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.readers.csv_dialect import NUMBER
+from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem
 
 Codes = npt.NDArray[np.int64]
@@ -35,7 +37,10 @@ class Categories:
 
     words: the words kept, sorted; word i has place i (for hash: none, the place is the word's checksum).
     other, gap: whether words not kept, and missing ones, have a place of their own, after the words in this order.
-    mode: the place of the most frequent word.
+    mode: the place of the most frequent word. acting: the places that have an input which is not always 0; None: all.
+
+    A place that no training row has, or all of them have, teaches nothing, and would act as its weights were drawn: it
+    does not act. A word without a place is no word, or the most frequent one where a vector is learned for each.
     """
 
     plan: CategoryPlan
@@ -43,6 +48,7 @@ class Categories:
     other: bool
     gap: bool
     mode: int = 0
+    acting: tuple[int, ...] | None = None
 
     @classmethod
     def fit(cls, plan: CategoryPlan, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> Self:
@@ -61,11 +67,16 @@ class Categories:
         order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], vocabulary[code]))
         if plan.encode == "hash":
             mode = _hashed(vocabulary[order[0]], plan.max_categories) if order else 0
-            return cls(plan, (), False, gap, mode)
+            seen = {_hashed(vocabulary[code], plan.max_categories) for code in order}
+            seen |= {plan.max_categories} if gap else set()
+            return cls(plan, (), False, gap, mode, tuple(sorted(seen)) if len(seen) > 1 else ())
         kept = [code for code in order if counts[code] >= plan.min_count][: plan.max_categories]
         words = sorted(vocabulary[code] for code in kept)
-        other = len(kept) < len(order) or plan.encode == "embedding" or not kept
-        return cls(plan, tuple(words), other, gap, words.index(vocabulary[kept[0]]) if kept else 0)
+        other = len(kept) < len(order) or not kept
+        alone = len(words) + other + gap == 1 and plan.encode == "onehot"
+        return cls(
+            plan, tuple(words), other, gap, words.index(vocabulary[kept[0]]) if kept else 0, () if alone else None
+        )
 
     @property
     def places(self) -> int:
@@ -93,7 +104,9 @@ class Categories:
 
         Raises DataError for an unknown word when the plan says so.
         """
-        lookup = np.array([*self._lookup(vocabulary), self._missing()], np.int64)
+        lookup = np.array([*self._lookup(vocabulary), self.missing_place], np.int64)
+        if self.acting is not None:
+            lookup[~np.isin(lookup, self.acting)] = NOWHERE
         present = np.isfinite(codes)
         found: Codes = lookup[np.where(present, codes, len(vocabulary)).astype(np.int64)]
         return found
@@ -102,8 +115,7 @@ class Categories:
         """Rows whose word is not among those kept, and the first such word."""
         if self.plan.encode == "hash":
             return 0, ""
-        known = set(self.words)
-        strange = np.array([word not in known for word in vocabulary] + [False])
+        strange = np.array([*self._strange(vocabulary), False])
         rows = strange[np.where(np.isfinite(codes), codes, len(vocabulary)).astype(np.int64)]
         if not rows.any():
             return 0, ""
@@ -111,31 +123,60 @@ class Categories:
 
     def unseen_counted(self, counts: Codes, vocabulary: Sequence[str]) -> tuple[int, str]:
         """The same from how many rows have each word of the vocabulary."""
-        known = set(self.words)
-        strange = [(int(n), word) for n, word in zip(counts, vocabulary, strict=False) if n and word not in known]
-        if self.plan.encode == "hash" or not strange:
+        if self.plan.encode == "hash":
             return 0, ""
-        return sum(n for n, _ in strange), strange[0][1]
+        marked = zip(counts, vocabulary, self._strange(vocabulary), strict=False)
+        strange = [(int(n), word) for n, word, odd in marked if n and odd]
+        return (sum(n for n, _ in strange), strange[0][1]) if strange else (0, "")
+
+    def _strange(self, vocabulary: Sequence[str]) -> list[bool]:
+        """Which words are not among those kept."""
+        known = self._index()
+        return [known(word) is None for word in vocabulary]
+
+    def _index(self) -> Callable[[str], int | None]:
+        """The place of a word kept. Numbers are found by their value: 1 is written 1.0 as soon as a cell misses."""
+        index = {word: place for place, word in enumerate(self.words)}
+        by_value = {canonical(word): place for word, place in reversed(index.items())}
+        return lambda word: index[word] if word in index else by_value.get(canonical(word))
 
     def _lookup(self, vocabulary: Sequence[str]) -> list[int]:
         if self.plan.encode == "hash":
             return [_hashed(word, self.plan.max_categories) for word in vocabulary]
-        index = {word: place for place, word in enumerate(self.words)}
-        unknown = len(self.words) if self.other else NOWHERE
-        if self.plan.unknown == "zero" and self.plan.encode == "onehot":
-            unknown = NOWHERE
-        return [index.get(word, unknown) for word in vocabulary]
+        index, unknown = self._index(), self.unknown_place
+        return [unknown if (place := index(word)) is None else place for word in vocabulary]
 
-    def _missing(self) -> int:
+    @property
+    def unknown_place(self) -> int:
+        """The place of a word that is not kept; -1 where it has none."""
+        return NOWHERE if self.plan.unknown == "zero" and self.plan.encode == "onehot" else self._unplaced
+
+    @property
+    def missing_place(self) -> int:
+        """The place of a missing word; -1 where it has none."""
         if self.gap:
             return self.places - 1
-        if self.plan.missing == "mode" or self.plan.encode == "hash" or not self.other:
-            return self.mode if self.plan.missing == "mode" else NOWHERE
-        return len(self.words)
+        if self.plan.missing == "mode":
+            return self.mode
+        return NOWHERE if self.plan.encode == "hash" else self._unplaced
+
+    @property
+    def _unplaced(self) -> int:
+        """The place of a word, or of none, that has none of its own."""
+        if self.other:
+            return len(self.words)
+        return self.mode if self.plan.encode == "embedding" else NOWHERE
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {**asdict(self.plan), "words": list(self.words), "other": self.other, "gap": self.gap, "mode": self.mode}
+        state = {
+            **asdict(self.plan),
+            "words": list(self.words),
+            "other": self.other,
+            "gap": self.gap,
+            "mode": self.mode,
+        }
+        return state if self.acting is None else {**state, "acting": list(self.acting)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
@@ -151,7 +192,8 @@ class Categories:
         words = tuple(state["words"])
         if not all(isinstance(word, str) for word in words):
             raise ValueError("expected words")
-        made = cls(plan, words, bool(state["other"]), bool(state["gap"]), int(state["mode"]))
+        acting = None if state.get("acting") is None else tuple(int(place) for place in state["acting"])
+        made = cls(plan, words, bool(state["other"]), bool(state["gap"]), int(state["mode"]), acting)
         if plan.encode not in ("onehot", "ordinal", "hash", "embedding") or not 0 <= made.mode <= made.places:
             raise ValueError("places do not fit together")
         return made
@@ -163,6 +205,16 @@ def refuse_unknown(name: str, words: Sequence[str], count: int) -> DataError:
     message = f'column "{name}": never seen in training: {shown} ({count:,} row{"s" if count != 1 else ""})'
     hint = "mend the cells, or set preprocess.categorical.unknown: other"
     return DataError(Problem("unknown_category", message, hint=hint))
+
+
+def canonical(word: str) -> str:
+    """The word, a number among words as it is usually written: `1.0` as `1`. What has leading zeros, or more digits
+    than a number in memory holds, is a name and stays as it is."""
+    if not NUMBER.fullmatch(word) or (word[0] == "0" and word[1:2].isdigit()) or word[0] == "+":
+        return word
+    digits = sum(sign.isdigit() for sign in word)
+    value = float(word)
+    return number_name(value) if digits <= 15 and math.isfinite(value) else word
 
 
 def _hashed(word: str, places: int) -> int:

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
+from mlp_core.data.preprocess.cycles import WEEK, YEAR
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.warnings import Rows
 from mlp_core.errors import ConfigError
+from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+
+CYCLES = {"date": (YEAR, WEEK, 1.0), "time": (24.0,)}
+"""The periods of what comes again, in days for dates and in hours for times."""
 
 Plan: TypeAlias = NumericPlan | CategoryPlan
 
@@ -30,6 +35,8 @@ def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[in
     found: dict[int, Plan] = {}
     for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         plan: Plan = words if kind == "categorical" else numbers
+        if kind in CYCLES:
+            plan = plan_with(plan, {"cycles": CYCLES[kind]})
         if name in log:
             plan = plan_with(plan, {"log": True})
         if name in own:
@@ -64,9 +71,9 @@ def make_target(config: Config, kind: str) -> Target | None:
             message, hint = f"a {kind} task has no numbers to scale", "remove the key"
             raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
         return None
-    if config.loss.name == "poisson":
+    if config.loss.name != "auto" and LOSSES[config.loss.name].counts:
         if wish.scale not in ("auto", "none") or wish.transform != "none":
-            message, hint = "the poisson loss predicts counts as they are", "remove the key"
+            message, hint = f"the {config.loss.name} loss predicts counts as they are", "remove the key"
             raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
         return None
     return Target("standard" if wish.scale == "auto" else wish.scale, log=wish.transform == "log1p")

@@ -1,21 +1,22 @@
 """From rows as stored to the inputs of the network: fitted on training rows only, stored as plain values.
 
 Columns of numbers are filled where they miss a value, limited, made less skew, scaled, and flagged where they were
-missing; columns of words become one input per word, one number, or a code that the network looks up in a table. The
-inputs come in this order: numbers, flags, words, codes.
+missing; dates and times have circles beside their number; columns of words become one input per word, one number, or a
+code that the network looks up in a table. The inputs come in this order: numbers, flags, circles, words, codes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.preprocess.categories import NOWHERE, Categories, CategoryPlan, refuse_unknown
+from mlp_core.data.preprocess.cycles import NAMES, moving, on_circle
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.data.preprocess.scaling import Scaler, parts
 from mlp_core.errors import CheckpointError, DataError, Problem
@@ -27,13 +28,14 @@ Words = Mapping[int, Sequence[str]]
 
 @dataclass(frozen=True)
 class NumericPlan:
-    """What is asked for: the values of `preprocess.numeric` for one column."""
+    """What is asked for: the values of `preprocess.numeric` for one column, and the periods of dates and times."""
 
     scale: str = "standard"
     impute: float | str = "median"
     indicator: bool | str = "auto"
     clip: float | None = None
     log: bool = False
+    cycles: tuple[float, ...] = ()
 
 
 @dataclass
@@ -42,7 +44,7 @@ class _Numbers:
 
     fill: what stands in for a missing value. low, high: limits. scaler: shift and scale of all columns.
     log, flag: which columns are replaced by log(1 + x), and which get an input that says where they miss a value.
-    ranks: the columns that go by ranks, by their place here.
+    ranks: the columns that go by ranks, by their place here. cycles: the periods of columns with circles, likewise.
     """
 
     fill: Floats
@@ -52,11 +54,18 @@ class _Numbers:
     flag: npt.NDArray[np.bool_]
     scaler: Scaler
     ranks: dict[int, Ranks]
+    cycles: dict[int, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
         """Whether complete rows need scaling only."""
-        return not (self.ranks or self.log.any() or np.isfinite(self.low).any() or self.flag.any())
+        return not (self.ranks or self.cycles or self.log.any() or np.isfinite(self.low).any() or self.flag.any())
+
+    def hold(self, constant: npt.NDArray[np.bool_]) -> None:
+        """Hold columns [columns of numbers] at 0 that are constant in training: their weights would never learn, and
+        act as they were drawn as soon as a value changes."""
+        self.scaler.scale = np.where(constant, 0.0, self.scaler.scale)
+        self.ranks = {j: ranks for j, ranks in self.ranks.items() if not constant[j]}
 
     def filled(self, block: Floats) -> Floats:
         """The block with missing values filled, in place."""
@@ -114,12 +123,23 @@ class Preprocessor:
     def inputs(self) -> int:
         """How many inputs the network gets."""
         wide = sum(self._width(one) for one in self.categories.values())
-        return len(self.numbers.fill) + int(self.numbers.flag.sum()) + wide
+        circles = 2 * sum(map(len, self.numbers.cycles.values()))
+        return len(self.numbers.fill) + int(self.numbers.flag.sum()) + circles + wide
 
     @property
     def embeddings(self) -> tuple[tuple[int, int], ...]:
         """Words, and numbers per word, of every column whose codes are among the last inputs."""
         return tuple((one.places, one.dim) for one in self.categories.values() if one.plan.encode == "embedding")
+
+    @property
+    def dead(self) -> npt.NDArray[np.bool_]:
+        """Which inputs before the codes, [inputs - codes], are 0 in every row: places of words that do not act."""
+        dead = [np.zeros(len(self.numbers.fill) + int(self.numbers.flag.sum()) + 2 * len(self._circles), bool)]
+        for one in self.categories.values():
+            if one.plan.encode != "embedding":
+                acts = np.arange(self._width(one)) if one.acting is None else np.array(one.acting, np.int64)
+                dead.append(~np.isin(np.arange(self._width(one)), acts))
+        return np.concatenate(dead)
 
     @staticmethod
     def _width(one: Categories) -> int:
@@ -129,6 +149,10 @@ class Preprocessor:
         """What every input is called, in order."""
         numeric = [self.name(column) for column in self.numeric]
         names = numeric + [f"{name} missing" for name, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
+        for j, periods in self.numbers.cycles.items():
+            names += [
+                f"{numeric[j]} {NAMES.get(p, f'period {p:g}')} {part}" for p in periods for part in ("sin", "cos")
+            ]
         last = []
         for column, one in self.categories.items():
             name = self.name(column)
@@ -173,15 +197,20 @@ class Preprocessor:
             low=np.full(len(columns), -np.inf),
             high=np.full(len(columns), np.inf),
             log=np.array([plan.log for plan in numeric], bool),
-            flag=np.array([_flag(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool),
+            flag=np.array([_flag(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool) & ~_empty(block, gaps),
             scaler=Scaler("none"),
             ranks={},
+            cycles={
+                j: moving_periods
+                for j, plan in enumerate(numeric)
+                if plan.cycles and (moving_periods := moving(block[:, j], plan.cycles))
+            },
         )
         if gaps.any() or numbers.log.any() or any(plan.clip for plan in numeric):
             block = numbers.filled(np.array(block, np.float64))
             self._fit_limits(numbers, numeric, block)
             block = numbers.bent(block)
-        self._fit_scales(numbers, numeric, block)
+        numbers.hold(self._fit_scales(numbers, numeric, block))
         return numbers
 
     def _fit_limits(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Floats) -> None:
@@ -197,21 +226,25 @@ class Preprocessor:
                 limits = (mean - reach, mean + reach)
                 numbers.low[j], numbers.high[j] = np.expm1(limits) if plan.log else limits
 
-    def _fit_scales(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Array) -> None:
+    def _fit_scales(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Array) -> npt.NDArray[np.bool_]:
+        """Fit the scales to a filled block; which columns are constant in it."""
         methods = [plan.scale for plan in plans]
         if len(set(methods)) == 1 and methods[0] != "quantile":
             numbers.scaler = self._scaler(methods[0], block, list(range(len(methods))))
-            return
+            return numbers.scaler.constant
         shift, scale = np.zeros(len(methods)), np.ones(len(methods))
+        constant = np.zeros(len(methods), bool)
         for method in dict.fromkeys(methods):
             places = [j for j, one in enumerate(methods) if one == method]
             if method == "quantile":
                 numbers.ranks |= {j: Ranks.fit(np.asarray(block[:, j], np.float64)) for j in places}
+                constant[places] = block[:, places].min(axis=0) == block[:, places].max(axis=0)
             else:
                 fitted = self._scaler(method, block[:, places], places)
-                shift[places], scale[places] = fitted.shift, fitted.scale
+                shift[places], scale[places], constant[places] = fitted.shift, fitted.scale, fitted.constant
         numbers.scaler = Scaler("none")
         numbers.scaler.shift, numbers.scaler.scale = shift, scale
+        return constant
 
     def _scaler(self, method: str, block: Array, places: Sequence[int]) -> Scaler:
         return Scaler(method, [self.name(self.numeric[j]) for j in places] if self.names else ()).fit(block)
@@ -229,15 +262,23 @@ class Preprocessor:
             return self.numbers.scaler.transform(X, result)
         numeric, flagged = self.numeric, np.flatnonzero(self.numbers.flag)
         end = len(numeric)
+        first = end + len(flagged)
         for part in parts(X):
             block = np.array(X[part] if end == self.columns else X[part][:, numeric], np.float64)
-            result[part, end : end + len(flagged)] = np.isnan(block[:, flagged])
+            result[part, end:first] = np.isnan(block[:, flagged])
+            for at, (j, period) in enumerate(self._circles):
+                result[part, first + 2 * at : first + 2 * at + 2] = on_circle(block[:, j], period)
             block = self.numbers.bent(self.numbers.filled(block))
             self.numbers.scaler.transform(block, result[part, :end])
             for j, ranks in self.numbers.ranks.items():
                 result[part, j] = ranks.transform(block[:, j])
-        self._words(X, words or {}, result, end + len(flagged))
+        self._words(X, words or {}, result, first + 2 * len(self._circles))
         return result
+
+    @property
+    def _circles(self) -> list[tuple[int, float]]:
+        """Every circle: its column, by the place among the columns of numbers, and its period."""
+        return [(j, period) for j, periods in self.numbers.cycles.items() for period in periods]
 
     def _words(self, X: Array, words: Words, result: Array, start: int) -> None:
         """Fill in the inputs of the columns of words, from column `start` on; codes come last."""
@@ -288,6 +329,7 @@ class Preprocessor:
             "log": np.flatnonzero(numbers.log).tolist(),
             "flag": np.flatnonzero(numbers.flag).tolist(),
             "ranks": {str(j): ranks.to_state() for j, ranks in numbers.ranks.items()},
+            **({"cycles": {str(j): list(periods) for j, periods in numbers.cycles.items()}} if numbers.cycles else {}),
             "categories": {str(column): one.to_state() for column, one in self.categories.items()},
         }
 
@@ -320,9 +362,12 @@ def _numbers_of(state: Mapping[str, Any], count: int) -> _Numbers:
     log[[int(j) for j in state["log"]]] = True
     flag[[int(j) for j in state["flag"]]] = True
     ranks = {int(j): Ranks.from_state(quantiles) for j, quantiles in state["ranks"].items()}
-    if not set(ranks) <= set(range(count)) or np.isnan(low).any() or np.isnan(high).any():
+    cycles = {int(j): tuple(float(period) for period in periods) for j, periods in state.get("cycles", {}).items()}
+    if any(not math.isfinite(period) or period <= 0 for periods in cycles.values() for period in periods):
+        raise ValueError("a period is a number above 0")
+    if not {*ranks, *cycles} <= set(range(count)) or np.isnan(low).any() or np.isnan(high).any():
         raise ValueError("no such column")
-    return _Numbers(fill, low, high, log, flag, Scaler.from_state(state["scale"]), ranks)
+    return _Numbers(fill, low, high, log, flag, Scaler.from_state(state["scale"]), ranks, cycles)
 
 
 def _gaps(X: Array) -> npt.NDArray[np.bool_]:
@@ -333,6 +378,14 @@ def _gaps(X: Array) -> npt.NDArray[np.bool_]:
             sums = X[part].sum(axis=0)
             if np.isnan(sums).any():
                 found |= np.isnan(X[part]).any(axis=0)
+    return found
+
+
+def _empty(block: Array, gaps: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which columns have no value at all; `gaps`: those that miss one."""
+    found = gaps.copy()
+    for j in np.flatnonzero(gaps).tolist():
+        found[j] = np.isnan(block[:, j]).all()
     return found
 
 

@@ -46,7 +46,8 @@ class Scaler:
     median 0 and quartiles 1 apart; maxabs: training rows to at most 1 in size; none. A column that is constant over
     the training rows keeps its unit: scale 1.
 
-    After `fit`: `shift` and `scale`, float64 [columns], with transform(X) = (X - shift) * scale.
+    After `fit`: `shift` and `scale`, float64 [columns], with transform(X) = (X - shift) * scale, and `constant`, bool
+    [columns].
 
     >>> Scaler("minmax").fit(np.array([[0.0], [4.0]])).transform(np.array([[1.0]]))
     array([[0.25]])
@@ -58,15 +59,13 @@ class Scaler:
         self.method, self.names = method, names
         self.shift: Floats = np.empty(0)
         self.scale: Floats = np.empty(0)
+        self.constant: npt.NDArray[np.bool_] = np.empty(0, bool)
 
     def fit(self, X: Array) -> Self:
         """Take shift and scale from training rows X [rows, columns], at least one.
 
         Raises DataError naming the first column whose spread is too large for float64.
         """
-        if self.method == "none":
-            self.shift, self.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
-            return self
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
         quartiles = _quartiles(X) if self.method == "robust" else None
         with np.errstate(over="ignore", invalid="ignore"):  # `take` tells of it
@@ -89,7 +88,9 @@ class Scaler:
         """
         columns = len(low)
         with np.errstate(over="ignore", invalid="ignore"):
-            if self.method == "minmax":
+            if self.method == "none":
+                shift, spread, constant = np.zeros(columns), np.ones(columns), low == high
+            elif self.method == "minmax":
                 shift, spread = low, high - low
                 constant = spread == 0
             elif self.method == "maxabs":
@@ -110,6 +111,7 @@ class Scaler:
         with np.errstate(divide="ignore", over="ignore"):
             scale = 1.0 / spread
         self.shift, self.scale = shift, np.where(constant | ~np.isfinite(scale), 1.0, scale)
+        self.constant = constant | (low == high)
         return self
 
     def transform(self, X: Array, out: Array | None = None, dtype: npt.DTypeLike = np.float64) -> Array:
@@ -147,7 +149,7 @@ class Scaler:
         try:
             made = cls(state["method"])
             made.shift, made.scale = (np.array(_numbers(state[key]), np.float64) for key in ("shift", "scale"))
-            if len(made.shift) != len(made.scale) or not made.scale.all():
+            if len(made.shift) != len(made.scale):
                 raise ValueError("shift and scale do not fit together")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             problem = Problem("bad_preprocessing", f"the stored preprocessing cannot be used ({error})")
@@ -183,6 +185,8 @@ class Target(Scaler):
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         made = super().from_state(state)
+        if not made.scale.all():
+            raise CheckpointError(Problem("bad_preprocessing", "the stored scale of a target is 0"))
         made.log = bool(state.get("log", False))
         return made
 

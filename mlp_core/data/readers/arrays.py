@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.open_file import refusal, shown
-from mlp_core.errors import Problem
+from mlp_core.errors import Problem, counted
 
 KINDS = "float16/32/64, integers of 8 to 64 bits, or booleans"
 
@@ -21,7 +21,8 @@ class Arrays:
     """One split's inputs X [rows, inputs] and targets Y float64 [rows, targets], as stored in `x` and `y`.
 
     The columns are the inputs x0, x1, ... and after them the targets: y, or y0, y1, ... `labels` says that the file
-    format itself marks the targets as class labels. first: the row of the file that is row 0 here.
+    format itself marks the targets as class labels. first: the row of the file that is row 0 here. base: the number of
+    the first input in a libsvm file.
     """
 
     X: Any  # an array, or `on_disk.OnDisk`
@@ -34,6 +35,8 @@ class Arrays:
     header: int = 0
     notes: tuple[str, ...] = ()
     first: int = 0
+    base: int | None = None
+    dialect: None = None
 
     @property
     def rows(self) -> int:
@@ -111,7 +114,7 @@ def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, l
     if inputs.dtype.name not in ("uint8", "float32", "float64"):
         inputs = inputs.astype(np.float64)
     targets = y.reshape(len(y), -1).astype(np.float64)
-    note = f"arrays: {len(inputs):,} rows of {inputs.shape[1]} inputs ({inputs.dtype.name})"
+    note = f"arrays: {counted(len(inputs), 'row')} of {counted(inputs.shape[1], 'input')} ({inputs.dtype.name})"
     return Arrays(inputs, targets, x_path, y_path, labels, notes=(note,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -144,8 +144,8 @@ class _Table:
         self._kept = (rows, {column: len(words) for column, words in self.words.items()}, self.gaps.copy())
         facts = _all(drain, lambda names, block, codes: self._take(path, names, block, codes, lookups, options))
         assert self.file is not None
-        for column, cells in facts.odd.items():
-            if column in self.places:
+        for place, cells in facts.odd.items():
+            if (column := self.every.index(facts.names[place])) in self.places:
                 odd = self.odd.setdefault(self.places[column], {})
                 odd.update({row + rows: cell for row, cell in cells.items()})
         lines = facts.pieces[0].lines
@@ -172,7 +172,10 @@ class _Table:
     ) -> None:
         if self.file is None:
             self.file = self._begin(path, names)
-        if names != self.every:
+        if names != self.every and sorted(names) == sorted(self.every):
+            codes = {self.every.index(names[column]): words for column, words in codes.items()}
+            block = block[:, [names.index(name) for name in self.every]]
+        elif names != self.every:
             hint = "give files with equal columns"
             raise refusal(path, "columns_differ", f"other columns than {self.pieces[0]['path']}", hint=hint)
         for column, words in codes.items():
@@ -233,6 +236,7 @@ class _Table:
             "header": first.header,
             "keyed": first.keyed,
             "notes": list(notes),
+            "dialect": None if first.dialect is None else asdict(first.dialect),
             "sha256": sha,
         }
         write_atomically(self.folder / TABLE, (text_of(document) + "\n").encode())

@@ -12,17 +12,19 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect, detect, records
+from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect, detect, excel_separator, number, records
+from mlp_core.data.readers.csv_header import titles
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import TextLines, open_text
+from mlp_core.errors import counted
 
 if TYPE_CHECKING:
     from mlp_core.data.readers.blocks import Parsed, Parser
@@ -128,7 +130,8 @@ def drain_csv(
             yield start.names, builder.drain(), builder.codes
         if builder.rows == 0:
             raise refusal(path, "no_rows", "no rows below the header")
-        return builder.facts(_note(builder, start), start.header, start.dialect)
+        facts = builder.facts(_note(builder, start), start.header, start.dialect)
+        return replace(facts, notes=(*facts.notes, *start.notes))
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class _Start:
     names: tuple[str, ...]
     lines: TextLines
     line: int
+    notes: tuple[str, ...]
 
 
 def _begin(
@@ -148,12 +152,11 @@ def _begin(
 ) -> _Start:
     lines = TextLines(stream, options.comment)
     blank, start = _skip_blank(lines)
+    if start and (sign := excel_separator(start[0])) is not None:
+        more, start = _skip_blank(lines)
+        blank, delimiter = blank + more + 1, sign
     sample = [*start, *islice(lines, SAMPLE)]
     dialect, first = detect(sample, options, delimiter, names)
-    limit = csv.field_size_limit()
-    if not first and start and max(map(len, sample)) > limit:
-        message, hint = f"a line of more than {limit:,} characters in one cell", "this is not a table of rows"
-        raise refusal(path, "line_too_long", message, hint=hint, line=blank + 1)
     if not first and start:
         hint = "mend the quotes, or set data.csv.quote"
         raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
@@ -162,8 +165,8 @@ def _begin(
     if len(first) > MAX_COLUMNS:
         raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
     lines.give_back(sample)
-    header, titles = _header(path, lines, dialect, first, blank, options.names)
-    return _Start(dialect, Cells(options, dialect.decimal), header, titles, lines, max(header, blank) + 1)
+    header, names, notes = _header(path, lines, dialect, first, blank, options.names)
+    return _Start(dialect, Cells(options, dialect.decimal), header, names, lines, max(header, blank) + 1, notes)
 
 
 def _read_chunks(path: Path, start: _Start, builder: Builder, most: int = sys.maxsize) -> Iterator[None]:
@@ -247,13 +250,15 @@ def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect
 
 
 def _table(builder: Builder, start: _Start) -> Table:
-    return builder.table(_note(builder, start), start.header, start.dialect)
+    table = builder.table(_note(builder, start), start.header, start.dialect)
+    return replace(table, notes=(*table.notes, *start.notes))
 
 
 def _note(builder: Builder, start: _Start) -> str:
     dialect = start.dialect
     shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
-    note = f"table: {builder.rows:,} rows of {len(builder.names)} columns, delimiter {shown}"
+    note = f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, delimiter {shown}"
+    note += ", decimal comma" if dialect.decimal == "," else ""
     return note + (", names from the first line" if dialect.header else ", no header line")
 
 
@@ -267,19 +272,15 @@ def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:
 
 def _header(
     path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str], blank: int, given: Sequence[str]
-) -> tuple[int, tuple[str, ...]]:
-    """The last line of the header (0 when there is none), and the column names."""
-    if given and not dialect.header and len(given) != len(first):
+) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """The last line of the header (0 when there is none), the column names, and what is to be said about them."""
+    if given and len(given) != len(first):
         message, hint = f"{len(first)} columns, data.csv.names gives {len(given)}", "name every column"
         raise refusal(path, "columns_differ", message, hint=hint, line=blank + 1)
     if not dialect.header:
-        return 0, tuple(given) or tuple(f"c{column}" for column in range(len(first)))
+        words = any(number(cell, dialect.decimal) is None and len(cell.strip()) > 1 for cell in first)
+        hint = "note: the first line is taken as data; data.csv.header: true takes it as names"
+        notes = (hint,) if words and any(number(cell, dialect.decimal) is not None for cell in first) else ()
+        return 0, tuple(given) or tuple(f"c{column}" for column in range(len(first))), notes if not given else ()
     line = blank + next(count for row, count in records(lines, dialect) if any(cell.strip() for cell in row))
-    names: dict[str, None] = {}
-    for column, cell in enumerate(first):
-        name = cell.strip() or f"c{column}"
-        if name in names:
-            message, hint = f'column name "{name}" given twice', "rename one, or set data.csv.header: false"
-            raise refusal(path, "duplicate_column", message, hint=hint, line=line, column=column + 1)
-        names[name] = None
-    return line, tuple(names)
+    return line, *titles(first, given)

@@ -1,4 +1,4 @@
-"""How a text table is written: its delimiter and header, given or told from its first lines."""
+"""How a text table is written: its delimiter, decimal sign and header, given, kept or told from its first lines."""
 
 from __future__ import annotations
 
@@ -6,56 +6,29 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+
+from mlp_core.data.readers.csv_header import ROW_NAMES, has_header, lacks_row_names
+from mlp_core.data.readers.csv_options import NUMBER, CsvOptions, Dialect, number
+
+__all__ = ["NUMBER", "CsvOptions", "Dialect", "detect", "excel_separator", "number", "records"]
 
 DELIMITERS = ("\t", ";", "|", ",", " ")  # the rarer in numbers and prose, the earlier
 NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "whitespace": " ", "comma": ",", "semicolon": ";"}
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+LONGEST = 16 << 20
+"""Characters of a cell, as of a line."""
 
+_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_THOUSANDS = {sign: re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:{re.escape(sign)}[0-9]{{3}})+") for sign in ",."}
+_SEPARATOR = re.compile(r"\ufeff?\"?sep=(.)\"?\s*", re.IGNORECASE)
 
-@dataclass(frozen=True)
-class CsvOptions:
-    """What the config says about text tables (section `data.csv`)."""
-
-    delimiter: str = "auto"
-    header: bool | Literal["auto"] = "auto"
-    names: tuple[str, ...] = ()
-    encoding: str = "utf-8"
-    decimal: str = "."
-    quote: str | None = '"'
-    comment: str | None = None
-    na: tuple[str, ...] = ("", "NA", "NaN", "null", "?")
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """The decisions for one file. A blank as delimiter stands for any run of white space."""
-
-    delimiter: str
-    quote: str | None
-    header: bool
-    decimal: str = "."
-
-    @property
-    def splits_bytes(self) -> bool:
-        """Whether cells end at single bytes of UTF-8."""
-        return self.delimiter != " " and self.delimiter.isascii() and (self.quote or "").isascii()
-
-
-def number(text: str, decimal: str = ".") -> float | None:
-    """The number a cell holds, or None. Plain decimal notation only: no `nan`, `inf`, `1_000` or other alphabets."""
-    text = text.strip()
-    if decimal != ".":
-        text = "x" if "." in text else text.replace(decimal, ".")
-    return float(text) if NUMBER.fullmatch(text) else None
+csv.field_size_limit(LONGEST)
 
 
 def records(lines: Iterable[str], dialect: Dialect) -> Iterator[tuple[list[str], int]]:
     """Every record's cells and the count of lines read up to its end. Raises csv.Error for broken quoting."""
     if dialect.delimiter == " ":
         for count, line in enumerate(lines, 1):
-            yield line.split(), count
+            yield _between_blanks(line, dialect.quote), count
         return
     reader = csv.reader(
         lines,
@@ -69,57 +42,96 @@ def records(lines: Iterable[str], dialect: Dialect) -> Iterator[tuple[list[str],
         yield row, reader.line_num
 
 
+def _between_blanks(line: str, quote: str | None) -> list[str]:
+    """The cells of a line between runs of white space; quotes hold a cell together."""
+    if quote is None or quote not in line:
+        return line.split()
+    q = re.escape(quote)
+    found = re.finditer(rf"{q}((?:[^{q}]|{q}{q})*){q}(?=\s|$)|(\S+)", line)
+    return [cell[2] if cell[1] is None else cell[1].replace(2 * quote, quote) for cell in found]
+
+
+def excel_separator(line: str) -> str | None:
+    """The delimiter that a first line `sep=;` tells Excel, which is no row."""
+    found = _SEPARATOR.fullmatch(line)
+    return None if found is None else found[1]
+
+
 def detect(
     lines: Sequence[str], options: CsvOptions, delimiter: str | None = None, names: Sequence[str] = ()
 ) -> tuple[Dialect, list[str]]:
     """The dialect of a table from its first lines (comment lines emptied), and the cells of its first row.
 
-    Delimiter: the first of tab, semicolon, bar, comma, blank that cuts all lines into the same number of cells,
-    at least two; failing that, the one that most lines agree on. Header: see `has_header`.
+    Delimiter: that of the training file where it cuts the first line into the names looked for; else the first of tab,
+    semicolon, bar, comma, blank that cuts all lines into the same number of cells, at least two; failing that, the one
+    that most lines agree on. Decimal sign: see `_decimal`. Header: see `has_header`; a file of a model whose training
+    file has none has none, either, unless its names stand there.
     """
+    best, rows = _delimiter(lines, options, delimiter, names)
+    kept, decimal = options.kept, options.decimal
+    if decimal == "auto":
+        decimal = kept.decimal if kept is not None else _decimal(rows, best, options.na)
+    first = rows[0] if rows else []
+    header = options.header
+    short = lacks_row_names(rows) and (len(first) > 1 or best == " ") and not has_header(rows[1:], options, (), decimal)
+    if short and header is not False and all(number(cell, decimal) is None for cell in first):
+        return Dialect(best, options.quote, True, decimal), [_unused(ROW_NAMES, first), *first]
+    if header == "auto":
+        header = has_header(rows, options, names, decimal)
+        if kept is not None and not kept.header and names:
+            header = 2 * sum(name in [cell.strip() for cell in first] for name in names) >= len(names)
+    return Dialect(best, options.quote, header, decimal), first
+
+
+def _unused(name: str, names: Sequence[str]) -> str:
+    return name if name not in names else f"{name}.1"
+
+
+def _delimiter(
+    lines: Sequence[str], options: CsvOptions, delimiter: str | None, names: Sequence[str]
+) -> tuple[str, list[list[str]]]:
+    """The delimiter, and the records of the first lines that it cuts."""
     given = NAMED.get(options.delimiter, options.delimiter)
     if given == "auto":
         candidates = [c for c in DELIMITERS if c != options.decimal] if delimiter is None else [delimiter]
     else:
         candidates = [given]
-    best, best_rows, best_share = candidates[0], _sample(lines, Dialect(candidates[0], options.quote, False)), -1.0
-    if len(candidates) > 1:
-        best = "," if "," in candidates else ";"
-        for candidate in candidates:
-            rows = _sample(lines, Dialect(candidate, options.quote, False))
-            width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-            share = count / len(rows) if width > 1 else 0.0
-            if share > best_share and share > 0:
-                best, best_rows, best_share = candidate, rows, share
-        if best_share < 0:
-            best_rows = _sample(lines, Dialect(best, options.quote, False))
-    header = has_header(best_rows, options, names) if options.header == "auto" else options.header
-    return Dialect(best, options.quote, header, options.decimal), best_rows[0] if best_rows else []
+
+    def cut(sign: str) -> list[list[str]]:
+        return _sample(lines, Dialect(sign, options.quote, False))
+
+    if len(candidates) == 1:
+        return candidates[0], cut(candidates[0])
+    if options.kept is not None and (rows := cut(options.kept.delimiter)):
+        first = [cell.strip() for cell in rows[0]]
+        if not options.kept.header or 2 * sum(name in first for name in names) >= len(names):
+            return options.kept.delimiter, rows
+    best, best_rows, best_share = "," if "," in candidates else ";", list[list[str]](), 0.0
+    for candidate in candidates:
+        rows = cut(candidate)
+        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+        share = count / len(rows) if width > 1 else 0.0
+        if share > best_share:
+            best, best_rows, best_share = candidate, rows, share
+    return best, best_rows if best_share else cut(best)
 
 
-def has_header(rows: Sequence[Sequence[str]], options: CsvOptions, names: Sequence[str] = ()) -> bool:
-    """Whether the first row names the columns.
+def _decimal(rows: Sequence[Sequence[str]], delimiter: str, na: Sequence[str]) -> str:
+    """A comma where some column holds nothing but numbers such as 3,5 and no number has a point before its fraction.
 
-    With `options.names`, only when it holds at least half of those. Yes when it holds at least half of the `names`
-    looked for (the target, the trained columns). No when one of its cells is a number or missing. Otherwise yes when
-    some column holds numbers below, or when its words differ from each other and from everything below.
+    Numbers such as 1,234 decide nothing, unless semicolons stand between the cells, as where commas are decimal signs.
     """
-    if not rows:
-        return False
-    first = [cell.strip() for cell in rows[0]]
-    if options.names:
-        return 2 * sum(name in first for name in options.names) >= len(options.names)
-    if names and 2 * sum(name in first for name in names) >= len(names):
-        return True
-    if any(number(cell, options.decimal) is not None or (cell and cell in options.na) for cell in first):
-        return False
-    below = [row for row in rows[1:] if len(row) == len(first)]
-    columns = list(zip(*below, strict=True))
-    if any(number(cell, options.decimal) is not None for column in columns for cell in column):
-        return True
-    return len(set(first)) == len(first) and not any(
-        name in column for name, column in zip(first, columns, strict=False)
-    )
+    commas = points = certain = False
+    below = [row for row in rows[1:] if len(row) == len(rows[0])]
+    for column in zip(*below, strict=True):
+        cells = [text for cell in column if (text := cell.strip()) not in na]
+        if any(number(cell) is not None and "." in cell and not _THOUSANDS["."].fullmatch(cell) for cell in cells):
+            points = True
+        found = [cell for cell in cells if _COMMA.fullmatch(cell)]
+        if found and all(cell.lstrip("+-").isdigit() or _COMMA.fullmatch(cell) for cell in cells):
+            commas = True
+            certain |= delimiter == ";" or any(not _THOUSANDS[","].fullmatch(cell) for cell in found)
+    return "," if commas and certain and not points else "."
 
 
 def _sample(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:

@@ -17,7 +17,7 @@ from mlp_core.data.readers.jsonl import read_jsonl
 from mlp_core.data.readers.libsvm import read_libsvm
 from mlp_core.data.readers.npy import MAGIC, read_npy, read_npz
 from mlp_core.data.readers.npy_on_disk import OnDisk, disk_pair, fits
-from mlp_core.data.readers.open_file import STDIN, open_binary, refusal, shown
+from mlp_core.data.readers.open_file import ENDS, STDIN, ZIP_MAGIC, head, members, open_binary, refusal, shown
 from mlp_core.data.readers.parquet import read_parquet
 from mlp_core.data.readers.table import Table, concatenate
 from mlp_core.data.readers.text_stream import peek_stdin
@@ -33,6 +33,13 @@ FOREIGN = {
     b"\x89HDF": "an HDF5 file",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
 }
+PACKED = {
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"\x04\x22\x4d\x18": "an lz4 file",
+    b"\x1f\x9d": "a file of compress (.Z)",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class ReadOptions:
 
     text: columns that hold words even where these look like numbers. progress: told how many rows are read. memory:
     ram, memmap for arrays that stay on the disk, or auto for those that do where they would take too much memory beside
-    the same numbers of `itemsize` bytes.
+    the same numbers of `itemsize` bytes. base: the number of the first input in a libsvm file, where it is known.
     """
 
     format: str = "auto"
@@ -52,6 +59,7 @@ class ReadOptions:
     progress: Reading | None = None
     memory: str = "ram"
     itemsize: int = 4
+    base: int | None = None
 
 
 def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -84,7 +92,7 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
         return read_parquet(where, options.csv, options.text)
     if kind == "libsvm":
         known = sum(re.fullmatch(r"x\d+", name) is not None for name in names)
-        return read_libsvm(where, known or None)
+        return read_libsvm(where, known or None, options.base)
     if kind in ("npy", "idx"):
         hint = f"write {{x: {shown(where)}, y: FILE}}"
         raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)
@@ -140,22 +148,39 @@ def _stays(where: Path, options: ReadOptions) -> bool:
 
 def detect(path: Path) -> str:
     """The format of a file, or of standard input: by its first bytes, for text by its name."""
-    start = _start(path)
-    for magic, name in FOREIGN.items():
-        if start.startswith(magic):
-            raise refusal(path, "foreign_format", f"this is {name}", hint="export it as CSV")
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        if path.suffix.lower() in (".xlsx", ".ods"):
+    name = path.name.lower()
+    if path != STDIN and head(path, 4).startswith((ZIP_MAGIC, b"PK\x05\x06")):
+        if path.suffix.lower() in (".xlsx", ".ods", ".docx"):
             raise refusal(path, "foreign_format", "this is a spreadsheet", hint="export it as CSV")
-        return "npz"
+        try:
+            inside = members(path)
+        except DataError:
+            inside = []  # whoever reads it tells what is wrong
+        if not inside or path.suffix.lower() == ".npz" or any(one.endswith(".npy") for one in inside):
+            return "npz"
+        name = inside[0].lower()
+    name = next((name.removesuffix(end) for end in ENDS if name.endswith(end)), name)
+    start = _start(path)
+    for magic, what in FOREIGN.items():
+        if start.startswith(magic):
+            raise refusal(path, "foreign_format", f"this is {what}", hint="export it as CSV")
+    for magic, what in PACKED.items():
+        if start.startswith(magic):
+            raise refusal(path, "foreign_format", f"this is {what}", hint="unpack it first")
+    if start[257:262] == b"ustar":
+        raise refusal(path, "foreign_format", "this is a tar archive", hint="unpack it first")
+    if start.lstrip(b"\xef\xbb\xbf \r\n").lower().startswith(b"@relation") or path.suffix.lower() == ".arff":
+        hint = "save it as CSV: the names of its @attribute lines, and below them what follows @data"
+        raise refusal(path, "foreign_format", "this is an ARFF file, of Weka", hint=hint)
     if start.startswith(b"PAR1"):
         return "parquet"
     if start.startswith(MAGIC):
         return "npy"
     if looks_like_idx(start):
         return "idx"
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith((".jsonl", ".ndjson", ".json")) or start.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{"):
+    if name.endswith((".jsonl", ".ndjson", ".json")) or start.lstrip(b"\xef\xbb\xbf \r\n").startswith(
+        (b"{", b"[{", b"[\n", b"[\r", b"[ ")
+    ):
         return "jsonl"
     if name.endswith((".libsvm", ".svm", ".svmlight")):
         return "libsvm"
@@ -165,6 +190,6 @@ def detect(path: Path) -> str:
 def _start(path: Path) -> bytes:
     """The first bytes, unpacked."""
     if path == STDIN:
-        return peek_stdin(16)
+        return peek_stdin(262)
     with open_binary(path, WANTED) as (stream, _):
-        return stream.read(16)
+        return stream.read(262)

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import fill
-from mlp_core.data.readers.memory import check_growth, check_memory
-from mlp_core.data.readers.open_file import check_file, open_binary, refusal
+from mlp_core.data.readers.open_file import check_file, check_growth, check_memory, open_binary, refusal
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

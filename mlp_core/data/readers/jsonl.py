@@ -1,4 +1,4 @@
-"""JSON Lines: one object per line, its keys the columns, its values numbers, words, true, false or null."""
+"""JSON: one object per line, or an array of them; keys are columns, values numbers, words, true, false or null."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mlp_core.data.readers.open_file import refusal, refuse_width
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "JSON Lines"
 HINT = 'write one object per line, such as {"age": 39, "job": "clerk"}'
@@ -63,7 +64,7 @@ def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: in
 def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Iterator[Builder]:
     """One builder again and again, each time with some more rows."""
     with open_text(path, "utf-8", WANTED) as stream:
-        numbered = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
+        numbered = _texts(path, ((number, line) for number, line in enumerate(stream, 1) if line.strip()))
         sample = list(_at_most(((number, _object(path, number, line)) for number, line in numbered), SAMPLE))
         if not sample:
             raise refusal(path, "no_rows", "no rows in this file")
@@ -72,7 +73,7 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
         if not names:
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
         text = {column for column, name in enumerate(names) if is_text(name)}
-        builder = Builder(path, Cells(options, options.decimal), names, text, final)
+        builder = Builder(path, Cells(options, options.point), names, text, final)
         rest = ((number, _object(path, number, line)) for number, line in numbered)
         parsed = chain(sample, rest)
         while chunk := list(_at_most(parsed, CHUNK)):
@@ -90,12 +91,52 @@ def _at_most(rows: Iterator[tuple[int, dict[str, str]]], count: int) -> Iterator
             return
 
 
+def _texts(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The objects of a file as text, each with the line that it starts on: one on every line, or all in one array."""
+    first = next(lines, None)
+    if first is None:
+        return
+    if not first[1].lstrip("\ufeff \t").startswith("["):
+        yield first
+        yield from lines
+        return
+    number, text = first[0], first[1].lstrip("\ufeff \t")[1:]
+    while True:
+        stripped = text.lstrip(" \t\r\n,")
+        if stripped.startswith("]"):
+            if stripped[1:].strip():
+                raise refusal(path, "bad_json", "not JSON (something behind the array)", hint=HINT, line=number)
+            return
+        end = _end_of_object(stripped)
+        if end is not None:
+            yield number, stripped[:end]
+            text = stripped[end:]
+            continue
+        further = next(lines, None)
+        if further is None:
+            if stripped.strip():
+                yield number, stripped  # which says what is wrong with it
+            raise refusal(path, "bad_json", "not JSON (the array does not end)", hint="fetch it again", line=number)
+        number = number if stripped else further[0]
+        text = stripped + further[1]
+
+
+def _end_of_object(text: str) -> int | None:
+    """Where the JSON value ends with which a text begins; None where it does not."""
+    if "}" not in text:
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
 def _table(builder: Builder) -> Table:
     return builder.table(_note(builder), 0)
 
 
 def _note(builder: Builder) -> str:
-    return f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON Lines"
+    return f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, JSON"
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, str]:
@@ -112,7 +153,8 @@ def _object(path: Path, number: int, line: str) -> dict[str, str]:
     for name, value in row.items():
         if isinstance(value, dict | list):
             message = f'"{name}" holds {"an object" if isinstance(value, dict) else "a list"}'
-            raise refusal(path, "bad_json", message, hint="write every value as a key of its own", line=number)
+            hint = "write an object for every row, with a key for every value (pandas: orient='records')"
+            raise refusal(path, "bad_json", message, hint=hint, line=number)
         if not isinstance(value, str):
             row[name] = _LITERALS[value]
     return row

@@ -9,21 +9,22 @@ import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import number
-from mlp_core.data.readers.memory import check_growth, check_memory
-from mlp_core.data.readers.open_file import STDIN, check_file, refusal, refuse_width
+from mlp_core.data.readers.open_file import STDIN, check_file, check_growth, check_memory, refusal, refuse_width
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "a libsvm file"
 
 
-def read_libsvm(path: Path, width: int | None = None) -> Arrays:
-    """Read a libsvm file, gzip or not, as dense arrays; `width` is the count of inputs where it is known.
+def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -> Arrays:
+    """Read a libsvm file, gzip or not, as dense arrays; `width` is the count of inputs where it is known, `base` the
+    number of the first place.
 
-    Places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out. Raises DataError with
-    file and line for anything else, and when the dense array would not fit.
+    Where it is not known, places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out.
+    Raises DataError with file and line for anything else, and when the dense array would not fit.
     """
     targets, values = array("d"), array("d")
-    places, ends = array("q"), array("q")
+    places, ends, lines = array("q"), array("q"), array("q")
     with open_text(path, "utf-8", WANTED) as stream:
         for at, line in enumerate(stream, 1):
             cells = line.partition("#")[0].split()
@@ -45,9 +46,14 @@ def read_libsvm(path: Path, width: int | None = None) -> Arrays:
                 places.append(last)
                 values.append(value)
             ends.append(len(places))
+            lines.append(at)
     if not targets:
         raise refusal(path, "no_rows", "no rows in this file")
-    first = 0 if 0 in places else 1
+    first = (0 if 0 in places else 1) if base is None else base
+    if first == 1 and 0 in places:
+        row = int(np.searchsorted(ends, places.index(0), side="right"))
+        message = "a place 0, but the training file counts from 1"
+        raise refusal(path, "bad_pair", message, hint="count from 1 here, too", line=lines[row])
     found = max(places, default=0) + 1 - first
     if width is None:
         width = max(found, 1)
@@ -62,8 +68,9 @@ def read_libsvm(path: Path, width: int | None = None) -> Arrays:
     X = np.zeros((len(targets), width))
     rows = np.repeat(np.arange(len(targets)), np.diff([0, *ends]))
     X[rows, np.array(places, np.int64) - first] = values
-    note = f"libsvm: {len(targets):,} rows of {width:,} inputs, {len(values) / X.size:.1%} of them named"
-    return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,))
+    note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
+    note += f"{len(values) / X.size:.1%} of them named"
+    return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,), base=first)
 
 
 def _target(path: Path, line: int, cell: str) -> float:

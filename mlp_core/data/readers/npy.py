@@ -18,8 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import KINDS, fill
-from mlp_core.data.readers.memory import check_growth, check_memory
-from mlp_core.data.readers.open_file import DEFLATE_RATIO, check_file, open_binary, refusal, refuse_html
+from mlp_core.data.readers.open_file import (
+    DEFLATE_RATIO,
+    check_file,
+    check_growth,
+    check_memory,
+    open_binary,
+    refusal,
+    refuse_html,
+)
 from mlp_core.data.readers.open_file import head as first_bytes
 
 MAGIC = b"\x93NUMPY"

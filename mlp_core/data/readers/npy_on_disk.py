@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import Arrays, pair
-from mlp_core.data.readers.memory import SMALL, free_memory
 from mlp_core.data.readers.npy import read_header
-from mlp_core.data.readers.open_file import check_file, is_gzip, reading, refusal, shown
+from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
 from mlp_core.descriptors import READ, read_into
-from mlp_core.errors import Failed, Problem
+from mlp_core.errors import Failed, Problem, counted
+from mlp_core.machine import free_memory
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class File:
         """Open and check: a plain .npy file in C order whose header tells its size to the byte. Raises DataError."""
         self.path = path
         check_file(path)
-        if is_gzip(path, "a .npy file"):
+        if packing(path, "a .npy file") is not None:
             raise refusal(path, "compressed", "gzip cannot be read in pieces", hint="unpack it first: gunzip")
         with reading(path):
             self.descriptor = os.open(path, READ)
@@ -272,5 +272,5 @@ def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays
     if len(file.shape) < 2 or not x.size:
         pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
     targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
-    note = f"arrays: {file.count:,} rows of {file.width} inputs ({x.dtype.name}), on the disk"
+    note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
     return replace(targets, X=x, notes=(note,))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import difflib
 import gzip
+import lzma
 import os
 import stat
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +16,21 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from mlp_core.errors import DataError, Problem
+from mlp_core.machine import free_memory
 
 STDIN = Path("-")
 SCHEMES = frozenset({"http:", "https:", "ftp:", "s3:", "gs:", "hdfs:", "file:"})
 MOST_COLUMNS = 100_000
-GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
+PACKINGS = {"gzip": (GZIP_MAGIC, ".gz"), "bzip2": (b"BZh", ".bz2"), "xz": (b"\xfd7zXZ\x00", ".xz")}
+"""What files may be packed by, beside zip: how such a file begins, and how its name ends."""
+
+ENDS = (*(end for _, end in PACKINGS.values()), ".zip")
+SMALL = 16 << 20  # bytes that no machine lacks
+UNPACKED = 64 << 20  # an array below this size is never taken for a bomb
+GROWTH = 100  # real arrays shrink 3 to 50 times
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
+OTHER_RATIO = 1 << 16  # nor any of bzip2 and xz (45,899 and 7,089 were measured on zeros)
 
 
 def shown(path: Path) -> str:
@@ -98,45 +110,99 @@ def refuse_html(path: Path, start: bytes, wanted: str) -> None:
         )
 
 
-def is_gzip(path: Path, wanted: str) -> bool:
-    """Whether the file is gzip by its content; a `.gz` name over anything else is refused."""
+def packing(path: Path, wanted: str) -> str | None:
+    """What a file is packed by (gzip, bzip2, xz or zip), by its content; such a name over anything else is refused."""
     start = head(path)
-    named = path.name.lower().endswith(".gz")
-    refuse_html(path, start, "gzip" if named else wanted)
-    if start.startswith(GZIP_MAGIC):
-        return True
-    if named:
-        message = f"not a gzip file (starts {start[:4].hex(' ')})"
-        raise refusal(path, "not_gzip", message, hint="rename it without .gz, or fetch it again")
-    return False
+    named = next((name for name, (_, end) in PACKINGS.items() if path.name.lower().endswith(end)), None)
+    refuse_html(path, start, named or wanted)
+    found = packed_by(start)
+    if named is not None and found != named:
+        end = PACKINGS[named][1]
+        message = f"not a {named} file (starts {start[:4].hex(' ')})"
+        raise refusal(path, "not_gzip", message, hint=f"rename it without {end}, or fetch it again")
+    return found
+
+
+def packed_by(start: bytes) -> str | None:
+    """The same by the first bytes."""
+    if start.startswith(ZIP_MAGIC):
+        return "zip"
+    return next((name for name, (magic, _) in PACKINGS.items() if start.startswith(magic)), None)
+
+
+def unpacked(path: Path, file: BinaryIO, by: str | None) -> BinaryIO:
+    """The bytes of an open file that is packed so. Raises DataError for an archive of several files."""
+    if by == "gzip":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if by == "bzip2":
+        return cast(BinaryIO, bz2.BZ2File(file))
+    if by == "xz":
+        return cast(BinaryIO, lzma.LZMAFile(file))
+    return file if by is None else _only_member(path, file)
+
+
+def members(path: Path) -> list[str]:
+    """The names of the files in a zip archive. Raises DataError."""
+    with reading(path), zipfile.ZipFile(path) as archive:
+        return [one.filename for one in archive.infolist() if not one.is_dir() and "__MACOSX/" not in one.filename]
+
+
+def _only_member(path: Path, file: BinaryIO) -> BinaryIO:
+    names = members(path)
+    if len(names) != 1:
+        shown_names = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        message = f"an archive of {len(names)} files ({shown_names})" if names else "an empty archive"
+        raise refusal(path, "archive", message, hint="unpack it first, and name the files in data.train")
+    try:
+        return cast(BinaryIO, zipfile.ZipFile(file).open(names[0]))
+    except (RuntimeError, NotImplementedError) as error:
+        raise refusal(path, "archive", f"cannot be unpacked ({error})", hint="unpack it first") from None
+
+
+def check_growth(path: Path, stored: int, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes is so much larger than the file of `stored` bytes that holds it
+    packed, that the file is hardly data: whoever sends a megabyte must not take a gigabyte of memory."""
+    if needed > max(UNPACKED, GROWTH * stored):
+        message = f"takes {needed / 2**20:,.0f} MiB of memory, more than {GROWTH} times its size"
+        raise refusal(path, "too_large", message, hint="unpack it, or save it as a plain .npy array, if that is right")
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes would not leave as much memory again for the work on it."""
+    if needed > SMALL and (free := free_memory()) is not None and needed > free // 2:
+        message = f"needs {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+        hint = "leave it on the disk: a .npy array with data.memory: memmap, a table after mlpbp convert"
+        raise refusal(path, "too_large", message, hint=hint)
 
 
 @contextmanager
 def open_binary(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int]]:
-    """A file's bytes, unpacked when it is gzip, with an upper bound of how many there can be.
+    """A file's bytes, unpacked when it is packed, with an upper bound of how many there can be.
 
-    For a plain file the bound is exact. Reading to the end verifies the gzip checksum. Damage found while
+    For a plain file the bound is exact. Reading to the end verifies the checksum of what was packed. Damage found while
     reading raises DataError.
     """
-    packed = is_gzip(path, wanted)
+    by = packing(path, wanted)
     size = check_file(path)
     with reading(path), path.open("rb") as file:
-        if packed:
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=file)), size * DEFLATE_RATIO
-        else:
-            yield file, size
+        bound = size * (1 if by is None else DEFLATE_RATIO if by in ("gzip", "zip") else OTHER_RATIO)
+        yield unpacked(path, cast(BinaryIO, file), by), bound
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the operating system and zlib raise while reading into DataError."""
+    """Turn what the operating system and the packers raise while reading into DataError."""
     try:
         yield
     except EOFError:
         raise refusal(path, "truncated", "the file ends too early", hint="fetch it again") from None
     except (zlib.error, gzip.BadGzipFile) as error:
         raise refusal(path, "damaged", f"damaged gzip data ({error})", hint="fetch it again") from None
+    except (lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise refusal(path, "damaged", f"damaged packed data ({error})", hint="fetch it again") from None
     except OSError as error:
+        if error.errno is None:  # as bzip2 raises it
+            raise refusal(path, "damaged", f"damaged packed data ({error})", hint="fetch it again") from None
         raise refusal(path, "unreadable_file", f"cannot be read ({_reason(error)})") from None
 
 

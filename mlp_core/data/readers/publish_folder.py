@@ -7,7 +7,6 @@ over is `.NAME.PID.old.tmp` between two renamings; `restore` names again what a 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from mlp_core.atomic_files import remove_folder, sync_folder
 from mlp_core.data.readers.converted_table import TABLE, VALUES
+from mlp_core.descriptors import READ, lock
 from mlp_core.errors import Problem, UsageError
 
 
@@ -105,15 +105,21 @@ def _complete(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[bool]:
-    """Whether this process has a folder to itself, for as long as the context lasts; True where there is none."""
+    """Whether this process has a folder to itself, for as long as the context lasts; True where there is none.
+
+    Where folders cannot be locked, as on Windows, nobody is sure to have one.
+    """
+    if not hasattr(os, "O_DIRECTORY"):
+        yield False
+        return
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(folder, READ | os.O_DIRECTORY)
     except FileNotFoundError:
         yield True
         return
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
             free = True
         except OSError:  # in use, or on a file system without locks
             free = False

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mlp_core.data.readers.csv_dialect import Dialect
 from mlp_core.data.readers.open_file import shown
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -77,6 +77,11 @@ class Table:
         return self.header > 0 or self.keyed
 
     @property
+    def base(self) -> int | None:
+        """The number of the first input in a libsvm file: a table is none."""
+        return None
+
+    @property
     def rows(self) -> int:
         return len(self.values)
 
@@ -131,14 +136,13 @@ def number_name(value: float) -> str:
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
-    """The rows of several tables with the same columns, one after another; vocabularies are merged."""
+    """The rows of several tables with the same columns, in the order of the first, one after another; vocabularies are
+    merged."""
     first = tables[0]
     if len(tables) == 1:
         return first
+    tables = [first, *(_in_order(table, first) for table in tables[1:])]
     for table in tables[1:]:
-        if table.names != first.names:
-            message = f"other columns than {shown(first.path)}"
-            raise DataError(table.problem("columns_differ", message, None, hint="give files with equal columns"))
         if table.words.keys() != first.words.keys():
             column = min(table.words.keys() ^ first.words.keys())
             message = f'column "{first.names[column]}" is text in one file and numbers in {shown(first.path)}'
@@ -166,9 +170,31 @@ def concatenate(tables: Sequence[Table]) -> Table:
     )
 
 
+def _in_order(table: Table, first: Table) -> Table:
+    """A table with its columns in the order of another one. Raises DataError where they are not the same."""
+    if table.names == first.names:
+        return table
+    if not table.named or set(table.names) != set(first.names):
+        lacking = [name for name in first.names if name not in table.names]
+        message = f"other columns than {shown(first.path)}"
+        message += f": no {', '.join(lacking[:4])}" if table.named and lacking else ""
+        raise DataError(table.problem("columns_differ", message, None, hint="give files with equal columns"))
+    place = {table.names.index(name): column for column, name in enumerate(first.names)}
+    order = [table.names.index(name) for name in first.names]
+    return replace(
+        table,
+        names=first.names,
+        values=table.values[:, order],
+        words={place[column]: words for column, words in table.words.items()},
+        odd={place[column]: cells for column, cells in table.odd.items()},
+    )
+
+
 def of_all(notes: Sequence[str], rows: int, files: int) -> tuple[str, ...]:
     """The notes of the first of several files, with the rows of all."""
-    return tuple(re.sub(r"[\d,]+ rows", f"{rows:,} rows in {files} files", note, count=1) for note in notes)
+    return tuple(
+        re.sub(r"[\d,]+ rows?", f"{counted(rows, 'row')} in {counted(files, 'file')}", note, count=1) for note in notes
+    )
 
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mlp_core.data.readers.cells import ODD, Cells, Coded, Floats
 from mlp_core.data.readers.csv_dialect import Dialect
-from mlp_core.data.readers.memory import check_memory
+from mlp_core.data.readers.open_file import check_memory
 from mlp_core.data.readers.table import Lines, Piece, Table
 
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text

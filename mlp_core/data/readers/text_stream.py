@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import sys
 from collections import deque
@@ -15,14 +14,15 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from mlp_core.data.readers.open_file import (
-    GZIP_MAGIC,
     STDIN,
     check_file,
-    is_gzip,
     open_binary,
+    packed_by,
+    packing,
     reading,
     refusal,
     refuse_html,
+    unpacked,
 )
 from mlp_core.errors import DataError
 
@@ -63,11 +63,12 @@ class TextBytes(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self.inner.read(len(buffer))
-        self._watch(data)
+        self.watch(data)
         buffer[: len(data)] = data
         return len(data)
 
-    def _watch(self, data: bytes) -> None:
+    def watch(self, data: bytes) -> None:
+        """Look at bytes that come next. Raises DataError for what no table contains."""
         self.count += len(data)
         if self.packed is not None:
             refuse_bomb(self.path, self.count, self.packed)
@@ -170,20 +171,24 @@ def peek_stdin(count: int) -> bytes:
 
 
 @contextmanager
-def open_raw(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int | None, bool]]:
-    """The bytes of a file, or of standard input for the path `-`, their count if it is known, and whether they are
-    packed by gzip."""
+def open_raw(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int | None, str | None]]:
+    """The bytes of a file, or of standard input for the path `-`, their count if it is known, and what they are packed
+    by."""
     if path == STDIN:
         start = peek_stdin(512)
         refuse_html(path, start, wanted)
         if not start:
             raise refusal(path, "empty_file", "nothing on standard input")
-        yield cast(BinaryIO, sys.stdin.buffer), None, start.startswith(GZIP_MAGIC)
+        if (by := packed_by(start)) == "zip":
+            raise refusal(path, "archive", "a zip archive on standard input", hint="write it to a file first")
+        yield cast(BinaryIO, sys.stdin.buffer), None, by
         return
-    packed = is_gzip(path, wanted)
+    packed = packing(path, wanted)
     size = check_file(path)
     with path.open("rb") as file:
-        if packed and size >= 18:  # what gzip says it holds, which may be a lie: the bytes are counted as well
+        if (
+            packed == "gzip" and size >= 18
+        ):  # what gzip says it holds, which may be a lie: the bytes are counted as well
             file.seek(-4, io.SEEK_END)
             refuse_bomb(path, int.from_bytes(file.read(4), "little"), size)
             file.seek(0)
@@ -192,12 +197,12 @@ def open_raw(path: Path, wanted: str) -> Iterator[tuple[BinaryIO, int | None, bo
 
 @contextmanager
 def open_text(path: Path, encoding: str, wanted: str) -> Iterator[io.TextIOWrapper]:
-    """A text file (line ends kept), unpacked when it is gzip, its byte order mark skipped.
+    """A text file (line ends kept), unpacked when it is packed, its byte order mark skipped.
 
     A mark of UTF-16 or UTF-32 is believed where the encoding is utf-8, which has no such bytes.
     """
     with reading(path), open_raw(path, wanted) as (file, size, packed):
-        inner = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+        inner = unpacked(path, file, packed)
         name = encoding.lower().replace("_", "-")
         if name in ("utf-8", "utf8") and not packed and (marked := _marked(path, file)) is not None:
             encoding = name = marked

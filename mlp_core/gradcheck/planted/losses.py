@@ -11,10 +11,11 @@ from mlp_core.gradcheck.planted.bug import Bug, Wrong
 from mlp_core.nn import losses as e
 from mlp_core.nn import objective
 from mlp_core.nn.backend import BLOCK
+from mlp_core.nn.loss import Loss
 
 
 def _backward(
-    name: str, kind: type[e.Loss], change: Callable[[Any, Any, Any, Any], Any], model: str, slip: int | None = None
+    name: str, kind: type[Loss], change: Callable[[Any, Any, Any, Any], Any], model: str, slip: int | None = None
 ) -> Bug:
     """dLoss_row/dZ replaced by change(loss, dZ, Y, cache)."""
 

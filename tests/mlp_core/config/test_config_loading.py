@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlp_core.config import load
+from mlp_core.config.data import MARKERS
 from mlp_core.errors import ConfigError
 
 D = "data: {name: digits}\n"
@@ -149,7 +150,7 @@ def test_the_number_of_files_is_bounded(folder):
         ("model.hidden+=[1, 2]", "model.hidden", (8, 4, 1, 2)),
         ("schedule.milestones+=7", "schedule.milestones", (7,)),
         ("gradcheck.probes+=init", None, None),
-        ("data.csv.na+=missing", "data.csv.na", ("", "NA", "NaN", "null", "?", "missing")),
+        ("data.csv.na+=missing", "data.csv.na", (*MARKERS, "missing")),
         ("~model", "model.hidden", (64, 64)),
         ("~model.hidden.0", "model.hidden", (4,)),
         ("notes=a=b", "notes", "a=b"),

@@ -43,7 +43,7 @@ def test_a_kind_follows_from_the_cells(cells: list[str], kind: str, tmp_path: Pa
     found = infer_types(read_csv(column(cells, tmp_path)))
     assert [one.name for one in found] == ["a", "b"]
     assert found[0].kind == kind
-    assert found[0].missing == sum(cell in ("", "?") for cell in cells)
+    assert found[0].missing == sum(cell in ("", "?", "n.d.") for cell in cells)
     assert found[0].why
 
 

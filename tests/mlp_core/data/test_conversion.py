@@ -142,9 +142,9 @@ def test_arrays_are_predicted_in_parts_with_rows_counted_through(
     parts = [part["prediction"] for part in Predictor(model).predict(tmp_path / "x.npy")]
     assert (len(whole), len(parts)) == (1, 3)
     assert [label for part in parts for label in part] == list(whole[0])
-    X[250, 1] = np.nan
+    X[250, 1] = np.inf
     np.save(tmp_path / "x.npy", X)
-    with pytest.raises(DataError, match=r"not a finite number \(nan\) at row 250, column 1"):
+    with pytest.raises(DataError, match=r"not a finite number \(inf\) at row 250, column 1"):
         list(Predictor(model).predict(tmp_path / "x.npy"))
 
 
@@ -168,7 +168,7 @@ def test_the_cache_is_made_once_and_found_by_content(tmp_path: Path, monkeypatch
     train.rename(tmp_path / "moved.csv")
     again = load(config(tmp_path / "moved.csv", cache=cache))
     assert (len(made), again.sha256) == (2, plain.sha256)  # the name is part of the entry's name
-    for count, change in ((2, {}), (3, {"csv": {"na": ["?"]}}), (4, {"types": {}})):
+    for count, change in ((2, {}), (3, {"csv": {"na": ["", "?"]}}), (4, {"types": {}})):
         load(config(tmp_path / "moved.csv", cache=cache, **change))
         load(config(tmp_path / "moved.csv", cache=cache, **change))
         assert len(made) == count

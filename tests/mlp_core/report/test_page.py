@@ -218,7 +218,7 @@ def test_a_browser_draws_every_picture_and_complains_of_nothing(
         file = tmp_path / "page.html"
         file.write_text(text, encoding="utf-8")
         return subprocess.run(
-            [str(CHROMIUM), *options, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120
+            [str(CHROMIUM), *options, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=600
         )
 
     if width == 400:  # as it is, with the policy that forbids every request: what is against it would be told

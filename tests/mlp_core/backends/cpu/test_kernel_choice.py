@@ -9,6 +9,7 @@ from compiled_kernels import needs_kernels
 
 from mlp_core.backends.cpu import library
 from mlp_core.config import from_mapping, load
+from mlp_core.data.load import load as load_data
 from mlp_core.errors import ConfigError
 from mlp_core.runs.run import Run
 from mlp_core.training import auto as resolve
@@ -66,21 +67,24 @@ def test_kernels_that_were_asked_for_and_are_not_there_are_refused(kernels, with
 
 @pytest.mark.parametrize(
     ("cpus", "hidden", "batch", "threads"),
-    [(1, 2048, 256, 1), (2, 16, 32, 1), (2, 2048, 256, 2), (64, 2048, 256, 32), (64, 512, 512, 10)],
+    [(1, 2048, 256, 1), (2, 16, 32, 1), (2, 2048, 256, 2), (64, 2048, 256, 32), (64, 256, 128, 4)],
 )
 def test_threads_go_as_far_as_the_largest_product_and_its_rows(cpus, hidden, batch, threads, monkeypatch):
     monkeypatch.setattr(resolve, "available_cpus", lambda: cpus)
-    config = from_mapping(
-        {**DATA, "kernels": "numpy", "model": {"hidden": [hidden] * 2}, "train": {"batch_size": batch}}
-    )
-    assert Experiment.build(config).config.threads == threads
+    config = from_mapping({**DATA, "model": {"hidden": [hidden] * 2}, "train": {"batch_size": batch}})
+    data = load_data(config)
+    assert resolve.auto_threads(config, data, batch, "native") == threads
+    assert resolve.auto_threads(config, data, batch, "numpy") == 1
+
+
+def test_numpy_takes_one_thread_and_says_so_where_more_are_asked_for():
+    built = Experiment.build(from_mapping({**DATA, "kernels": "numpy", "threads": 4}))
+    assert "threads: 1, kernels: numpy takes no more" in built.notes
 
 
 @pytest.mark.parametrize("kernels", ["numpy", pytest.param("native", marks=needs_kernels)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_resumed_run_ends_with_the_same_bytes(tmp_path: Path, kernels, threads, monkeypatch):
-    monkeypatch.setattr("mlp_core.nn.team.LEAST_FLOPS", 0)
-    monkeypatch.setattr("mlp_core.nn.team.HEAD_START", 0)
     monkeypatch.setattr("mlp_core.backends.cpu.steps.STEPS_AT_ONCE", 1)
     path = tmp_path / "c.yaml"
     path.write_text(f"{SMALL}kernels: {kernels}\nthreads: {threads}\n")

@@ -1,4 +1,4 @@
-"""Whole steps as compiled instructions: the steps of the primitives, for every part that there are instructions for."""
+"""Whole steps by the kernels: the steps of the primitives, for everything that a config can ask of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from compiled_kernels import needs_kernels
 
-from mlp_core.backends.cpu import step_program as step_list
-from mlp_core.backends.cpu import steps as compiled_step
+from mlp_core.backends.cpu import row_pass, step_program, steps
 from mlp_core.backends.cpu.steps import WholeSteps, native_backend
 from mlp_core.backends.job import Job
 from mlp_core.config import load
@@ -21,7 +20,8 @@ from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged
 from mlp_core.nn.activations import ACTIVATIONS, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend, numpy_backend
-from mlp_core.nn.losses import Bce, CrossEntropy, Focal, Loss, Mse
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
@@ -37,7 +37,7 @@ pytestmark = needs_kernels
 
 @pytest.fixture(autouse=True)
 def _share_everything(monkeypatch):
-    monkeypatch.setattr(compiled_step, "SHARED_FLOPS", 1)
+    monkeypatch.setattr(steps, "SHARED_FLOPS", 1)
 
 
 ROWS, INPUTS, OUTPUTS, BATCH = 75, 9, 5, 16  # the last batch has 11 rows
@@ -58,51 +58,76 @@ def make(
     penalty: Penalty = Penalty(),
     rate: float = 1e-2,
     input_dropout: float = 0.0,
+    embeddings: tuple[tuple[int, int], ...] = (),
+    classes_as: str = "numbers",
+    drop_last: bool = False,
+    noise: float = 0.0,
+    mixup: float = 0.0,
     **limits,
 ) -> Trainer:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((ROWS, INPUTS)).astype(dtype)
     classes = (X @ rng.standard_normal((INPUTS, OUTPUTS))).argmax(axis=1)
-    Y = classes if isinstance(loss, CrossEntropy | Focal) else np.eye(OUTPUTS, dtype=dtype)[classes]
+    outputs = loss.outputs(OUTPUTS)
+    Y = np.eye(OUTPUTS, dtype=dtype)[classes]
+    if isinstance(loss, CrossEntropy | Focal) or loss.per_output:
+        Y = classes if classes_as == "numbers" else Y
+    for k, (words, _) in enumerate(embeddings):
+        X[:, INPUTS - len(embeddings) + k] = rng.integers(0, words, ROWS)
     w = rng.uniform(0.1, 2, ROWS).astype(dtype) if weighted else None
-    network = Network(Architecture(INPUTS, OUTPUTS, hidden, input_dropout), backend, dtype, BATCH)
+    network = Network(
+        Architecture(INPUTS, outputs, hidden, input_dropout, embeddings=embeddings), backend, dtype, BATCH
+    )
     network.initialize(0)
     parameters = network.parameters
     parts = None
     if segments:
-        cut = parameters.slices["2.weight"].start
+        cut = parameters.slices[[name for name in parameters.slices if name.endswith("weight")][1]].start
         parts = [Segment(slice(0, cut), 0.5, 0.1), Segment(slice(cut, parameters.weights.stop))]
     optimizer = OPTIMIZERS[rule](parameters, backend, parts, **SETTINGS)
-    batches = Batches(backend, X, Y, w, size=BATCH, shuffle=shuffle)
+    batches = Batches(backend, X, Y, w, size=BATCH, shuffle=shuffle, drop_last=drop_last)
     schedule = Schedule("cosine", rate, 100, batches.count, warmup=3)
     objective = Objective(network, loss, penalty)
-    return Trainer(make_steps(Job(objective, optimizer, batches, Limits(3, **limits), 0)), schedule, dict)
+    augment = Augment(backend, noise, mixup, outputs, len(embeddings)) if noise or mixup else None
+    return Trainer(make_steps(Job(objective, optimizer, batches, Limits(3, **limits), 0, augment)), schedule, dict)
 
 
 def trained(trainer: Trainer):
     """The events of a training, and the parameters and the optimizer's state it ends with."""
     events = list(trainer.run())
     theta = trainer.job.network.parameters.theta
-    return events, [theta.copy(), *(vector.copy() for vector in trainer.job.optimizer.state.values())]
+    state = [theta, *trainer.job.optimizer.state.values(), trainer.job.network.statistics.theta]
+    state += [] if trainer.job.average is None else [trainer.job.average]
+    return events, [vector.copy() for vector in state]
 
 
-def assert_equal_trainings(settings: dict, threads: int = 1) -> None:
-    plain, whole = make(numpy_backend(), **settings), make(native_backend(threads), **settings)
+def assert_equal_trainings(settings: dict) -> None:
+    """Whole steps are those of the primitives to rounding, with the same bits on any number of threads."""
+    plain = make(numpy_backend(), **settings)
     assert isinstance(plain.steps, StageSteps)
-    assert isinstance(whole.steps, WholeSteps)
-    (events, state), (compiled_events, compiled_state) = trained(plain), trained(whole)
+    events, state = trained(plain)
     tolerance = TOLERANCE[settings.get("dtype", "float64")]
-    for expected, actual in zip(events, compiled_events, strict=True):
-        assert type(actual) is type(expected)
-        if isinstance(expected, StepDone):
-            assert actual.loss == pytest.approx(expected.loss, rel=10 * tolerance)
-            shared = ("step", "epoch", "position", "steps_per_epoch", "lr")
-            assert all(getattr(actual, name) == getattr(expected, name) for name in shared)
-        if isinstance(expected, EpochDone):
-            assert actual.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"], rel=10 * tolerance)
-    for expected, actual in zip(state, compiled_state, strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=100 * tolerance, atol=100 * tolerance)
-    assert plain.job.optimizer.t == whole.job.optimizer.t
+    first = None
+    for threads in (1, 2, 3):
+        whole = make(native_backend(threads), **settings)
+        assert isinstance(whole.steps, WholeSteps)
+        found_events, found = trained(whole)
+        if first is not None:
+            for one, other in zip(first, found, strict=True):
+                np.testing.assert_array_equal(other, one)
+            continue
+        first = found
+        for expected, actual in zip(events, found_events, strict=True):
+            assert type(actual) is type(expected)
+            if isinstance(expected, StepDone):
+                assert actual.loss == pytest.approx(expected.loss, rel=10 * tolerance)
+                shared = ("step", "epoch", "position", "steps_per_epoch", "lr")
+                assert all(getattr(actual, name) == getattr(expected, name) for name in shared)
+            if isinstance(expected, EpochDone):
+                assert actual.metrics["train_loss"] == pytest.approx(expected.metrics["train_loss"], rel=10 * tolerance)
+        for expected, actual in zip(state, found, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=100 * tolerance, atol=100 * tolerance)
+        assert plain.job.optimizer.t == whole.job.optimizer.t
 
 
 BLOCKS = (Block(40, LeakyRelu(0.2)), Block(7, Relu(), bias=False))
@@ -134,13 +159,45 @@ CASES = {
         name: {"hidden": (Block(37, ACTIVATIONS[name](), dropout=0.1), Block(7, ACTIVATIONS[name]()))}
         for name in ACTIVATIONS
     },
+    **{f"loss {name}": {"loss": kind()} for name, kind in LOSSES.items()},
+    "two quantiles": {"loss": Quantile((0.1, 0.7)), "weighted": True},
+    "distributions over classes": {"loss": CrossEntropy(0.1), "classes_as": "columns"},
+    "an output for each column": {"loss": Bce(2.0), "classes_as": "columns"},
+    "batch norm": {"hidden": (Block(37, Relu(), norm="batch"), Block(7, Relu(), norm="batch", norm_first=False))},
+    "layer norm": {"hidden": (Block(37, Relu(), norm="layer", dropout=0.2), Block(7, Relu(), norm="layer"))},
+    "rms norm, without bias": {"hidden": (Block(37, Relu(), bias=False, norm="rms"), Block(7, Relu(), norm="rms"))},
+    "norms, momentum, frozen": {"hidden": (Block(9, Relu(), norm="batch"),), "rule": "momentum", "segments": True},
+    "prelu": {"hidden": (Block(37, None), Block(7, None, norm="layer"))},
+    "skips": {"hidden": (Block(9, Relu(), residual=True), Block(9, None, residual=True, norm="layer", dropout=0.1))},
+    "skips over batch norms": {"hidden": (Block(9, Relu()), Block(9, Relu(), residual=True, norm="batch"))},
+    "embeddings": {"embeddings": ((7, 3), (40, 5)), "weighted": True},
+    "embeddings of nothing but words": {"embeddings": ((3, 2),) * INPUTS, "input_dropout": 0.1, "rule": "adagrad"},
+    "entries cut": {"clip_value": 0.01},
+    "lengths cut": {"clip_norm": 0.1},
+    "both cut, penalties": {"clip_norm": 0.05, "clip_value": 0.01, "penalty": Penalty(l2=0.1, l1=0.01, bias=True)},
+    "lengths cut, segments": {"clip_norm": 0.1, "segments": True, "hidden": (Block(37, None), Block(7, Relu()))},
+    "short weights": {"max_norm": 0.5, "rule": "sgd", "rate": 0.5},
+    "short weights, embeddings": {"max_norm": 0.2, "embeddings": ((7, 3),), "segments": True},
+    "an average": {"ema": 0.9},
+    "an average of everything": {"ema": 0.99, "max_norm": 0.7, "clip_value": 0.1, "segments": True},
+    "sums over two batches": {"accumulate": 2},
+    "sums over three batches": {
+        **{"accumulate": 3, "hidden": (Block(37, Relu(), norm="batch", dropout=0.2),), "weighted": True},
+        **{"penalty": Penalty(l2=0.1, l1=0.01), "clip_norm": 0.1, "ema": 0.9},
+    },
+    "sums, embeddings, the last rows dropped": {"accumulate": 2, "embeddings": ((7, 3),), "drop_last": True},
+    "noise": {"noise": 0.1},
+    "noise, float32": {"noise": 0.1, "dtype": "float32", "embeddings": ((7, 3),)},
+    "mixup": {"mixup": 0.4, "weighted": True},
+    "mixup of squares, noise": {"mixup": 0.4, "noise": 0.1, "loss": Mse(), "weighted": True},
+    "sums over mixed batches": {"mixup": 0.4, "noise": 0.1, "accumulate": 2, "loss": Bce(2.0)},
+    "sums over all batches": {"accumulate": 100, "hidden": (Block(9, None, residual=True),)},
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("settings", CASES.values(), ids=CASES.keys())
-def test_whole_steps_are_the_steps_of_the_primitives(settings, threads):
-    assert_equal_trainings(settings, threads)
+def test_whole_steps_are_the_steps_of_the_primitives(settings):
+    assert_equal_trainings(settings)
 
 
 @pytest.mark.parametrize("rule", sorted(OPTIMIZERS.keys() - {"lbfgs", "muon"}))
@@ -148,34 +205,18 @@ def test_every_rule_moves_as_its_primitive_does(rule):
     assert_equal_trainings({"rule": rule})
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_bits_do_not_depend_on_the_threads(dtype):
-    trainings = [trained(make(native_backend(threads), dtype=dtype)) for threads in (1, 2, 3)]
-    losses = [[event.loss for event in events if isinstance(event, StepDone)] for events, _ in trainings]
-    assert losses[0] == losses[1] == losses[2]
-    for one, *others in zip(*(state for _, state in trainings), strict=True):
-        for other in others:
-            np.testing.assert_array_equal(other, one)
+@pytest.mark.parametrize("rule", ["muon", "lbfgs"])
+def test_rules_that_see_more_than_one_entry_are_left_to_the_primitives(rule):
+    trainer = make(native_backend(), rule=rule)
+    assert isinstance(trainer.steps, StageSteps)
+    assert trainer.steps.hindrance == f"optimizer.name {rule}"
 
 
-OTHERS = {
-    "a norm": {"hidden": (Block(8, Relu(), norm="batch"), Block(7, Relu()))},
-    "batches in parts": {"accumulate": 2},
-    "short gradients": {"clip_norm": 1.0},
-    "an average": {"ema": 0.9},
-}
-
-
-@pytest.mark.parametrize("settings", OTHERS.values(), ids=OTHERS.keys())
-def test_what_has_no_instructions_is_left_to_the_primitives(settings):
-    assert isinstance(make(native_backend(), **settings).steps, StageSteps)
-
-
-def test_augmented_rows_are_left_to_the_primitives():
-    job, backend = make(native_backend()).job, native_backend()
-    steps = make_steps(replace(job, augment=Augment(backend, noise=0.1)))
+def test_mixed_rows_of_a_loss_that_takes_numbers_of_classes_are_left_to_the_primitives():
+    job, backend = make(native_backend(), loss=Focal()).job, native_backend()
+    steps = make_steps(replace(job, augment=Augment(backend, mixup=0.4, classes=OUTPUTS)))
     assert isinstance(steps, StageSteps)
-    assert steps.hindrance == "regularization.input_noise and mixup"
+    assert steps.hindrance == "regularization.mixup with such targets"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -201,17 +242,20 @@ def test_steps_are_made_several_at_once_and_told_one_by_one():
     assert [event.step for event in itertools.islice(events, 3)] == [2, 3, 4]
 
 
+NORMED = {"hidden": (Block(9, Relu(), norm="batch", dropout=0.1), Block(7, None)), "weighted": True}
+
+
 def test_a_gradient_is_that_of_the_primitives():
-    plain, whole = make(numpy_backend()), make(native_backend(2))
-    X, Y, _ = plain.job.batches.batch(0, 0)
-    loss, _ = plain.job.objective.value_and_gradient(X, Y)
-    before = whole.job.objective.network.parameters.theta.copy()
-    assert whole.steps.compiled.gradient(whole.job.batches.numbers(0, 0, 1)[0]) == pytest.approx(float(loss), rel=1e-12)
-    network = whole.job.objective.network
-    np.testing.assert_allclose(
-        network.parameters.grad, plain.job.objective.network.parameters.grad, rtol=1e-10, atol=1e-14
+    plain, whole = make(numpy_backend(), **NORMED), make(native_backend(2), **NORMED)
+    before = whole.job.network.parameters.theta.copy()
+    for trainer in (plain, whole):
+        trainer.steps.gradient(3)
+    found, expected = (trainer.job.network.parameters for trainer in (whole, plain))
+    np.testing.assert_allclose(found.grad, expected.grad, rtol=1e-10, atol=1e-14)
+    np.testing.assert_array_equal(found.theta, before)
+    np.testing.assert_array_equal(
+        whole.job.network.statistics.theta, make(numpy_backend(), **NORMED).job.network.statistics.theta
     )
-    np.testing.assert_array_equal(network.parameters.theta, before)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -222,11 +266,11 @@ def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, t
     shape = {"hidden": (Block(201, Relu()), Block(83, Relu())), "rule": rule, **settings}
     results, gradients = [], []
     for strip in (1, 1 << 40):
-        monkeypatch.setattr(step_list, "STRIP", strip)
+        monkeypatch.setattr(step_program, "STRIP", strip)
         trainer = make(native_backend(threads), **shape)
         results.append(trained(trainer)[1])
         gradients.append(trainer.job.network.parameters.gradients["0.weight"].any())
-        names = {name for name, _ in trainer.steps.compiled.list.step(BATCH)}
+        names = {name for name, _ in trainer.steps.program.step(BATCH)}
         assert ("product 0 weight gradient, optimizer" in names) == (strip == 1)
     for strips, at_once in zip(*results, strict=True):
         np.testing.assert_array_equal(strips, at_once)
@@ -235,10 +279,10 @@ def test_long_weights_change_strip_by_strip_with_the_same_bits(rule, settings, t
 
 def test_few_units_are_no_strips(monkeypatch):
     """Threads meet over the gradient of few units, which they cannot do within the instruction for strips."""
-    monkeypatch.setattr(step_list, "CACHE", 0)
+    monkeypatch.setattr(row_pass, "CACHE", 0)
     results = []
     for strip in (1, 1 << 40):
-        monkeypatch.setattr(step_list, "STRIP", strip)
+        monkeypatch.setattr(step_program, "STRIP", strip)
         results.append(trained(make(native_backend(1), hidden=(Block(20, Relu()), Block(24, Relu()))))[1])
     for strips, at_once in zip(*results, strict=True):
         np.testing.assert_array_equal(strips, at_once)
@@ -249,10 +293,10 @@ def test_few_units_and_long_weights_are_shared_out_by_columns(threads, monkeypat
     shape = {"hidden": (Block(64, Relu()), Block(128, Relu(), dropout=0.2)), "penalty": Penalty(l2=0.1)}
     results = []
     for cache in (0, 1 << 40):
-        monkeypatch.setattr(step_list, "CACHE", cache)
+        monkeypatch.setattr(row_pass, "CACHE", cache)
         trainer = make(native_backend(threads), **shape)
         results.append(trained(trainer)[1])
-        products = [record[0] for _, record in trainer.steps.compiled.list.step(BATCH)]
+        products = [record[0] for _, record in trainer.steps.program.step(BATCH)]
         assert ("outer_by_columns_d" in products) == (cache == 0)
     for by_columns, by_rows in zip(*results, strict=True):
         np.testing.assert_array_equal(by_columns, by_rows)
@@ -287,7 +331,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tmp_path: Path, stop):
     for directory, last in (("whole", 10**9), ("parts", stop)):
         run = Run.start(load(path), path.read_bytes(), tmp_path / directory)
         assert isinstance(run.experiment.trainer.steps, WholeSteps)
-        run.experiment.trainer.steps.compiled.most = 3
+        run.experiment.trainer.steps.most = 3
         steps = itertools.count(1)
         events = list(run.execute(lambda steps=steps, last=last: next(steps) >= last))
     assert events[-1] == Finished("stopped")

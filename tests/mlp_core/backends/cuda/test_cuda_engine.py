@@ -19,7 +19,8 @@ from mlp_core.errors import Diverged
 from mlp_core.nn.activations import ACTIVATIONS, Relu, Tanh
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.layers import Pass
-from mlp_core.nn.losses import LOSSES, CrossEntropy, Loss, Mse, Quantile
+from mlp_core.nn.loss import Loss
+from mlp_core.nn.losses import LOSSES, CrossEntropy, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment

@@ -20,12 +20,12 @@ from strict_xp import StrictDevice
 from test_cuda_engine import DROPOUT, JOBS, Job, state
 
 from mlp_core.backends.cuda import Unusable, cuda_backend, device_backend, find_device
-from mlp_core.backends.cuda.formulas import ACTIVATION, OUTPUT, RULE
 from mlp_core.backends.cuda.kernels import WHOLE, Kernels
-from mlp_core.backends.cuda.source import kernels, source
+from mlp_core.backends.cuda.source import ACTIVATIONS as FORMULAS
+from mlp_core.backends.cuda.source import LOSSES, RULES, kernels, source
 from mlp_core.data.batches import batches
 from mlp_core.data.preprocess.scaling import Scaler
-from mlp_core.nn import activations, layers, losses, optimizers
+from mlp_core.nn import activations, layers, losses, update_rules
 from mlp_core.nn import primitives as vectors
 from mlp_core.nn.activations import ACTIVATIONS, Elu, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend
@@ -89,10 +89,10 @@ def agree(pairs, dtype: str) -> None:
 
 
 def test_every_activation_and_rule_has_a_kernel():
-    assert set(ACTIVATION) == set(ACTIVATIONS)
+    assert set(FORMULAS) == set(ACTIVATIONS)
     rules = {kind.rule.__name__ for name, kind in OPTIMIZERS.items() if name not in ("muon", "lbfgs")}
     assert rules <= set(Kernels(None).primitives())
-    assert rules - set(RULE) == {"nadam"}  # adam with other numbers
+    assert rules - set(RULES) == {"nadam"}  # adam with other numbers
 
 
 @DTYPES
@@ -137,6 +137,7 @@ def test_cross_entropy(machine, dtype, smoothing, weighted, differentiated):
 
 
 OUTPUT_LOSSES = [losses.Mse(), losses.Mae(), losses.Huber(), losses.Huber(0.3), losses.LogCosh(), losses.Poisson()]
+OUTPUT_LOSSES += [losses.Quantile((0.3,)), losses.Quadratic()]
 
 
 @DTYPES
@@ -145,11 +146,11 @@ OUTPUT_LOSSES = [losses.Mse(), losses.Mae(), losses.Huber(), losses.Huber(0.3), 
 @pytest.mark.parametrize("differentiated", [True, False], ids=["gradient", "value"])
 def test_losses_of_single_outputs(machine, loss, dtype, weighted, differentiated):
     Z, rng = numbers((300, 3), dtype), np.random.default_rng(1)
-    Y = rng.integers(0, 2, Z.shape) if loss.name == "bce" else numbers(Z.shape, dtype, 3)
+    Y = rng.integers(0, 2, Z.shape) if loss.name in ("bce", "quadratic") else numbers(Z.shape, dtype, 3)
     Y = Y.astype(dtype)
     Y[::5] = Z[::5]  # no difference at all
     w = (rng.random(300) + 0.1).astype(dtype) if weighted else None
-    assert set(OUTPUT) == {"bce", *(one.name for one in OUTPUT_LOSSES)}
+    assert set(LOSSES) == {"bce", *(one.name for one in OUTPUT_LOSSES)}
     assert machine.fused.recorder.kernels.knows_loss(loss, machine.xp.asarray(Z), machine.xp.asarray(Y), None)
     Delta = np.empty_like(Z) if differentiated else None
     agree(machine.both(losses.loss_and_gradient, loss, Z, Y, w, 250.0, Delta), dtype)
@@ -280,7 +281,7 @@ def test_optimizers(machine, name, decay, dtype):
     slots = [abs(numbers(700, dtype, seed)) for seed, _ in enumerate(kind.slots, 2)]
     for t in (1, 7, 1000):
         counted = {"t": t} if kind.counts_steps else {}
-        generic = getattr(optimizers, kind.rule.__name__)
+        generic = getattr(update_rules, kind.rule.__name__)
         agree(machine.both(generic, theta, grad, *slots, 0.01, decay, **chosen, **counted), dtype)
 
 

@@ -16,7 +16,7 @@ from test_whole_steps import DEEP, GPU, a_backend
 
 from mlp_core.data.batches.batches import Batches
 from mlp_core.data.batches.from_host import OnHost, SentBatches
-from mlp_core.data.batches.scaled_rows import Scaled, smaller_as_stored
+from mlp_core.data.batches.inputs import Scaled, smaller_as_stored
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
 from mlp_core.nn.backend import Backend
 from mlp_core.training.events import EpochDone, StepDone

@@ -12,7 +12,7 @@ from compiled_kernels import skip_without_kernels
 
 from mlp_core.config import from_mapping
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.scaled_rows import Scaled
+from mlp_core.data.batches.inputs import Scaled
 from mlp_core.data.load import load as load_data
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
 from mlp_core.data.preprocess.scaling import METHODS, gather_scaled

@@ -1,0 +1,151 @@
+"""C99 as text: names, comments, strings, and tables of numbers with their checksum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlp_core.errors import Problem, UsageError, clean
+
+LONGEST = 4095  # characters of a string that every C99 compiler takes
+_KEYWORDS = frozenset(
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+    ]
+)
+_MACRO = re.compile(
+    r"NULL|NAN|INFINITY|EOF|BUFSIZ|stdin|stdout|stderr|linux|unix|math_errhandling|_.*|"
+    r"(HUGE|FP|FLT|DBL|LDBL|MATH|INT|UINT|SIZE|PTRDIFF|SEEK|FILENAME|FOPEN|TMP|L|M|RAND|WCHAR|WINT|SIG)_.*"
+)
+
+
+def identifier(text: str, taken: Iterable[str] = ()) -> str:
+    """A name that C takes, like the text, and none of those that are taken."""
+    name = re.sub(r"[^0-9A-Za-z_]+", "_", text).strip("_") or "x"
+    if name[0].isdigit() or name in _KEYWORDS or _MACRO.fullmatch(name):
+        name = f"x_{name}"
+    others, made, count = set(taken), name, 1
+    while made in others:
+        count += 1
+        made = f"{name}_{count}"
+    return made
+
+
+def comment(text: str) -> str:
+    """A text as it may stand in a comment."""
+    return clean(text, 200).replace("*/", "* /").replace("/*", "/ *")
+
+
+def string(text: str, what: str) -> str:
+    """A string literal, in UTF-8. Raises UsageError for one that is too long; `what` says what it is."""
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) > LONGEST:
+        message = f"{what} is longer than C takes ({len(data):,} bytes, at most {LONGEST:,})"
+        raise UsageError(Problem("not_exportable", message, got=text))
+    plain = set(range(32, 127)) - set(b'"\\?')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in data) + '"'
+
+
+def number(value: float, dtype: str = "float64") -> str:
+    """A literal with all digits that count."""
+    if not np.isfinite(value):
+        return "NAN" if np.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
+    text = f"{value:.9g}" if dtype == "float32" else repr(float(value))
+    text += "" if "." in text or "e" in text else ".0"
+    return text + ("f" if dtype == "float32" else "")
+
+
+def lines(items: Sequence[str], indent: str = "    ", width: int = 110) -> str:
+    """Items of an initializer in lines."""
+    found, line = [], indent
+    for item in items:
+        if len(line) + len(item) > width and line.strip():
+            found.append(line.rstrip())
+            line = indent
+        line += item + ", "
+    return "\n".join([*found, line.rstrip().rstrip(",")])
+
+
+def array(name: str, values: Any, kind: str, dtype: str) -> str:
+    """The definition of a constant array of numbers [n]."""
+    items = [str(int(value)) for value in values] if kind == "int" else [number(v, dtype) for v in values.tolist()]
+    return f"static const {kind} {name}[{len(values)}] = {{\n{lines(items)}\n}};"
+
+
+class Source:
+    """A C file as it grows: tables, functions that are needed, and the checksum of the tables of numbers."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+        self.real, self.f = ("float", "f") if dtype == "float32" else ("double", "")
+        self.tables: list[str] = []
+        self.functions: dict[str, str] = {}
+        self.sums: list[tuple[str, str, int]] = []
+        self.total = 0
+        self.bytes = 0
+
+    def table(self, name: str, values: Any, kind: str = "real") -> str:
+        """A constant array of numbers: `real` (the model's type), `double` or `int`; its name."""
+        dtype = self.dtype if kind == "real" else "float64"
+        flat = np.asarray(values).reshape(-1).astype("int64" if kind == "int" else dtype)
+        self.tables.append(array(name, flat, kind, dtype))
+        if kind != "int":
+            self._sum(name, kind, flat)
+        return name
+
+    def _sum(self, name: str, kind: str, flat: Any) -> None:
+        """Add a table to the checksum: its numbers' bits, each times an odd number, so that no single change hides."""
+        words = flat.view("<u4" if flat.dtype.itemsize == 4 else "<u8").astype(np.uint64)
+        odd = 2 * np.arange(len(flat), dtype=np.uint64) + np.uint64(1)
+        with np.errstate(over="ignore"):
+            self.total = (self.total + int((words * odd).sum(dtype=np.uint64))) % 2**64
+        self.sums.append((name, "real" if kind == "real" else "double", len(flat)))
+        self.bytes += flat.nbytes
+
+    def words(self, name: str, words: Sequence[str], what: str) -> str:
+        """A constant array of strings; its name, NULL for an empty one."""
+        if not words:
+            return "NULL"
+        items = lines([string(word, what) for word in words])
+        self.tables.append(f"static const char *const {name}[{len(words)}] = {{\n{items}\n}};")
+        return name
+
+    def need(self, name: str, text: str) -> None:
+        """Have a function in the file, once."""
+        self.functions.setdefault(name, text.strip("\n"))

@@ -1,0 +1,219 @@
+"""From a loaded model to the list of its operations, whatever format they leave in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from mlp_core import __version__
+from mlp_core.data.preprocess.categories import NOWHERE, Categories
+from mlp_core.data.preprocess.from_config import gapless
+from mlp_core.data.preprocess.preprocessor import Preprocessor
+from mlp_core.data.preprocess.scaling import Target
+from mlp_core.errors import Problem, UsageError
+from mlp_core.export import operations as op
+from mlp_core.metrics.calibration import Calibration
+from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.nn.losses import GaussianNll, Poisson, Quantile
+from mlp_core.training.model import Model
+
+
+def describe(model: Model) -> op.Description:
+    """All that a model does from raw cells to answers. Raises UsageError naming what no format can express."""
+    task, network = model.task, model.network
+    kinds = task.kinds or ("numeric",) * len(task.features)
+    required = set(gapless(model.config, task.features, task.kinds))
+    columns = (
+        op.Column(name, kind, place in required)
+        for place, (name, kind) in enumerate(zip(task.features, kinds, strict=True))
+    )
+    _check_readings(model)
+    steps = _probabilities(model) if task.kind != "regression" else []
+    return op.Description(
+        version=__version__,
+        kind=task.kind,
+        dtype=model.config.dtype,
+        targets=task.targets,
+        columns=tuple(columns),
+        gaps=tuple(model.config.data.csv.na),
+        inputs=tuple(_inputs(model.inputs)),
+        width=model.inputs.inputs,
+        network=tuple(_network(model)),
+        outputs=network.architecture.outputs,
+        answers=_quantities(model) if task.kind == "regression" else (_told(model, steps),),
+        decision=_decision(model),
+    )
+
+
+def _check_readings(model: Model) -> None:
+    """Raise UsageError where cells are read in a way that no exported program knows yet."""
+    written = model.task.kept.columns
+    names = [name for name in model.task.features if name in written and not written[name].plain]
+    if names:
+        message = f"numbers, dates or times in a notation of their own cannot be exported yet ({', '.join(names[:4])})"
+        hint = "write them as plain numbers in the data, and train on these"
+        raise UsageError(Problem("not_exportable", message, hint))
+
+
+def _network(model: Model) -> list[Any]:
+    """The operations of the network, after one that makes inputs 0 which are 0 in training (places of words that no
+    training row has): they do not act here, either."""
+    found = [one for layer in model.network.layers for one in _layer(layer)]
+    if model.inputs.dead.any():
+        width = model.inputs.inputs - len(model.inputs.embeddings) + sum(dim for _, dim in model.inputs.embeddings)
+        keep = np.ones(width, model.config.dtype)
+        keep[: len(model.inputs.dead)][model.inputs.dead] = 0
+        first = sum(isinstance(one, op.Embed) for one in found[:1])
+        found.insert(first, op.Dense(np.diag(keep), None))
+    return found
+
+
+def _inputs(inputs: Preprocessor) -> Iterable[Any]:
+    """What is done to cells, in the order in which the inputs lie: numbers, flags, words, codes."""
+    numbers = inputs.numbers
+    if inputs.numeric:
+        yield op.Numbers(tuple(inputs.numeric))
+        if numbers.flag.any():
+            yield op.Flag(tuple(np.flatnonzero(numbers.flag).tolist()))
+        yield op.Fill(numbers.fill)
+        if np.isfinite(numbers.low).any() or np.isfinite(numbers.high).any():
+            yield op.Clip(numbers.low, numbers.high)
+        if numbers.log.any():
+            yield op.Log(tuple(np.flatnonzero(numbers.log).tolist()))
+        constant = [j for j, ranks in numbers.ranks.items() if ranks.quantiles[0] == ranks.quantiles[-1]]
+        scale = np.array(numbers.scaler.scale)
+        scale[constant] = 0.0  # no rank is above another
+        yield op.Scale(numbers.scaler.shift, scale)
+        yield from (op.Ranks(j, ranks.quantiles) for j, ranks in numbers.ranks.items() if j not in constant)
+    made = [_words(column, one) for column, one in inputs.categories.items()]
+    yield from sorted(made, key=lambda words: isinstance(words, op.Code))
+
+
+def _words(column: int, one: Categories) -> op.Words:
+    """What is done to a column of words. A place that is nowhere is the last one for ordinal, the first for a code."""
+    plan = one.plan
+    kind: type[op.Words] = {"ordinal": op.Ordinal, "embedding": op.Code}.get(plan.encode, op.OneHot)
+    nowhere = {op.Ordinal: one.places - 1, op.Code: 0}.get(kind, NOWHERE)
+    unknown, missing = one.unknown_place, one.missing_place
+    words = one.words
+    if one.acting == ():  # all training rows have one place, which never acts
+        words, unknown, missing = (), NOWHERE, NOWHERE
+    return kind(
+        column=column,
+        words=words,
+        unknown=nowhere if unknown == NOWHERE else unknown,
+        missing=nowhere if missing == NOWHERE else missing,
+        places=one.places,
+        hashed=plan.max_categories if plan.encode == "hash" else 0,
+        refuse=plan.unknown == "error" and plan.encode != "hash",
+    )
+
+
+def _layer(layer: Layer) -> list[Any]:
+    """The operations of one layer of the network."""
+    if type(layer) not in _LAYERS:
+        name = type(layer).__name__
+        raise UsageError(Problem("not_exportable", f"a layer of this kind cannot be exported yet ({name})"))
+    return _LAYERS[type(layer)](layer)
+
+
+def _dense(layer: Dense) -> list[Any]:
+    return [op.Dense(layer.W, layer.b), *([] if layer.f is None else [_activation(layer.f)])]
+
+
+def _activation(f: Any) -> op.Activation:
+    return op.Activation(f.name, float(getattr(f, "alpha", 0.0)))
+
+
+def _norm(layer: Norm) -> list[Any]:
+    if layer.kind == "batch":
+        return [op.BatchNorm(layer.gain, layer.shift, layer.mean, layer.var, layer.eps)]
+    return [op.LayerNorm(layer.gain, layer.shift, layer.eps) if layer.centred else op.RmsNorm(layer.gain, layer.eps)]
+
+
+_LAYERS: dict[type[Layer], Callable[[Any], list[Any]]] = {
+    Embedding: lambda layer: [op.Embed(tuple(layer.E))],
+    Dense: _dense,
+    Activate: lambda layer: [_activation(layer.f)],
+    PRelu: lambda layer: [op.PRelu(layer.a)],
+    Norm: _norm,
+    Dropout: lambda layer: [op.Dropout(layer.p)],
+    Residual: lambda layer: [op.Residual(tuple(one for inner in layer.inner for one in _layer(inner)))],
+}
+
+
+def _probabilities(model: Model) -> list[Any]:
+    """From logits to calibrated probabilities, one column per class or label."""
+    outputs, kind = model.network.architecture.outputs, model.task.kind
+    sigmoid = model.objective.loss.per_output or outputs == 1
+    steps: list[Any] = [op.Sigmoid() if sigmoid else op.Softmax()]
+    if kind == "multiclass" and sigmoid:
+        steps = [op.LogSigmoid(), op.Softmax()]  # shares of what every class says for itself
+    if kind == "binary" and outputs == 1:
+        steps.append(op.Pair())
+    return steps + _calibrated(model.calibration, kind)
+
+
+def _calibrated(calibration: Calibration, kind: str) -> list[Any]:
+    if calibration.method == "none":
+        return []
+    affine = op.Affine(calibration.slope, 0.0 if kind != "binary" else calibration.offset)
+    if kind == "multiclass":
+        return [op.LogOf(), affine, op.Softmax()]
+    if kind == "multilabel":
+        return [op.Odds(), affine, op.Sigmoid()]
+    return [op.PairOdds(), affine, op.Sigmoid(), op.Pair()]
+
+
+def _told(model: Model, steps: list[Any]) -> op.Answer:
+    task = model.task
+    names = task.classes if task.classifies else task.targets
+    return op.Answer("probabilities", tuple(f"p_{name}" for name in names), tuple(steps))
+
+
+def _decision(model: Model) -> op.Decision | None:
+    task = model.task
+    if task.kind == "regression":
+        return None
+    labels = task.classes if task.classifies else _names(task.targets)
+    return op.Decision(labels, float(model.calibration.threshold), several=task.kind == "multilabel")
+
+
+def _names(targets: tuple[str, ...], name: str = "prediction") -> tuple[str, ...]:
+    """What `mlpbp predict` calls a column for each target."""
+    return (name,) if len(targets) == 1 else tuple(f"{name}_{target}" for target in targets)
+
+
+def _quantities(model: Model) -> tuple[op.Answer, ...]:
+    """The value of every target, and what else the loss tells of it: quantiles, deviation."""
+    loss, target, targets = model.objective.loss, model.target, model.task.targets
+    outputs = model.network.architecture.outputs
+    everything = tuple(range(outputs))
+    if isinstance(loss, Quantile):
+        count = len(loss.quantiles)
+        middle = min(range(count), key=lambda i: abs(loss.quantiles[i] - 0.5))
+        made = [("prediction", middle), *((f"q{share:g}", place) for place, share in enumerate(loss.quantiles))]
+        return tuple(
+            op.Answer(name, _names(targets, name), (op.Take(everything[place::count]), *_unscaled(target)))
+            for name, place in made
+        )
+    if isinstance(loss, GaussianNll):
+        means, logs = op.Take(everything[: outputs // 2]), op.Take(everything[outputs // 2 :])
+        name = "log_std" if target is not None and target.log else "std"
+        width = [] if target is None else [op.Unscale(target.scale, np.zeros(len(targets)))]
+        return (
+            op.Answer("prediction", _names(targets), (means, *_unscaled(target))),
+            op.Answer(name, _names(targets, name), (logs, op.Exp(0.5), *width)),
+        )
+    steps = [op.Exp(1.0)] if isinstance(loss, Poisson) else []
+    return (op.Answer("prediction", _names(targets), (*steps, *_unscaled(target))),)
+
+
+def _unscaled(target: Target | None) -> list[Any]:
+    """Back to the units of the data."""
+    if target is None:
+        return []
+    return [op.Unscale(target.scale, target.shift), *([op.Expm1()] if target.log else [])]

@@ -1,0 +1,407 @@
+"""A model as C99: one header and one source file that need nothing but libm, allocate nothing, and check themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_core.export import operations as op
+from mlp_core.export.c_cells import inputs_function
+from mlp_core.export.c_network import Calls
+from mlp_core.export.c_text import Source, array, comment, identifier, number, string
+from mlp_core.export.probes import Probes
+from mlp_core.export.python_text import named, sealed, wrapped
+
+HEADER = """
+/* {title}
+ *
+{text}
+ */
+#ifndef {upper}_H
+#define {upper}_H
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* A row of cells. Missing: NAN for a number, NULL{gaps} for a word. Yes and no are 1 and 0. */
+typedef struct {{
+{row}
+}} {name}_row;
+
+/* The answer to a row. */
+typedef struct {{
+{answer}
+}} {name}_answer;
+
+{labels}/* Answers a row. 0: done; the number of a column, from 1: its cell is refused; -1: a number is too large. */
+int {name}_predict(const {name}_row *row, {name}_answer *answer);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+PREDICT = """
+int {name}_predict(const {name}_row *row, {name}_answer *answer)
+{{
+    real a[{largest}], b[{largest}];
+{skips}    double v[{values}];
+    int k, refused = inputs(row, a);
+    if (refused != 0)
+        return refused;
+{network}
+{answers}
+    return 0;
+}}
+"""
+SOFTMAX = """
+/* v = exp(v) / sum of exp(v) */
+static void softmax(double *v, int n)
+{
+    double top = v[0], sum = 0;
+    int k;
+    for (k = 1; k < n; k++)
+        top = fmax(top, v[k]);
+    for (k = 0; k < n; k++)
+        sum += v[k] = exp(v[k] - top);
+    for (k = 0; k < n; k++)
+        v[k] /= sum;
+}
+"""
+SIGMOID = """
+/* 1 / (1 + exp(-v)), from the side that cannot overflow */
+static double probability(double v)
+{
+    const double small = exp(-fabs(v));
+    return (v >= 0 ? 1 : small) / (1 + small);
+}
+"""
+LOG = """
+/* The logarithm of a probability, which may be 0. */
+static double log_of(double p)
+{
+    return log(fmax(p, 1e-300));
+}
+"""
+CHECK = """
+#ifdef {upper}_CHECK
+#include <stdint.h>
+#include <stdio.h>
+
+static uint64_t bits_of_real(const real *x, size_t n)
+{{
+    uint64_t sum = 0;
+    uint{bits}_t word;
+    size_t i;
+    for (i = 0; i < n; i++) {{
+        memcpy(&word, x + i, sizeof word);
+        sum += word * (uint64_t)(2 * i + 1);
+    }}
+    return sum;
+}}
+{doubles}
+{rows}
+
+/* Runs {count} test rows: how far they are from the answers of the model that was trained. */
+int main(void)
+{{
+    {name}_answer answer;
+    double worst = 0, difference;
+    int i, j;
+    uint64_t sum = 0;
+{sums}    if (sum != UINT64_C({total})) {{
+        fprintf(stderr, "the tables are not as they were written\\n");
+        return 1;
+    }}
+    for (i = 0; i < {count}; i++) {{
+        if ({name}_predict(&test_rows[i], &answer) != 0) {{
+            fprintf(stderr, "test row %d is refused\\n", i);
+            return 1;
+        }}
+{compare}    }}
+    if (!(worst <= {limit})) {{
+        fprintf(stderr, "the test rows differ by %.1e\\n", worst);
+        return 1;
+    }}
+    printf("{count} test rows: labels agree, largest difference %.1e (limit {shown})\\n", worst);
+    return j < 0;
+}}
+#endif
+"""
+DOUBLES = """
+static uint64_t bits_of_double(const double *x, size_t n)
+{
+    uint64_t sum = 0, word;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        memcpy(&word, x + i, sizeof word);
+        sum += word * (2 * i + 1);
+    }
+    return sum;
+}
+"""
+
+
+def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
+    """The files of a model at `path`, by name: a .c and a .h. Raises UsageError for a word that C does not take."""
+    header, name = path.with_suffix(".h"), identifier(path.stem)
+    source = Source(description.dtype)
+    fields = _fields([column.name for column in description.columns])
+    answers = _fields([answer.name for answer in description.answers], ("label", "labels"))
+    cells = inputs_function(description, source, fields).replace("ROW", f"{name}_row")
+    calls = Calls(source, description.width)
+    calls.add(description.network)
+    told = _answers(description, source, answers, calls.here)
+    predict = PREDICT.format(
+        name=name,
+        largest=calls.largest,
+        skips="".join(f"    real {skip}[{width}];\n" for skip, width in calls.skips),
+        values=max(2, description.outputs),
+        network="\n".join(calls.lines),
+        answers="\n".join(told),
+    )
+    check = _check(description, probes, source, name, fields, answers)
+    labels = _labels(description, name)
+    body = [
+        f'/* {path.name}: see {header.name} */\n#include "{header.name}"\n\n#include <math.h>\n#include <stddef.h>\n'
+        f"#include <string.h>\n\ntypedef {source.real} real;\n#define R(x) ((real)(x))",
+        *source.tables,
+        *([labels] if labels else []),
+        *source.functions.values(),
+        cells,
+        predict.strip("\n"),
+        check.strip("\n"),
+    ]
+    declared = _header(description, path, name, fields, answers, calls)
+    return {
+        path.with_suffix(".c"): sealed("\n\n".join(body), "/* sha256 ", " */").encode(),
+        header: sealed(declared, "/* sha256 ", " */").encode(),
+    }
+
+
+_CELLS = {"categorical": "const char *"}
+
+
+def _fields(names: Sequence[str], taken: Sequence[str] = ()) -> dict[int, str]:
+    """A C name for each of some names, all different."""
+    found: dict[int, str] = {}
+    for place, name in enumerate(names):
+        found[place] = identifier(name, (*taken, *found.values()))
+    return found
+
+
+def _header(
+    description: op.Description, path: Path, name: str, fields: dict[int, str], answers: dict[int, str], calls: Calls
+) -> str:
+    columns, decision = description.columns, description.decision
+    row = [
+        f"    {_CELLS.get(column.kind, 'double ')}{fields[place]}; /* {comment(column.name)} */"
+        for place, column in enumerate(columns)
+    ]
+    answer = []
+    labels = ""
+    if decision is not None:
+        count = len(decision.labels)
+        held = (
+            f"    int labels[{count}]; /* 1 where it holds */"
+            if decision.several
+            else "    int label; /* in the array of labels */"
+        )
+        answer.append(held)
+        labels = f"/* {comment(named(decision.labels))} */\nextern const char *const {name}_labels[{count}];\n\n"
+    answer += [
+        f"    double {answers[place]}[{len(one.columns)}]; /* {comment(named(one.columns))} */"
+        for place, one in enumerate(description.answers)
+    ]
+    numbers = 2 * calls.largest + sum(width for _, width in calls.skips)
+    text = wrapped(
+        f"Takes {len(columns):,} columns, gives {named([one.name for one in description.answers])}. Needs nothing but "
+        f"libm and allocates nothing: {calls.source.bytes:,} bytes of tables, about "
+        f"{numbers * (4 if calls.source.f else 8):,} bytes of stack."
+    )
+    text += ["", "    cc -O2 -c " + path.with_suffix(".c").name]
+    text += [f"    cc -D{name.upper()}_CHECK {path.with_suffix('.c').name} -lm && ./a.out     # runs its test rows"]
+    title = (
+        f"Predictions of {comment(named(description.targets))}, by a network that mlpbp {description.version} trained."
+    )
+    others = [gap for gap in description.gaps]
+    return HEADER.format(
+        title=title,
+        text="\n".join(f" * {line}".rstrip() for line in text),
+        upper=name.upper(),
+        name=name,
+        gaps="".join(f" or {comment(repr(gap))}" for gap in others),
+        row="\n".join(row),
+        answer="\n".join(answer),
+        labels=labels,
+    )
+
+
+def _labels(description: op.Description, name: str) -> str:
+    if description.decision is None:
+        return ""
+    words = ", ".join(string(label, "a label") for label in description.decision.labels)
+    return f"const char *const {name}_labels[{len(description.decision.labels)}] = {{{words}}};"
+
+
+def _answers(description: op.Description, source: Source, answers: dict[int, str], logits: str) -> list[str]:
+    """Lines from the logits in a buffer to the fields of the answer."""
+    lines: list[str] = []
+    for place, answer in enumerate(description.answers):
+        lines += [f"    for (k = 0; k < {description.outputs}; k++)", f"        v[k] = {logits}[k];"]
+        count = description.outputs
+        for at, step in enumerate(answer.steps):
+            made, count = _STEPS[type(step)](step, count, source, f"{answers[place]}_{at}")
+            lines += [f"    {line}" for line in made]
+        lines += [f"    for (k = 0; k < {count}; k++)", f"        answer->{answers[place]}[k] = v[k];"]
+    decision = description.decision
+    if decision is None:
+        return lines
+    count, limit = len(decision.labels), number(decision.threshold)
+    if decision.several:
+        return [*lines, f"    for (k = 0; k < {count}; k++)", f"        answer->labels[k] = v[k] >= {limit};"]
+    if count == 2:
+        return [*lines, f"    answer->label = v[1] >= {limit};"]
+    best = ["    answer->label = 0;", f"    for (k = 1; k < {count}; k++)", "        if (v[k] > v[answer->label])"]
+    return [*lines, *best, "            answer->label = k;"]
+
+
+Made = tuple[list[str], int]
+
+
+def _each(body: str, count: int) -> list[str]:
+    return [f"for (k = 0; k < {count}; k++)", f"    v[k] = {body};"]
+
+
+def _take(step: op.Take, count: int, source: Source, name: str) -> Made:
+    places = source.table(f"places_{name}", step.places, "int")  # ascending, so that nothing is lost on the way
+    return _each(f"v[{places}[k]]", len(step.places)), len(step.places)
+
+
+def _softmax(step: op.Softmax, count: int, source: Source, name: str) -> Made:
+    source.need("softmax", SOFTMAX)
+    return [f"softmax(v, {count});"], count
+
+
+def _sigmoid(step: op.Sigmoid, count: int, source: Source, name: str) -> Made:
+    source.need("probability", SIGMOID)
+    return _each("probability(v[k])", count), count
+
+
+def _log(step: op.LogOf, count: int, source: Source, name: str) -> Made:
+    source.need("log_of", LOG)
+    return _each("log_of(v[k])", count), count
+
+
+def _odds(step: op.Odds, count: int, source: Source, name: str) -> Made:
+    source.need("log_of", LOG)
+    return _each("log_of(v[k]) - log_of(1 - v[k])", count), count
+
+
+def _pair_odds(step: op.PairOdds, count: int, source: Source, name: str) -> Made:
+    source.need("log_of", LOG)
+    return ["v[0] = log_of(v[1]) - log_of(v[0]);"], 1
+
+
+def _unscale(step: op.Unscale, count: int, source: Source, name: str) -> Made:
+    scale = source.table(f"scale_{name}", step.scale, "double")
+    return _each(f"v[k] / {scale}[k] + {source.table(f'shift_{name}', step.shift, 'double')}[k]", count), count
+
+
+_STEPS: dict[type, Callable[[Any, int, Source, str], Made]] = {
+    op.Take: _take,
+    op.Softmax: _softmax,
+    op.Sigmoid: _sigmoid,
+    op.LogSigmoid: lambda step, count, source, name: (
+        _each("fmin(v[k], 0) - log1p(exp(-fabs(v[k])))", count),
+        count,
+    ),
+    op.Pair: lambda step, count, source, name: (["v[1] = v[0];", "v[0] = 1 - v[1];"], 2),
+    op.LogOf: _log,
+    op.Odds: _odds,
+    op.PairOdds: _pair_odds,
+    op.Affine: lambda step, count, source, name: (
+        _each(f"{number(step.slope)} * v[k] + {number(step.offset)}", count),
+        count,
+    ),
+    op.Exp: lambda step, count, source, name: (_each(f"exp({number(step.rate)} * v[k])", count), count),
+    op.Unscale: _unscale,
+    op.Expm1: lambda step, count, source, name: (_each("expm1(v[k])", count), count),
+}
+
+
+def _check(
+    description: op.Description,
+    probes: Probes,
+    source: Source,
+    name: str,
+    fields: dict[int, str],
+    answers: dict[int, str],
+) -> str:
+    """The function `main`, its rows and what is to be answered."""
+    count, decision = probes.count, description.decision
+    columns = list(probes.rows.values())
+    rows = []
+    for i in range(count):
+        cells = [
+            ("NULL" if column[i] is None else string(str(column[i]), "a word"))
+            if kind.kind == "categorical"
+            else number(float("nan") if column[i] is None else float(column[i]))  # type: ignore[arg-type]
+            for kind, column in zip(description.columns, columns, strict=True)
+        ]
+        rows.append("{" + ", ".join(cells) + "}")
+    texts = [f"static const {name}_row test_rows[{count}] = {{\n    " + ",\n    ".join(rows) + "\n};"]
+    compare: list[str] = []
+
+    def expected(field: str, kind: str, values: list[list[str]]) -> str:
+        width = len(values[0])
+        body = ",\n    ".join("{" + ", ".join(row) + "}" for row in values)
+        texts.append(f"static const {kind} expected_{field}[{count}][{width}] = {{\n    {body}\n}};")
+        return f"expected_{field}[i][j]"
+
+    for place, answer in enumerate(description.answers):
+        values = [[number(probes.numbers[column][i]) for column in answer.columns] for i in range(count)]
+        units = np.array([probes.units[column] for column in answer.columns])
+        texts.append(array(f"units_{answers[place]}", units, "double", "float64"))
+        compare += [
+            f"        for (j = 0; j < {len(answer.columns)}; j++) {{",
+            f"            difference = fabs(answer.{answers[place]}[j] - "
+            f"{expected(answers[place], 'double', values)}) / units_{answers[place]}[j];",
+            "            if (!(difference <= worst))",
+            "                worst = difference;",
+            "        }",
+        ]
+    if decision is not None:
+        if decision.several:
+            held = [[str(probes.labels[label][i]) for label in decision.labels] for i in range(count)]
+            field, width = "answer.labels[j]", len(decision.labels)
+        else:
+            held = [[str(decision.labels.index(label))] for label in probes.labels["prediction"]]
+            field, width = "answer.label", 1
+        compare += [
+            f"        for (j = 0; j < {width}; j++) {{",
+            f"            if ({field} != {expected('labels', 'int', held)}) {{",
+            '                fprintf(stderr, "test row %d: another label than expected\\n", i);',
+            "                return 1;",
+            "            }",
+            "        }",
+        ]
+    sums = [f"    sum += bits_of_{kind}({table}, {length});\n" for table, kind, length in source.sums]
+    return CHECK.format(
+        upper=name.upper(),
+        name=name,
+        bits=32 if source.f else 64,
+        doubles=DOUBLES if any(kind == "double" for _, kind, _ in source.sums) else "",
+        rows="\n\n".join(texts),
+        count=count,
+        sums="".join(sums),
+        total=source.total,
+        compare="\n".join(compare) + "\n",
+        limit=number(description.limit),
+        shown=f"{description.limit:.0e}",
+    )

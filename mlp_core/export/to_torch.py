@@ -1,0 +1,198 @@
+"""A model as one Python file with a PyTorch module, and its weights alone in a safetensors file beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from mlp_core.export import operations as op
+from mlp_core.export.probes import Probes
+from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text
+
+ACTIVATIONS = {
+    "identity": "nn.Identity()",
+    "relu": "nn.ReLU()",
+    "leaky_relu": "nn.LeakyReLU({alpha!r})",
+    "elu": "nn.ELU({alpha!r})",
+    "selu": "nn.SELU()",
+    "gelu": "nn.GELU()",
+    "gelu_tanh": 'nn.GELU(approximate="tanh")',
+    "silu": "nn.SiLU()",
+    "mish": "nn.Mish()",
+    "tanh": "nn.Tanh()",
+    "sigmoid": "nn.Sigmoid()",
+    "softplus": "nn.Softplus(threshold=100)",
+    "softsign": "nn.Softsign()",
+    "hard_tanh": "nn.Hardtanh()",
+    "hard_sigmoid": "nn.Hardsigmoid()",
+    "hard_swish": "nn.Hardswish()",
+    "sin": "Sin()",
+}
+CLASSES = {
+    "Sin": '''
+class Sin(nn.Module):
+    """sin(A)."""
+
+    def forward(self, A):
+        return torch.sin(A)
+''',
+    "RmsNorm": '''
+class RmsNorm(nn.Module):
+    """weight * A / sqrt(mean of A^2 over a row + eps)."""
+
+    def __init__(self, units, eps):
+        super().__init__()
+        self.eps, self.weight = eps, nn.Parameter(torch.ones(units))
+
+    def forward(self, A):
+        return self.weight * A / torch.sqrt((A * A).mean(dim=1, keepdim=True) + self.eps)
+''',
+    "Residual": '''
+class Residual(nn.Sequential):
+    """A + what the inner modules make of A."""
+
+    def forward(self, A):
+        return A + super().forward(A)
+''',
+    "Embed": '''
+class Embed(nn.ModuleList):
+    """The last inputs are codes, each replaced by its row of a table."""
+
+    def forward(self, A):
+        numbers, codes = A[:, : -len(self)], A[:, -len(self) :].long()
+        return torch.cat([numbers, *(table(codes[:, k]) for k, table in enumerate(self))], dim=1)
+''',
+}
+NETWORK = '''
+def network():
+    """The modules, their weights still random: logits [rows, {outputs}] from inputs [rows, {width}]."""
+    return nn.Sequential(
+{modules}
+    ){double}
+'''
+LOAD = '''
+def load(weights=Path(__file__).with_name({file!r})):
+    """The trained network."""
+    data = weights.read_bytes()
+    if hashlib.sha256(data).hexdigest() != {digest!r}:
+        raise ValueError(f"{{weights.name}}: not as it was written")
+    module = network()
+    module.load_state_dict(safetensors.torch.load(data), strict=True)
+    return module.eval()
+
+
+def logits(X):
+    """The trained network's logits from inputs, both arrays."""
+    with torch.no_grad():
+        return TRAINED(torch.from_numpy(X).to(torch.{dtype})).numpy()
+'''
+IMPORTS = """
+import hashlib
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+"""
+
+
+class _Modules:
+    """The modules as they grow, their tensors by the names that PyTorch gives them, the classes that they need."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Any] = {}
+        self.classes: dict[str, str] = {}
+
+    def lines(self, operations: Sequence[Any], prefix: str, indent: int) -> list[str]:
+        """The modules of a list of operations, one or more lines each."""
+        found: list[str] = []
+        for place, one in enumerate(operations):
+            name, margin = f"{prefix}{place}.", " " * indent
+            if isinstance(one, op.Residual):
+                self.needs("Residual")
+                found += [f"{margin}Residual(", *self.lines(one.inner, name, indent + 4), f"{margin}),"]
+            else:
+                text, tensors = _MODULES[type(one)](one, self)
+                self.tensors |= {name + tensor: np.array(array, order="C") for tensor, array in tensors.items()}
+                found.append(f"{margin}{text},")
+        return found
+
+    def needs(self, name: str) -> None:
+        self.classes[name] = CLASSES[name]
+
+
+Module = tuple[str, dict[str, Any]]
+
+
+def _embed(one: op.Embed, modules: _Modules) -> Module:
+    modules.needs("Embed")
+    tables = ", ".join(f"nn.Embedding{table.shape}" for table in one.tables)
+    return f"Embed([{tables}])", {f"{k}.weight": table for k, table in enumerate(one.tables)}
+
+
+def _dense(one: op.Dense, modules: _Modules) -> Module:
+    units, inputs = one.W.shape
+    if one.b is None:
+        return f"nn.Linear({inputs}, {units}, bias=False)", {"weight": one.W}
+    return f"nn.Linear({inputs}, {units})", {"weight": one.W, "bias": one.b}
+
+
+def _activation(one: op.Activation, modules: _Modules) -> Module:
+    if one.name == "sin":
+        modules.needs("Sin")
+    return ACTIVATIONS[one.name].format(alpha=one.alpha), {}
+
+
+def _batch_norm(one: op.BatchNorm, modules: _Modules) -> Module:
+    tensors = {"weight": one.gain, "bias": one.shift, "running_mean": one.mean, "running_var": one.variance}
+    return f"nn.BatchNorm1d({len(one.gain)}, eps={one.eps!r})", {**tensors, "num_batches_tracked": np.array(0)}
+
+
+def _layer_norm(one: op.LayerNorm, modules: _Modules) -> Module:
+    return f"nn.LayerNorm({len(one.gain)}, eps={one.eps!r})", {"weight": one.gain, "bias": one.shift}
+
+
+def _rms_norm(one: op.RmsNorm, modules: _Modules) -> Module:
+    modules.needs("RmsNorm")
+    return f"RmsNorm({len(one.gain)}, eps={one.eps!r})", {"weight": one.gain}
+
+
+_MODULES: dict[type, Callable[[Any, _Modules], Module]] = {
+    op.Embed: _embed,
+    op.Dense: _dense,
+    op.Activation: _activation,
+    op.PRelu: lambda one, modules: ("nn.PReLU()", {"weight": one.slope}),
+    op.BatchNorm: _batch_norm,
+    op.LayerNorm: _layer_norm,
+    op.RmsNorm: _rms_norm,
+    op.Dropout: lambda one, modules: (f"nn.Dropout({one.p!r})", {}),
+}
+
+
+def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
+    """The files of a model at `path`, by name: a .py and a .safetensors."""
+    script, modules, weights = Script(), _Modules(), path.with_suffix(".safetensors")
+    lines = modules.lines(description.network, "", 8)
+    data = save(modules.tensors)
+    double = ".double()" if description.dtype == "float64" else ""
+    shape = {"outputs": description.outputs, "width": description.width}
+    functions = [
+        inputs_text(description, script),
+        *modules.classes.values(),
+        NETWORK.format(modules="\n".join(lines), double=double, **shape),
+        LOAD.format(file=weights.name, digest=hashlib.sha256(data).hexdigest(), dtype=description.dtype),
+        answers_text(description, script),
+        check_text(description, probes, script),
+    ]
+    script.tables["TRAINED"] = "TRAINED = load()"
+    how = f"The network is a PyTorch module, `network()`; `load()` fills it from {weights.name}."
+    top = head_text(description, path, how, IMPORTS.strip(), "logits(inputs(table))")
+    return {path: script.text(top, functions).encode(), weights: data}

@@ -1,0 +1,150 @@
+"""Numbers, dates and times as people write them: each column in one notation, or none."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from mlp_core.data.dates import date_number, time_number
+from mlp_core.data.notation import Notation, find, markers, mostly_dates
+
+READ = {
+    "thousands": (["27,366.54", "1,000.00", "12"], [27366.54, 1000, 12]),
+    "whole thousands": (["1,234", "12,345", "7"], [1234, 12345, 7]),
+    "millions": (["1,234,567", "1,234"], [1234567, 1234]),
+    "apostrophes": (["9'374.63", "12’000"], [9374.63, 12000]),
+    "blanks": (["9 374,63", "12 000"], [9374.63, 12000]),
+    "narrow blanks": (["9\u00a0374.63", "1\u202f000"], [9374.63, 1000]),
+    "points and a comma": (["1.234,56", "3,5", "2.000"], [1234.56, 3.5, 2000]),
+    "decimal commas": (["3,5", "-2,75", "4"], [3.5, -2.75, 4]),
+    "dollars": (["$27366.54", "$1,200", "-$3.50", "$0"], [27366.54, 1200, -3.5, 0]),
+    "a blank after": (["$ 5", "$ 6.50"], [5, 6.5]),
+    "euros": (["1 200 €", "35 €"], [1200, 35]),
+    "a currency's code": (["USD 1,200", "USD 900"], [1200, 900]),
+    "percent": (["29.4%", "3%"], [29.4, 3]),
+    "percent with a comma": (["12,5 %", "3 %"], [12.5, 3]),
+    "a unit": (["12 km", "3.5 km"], [12, 3.5]),
+    "a unit with a slash": (["202.5 mg/dl", "180 mg/dl"], [202.5, 180]),
+    "degrees": (["20°C", "-3°C"], [20, -3]),
+    "one and more": (["1 year", "10 years"], [1, 10]),
+    "brackets": (["(3.5)", "2"], [-3.5, 2]),
+    "a minus behind": (["5-", "3"], [-5, 3]),
+    "the minus of typesetters": (["\u22123.5", "2"], [-3.5, 2]),
+    "K and M": (["9.4K", "1.2M", "300"], [9400, 1.2e6, 300]),
+    "millions of euros": (["€110.5M", "€565K", "€0"], [110.5e6, 565e3, 0]),
+    "powers of ten with a unit": (["1e5 m", "3 m"], [1e5, 3]),
+    "times": (["0:30", "12:45"], [0.5, 12.75]),
+}
+NOT = {
+    "two units": ["12 km", "5 mi"],
+    "some without a unit": ["12 km", "5"],
+    "codes": ["A12", "A13"],
+    "ranges": ["1-2", "3-4"],
+    "versions": ["1.2.3.4", "1.2.3.5"],
+    "telephones": ["555-1234", "222-1234"],
+    "flats": ["12A", "12C"],
+    "several words": ["1", "2", "red", "blue"],
+    "words": ["red", "blue"],
+    "more or fewer": ["10+ years", "1 year"],
+    "signs at odds": ["1,234.5", "1.234,5"],
+    "groups of two": ["12,34,567", "1"],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize(("words", "numbers"), READ.values(), ids=READ)
+def test_numbers_are_read_as_people_mean_them(words: list[str], numbers: list[float]) -> None:
+    found = find(words)
+    assert found is not None
+    assert [found.number(word) for word in words] == pytest.approx(numbers)
+    assert Notation.from_state(found.to_state()) == found
+    assert found.number("red") is None
+
+
+@pytest.mark.parametrize("words", NOT.values(), ids=NOT)
+def test_what_is_no_number_stays_a_word(words: list[str]) -> None:
+    assert find(words) is None
+
+
+def test_the_rest_of_the_file_decides_where_a_column_does_not() -> None:
+    open_ = ["1,234", "12,345"]
+    for decimal, first in ((".", 1234), (",", 1.234)):
+        found = find(open_, decimal)
+        assert found is not None
+        assert found.number("1,234") == first
+
+
+@pytest.mark.parametrize("word", ["n/a", "-", "#DIV/0!", "unknown", "inf", "not measured"])
+def test_one_word_beside_numbers_means_missing(word: str) -> None:
+    found = find(["1", "2.5", word])
+    assert found is not None
+    assert found.missing == (word,)
+    value = found.number(word)
+    assert value is not None
+    assert math.isnan(value)
+    assert markers([word, word]) == (word,)
+
+
+@pytest.mark.parametrize("cells", [["1.2.3"], ["oops"], ["low", "low", "high", "high"], ["12a", "12a"]])
+def test_a_slip_is_no_marker(cells: list[str]) -> None:
+    assert markers(cells) is None
+
+
+DAYS = {
+    "2021-01-03": "2021-01-03",
+    "2021/1/3": "2021-01-03",
+    "03-Jan-2021": "2021-01-03",
+    "3 January 2021": "2021-01-03",
+    "Jan 3, 2021": "2021-01-03",
+    "Sun, 03 Jan 2021 10:00:00 +0000": "2021-01-03T10:00:00",
+    "2021-01-03T10:00:00Z": "2021-01-03T10:00:00",
+    "2021-01-03 10:00:00+02:00": "2021-01-03T08:00:00",
+    "2021-01-03 1:30 PM": "2021-01-03T13:30:00",
+    "03.01.21": "2021-01-03",
+    "3/1/1969": "1969-01-03",
+    "1.3.70 00:00": "1970-03-01",
+    "2021-02": "2021-02-01",
+    "Feb 2021": "2021-02-01",
+}
+
+
+@pytest.mark.parametrize(("text", "iso"), DAYS.items())
+def test_a_date_is_days_since_1970(text: str, iso: str) -> None:
+    expected = datetime.fromisoformat(iso).replace(tzinfo=UTC).timestamp() / 86400
+    assert date_number(text, "dmy") == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("text", ["2021-13-01", "2021-02-30", "30/2/2021", "2021-1", "12", "Foo 3, 2021", "1-2/2021"])
+def test_no_date(text: str) -> None:
+    assert date_number(text, "dmy") is None
+
+
+def test_the_order_of_a_date_is_that_in_which_all_are_dates() -> None:
+    for words, order in (
+        (["03/04/2021", "25/12/2020"], "dmy"),
+        (["03/04/2021", "12/25/2020"], "mdy"),
+        (["03/04/2021", "01/02/2021"], "mdy"),
+        (["03.04.2021", "01.02.2021"], "dmy"),
+    ):
+        found = find(words)
+        assert found is not None
+        assert (found.way, found.order) == ("date", order)
+    assert find(["13/14/2021", "01/02/2021"]) is None
+    given = find(["03/04/2021"], order="dmy")
+    assert given is not None
+    assert given.number("03/04/2021") == date_number("2021-04-03", "ymd")
+    assert mostly_dates(["2021-01-01", "2021-01-02", "2021-01-33"]) is not None
+    assert mostly_dates(["2021-01-01", "a", "b"]) is None
+
+
+@pytest.mark.parametrize(("text", "hours"), [("9:30", 9.5), ("9:30 pm", 21.5), ("12:00 am", 0), ("26:15:36", 26.26)])
+def test_a_time_is_hours(text: str, hours: float) -> None:
+    assert time_number(text) == pytest.approx(hours)
+
+
+def test_a_state_that_is_none_is_refused() -> None:
+    for state in ({"way": "word"}, {"nothing": 1}, {"units": [3]}):
+        with pytest.raises((TypeError, ValueError)):
+            Notation.from_state(state)  # type: ignore[arg-type]
