@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
+from .options import ModelFile
 from .trained import tell_trained
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ HELP = "Predict new rows with a trained model; columns are matched by name, the 
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data file, or - for standard input.")],
+    model: ModelFile,
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A data file, or - for standard input (rows are answered as they come)."),
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz.")
+        Path | None,
+        typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz; - for the screen."),
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class, too.")] = False,
     keep: Annotated[
@@ -43,6 +48,8 @@ def predict(
     from mlp_core.runs.predict import Predictor
     from mlp_core.runs.trained_rows import trained_rows
 
+    if output is not None and str(output) == "-":
+        output = None
     chosen = format_of(output, kind)
     for source in (data, model):
         if output is not None and output.exists() and source.exists() and output.samefile(source):
@@ -87,14 +94,16 @@ def _tell(console: Console, report: Report, output: Path | None, classifies: boo
     """What is to be said beside the predictions, on stderr."""
     for name, count in report.unseen.items():
         word = report.examples[name]
-        console.warn(f'column "{name}": {count:,} rows with a word that is rare or unseen in training ("{word}")')
+        console.warn(
+            f'column "{name}": {counted(count, "row")} with a word that is rare or unseen in training ("{word}")'
+        )
     tell_trained(console, report.trained_on, report.rows)
     if report.why is not None:
         console.note(f"no metrics: {report.why}")
     if report.metrics:
         from .render import metric
 
-        rows = f"{report.measured:,} rows" + ("" if report.measured == report.rows else " from the start")
+        rows = counted(report.measured, "row") + ("" if report.measured == report.rows else " from the start")
         console.note(f"{rows}: " + "  ".join(f"{name} {metric(name, value)}" for name, value in report.metrics.items()))
     if output is not None:
-        console.note(f"{report.rows:,} rows written to {output}")
+        console.note(f"{counted(report.rows, 'row')} written to {output}")

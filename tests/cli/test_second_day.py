@@ -68,7 +68,7 @@ def test_runs_fit_a_narrow_screen_and_say_what_differs(folder: Path) -> None:
     result = mlpbp("runs", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert re.search(r"^ run +seed +lr +best +val loss +val accuracy +test accuracy +s *$", result.stdout, re.M)
+    assert re.search(r"^ run +seed +lr +best +val_loss +val_accuracy +test_accuracy +s *$", result.stdout, re.M)
     assert re.search(r"^ b2 +0 +0\.1 +\d+ +\d\.\d{4} +\d+\.\d\d % ", result.stdout, re.M)
     grouped = mlpbp("runs", "--group", cwd=folder)
     assert re.search(r"^ lr=0\.\d+ +2 +0\.\d{4} ± 0\.\d{4}", grouped.stdout, re.M)
@@ -118,6 +118,23 @@ def test_a_report_replaces_a_report_and_nothing_else(folder: Path) -> None:
     )
     assert (folder / "mine.html").read_text() == "my own work"
     assert document("report", "runs/b0", "runs/b1", "-o", "mine.html", "--force", cwd=folder)["bytes"] > 10_000
+
+
+def test_data_that_has_moved_is_named_on_the_command_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(folder / "runs" / "b0")
+    (tmp_path / "moved.csv").write_text((folder / "b.csv").read_text())
+    (folder / "b.csv").rename(folder / "away.csv")
+    try:
+        for command in ("importance", "report"):
+            options = ["-o", "page.html"] if command == "report" else ["--repeats", "2"]
+            given = mlpbp(command, "run", *options, cwd=tmp_path)
+            found = given.stderr + ((tmp_path / "page.html").read_text() if command == "report" else "")
+            assert "if it has moved, say where it is now: add data.train=FILE to the command" in found
+            told = mlpbp(command, "run", "data.train=moved.csv", *options, cwd=tmp_path)
+            assert told.returncode == 0, told.stderr
+        assert "Not measured" not in (tmp_path / "page.html").read_text()
+    finally:
+        (folder / "away.csv").rename(folder / "b.csv")
 
 
 def test_importance_is_shown_written_and_told(folder: Path) -> None:

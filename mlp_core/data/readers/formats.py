@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mlp_core.data.readers.arrays import Arrays, pair
 from mlp_core.data.readers.converted_table import is_folder, read_folder, table_size
@@ -71,7 +72,7 @@ def _read_pair(x: Path, y: Path, options: ReadOptions) -> Arrays:
     assert inputs.array is not None
     assert targets.array is not None
     disk = _on_disk(x, inputs.name, options) if options.memory != "ram" else None
-    X = None if disk is not None else inputs.array(x)
+    X: Any = inputs.array(x) if disk is None else disk
     Y = targets.array(y)
     labels = targets.labels and Y.dtype.kind in "iu"
     return pair(X, Y, x, y, labels=labels) if disk is None else disk_pair(disk, Y, y, labels=labels)
@@ -130,7 +131,10 @@ def detect(path: Path) -> str:
     if path != STDIN and head(path, 4).startswith((ZIP_MAGIC, b"PK\x05\x06")):
         if path.suffix.lower() in (".xlsx", ".ods", ".docx"):
             raise refusal(path, "foreign_format", "this is a spreadsheet", hint="export it as CSV")
-        inside = members(path)
+        try:
+            inside = members(path)
+        except DataError:
+            inside = []  # whoever reads it tells what is wrong
         if not inside or path.suffix.lower() == ".npz" or any(one.endswith(".npy") for one in inside):
             return "npz"
         name = inside[0].lower()

@@ -12,6 +12,7 @@ from mlp_core.data.readers.converted_table import cells_digest, check_digest, fo
 from mlp_core.data.readers.csv import WANTED
 from mlp_core.data.readers.format import ReadOptions, Source
 from mlp_core.data.readers.formats import format_of
+from mlp_core.data.readers.live import is_live, stream_live
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
@@ -30,7 +31,10 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
     if path == STDIN and not kind.piped:
         message, hint = f"standard input holds {kind.name}, not {WANTED}", "write it to a file first"
         raise refusal(path, "not_a_table", message, hint=hint)
-    yield from kind.parts(path, options, names, numbers)
+    if path == STDIN and is_live(options.csv):
+        yield from stream_live(kind.name, options.csv, names, numbers)
+    else:
+        yield from kind.parts(path, options, names, numbers)
 
 
 def _table_in_parts(path: Path) -> Iterator[Table]:
