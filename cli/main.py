@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ from . import (
     train,
     verify,
 )
-from .errors import run_safely
+from .errors import run_safely, settle_streams
 from .options import GLOBAL_FLAGS, settings
 from .usage import Command
 
@@ -103,4 +104,9 @@ def hoist(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     arguments = hoist(sys.argv[1:]) or ["--help"]
-    sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what a user should know is said in words of ours
+    try:
+        sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
+    finally:
+        settle_streams()

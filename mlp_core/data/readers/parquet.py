@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.csv_dialect import CsvOptions, number
-from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal
+from mlp_core.data.readers.open_file import (
+    check_file,
+    check_growth,
+    check_memory,
+    reading,
+    refusal,
+    refuse_width,
+)
 from mlp_core.data.readers.table import Floats, Lines, Piece, Table
 from mlp_core.data.readers.table_builder import Drain
 from mlp_core.errors import DataError, Problem, counted
@@ -94,7 +101,9 @@ def _tables(
             names = tuple(file.schema_arrow.names)
             if len(set(names)) < len(names):
                 raise refusal(path, "duplicate_column", "a column name given twice", hint="rename one")
+            refuse_width(path, len(names))
             if whole:
+                check_growth(path, check_file(path), file.metadata.num_rows * len(names) * 8)
                 check_memory(path, file.metadata.num_rows * len(names) * 8)
             vocabularies: dict[int, dict[str, int]] = {}
             for batch in file.iter_batches(ROWS):
