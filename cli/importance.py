@@ -12,6 +12,7 @@ from mlp_core.errors import Problem, UsageError, clean
 
 from .console import Console
 from .contributions import explain_some, signed, write_columns
+from .options import Overrides, split_off
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.importance import Importance
@@ -24,8 +25,9 @@ SHOWN = 40
 def importance(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
     data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own rows.")
+        str | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own rows.")
     ] = None,
+    overrides: Overrides = None,
     split: Annotated[
         str | None, typer.Option("--split", help="train, val or test. [default: test, else val, else train]")
     ] = None,
@@ -48,17 +50,18 @@ def importance(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> int:
     console = Console("importance")
-    _check(row, rows, data, baseline, output, force)
+    file, changes = split_off(data, overrides)
+    _check(row, rows, file, baseline, output, force)
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
 
-    loaded, path = open_model(model)
+    loaded, path = open_model(model, changes)
     single_thread_blas()
     if row or rows is not None:
-        return explain_some(console, loaded, path, rows or data, row, split, output_name, baseline, output, force)
+        return explain_some(console, loaded, path, rows or file, row, split, output_name, baseline, output, force)
     if output_name is not None:
         raise UsageError(Problem("usage", "--class belongs to --row and --rows", "leave it out"))
-    return _measure(console, loaded, path, data, split, repeats, metric, most, output, force)
+    return _measure(console, loaded, path, file, split, repeats, metric, most, output, force)
 
 
 def _check(

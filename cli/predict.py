@@ -23,9 +23,13 @@ HELP = "Predict new rows with a trained model; columns are matched by name, the 
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data file, or - for standard input.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A data file, or - for standard input (rows are answered as they come)."),
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz.")
+        Path | None,
+        typer.Option("-o", "--output", help="File to write: .csv, .jsonl, .parquet or .npz; - for the screen."),
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class, too.")] = False,
     keep: Annotated[
@@ -43,6 +47,8 @@ def predict(
     from mlp_core.runs.predict import Predictor
     from mlp_core.runs.trained_rows import trained_rows
 
+    if output is not None and str(output) == "-":
+        output = None
     chosen = format_of(output, kind)
     for source in (data, model):
         if output is not None and output.exists() and source.exists() and output.samefile(source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,21 +18,34 @@ NAME = "report.html"
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One or several run directories.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN... [KEY=VALUE]...", help="Run directories; where their data is now: data.train=FILE."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write. [default: report.html in the run]")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report.")] = False,
 ) -> int:
     console = Console("report")
-    path, size = write_report(console, runs, output, force)
+    changes = [word for word in words if "=" in word and not Path(word).exists()]
+    runs = [Path(word) for word in words if word not in changes]
+    if not runs:
+        raise UsageError(Problem("usage", "no run given", "for example: mlpbp report runs/digits-001"))
+    path, size = write_report(console, runs, output, force, changes)
     if not console.json:
         console.show(f"report  {path}")
     return console.result({"report": str(path), "runs": [str(run) for run in runs], "bytes": size})
 
 
 def write_report(
-    console: Console, runs: list[Path], output: Path | None = None, force: bool = False
+    console: Console,
+    runs: list[Path],
+    output: Path | None = None,
+    force: bool = False,
+    changes: Sequence[str] = (),
 ) -> tuple[Path, int]:
     """Write the report of runs; returns where it is and its bytes. An earlier report is replaced, nothing else."""
     path = output or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
@@ -40,7 +54,7 @@ def write_report(
     from mlp_core.report.build import report as make
 
     single_thread_blas()
-    text = make(runs, console.note).encode("utf-8", "replace")
+    text = make(runs, console.note, changes).encode("utf-8", "replace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(text)

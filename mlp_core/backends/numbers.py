@@ -8,7 +8,7 @@ from typing import Any
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.loss import Loss
-from mlp_core.nn.optimizers import nadam_rates, radam_rate
+from mlp_core.nn.update_rules import nadam_rates, radam_rate
 
 
 def of_activation(f: Activation) -> float:

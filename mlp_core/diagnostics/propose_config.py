@@ -87,6 +87,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
 
     Raises DataError for data that cannot be trained on, UsageError without a target.
     """
+    _with("", given)  # refuses what cannot be given
     base: dict[str, Any] = {"data": {"train": str(file.absolute()), "split": {"val": SHARE, "test": SHARE}}}
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]

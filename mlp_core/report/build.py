@@ -24,8 +24,11 @@ REPEATS = 5
 Progress = Callable[[str], None]
 
 
-def report(paths: Sequence[Path], progress: Progress | None = None) -> str:
-    """The page about these runs, as text. Raises RunDirectoryError where one is none or damaged."""
+def report(paths: Sequence[Path], progress: Progress | None = None, overrides: Sequence[str] = ()) -> str:
+    """The page about these runs, as text; `overrides` say where their data is now.
+
+    Raises RunDirectoryError where one is none or damaged.
+    """
     runs = [RunFiles.read(path) for path in paths]
     for run in runs:
         run.config, run.curve, run.metrics  # noqa: B018 - damage shows here, before any work
@@ -33,7 +36,7 @@ def report(paths: Sequence[Path], progress: Progress | None = None) -> str:
     for run in runs if len(runs) <= MOST_MEASURED else []:
         if progress is not None:
             progress(f"measuring {run.path}")
-        chapters.append(Chapter(_title(run), run_sections.about(run), _sections(run)))
+        chapters.append(Chapter(_title(run), run_sections.about(run), _sections(run, overrides)))
     names = ", ".join(_title(run) for run in runs)
     return page(f"mlpbp: {clean(names, 120)}", chapters)
 
@@ -52,20 +55,20 @@ def _title(run: RunFiles) -> str:
     return clean(run.path.resolve().name, 80)
 
 
-def _sections(run: RunFiles) -> list[Section]:
+def _sections(run: RunFiles, overrides: Sequence[str]) -> list[Section]:
     """What is known of a run; what needs its data or its weights is left out, with the reason, where they are gone."""
     first = [run_sections.summary(run), run_sections.training(run)]
     last = [run_sections.config(run), run_sections.made(run)]
     try:
-        return [*first, *_measured(run.path), *last]
+        return [*first, *_measured(run.path, overrides), *last]
     except (CheckpointError, DataError, UsageError) as error:
         words = f"Not measured: {error.problems[0]}"
         return [*first, Section("Predictions", [Paragraph(words, warning=True)]), *last]
 
 
-def _measured(path: Path) -> list[Section]:
+def _measured(path: Path, overrides: Sequence[str]) -> list[Section]:
     """The sections that need the run's weights and data."""
-    model, _ = open_model(path)
+    model, _ = open_model(path, overrides)
     measured = evaluate_model(model, Wishes(worst=WORST, keep=True))
     task, chosen = model.task, measured.chosen
     outcome = measured.splits[chosen].outcome

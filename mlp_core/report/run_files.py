@@ -20,7 +20,7 @@ from mlp_core.runs.run_directory import MARK, RunDirectory
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LARGEST_FILE = 1 << 20  # of a record or a config
-LARGEST_LOG = 256 << 20
+LARGEST_LOG = 64 << 20
 MOST_KEYS = 5000
 DEEPEST = 16
 

@@ -17,6 +17,7 @@ from mlp_core.report.run_files import RunFiles, flat
 
 SPLITS = ("train", "val", "test")
 LARGEST_CONFIG = 64 << 10
+MOST_DRAWN = 12  # metrics with a picture of their own
 
 
 def summary(run: RunFiles) -> Section:
@@ -72,8 +73,9 @@ def training(run: RunFiles) -> Section:
         best = {"val_loss" if "val_loss" in losses else "train_loss": run.best_epoch}
         caption = f"Loss by epoch{_best_mark(run)}."
         blocks.append(Picture(charts.curves(losses, "loss", best), caption, "loss of every epoch"))
-    for name in curve:
-        if name.startswith("val_") and name != "val_loss" and _any(curve[name]):
+    metrics = [name for name in curve if name.startswith("val_") and name != "val_loss"]
+    for name in metrics[:MOST_DRAWN]:
+        if _any(curve[name]):
             shown = name.removeprefix("val_").replace("_", " ")
             svg = charts.curves({name: (epochs, curve[name])}, shown, {name: run.best_epoch}, log=False)
             blocks.append(Picture(svg, f"{shown}, validation rows.", f"{shown} of every epoch"))

@@ -105,7 +105,7 @@ def test_a_config_is_written_once_and_trains(folder: Path) -> None:
     text = (folder / "p.yaml").read_text()
     assert result.stdout == f"{text}\nwritten to p.yaml; next  mlpbp train p.yaml\n"
     assert max(map(len, text.splitlines())) <= 110
-    for name in ("id", "joined", "paid"):
+    for name in ("id", "paid"):
         assert re.search(rf"^    - {name}  # ", text, re.M)
     assert "train: people.csv\n" in text
     again = mlpbp("init", "people.csv", "--target", "buys", "-o", "p.yaml", cwd=folder)

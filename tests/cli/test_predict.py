@@ -185,3 +185,40 @@ def test_the_data_itself_is_kept_whatever_is_asked(folder: Path) -> None:
     assert result.returncode == 2
     assert "this is what the predictions are made from" in result.stderr
     assert (folder / "pets.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_open_pipe_is_answered_line_by_line(kind: str, folder: Path) -> None:
+    rows = [("long", 4, 50), ("scales", 0, 35), ("short", 4, 52)]
+    lines = [f"{coat},{legs},{weight}\n" for coat, legs, weight in rows]
+    if kind == "jsonl":
+        lines = [json.dumps({"coat": coat, "legs": legs, "weight": weight}) + "\n" for coat, legs, weight in rows]
+    command = [sys.executable, "-m", "mlpbp", "predict", "classes", "-", "-o", "-"]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, bufsize=1, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers = []
+        if kind == "csv":
+            process.stdin.write("coat,legs,weight\n")
+            process.stdin.flush()
+        for line in lines:
+            process.stdin.write(line)
+            process.stdin.flush()
+            if not answers:
+                assert process.stdout.readline() == "prediction\n"
+            answers.append(process.stdout.readline())  # comes although the pipe is still open
+        process.stdin.close()
+        assert process.stdout.read() == ""
+    assert answers == ["cat\n", '"fish, dry"\n', "cat\n"]
+
+
+def test_an_array_of_objects_is_taken_as_well_as_lines(folder: Path) -> None:
+    rows = [{"coat": "long", "legs": 4, "weight": 50}, {"coat": None, "legs": 0, "weight": 35.5}]
+    texts = [json.dumps(rows), json.dumps(rows, indent=2), "\n".join(map(json.dumps, rows))]
+    answers = {mlpbp("predict", "classes", "-", cwd=folder, stdin=text).stdout for text in texts}
+    assert answers == {'prediction\ncat\n"fish, dry"\n'}
+    for text, message in (("[{]", "standard input:1: not JSON"), ('[\n{"coat": "a"}\n', "standard input:3: the array")):
+        result = mlpbp("predict", "classes", "-", cwd=folder, stdin=text)
+        assert result.returncode == 2
+        assert message in result.stderr

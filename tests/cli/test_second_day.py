@@ -120,6 +120,23 @@ def test_a_report_replaces_a_report_and_nothing_else(folder: Path) -> None:
     assert document("report", "runs/b0", "runs/b1", "-o", "mine.html", "--force", cwd=folder)["bytes"] > 10_000
 
 
+def test_data_that_has_moved_is_named_on_the_command_line(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(folder / "runs" / "b0")
+    (tmp_path / "moved.csv").write_text((folder / "b.csv").read_text())
+    (folder / "b.csv").rename(folder / "away.csv")
+    try:
+        for command in ("importance", "report"):
+            options = ["-o", "page.html"] if command == "report" else ["--repeats", "2"]
+            given = mlpbp(command, "run", *options, cwd=tmp_path)
+            found = given.stderr + ((tmp_path / "page.html").read_text() if command == "report" else "")
+            assert "if it has moved, say where it is now: add data.train=FILE to the command" in found
+            told = mlpbp(command, "run", "data.train=moved.csv", *options, cwd=tmp_path)
+            assert told.returncode == 0, told.stderr
+        assert "Not measured" not in (tmp_path / "page.html").read_text()
+    finally:
+        (folder / "away.csv").rename(folder / "b.csv")
+
+
 def test_importance_is_shown_written_and_told(folder: Path) -> None:
     result = mlpbp("importance", "runs/b2", "--repeats", "5", "-o", "i.csv", cwd=folder)
     assert result.returncode == 0, result.stderr

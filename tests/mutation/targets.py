@@ -22,7 +22,7 @@ from judges import (
 )
 from trajectories import muon_keeps_its_momentum_in_m, the_product_of_nadam_ends_at_zero
 
-from mlp_core.nn import activations, layers, losses, objective, optimizers
+from mlp_core.nn import activations, layers, losses, objective, optimizers, update_rules
 from mlp_core.nn import matrix_optimizers as matrix_rules
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.losses import LOSSES
@@ -103,7 +103,7 @@ def _of_optimizers() -> Iterator[Target]:
             yield Target(kind.rule, tuple(trajectory_judges([name])))
     for helper, names in FAMILIES.items():
         extra = (the_product_of_nadam_ends_at_zero,) if helper == "nadam_product" else ()
-        yield Target(getattr(optimizers, helper), (*trajectory_judges(names), *extra))
+        yield Target(getattr(update_rules, helper), (*trajectory_judges(names), *extra))
     everyone = tuple(trajectory_judges(["adam", "sgd"]))
     yield Target(optimizers.Optimizer.step, everyone)
     for function in (optimizers.Muon.__init__, optimizers.Muon.step, matrix_rules.muon, matrix_rules.newton_schulz):

@@ -49,11 +49,12 @@ def test_configs(server: ForkServer, room: Path, text: str, line: str) -> None:
 
 def test_a_cell_that_is_no_number(server: ForkServer, room: Path) -> None:
     folder_with_config(room, CONFIG + "")
-    (room / "table.csv").write_text(TABLE.replace("\n3,", "\nn/a,", 1))
+    (room / "table.csv").write_text(TABLE.replace("\n3,", "\noops,", 1))
     result = server.run("train", "c.yaml", "data.types={a: numeric}", cwd=room)
     assert result.code == 2
     assert result.errors() == [
-        'mlpbp: error: table.csv:5:1: not a number ("n/a"); fix the cell or list it under data.csv.na'
+        'mlpbp: error: table.csv:5:1: not a number ("oops"); '
+        "fix the cell, or list it under data.csv.na if it means missing"
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -236,6 +236,7 @@ class _Table:
             "header": first.header,
             "keyed": first.keyed,
             "notes": list(notes),
+            "dialect": None if first.dialect is None else asdict(first.dialect),
             "sha256": sha,
         }
         write_atomically(self.folder / TABLE, (text_of(document) + "\n").encode())

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.data.readers.csv_options import Dialect
 from mlp_core.data.readers.npy_on_disk import Change, File, Floats, OnDisk
 from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal, shown
 from mlp_core.data.readers.table import Lines, Piece, Table
@@ -158,7 +159,8 @@ def _table(folder: Path, document: Mapping[str, Any], values: OnDisk) -> Table:
     note += ", ..." if len(pieces) > 4 else ""
     header, keyed = int(document["header"]), bool(document["keyed"])
     notes = (*document["notes"], note)
-    return Table(names, values, words, odd, pieces, header, notes, keyed, gaps, str(document["sha256"]))
+    dialect = None if document.get("dialect") is None else Dialect(**document["dialect"])
+    return Table(names, values, words, odd, pieces, header, notes, keyed, gaps, str(document["sha256"]), dialect)
 
 
 def _loaded(table: Table, disk: OnDisk, expected: str) -> Table:

@@ -152,7 +152,10 @@ def detect(path: Path) -> str:
     if path != STDIN and head(path, 4).startswith((ZIP_MAGIC, b"PK\x05\x06")):
         if path.suffix.lower() in (".xlsx", ".ods", ".docx"):
             raise refusal(path, "foreign_format", "this is a spreadsheet", hint="export it as CSV")
-        inside = members(path)
+        try:
+            inside = members(path)
+        except DataError:
+            inside = []  # whoever reads it tells what is wrong
         if not inside or path.suffix.lower() == ".npz" or any(one.endswith(".npy") for one in inside):
             return "npz"
         name = inside[0].lower()

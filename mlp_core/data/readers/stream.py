@@ -14,6 +14,7 @@ from mlp_core.data.readers.csv import WANTED, stream_csv
 from mlp_core.data.readers.formats import ReadOptions, Source, detect, read
 from mlp_core.data.readers.idx import read_idx
 from mlp_core.data.readers.jsonl import stream_jsonl
+from mlp_core.data.readers.live import is_live, stream_live
 from mlp_core.data.readers.npy import array_names, read_npy, read_npz
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import STDIN, refusal
@@ -32,7 +33,9 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
         yield from _table_in_parts(path)
         return
     kind = detect(path) if options.format == "auto" else options.format
-    if kind in ("csv", "tsv"):
+    if path == STDIN and kind in ("csv", "tsv", "jsonl") and is_live(options.csv):
+        yield from stream_live(kind, options.csv, names, numbers)
+    elif kind in ("csv", "tsv"):
         yield from stream_csv(path, options.csv, "\t" if kind == "tsv" else None, names, numbers)
     elif kind == "jsonl":
         yield from stream_jsonl(path, options.csv, numbers)

@@ -63,11 +63,12 @@ class TextBytes(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self.inner.read(len(buffer))
-        self._watch(data)
+        self.watch(data)
         buffer[: len(data)] = data
         return len(data)
 
-    def _watch(self, data: bytes) -> None:
+    def watch(self, data: bytes) -> None:
+        """Look at bytes that come next. Raises DataError for what no table contains."""
         self.count += len(data)
         if self.packed is not None:
             refuse_bomb(self.path, self.count, self.packed)

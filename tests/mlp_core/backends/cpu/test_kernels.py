@@ -12,7 +12,7 @@ from mlp_core.backends.cpu.steps import native_backend
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches, gather
 from mlp_core.data.preprocess.scaling import gather_scaled
-from mlp_core.nn import optimizers
+from mlp_core.nn import update_rules
 from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, LeakyRelu, activation_gradient, bias_activation
 from mlp_core.nn.backend import Backend, numpy_backend
 from mlp_core.nn.loss import Loss
@@ -213,7 +213,7 @@ def test_optimizers(name, size, dtype):
         assert_close(fused[slot], expected, dtype)
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if hasattr(optimizers, name)])
+@pytest.mark.parametrize("name", [name for name in KERNELS if hasattr(update_rules, name)])
 def test_an_infinite_gradient_is_seen_by_every_optimizer(name):
     results = []
     for backend in (FUSED, GENERIC):
@@ -251,7 +251,7 @@ def test_masks_are_those_of_numpy_bit_for_bit(p, seed, step, layer, shape, dtype
 
 def test_every_kernel_stands_for_a_primitive_of_its_name():
     generic = {bias_activation, activation_gradient, loss_and_gradient, gather, gather_scaled, dropout_mask}
-    generic |= {getattr(optimizers, name) for name in KERNELS if hasattr(optimizers, name)}
+    generic |= {getattr(update_rules, name) for name in KERNELS if hasattr(update_rules, name)}
     assert {function.__name__ for function in generic} == set(KERNELS)
 
 
