@@ -168,6 +168,7 @@ class Preprocessor:
         """The column that every input is made of, in order."""
         numeric = self.numeric
         columns = numeric + [column for column, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
+        columns += [numeric[j] for j, _ in self._circles for _ in range(2)]
         last = []
         for column, one in self.categories.items():
             if one.plan.encode == "embedding":
