@@ -67,8 +67,10 @@ def worker(name: str, work: Work, precision: str) -> dict[str, Any]:
 def measure(name: str, precision: str, dry: bool, left: float) -> dict[int, dict[str, Any]]:
     """The answers of a worker by batch; `error` under those that it did not come to."""
     command = [sys.executable, __file__, "--worker", name, "--precision", precision, *(["--dry"] if dry else [])]
+    if left <= 0:
+        return {work.batch: {"error": "no time was left"} for work in works(dry)}
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, left))
+        result = subprocess.run(command, capture_output=True, text=True, timeout=left)
         output, errors = result.stdout, result.stderr
     except subprocess.TimeoutExpired as error:
         output = (error.stdout or b"").decode() if isinstance(error.stdout, bytes) else error.stdout or ""

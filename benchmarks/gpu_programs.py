@@ -176,7 +176,7 @@ class _Torch:
         for n, m in itertools.pairwise(work.widths):
             layers += [torch.nn.Linear(n, m), torch.nn.ReLU()]
         self.model = torch.nn.Sequential(*layers[:-1])
-        values = make_trainer(work, numpy_backend()).objective.network.parameters.values
+        values = make_trainer(work, numpy_backend()).job.network.parameters.values
         self.model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in values.items()})
         self.model.to(self.device)
         capturable = capturable and not work.dry
@@ -275,7 +275,7 @@ def make_jax(work: Work, precision: str) -> Program:
     name = {"highest": "highest", "high": "tensorfloat32"}[precision]
     jax.config.update("jax_default_matmul_precision", name)
     X, Y = (jnp.asarray(array) for array in work.data())
-    values = make_trainer(work, numpy_backend()).objective.network.parameters.values
+    values = make_trainer(work, numpy_backend()).job.network.parameters.values
     names = [name.removesuffix(".weight") for name in values if name.endswith(".weight")]
     theta = [(jnp.asarray(values[f"{n}.weight"].T.copy()), jnp.asarray(values[f"{n}.bias"].copy())) for n in names]
     state = (theta, *(jax.tree.map(jnp.zeros_like, theta) for _ in range(2)), jnp.zeros(()))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Failed, Problem
+from mlp_core.errors import Failed, Problem, counted
 
 from .console import Console
-from .options import Overrides, find_config
+from .options import ConfigFile, Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -27,7 +27,7 @@ QUICK = 4 << 20  # bytes of data files that are read without being asked to
 
 
 def check(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
+    config: ConfigFile,
     overrides: Overrides = None,
     data: Annotated[
         bool | None, typer.Option("--data/--no-data", help="Read the data too. [default: if it is small]")
@@ -98,7 +98,9 @@ def _show_data(experiment: Experiment, path: Path, console: Console) -> dict[str
         console.show(textwrap.fill(note, 80, subsequent_indent="  "))
     architecture = network.architecture
     widths = [architecture.inputs, *(block.units for block in architecture.hidden), architecture.outputs]
-    console.show(f"network: {'-'.join(map(str, widths))}, {network.parameters.size:,} parameters, {network.dtype}")
+    console.show(
+        f"network: {'-'.join(map(str, widths))}, {counted(network.parameters.size, 'parameter')}, {network.dtype}"
+    )
     return {
         "config": str(path),
         "data": {"task": data.task.kind, "rows": {name: part.rows for name, part in data.splits.items()}},

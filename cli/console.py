@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from mlp_core.errors import clean, printable
+from mlp_core.errors import clean, counted, printable
 
 from .options import settings
+from .usage import wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -69,7 +70,7 @@ class Console:
         self._read = (path, now + (0.2 if self.live else 5))
         end = "\r" if self.live else "\n"
         with contextlib.suppress(OSError):
-            print(f"reading {printable(path.name)}: {rows:,} rows", end=end, file=sys.stderr, flush=True)
+            print(f"reading {printable(path.name)}: {counted(rows, 'row')}", end=end, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Something that should be known, on stderr, even when quiet."""
@@ -78,14 +79,14 @@ class Console:
     def say(self, text: str) -> None:
         """A line on stderr, whatever is asked for; if nobody can read it, the work goes on all the same."""
         with contextlib.suppress(OSError):
-            print(printable(text), file=sys.stderr, flush=True)
+            print(wrapped(printable(text), sys.stderr.isatty()), file=sys.stderr, flush=True)
 
     def show(self, renderable: Any) -> None:
         """Part of the result: a table or a text, on stdout, unless JSON was asked for."""
         if self.json:
             return
         if isinstance(renderable, str):
-            print(printable(renderable))
+            print(wrapped(printable(renderable), sys.stdout.isatty()))
             return
         from rich.console import Console as RichConsole
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
 from .signals import StopRequest
@@ -50,7 +50,9 @@ def convert(
     size = f"{done.bytes / 2**20:,.1f} MiB"
     for note in done.notes:
         console.note(note)
-    console.show(f"{output}: {done.rows:,} rows of {len(done.names):,} columns, {size} ({done.dtype} cells)")
+    console.show(
+        f"{output}: {counted(done.rows, 'row')} of {counted(len(done.names), 'column')}, {size} ({done.dtype} cells)"
+    )
     console.show(f"\n{text.rstrip()}\n")
     if targets:
         console.show("next  write these lines to a file, and: mlpbp train FILE")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
 from .options import Overrides, find_config
@@ -57,10 +57,11 @@ def _brings_targets(source: Path) -> bool:
 def _show(console: Console, seen: Overview, told: bool) -> None:
     from .tables import columns_table, counts_table
 
-    console.show(f"{seen.rows:,} rows of {seen.columns:,} columns, {seen.repeated:,} rows repeat an earlier one")
+    size = f"{counted(seen.rows, 'row')} of {counted(seen.columns, 'column')}"
+    console.show(f"{size}, {counted(seen.repeated, 'row repeats', 'rows repeat')} an earlier one")
     console.show(columns_table(seen.views))
     if seen.columns > len(seen.views):
-        console.show(f"(and {seen.columns - len(seen.views):,} more columns)")
+        console.show(f"(and {counted(seen.columns - len(seen.views), 'more column')})")
     for note in seen.notes:
         console.show(textwrap.fill(note, 80, subsequent_indent="  "))
     if seen.classes:

@@ -6,24 +6,31 @@ import contextlib
 import errno
 import io
 import json
+import mmap
 import os
 import platform
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mlp_core import __version__
 from mlp_core.errors import MlpbpError, Problem, printable
-from mlp_core.machine import system
+from mlp_core.machine import available_cpus, system
 
+from .hints import for_command, for_option
 from .options import settings
 from .signals import Interrupted, say_interrupted
+from .usage import wrapped
 
 AT_MOST = 20
 INTERNAL = 3
+HELP = frozenset({"--help", "-h", "--version"})
+NEEDED, PER_THREAD = 112 << 20, 40 << 20  # address space that numpy and its linear algebra take when they are loaded
+SCARCE = 32 << 20
 
 
 def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
@@ -33,6 +40,8 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding is no reason to stop
     try:
+        if not HELP.intersection(arguments):
+            take_room()
         code = command()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -59,15 +68,36 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
             return report([Problem("long_name", "this name is too long for a file", file=where)], 2, arguments)
         return report([Problem("system", error.strerror or str(error), file=where)], 1, arguments)
     except MemoryError:
-        _traceback()
-        hint = "use a smaller train.batch_size, fewer units in model.hidden, or data.memory: memmap"
-        return report([Problem("memory", "not enough memory", hint)], 1, arguments)
+        return _no_memory(arguments)
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _traceback()
-            return report([_usage(error, usage())], int(getattr(error, "exit_code", 2)), arguments)
+            return report([_usage(error, usage(), arguments)], int(getattr(error, "exit_code", 2)), arguments)
+        if not _has_room(SCARCE):  # numpy, for one, then cannot be imported, and says so in other words
+            return _no_memory(arguments)
         return report([_internal(error, arguments)], INTERNAL, arguments)
+
+
+def take_room() -> None:
+    """Raise MemoryError where what is loaded next would not fit: its libraries end a process with their own words."""
+    if not _has_room(NEEDED + PER_THREAD * min(available_cpus(), 8)):
+        raise MemoryError
+
+
+def _has_room(size: int) -> bool:
+    """Whether so many bytes can be had; they are given back untouched."""
+    try:
+        mmap.mmap(-1, size).close()
+    except (OSError, ValueError, MemoryError, OverflowError):
+        return False
+    return True
+
+
+def _no_memory(arguments: Sequence[str]) -> int:
+    _traceback()
+    hint = "use a smaller train.batch_size, fewer units in model.hidden, or data.memory: memmap"
+    return report([Problem("memory", "not enough memory", hint)], 1, arguments)
 
 
 def _open_streams() -> None:
@@ -83,11 +113,20 @@ def _nobody_reads() -> int:
     return 141
 
 
-def _silence() -> None:
+def settle_streams() -> None:
+    """Bring out what was said; what a stream does not take is forgotten, or Python's end would change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _silence(stream)
+
+
+def _silence(stream: TextIO | None = None) -> None:
     """Forget what stdout could not take, so that Python does not try again, and complain, when it ends."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, (stream or sys.stdout).fileno())
         os.close(nowhere)
 
 
@@ -102,7 +141,7 @@ def report(problems: Sequence[Problem], exit_code: int, arguments: Sequence[str]
             print(json.dumps(document), flush=True)
     with contextlib.suppress(OSError):
         for line in lines(problems):
-            print(line, file=sys.stderr, flush=True)
+            print(wrapped(line, sys.stderr.isatty()), file=sys.stderr, flush=True)
     return exit_code
 
 
@@ -113,11 +152,18 @@ def lines(problems: Sequence[Problem]) -> Iterable[str]:
         yield f"mlpbp: error: and {len(problems) - AT_MOST} more"
 
 
-def _usage(error: Exception, message: str) -> Problem:
+def _usage(error: Exception, message: str, arguments: Sequence[str]) -> Problem:
+    """What the command line is told about words that it does not know, with what was probably meant."""
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "mlpbp")
-    text = " ".join(message.split()).rstrip(".")
-    return Problem("usage", text[:1].lower() + text[1:], f"see {command} --help")
+    text, hint = " ".join(message.split()).rstrip("."), None
+    option = getattr(error, "option_name", None)
+    unknown = re.match(r"No such command '([^']*)'", text)
+    if option is not None:
+        hint, text = for_option(option, arguments), f"no such option: {option}"
+    elif unknown is not None and (hint := for_command(unknown[1])) is not None:
+        text = f"no such command: {unknown[1]}"
+    return Problem("usage", text[:1].lower() + text[1:], hint or f"see {command} --help")
 
 
 def _internal(error: Exception, arguments: Sequence[str]) -> Problem:

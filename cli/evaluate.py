@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Failed, Problem, UsageError
+from mlp_core.errors import Failed, Problem, UsageError, counted
 
 from .console import Console
-from .options import Overrides, split_off
+from .options import ModelFile, Overrides, split_off
 from .trained import tell_trained
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from mlp_core.training.model import Model
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
-_REQUIREMENT = re.compile(r"\s*(\w+(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 CLASSES_LISTED = 40
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    model: ModelFile,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own splits.")
     ] = None,
@@ -79,6 +79,7 @@ def evaluate(
     wished = _threshold(threshold)
     loaded, path = open_model(model, changes)
     single_thread_blas()
+    _check_names(requirements, loaded.task.kind)
     method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
     named = tuple(name for name, _, _ in requirements)
     trained = None if file is None else trained_rows(path)
@@ -94,10 +95,10 @@ def evaluate(
     if worst:
         _worst(console, report, loaded, output, force)
     chosen = report.splits[report.chosen]
-    failed = [text for text in requirements if not _holds(text, chosen.metrics, loaded.task.kind)]
+    failed = [text for text in requirements if not _holds(text, chosen.metrics)]
     for name, one in report.splits.items():
         if one.rows is not None:
-            console.note(f"{name}: measured on {len(one.rows):,} rows drawn at random")
+            console.note(f"{name}: measured on {counted(len(one.rows), 'row')} drawn at random")
     fields = {
         "model": str(path),
         "split": report.chosen,
@@ -140,7 +141,7 @@ def _worst(console: Console, report: Report, model: Model, output: Path | None, 
     if not console.json:
         from .tables import worst_table
 
-        rows = f"the {len(report.worst):,} rows it is most wrong about"
+        rows = f"the {counted(len(report.worst), 'row')} it is most wrong about"
         console.show(f"{report.chosen}: {rows}" if report.worst else f"{report.chosen}: no rows with a weight")
         if report.worst:
             console.show(worst_table(report.worst, model.task.classifies))
@@ -148,7 +149,7 @@ def _worst(console: Console, report: Report, model: Model, output: Path | None, 
         digits = 9 if model.config.dtype == "float32" else 17
         with writing(output, format_of(output, None), force, digits) as write:
             write(columns(report.worst, model.task.classifies))
-        console.note(f"{len(report.worst):,} rows written to {output}")
+        console.note(f"{counted(len(report.worst), 'row')} written to {output}")
 
 
 def _worst_fields(row: WorstRow, task: Task) -> dict[str, Any]:
@@ -164,10 +165,20 @@ def _parse(text: str) -> tuple[str, str, float]:
     match = _REQUIREMENT.fullmatch(text)
     try:
         if match:
-            return match[1], match[2], float(match[3])
+            return re.sub(r"[ -]+", "_", match[1].strip()), match[2], float(match[3])
     except ValueError:
         pass
     raise UsageError(Problem("usage", "--require: not a condition", "for example --require 'accuracy>=0.95'", got=text))
+
+
+def _check_names(requirements: list[tuple[str, str, float]], kind: str) -> None:
+    """Refuse, before data is read, what is no metric of such a task."""
+    from mlp_core.metrics import fitting, known
+
+    for name, _, _ in requirements:
+        if not known(kind, name):
+            hint = "there are loss, " + ", ".join(fitting(kind))
+            raise UsageError(Problem("usage", f"--require: no such metric for a {kind} task", hint, got=name))
 
 
 def _threshold(text: str | None) -> float | str | None:
@@ -181,11 +192,8 @@ def _threshold(text: str | None) -> float | str | None:
     return number
 
 
-def _holds(requirement: tuple[str, str, float], metrics: dict[str, float], kind: str) -> bool:
+def _holds(requirement: tuple[str, str, float], metrics: dict[str, float]) -> bool:
     name, sign, bound = requirement
-    if name not in metrics:
-        hint = "measured are " + ", ".join(metrics)
-        raise UsageError(Problem("usage", f"--require: no such metric for a {kind} task", hint, got=name))
     value = metrics[name]
     return {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[sign]
 

@@ -10,7 +10,7 @@ import typer
 from mlp_core.errors import Failed, Problem, UsageError
 
 from .console import Console
-from .options import Overrides, find_config
+from .options import ConfigFile, Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.explain import Explanation
@@ -20,7 +20,7 @@ SUFFIXES = {".md": "markdown", ".tex": "latex", ".txt": "text"}
 
 
 def explain(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
+    config: ConfigFile,
     overrides: Overrides = None,
     format: Annotated[
         str | None, typer.Option("--format", help="text, markdown or latex. [default: by the name of FILE, else text]")

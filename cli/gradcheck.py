@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlp_core.errors import Failed, Problem, UsageError
+from mlp_core.errors import Failed, Problem, UsageError, counted
 
 from .console import Console
 from .options import ConfigOrModel, Overrides, find_config
@@ -85,8 +85,9 @@ def _show(console: Console, report: Report, subject: str) -> int:
 
 def _verdict(report: Report, subject: str) -> str:
     word = "gradients verified" if report.passed else "GRADIENTS WRONG"
+    entries = counted(report.checked, "entry", "entries")
     return (
-        f"{word}: {subject}, {report.checked:,} entries compared ({report.method}, at {', '.join(report.probes)}), "
+        f"{word}: {subject}, {entries} compared ({report.method}, at {', '.join(report.probes)}), "
         f"worst relative error {report.worst:.1e}, tolerance {report.tolerance:.0e}, {report.seconds:.2f} s"
     )
 

@@ -12,7 +12,7 @@ from mlp_core.errors import Problem, UsageError, clean
 
 from .console import Console
 from .contributions import explain_some, signed, write_columns
-from .options import Overrides, split_off
+from .options import ModelFile, Overrides, split_off
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.importance import Importance
@@ -23,7 +23,7 @@ SHOWN = 40
 
 
 def importance(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    model: ModelFile,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own rows.")
     ] = None,
@@ -154,7 +154,7 @@ def _show(console: Console, found: Importance, split: str) -> None:
     from .tables import grid
 
     factor, unit = (100.0, " %") if is_share(found.metric) else (1.0, "")
-    name = found.metric.replace("_", " ")
+    name = found.metric
     console.show(
         f"{split}: {found.rows:,} rows, loss {number(found.loss)}, {name} {said(found.metric, found.value)}; "
         f"each column\nshuffled {found.repeats} times"

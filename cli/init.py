@@ -24,12 +24,14 @@ def init(
         list[str] | None, typer.Option("--target", help="Column to predict; several for several outputs.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The config to write. [default: DATA's name, .yaml]")
+        Path | None,
+        typer.Option("-o", "--output", help="The config to write; - for the screen. [default: DATA's name, .yaml]"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
 ) -> int:
     path = output or Path(f"{data.name.split('.')[0] or 'config'}.yaml")
-    if os.path.lexists(path) and not force:
+    shown = str(path) == "-"
+    if os.path.lexists(path) and not force and not shown:
         hint = "choose another with -o FILE, or write over it with --force"
         raise UsageError(Problem("exists", "there is such a file", hint, file=str(path)))
     if path.exists() and data.exists() and path.samefile(data):
@@ -38,14 +40,18 @@ def init(
     from mlp_core.diagnostics.propose_config import propose
 
     console = Console("init")
-    proposal = propose(data, list(target or []), path, list(overrides or []))
+    proposal = propose(data, list(target or []), Path("config.yaml") if shown else path, list(overrides or []))
     try:
-        write_atomically(path, proposal.text.encode())
+        if not shown:
+            write_atomically(path, proposal.text.encode())
     except OSError as error:
         hint = "choose another place with -o FILE"
         problem = Problem("not_writable", f"cannot be written: {error.strerror}", hint, file=str(path))
         raise UsageError(problem) from None
     for note in proposal.notes:
         console.note(note)
-    console.show(f"{proposal.text}\nwritten to {path}; next  mlpbp train {shlex.quote(str(path))}")
-    return console.result({"config": str(path), "task": proposal.task, "rows": proposal.rows, "text": proposal.text})
+    end = f"\nwritten to {path}; next  mlpbp train {shlex.quote(str(path))}"
+    console.show(proposal.text.rstrip("\n") if shown else f"{proposal.text}{end}")
+    return console.result(
+        {"config": None if shown else str(path), "task": proposal.task, "rows": proposal.rows, "text": proposal.text}
+    )

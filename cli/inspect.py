@@ -12,13 +12,14 @@ import typer
 from mlp_core.errors import clean
 
 from .console import Console
+from .options import ModelFile
 
 WIDTH = 80
 HELP = "Show what a checkpoint holds: task, progress, metrics, tensors, digests; or how two differ."
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    model: ModelFile,
     other: Annotated[Path | None, typer.Argument(metavar="[MODEL2]", help="Another one to compare with.")] = None,
 ) -> int:
     from mlp_core.diagnostics.inspect import differences

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -28,14 +29,22 @@ from . import (
     train,
     verify,
 )
-from .errors import run_safely
+from .errors import run_safely, settle_streams
 from .options import GLOBAL_FLAGS, settings
+from .usage import Command
 
-app = typer.Typer(
+
+class Program(typer.Typer):
+    """A Typer whose commands show what they take in the words of this program."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, cls=Command, **options)
+
+
+app = Program(
     name="mlpbp",
     help="Train multilayer perceptrons from one YAML file, with every gradient derived by hand and proved.",
     epilog="Start here: mlpbp train configs/digits.yaml",
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -95,4 +104,9 @@ def hoist(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     arguments = hoist(sys.argv[1:]) or ["--help"]
-    sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what a user should know is said in words of ours
+    try:
+        sys.exit(run_safely(lambda: app(args=arguments, prog_name="mlpbp", standalone_mode=False), arguments))
+    finally:
+        settle_streams()

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from . import complete
+
 GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "--no-progress", "--debug"})
 
 
@@ -27,14 +29,33 @@ settings = Settings()
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Config values: key.path=value, key+=value to append, ~key to remove."
+        metavar="[KEY=VALUE]...",
+        help="Config values: key.path=value, key+=value to append, ~key to remove.",
+        autocompletion=complete.values,
     ),
 ]
 Device = Annotated[str | None, typer.Option("-d", "--device", help="Short for device=...: auto, cpu, cuda, cuda:1.")]
 ConfigOrModel = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG or MODEL]", help="A config file, a checkpoint, or a run directory.")
+    Path | None,
+    typer.Argument(
+        metavar="[CONFIG or MODEL]",
+        help="A config file, a checkpoint, or a run directory.",
+        autocompletion=complete.configs_and_models,
+    ),
 ]
-EXAMPLES = "configs"
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="The config file, or a run for its config.", autocompletion=complete.configs_and_models
+    ),
+]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="A checkpoint, or a run directory (its best).", autocompletion=complete.models
+    ),
+]
+EXAMPLES, RESOLVED = "configs", "config.resolved.yaml"
 _OVERRIDE = re.compile(r"~?[a-z_]+(\.[\w-]+)*(\+?=.*)?", re.DOTALL)
 
 
@@ -48,7 +69,9 @@ def split_off(first: str | None, overrides: list[str] | None) -> tuple[Path | No
 
 
 def find_config(path: Path) -> Path:
-    """The config file meant: the path itself, or the installed example of that name if there is no such file here."""
+    """The config file meant: the path itself, that of a run, or the installed example if there is no such file here."""
+    if (path / RESOLVED).is_file():
+        return path / RESOLVED
     if path.exists() or (path.parts[:1] != (EXAMPLES,) and path.suffix):
         return path
     from importlib.resources import files

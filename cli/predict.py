@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
+from .options import ModelFile
 from .trained import tell_trained
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ HELP = "Predict new rows with a trained model; columns are matched by name, the 
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint, or a run directory (its best).")],
+    model: ModelFile,
     data: Annotated[
         Path,
         typer.Argument(metavar="DATA", help="A data file, or - for standard input (rows are answered as they come)."),
@@ -93,14 +94,16 @@ def _tell(console: Console, report: Report, output: Path | None, classifies: boo
     """What is to be said beside the predictions, on stderr."""
     for name, count in report.unseen.items():
         word = report.examples[name]
-        console.warn(f'column "{name}": {count:,} rows with a word that is rare or unseen in training ("{word}")')
+        console.warn(
+            f'column "{name}": {counted(count, "row")} with a word that is rare or unseen in training ("{word}")'
+        )
     tell_trained(console, report.trained_on, report.rows)
     if report.why is not None:
         console.note(f"no metrics: {report.why}")
     if report.metrics:
         from .render import metric
 
-        rows = f"{report.measured:,} rows" + ("" if report.measured == report.rows else " from the start")
+        rows = counted(report.measured, "row") + ("" if report.measured == report.rows else " from the start")
         console.note(f"{rows}: " + "  ".join(f"{name} {metric(name, value)}" for name, value in report.metrics.items()))
     if output is not None:
-        console.note(f"{report.rows:,} rows written to {output}")
+        console.note(f"{counted(report.rows, 'row')} written to {output}")

@@ -28,7 +28,7 @@ def plain_epoch(event: EpochDone, epochs: int) -> str:
 
 
 class EpochTable:
-    """A live table of the last epochs over a progress bar of the run; the best epoch so far is marked."""
+    """A live table of the best epoch and the last ones over a progress bar of the run; it stays when the run ends."""
 
     def __init__(self, epochs: int, steps_per_epoch: int, lines: int = 10) -> None:
         self.epochs, self.lines = epochs, lines
@@ -58,15 +58,26 @@ class EpochTable:
     def epoch(self, event: EpochDone) -> None:
         self.rows.append(event)
 
+    def _shown(self) -> list[EpochDone | None]:
+        """The last epochs, and above them the best one where it is not among them; None for what is left out."""
+        last: list[EpochDone | None] = list(self.rows[-self.lines :])
+        best = next((event for event in reversed(self.rows) if event.improved), None)
+        if best is None or best in last:
+            return last
+        return [best, *([] if last[1] is self.rows[best.epoch - self.rows[0].epoch + 1] else [None]), *last[1:]]
+
     def _draw(self) -> Group:
         if not self.rows:
             return Group(self.bar)
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         names = [name for name in self.rows[0].metrics if name != "lr"][:5]
         for name in ("epoch", *names, "lr", "time"):
-            table.add_column(name.replace("_", " "), justify="right")
+            table.add_column(name, justify="right")
         table.add_column("")
-        for event in self.rows[-self.lines :]:
+        for event in self._shown():
+            if event is None:
+                table.add_row("...")
+                continue
             cells = [metric(name, event.metrics[name]) if name in event.metrics else "" for name in names]
             mark = "best" if event.improved else ""
             table.add_row(str(event.epoch), *cells, f"{event.metrics['lr']:.1e}", f"{event.seconds:.2f} s", mark)
@@ -89,7 +100,7 @@ def metrics_table(metrics: Mapping[str, Mapping[str, float]], title: str | None 
     for split in metrics:
         table.add_column(split, justify="right")
     for name in next(iter(metrics.values())):
-        table.add_row(name.replace("_", " "), *(metric(name, values[name]) for values in metrics.values()))
+        table.add_row(name, *(metric(name, values[name]) for values in metrics.values()))
     return table
 
 

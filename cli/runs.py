@@ -134,7 +134,7 @@ def _facts(listing: Listing, metrics: Sequence[str], folder: Path) -> tuple[list
     from mlp_core.metrics.shown import metric
 
     unfinished = any(run.status != "finished" for run in listing.runs)
-    heads = ["run", *(["status"] if unfinished else []), "best", *(name.replace("_", " ") for name in metrics), "s"]
+    heads = ["run", *(["status"] if unfinished else []), "best", *(name for name in metrics), "s"]
     cells = []
     for run in listing.runs:
         values = [metric(name, run.metrics[name]) if name in run.metrics else "" for name in metrics]
@@ -170,7 +170,7 @@ def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, so
         values = [_spread(group, name) for name in metrics]
         behind = "" if group.behind is None else " ± ".join(map(number, group.behind)).replace("n.a.", "?")
         rows.append([clean(differs or group.runs[0].path.name, 80), str(len(group.runs)), *values, behind])
-    heads = ["config", "seeds", *(name.replace("_", " ") for name in metrics), "behind"]
+    heads = ["config", "seeds", *(name for name in metrics), "behind"]
     text = 3 + min(22, max(len(row[0]) for row in rows))
     while len(heads) > 4 and _width(heads[1:], [row[1:] for row in rows]) > WIDTH - text:
         heads, rows = [*heads[:-2], heads[-1]], [[*row[:-2], row[-1]] for row in rows]

@@ -49,7 +49,7 @@ def group_table(column: str, rows: Sequence[Any]) -> Table:
     """The metrics of every group of rows."""
     names = list(rows[0].metrics)
     return grid(
-        (clean(column, 20), "rows", *(name.replace("_", " ") for name in names)),
+        (clean(column, 20), "rows", *(name for name in names)),
         (
             (clean(row.name, 24), f"{row.rows:,}", *(metric(name, value) for name, value in row.metrics.items()))
             for row in rows
@@ -61,7 +61,7 @@ def change_table(before: Mapping[str, float], after: Mapping[str, float]) -> Tab
     """What calibration and threshold changed on the rows they were fitted on."""
     return grid(
         ("on validation rows", "before", "after"),
-        ((name.replace("_", " "), metric(name, before[name]), metric(name, after[name])) for name in before),
+        ((name, metric(name, before[name]), metric(name, after[name])) for name in before),
     )
 
 
@@ -93,7 +93,8 @@ def columns_table(views: Iterable[Any]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name, width in (("column", 16), ("is", 11), ("missing", 7), ("distinct", 8), ("values", 24)):
         side = "right" if name in ("missing", "distinct") else "left"
-        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=width)
+        whole = name == "column"  # a name is read in full, in two lines if it must be
+        table.add_column(name, justify=side, no_wrap=not whole, overflow="fold" if whole else "ellipsis", width=width)
     for view in views:
         values = view.values
         shown = ", ".join(clean(text, 20) for text in values.examples)
@@ -101,9 +102,16 @@ def columns_table(views: Iterable[Any]) -> Table:
             shown = f"{values.low:.4g} .. {values.high:.4g} ({values.mean:.4g})"
         missing = f"{view.column.missing:,}" if view.column.missing else ""
         kind = view.column.kind if view.part in ("", "input") else view.part
-        style = "yellow" if view.column.kind in ("ignore", "date") or values.distinct < 2 else ""
-        table.add_row(clean(view.column.name), kind, missing, f"{values.distinct:,}", shown, style=style)
+        style = "yellow" if view.column.kind == "ignore" or values.distinct < 2 else ""
+        table.add_row(
+            _both_ends(clean(view.column.name), 16), kind, missing, f"{values.distinct:,}", shown, style=style
+        )
     return table
+
+
+def _both_ends(name: str, width: int) -> str:
+    """A name on `width` characters: of a longer one the beginning and the end, by which alike names differ."""
+    return name if len(name) <= width else f"{name[: width // 2 - 2]}…{name[width // 2 - 1 - width :]}"
 
 
 def counts_table(classes: Mapping[str, Mapping[str, int]], splits: Mapping[str, int], most: int) -> Table:

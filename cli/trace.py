@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ import typer
 from mlp_core.errors import Problem, UsageError
 
 from .console import Console
-from .options import Overrides, find_config
+from .options import ConfigFile, Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.explain.trace import Trace
@@ -24,7 +23,7 @@ ALL_LAYERS = 4
 
 
 def trace(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
+    config: ConfigFile,
     overrides: Overrides = None,
     row: Annotated[
         list[int] | None, typer.Option("--row", help="Training row, from 0; give it again for more. [default: 0]")

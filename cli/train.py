@@ -11,8 +11,9 @@ import typer
 
 from mlp_core.errors import MlpbpError, Problem, UsageError, counted
 
+from . import complete
 from .console import Console
-from .options import Device, Overrides, find_config, settings
+from .options import RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -23,9 +24,14 @@ HELP = "Train a network from a config, or go on with a run that was stopped."
 
 
 def train(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="The config file.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The config file.", autocompletion=complete.configs)
+    ] = None,
     overrides: Overrides = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with this run.", autocompletion=complete.models),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The run directory: new or empty. [default: runs/NAME-NNN]")
     ] = None,
@@ -50,6 +56,9 @@ def train(
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
     from mlp_core.config import load
 
+    if (config / RESOLVED).is_file():
+        hint = f"to go on with it: mlpbp train --resume {shlex.quote(str(config))}"
+        raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
     path = find_config(config)
     loaded = load(path, changes)
     console = Console("train", loaded.logging.progress)
@@ -107,7 +116,9 @@ def _describe(experiment: Any, console: Console) -> None:
         *(b.units for b in network.architecture.hidden),
         network.architecture.outputs,
     ]
-    console.note(f"network: {'-'.join(map(str, widths))}, {network.parameters.size:,} parameters, {network.dtype}")
+    console.note(
+        f"network: {'-'.join(map(str, widths))}, {counted(network.parameters.size, 'parameter')}, {network.dtype}"
+    )
     peak = expected_peak(experiment)
     if peak is not None:
         console.note(f"memory: about {peak / 2**20:,.0f} MiB at the peak")

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from mlp_core.errors import Failed, Problem
+from mlp_core.errors import Failed, Problem, counted
 
 from .console import Console
-from .options import Overrides, find_config
+from .options import ConfigFile, Overrides, find_config
 from .signals import StopRequest
 
 HELP = "Train, interrupt, resume: is the result the same, byte for byte, as without interruptions?"
@@ -20,7 +20,7 @@ EPOCHS = 3
 
 
 def verify(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.")],
+    config: ConfigFile,
     overrides: Overrides = None,
     epochs: Annotated[int, typer.Option("-e", "--epochs", min=1, help="Epochs to train.")] = EPOCHS,
     times: Annotated[int, typer.Option("--times", min=1, help="How often to interrupt, at random steps.")] = 3,
@@ -30,7 +30,7 @@ def verify(
 
     loaded = load(find_config(config), overrides or [])
     console = Console("verify", loaded.logging.progress)
-    console.note(f"training {epochs} epochs twice, once with {times} interruptions ...")
+    console.note(f"training {counted(epochs, 'epoch')} twice, once with {counted(times, 'interruption')} ...")
     with StopRequest() as stop, tempfile.TemporaryDirectory(prefix="mlpbp-verify-") as folder:
         found = verify_resumption(loaded, Path(folder), epochs, times, lambda: stop() != 0)
         if found is None:
@@ -49,7 +49,7 @@ def verify(
             for file in found.files
         )
         console.show(grid(("file", "bytes", "resumed", "SHA-256", "resumed"), rows))
-        console.show(f"{found.steps:,} steps, interrupted and resumed after {places}")
+        console.show(f"{counted(found.steps, 'step')}, interrupted and resumed after {places}")
     fields = {"same": found.same, "steps": found.steps, "stops": list(found.stops)}
     files = [{**asdict(file), "same": file.same} for file in found.files]
     if not found.same:

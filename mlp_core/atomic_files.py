@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, open_own, read_at, read_own, write_at
-from mlp_core.errors import Problem, RunDirectoryError
+from mlp_core.errors import Problem, RunDirectoryError, UsageError
 
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
 _CHUNK = 1 << 20
@@ -27,6 +27,8 @@ def refuse_foreign(path: Path, folder: bool = False) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # a name that someone typed, before any work
+            raise UsageError(Problem("long_name", "this name is too long for a file", file=str(path))) from None
         message = f"cannot be looked at: {error.strerror or error}"
         raise RunDirectoryError(Problem("unreadable", message, file=str(path))) from None
     if kind is not None:

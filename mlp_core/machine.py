@@ -13,7 +13,10 @@ from mlp_core import __version__
 
 def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Processors this process may use; in a container that is given a share of them, as many as that makes."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    except OSError:  # it may not ask
+        count = os.cpu_count() or 1
     try:
         time, period = quota.read_text().split()
         return max(1, min(count, round(int(time) / int(period))))

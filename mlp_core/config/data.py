@@ -175,6 +175,9 @@ class Data(Section):
         if self.train is None and self.name is None:
             hint = "write name: digits for an embedded data set, or train: FILE"
             yield Complaint("", "needs a data set", hint, "missing", show=False)
+        for name in ("train", "val", "test"):
+            if getattr(self, name) == ():
+                yield Complaint(name, "expected at least one file", f"for example {name}: data/{name}.csv", show=False)
         if self.train is not None and self.name is not None:
             yield Complaint("name", "given together with data.train", "keep one of them")
         if self.target == ():

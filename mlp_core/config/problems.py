@@ -174,6 +174,33 @@ def sections_in(annotation: Any) -> list[type[BaseModel]]:
     return [found for part in typing.get_args(annotation) for found in sections_in(part)]
 
 
+def homes(name: str, model: type[BaseModel]) -> list[str]:
+    """The dotted keys that a bare name may mean, as other tools or people call them; the outermost first."""
+    synonym = SYNONYMS.get(name.lower())
+    if synonym or name in model.model_fields:
+        return [synonym or name]
+    return list(_homes(name.lower(), model))
+
+
+def words_at(path: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """The words that the key at a path may hold, as far as it knows some."""
+    models = [model]
+    for part in path[:-1]:
+        fields = [one.model_fields[part] for one in models if part in one.model_fields]
+        models = [inner for field in fields for inner in sections_in(field.annotation)]
+    fields = [one.model_fields[path[-1]] for one in models if path[-1] in one.model_fields]
+    return list(dict.fromkeys(word for field in fields for word in _words((field.annotation, *field.metadata))))
+
+
+def _words(annotation: Any) -> Iterable[str]:
+    """The words in a type and in what it is annotated with."""
+    if annotation is bool:
+        yield from ("true", "false")
+    yield from getattr(annotation, "words", ())
+    for part in annotation if isinstance(annotation, tuple) else typing.get_args(annotation):
+        yield from _words(part)
+
+
 def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterable[str]:
     """The dotted keys of that name, the outermost first."""
     if name in model.model_fields:

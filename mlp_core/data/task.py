@@ -13,7 +13,7 @@ from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.table import number_name
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 Kind: TypeAlias = Literal["binary", "multiclass", "multilabel", "regression"]
 MAX_CLASSES = 20  # more distinct whole numbers than this are quantities, not labels
@@ -226,9 +226,11 @@ def _several(
     values = source.matrix(targets)
     zero_one = bool(((values == 0) | (values == 1) | np.isnan(values)).all())
     if wish.kind == "multilabel" or (wish.kind == "auto" and zero_one):
-        note = f"task: multilabel ({len(targets)} targets of 0 and 1)"
+        note = f"task: multilabel ({counted(len(targets), 'target')} of 0 and 1)"
         return Task("multilabel", len(targets), outputs, outputs, inputs), note
-    return Task("regression", len(targets), (), outputs, inputs), f"task: regression ({len(targets)} targets)"
+    return Task(
+        "regression", len(targets), (), outputs, inputs
+    ), f"task: regression ({counted(len(targets), 'target')})"
 
 
 def _labels(source: Source, column: int) -> tuple[list[str], bool]:

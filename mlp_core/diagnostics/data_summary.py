@@ -15,7 +15,7 @@ from mlp_core.data.load import Data, load
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.formats import Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 from mlp_core.rng import generator
 
 COLUMNS = 100  # looked at one by one; the rest of a wide table is only counted
@@ -81,7 +81,7 @@ def overview(config: Config, targeted: bool = True) -> Overview:
     )
     notes = source.notes if data is None else data.notes
     if seen_rows is not None:
-        notes = (*notes, f"values and repeated rows are those of {seen_rows:,} rows drawn at random")
+        notes = (*notes, f"values and repeated rows are those of {counted(seen_rows, 'row')} drawn at random")
     seen = Overview(rows, len(types), views, repeated_rows(source), notes, problems=problems)
     return seen if data is None else _with_task(seen, data)
 

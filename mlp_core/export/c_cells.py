@@ -202,7 +202,8 @@ def _place(one: op.Words, cells: Cells) -> None:
 
 def _one_hot(one: op.OneHot, cells: Cells) -> None:
     _place(one, cells)
-    cells.line("if (k >= 0)", f"    x[{cells.at} + k] = 1;")
+    others = "".join(f" && k != {place}" for place in one.silent)
+    cells.line(f"if (k >= 0{others})", f"    x[{cells.at} + k] = 1;")
     cells.at += one.places
 
 

@@ -109,6 +109,7 @@ def _words(column: int, one: Categories) -> op.Words:
         places=one.places,
         hashed=plan.max_categories if plan.encode == "hash" else 0,
         refuse=plan.unknown == "error" and plan.encode != "hash",
+        silent=() if one.acting is None else tuple(sorted({*range(one.places)} - {*one.acting})),
     )
 
 

@@ -164,7 +164,8 @@ def _place(one: op.Words, cells: Cells) -> Tensor:
 
 
 def _one_hot(one: op.OneHot, cells: Cells) -> None:
-    cells.behind.append(_place(one, cells).equals(np.arange(one.places)[None, :]).astype(np.float64))
+    places = np.where(np.isin(np.arange(one.places), one.silent), REFUSED - 1, np.arange(one.places))
+    cells.behind.append(_place(one, cells).equals(places[None, :]).astype(np.float64))
 
 
 def _ordinal(one: op.Ordinal, cells: Cells) -> None:

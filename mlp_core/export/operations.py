@@ -88,6 +88,7 @@ class Words:
 
     hashed: with how many places the checksum of the word (CRC-32 of its UTF-8) is taken instead; 0: it is not.
     refuse: a word that is not among `words` is refused. places: how many there are.
+    silent: the places that count as nowhere.
     """
 
     column: int
@@ -97,6 +98,7 @@ class Words:
     places: int
     hashed: int = 0
     refuse: bool = False
+    silent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

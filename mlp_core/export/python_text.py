@@ -246,6 +246,8 @@ def _words(one: op.Words, description: op.Description, script: Script) -> tuple[
 def _one_hot(one: op.OneHot, description: op.Description, script: Script) -> Made:
     lines, place = _words(one, description, script)
     script.need(parts.one_hot)
+    if one.silent:
+        lines.append(f"    {place}[np.isin({place}, {list(one.silent)})] = -1")
     return lines, f"one_hot({place}, {one.places})"
 
 

@@ -91,7 +91,9 @@ def enough_epochs(experiment: Experiment) -> None:
     """Raise ConfigError where a restored experiment has trained for more epochs than its config asks for."""
     progress, asked = experiment.trainer.progress, experiment.config.train.epochs
     if progress.epoch + (progress.position > 0) > asked:
-        done = f"{progress.epoch} epochs" + (f" and {progress.position} steps" if progress.position else "")
+        done = counted(progress.epoch, "epoch") + (
+            f" and {counted(progress.position, 'step')}" if progress.position else ""
+        )
         message, hint = (
             f"{done} are done already",
             "ask for more; an earlier epoch is among the run's checkpoints or gone",

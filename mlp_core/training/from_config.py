@@ -207,7 +207,7 @@ def make_schedule(config: Config, steps_per_epoch: int) -> Schedule:
         lr=float(config.optimizer.lr),
         steps=steps,
         steps_per_epoch=steps_per_epoch,
-        warmup=math.ceil(warmup),
+        warmup=math.ceil(min(warmup, 2.0**62)),
         final=values.final,
         step_size=values.step_size,
         milestones=tuple(values.milestones),

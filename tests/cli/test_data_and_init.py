@@ -162,3 +162,12 @@ def test_the_embedded_digits_as_a_file(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     found = document("train", "c.yaml", "train.epochs=40", "-o", "run", cwd=tmp_path)
     assert found["metrics"]["test"]["accuracy"] >= 0.955
+
+
+def test_a_config_on_the_screen_is_only_that(tmp_path: Path) -> None:
+    (tmp_path / "pets.csv").write_text("legs,kind\n" + "4,cat\n0,fish\n" * 30)
+    result = mlpbp("init", "pets.csv", "--target", "kind", "-o", "-", cwd=tmp_path)
+    assert result.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets.csv"]
+    (tmp_path / "c.yaml").write_text(result.stdout)
+    assert mlpbp("check", "c.yaml", cwd=tmp_path).returncode == 0

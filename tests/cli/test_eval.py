@@ -123,7 +123,7 @@ def test_many_classes_and_labels(tmp_path: Path) -> None:
         assert mlpbp("-q", "train", f"{name}.yaml", "-o", name, cwd=tmp_path).returncode == 0
     many = mlpbp("eval", "many", cwd=tmp_path)
     assert re.search(r"val: most frequent mistakes\n.*\n true +predicted +rows", many.stdout)
-    assert "top k(5)" in many.stdout
+    assert "top_k(5)" in many.stdout
     labels = mlpbp("eval", "labels", "--by", "letter", "--calibrate", cwd=tmp_path)
     assert labels.returncode == 0, labels.stderr
     assert re.search(r"^ ?q( +[\d.]+){5}", labels.stdout, re.M)

@@ -68,7 +68,7 @@ def test_runs_fit_a_narrow_screen_and_say_what_differs(folder: Path) -> None:
     result = mlpbp("runs", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert re.search(r"^ run +seed +lr +best +val loss +val accuracy +test accuracy +s *$", result.stdout, re.M)
+    assert re.search(r"^ run +seed +lr +best +val_loss +val_accuracy +test_accuracy +s *$", result.stdout, re.M)
     assert re.search(r"^ b2 +0 +0\.1 +\d+ +\d\.\d{4} +\d+\.\d\d % ", result.stdout, re.M)
     grouped = mlpbp("runs", "--group", cwd=folder)
     assert re.search(r"^ lr=0\.\d+ +2 +0\.\d{4} ± 0\.\d{4}", grouped.stdout, re.M)

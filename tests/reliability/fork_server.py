@@ -34,7 +34,9 @@ class Child:
     def wait(self) -> Result:
         """The exit code (128 + n when killed by signal n, as a shell has it) and what was printed."""
         answer = self.server.ask({"wait": self.pid})
-        return Result(answer["code"], self._printed("stdout"), self._printed("stderr"), answer["megabytes"])
+        return Result(
+            answer["code"], self._printed("stdout"), self._printed("stderr"), answer["megabytes"], answer["seconds"]
+        )
 
     def _printed(self, name: str) -> str:
         """What it printed; a child that was killed at once has not even a file for it."""
@@ -48,6 +50,7 @@ class Result:
     stdout: str
     stderr: str
     megabytes: float
+    seconds: float = 0.0  # of processor time
 
     def errors(self) -> list[str]:
         """The error lines; fails where there is a traceback."""
@@ -97,7 +100,8 @@ def _prepare(request: dict[str, Any]) -> None:
     """In the child: output to files, and what the test asks for.
 
     `eager` saves after every epoch however short; `fail` are arguments of `failing.install`; `limit` is the largest
-    file size in bytes; `patch` or `stall` is a function "module:name" to be replaced; `stdout` and `stderr` are files
+    file size in bytes; `cpu` is the most processor time in seconds; `patch` or `stall` is a function "module:name" to
+    be replaced; `stdout` and `stderr` are files
     to write to; `ignore` is a signal to be ignored.
     """
     pid = os.getpid()
@@ -117,6 +121,10 @@ def _prepare(request: dict[str, Any]) -> None:
         import failing
 
         failing.install(**request["fail"])
+    if "cpu" in request:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (request["cpu"], request["cpu"]))
     if "limit" in request:
         import resource
 
@@ -197,7 +205,8 @@ def serve() -> None:
         if "wait" in request:
             _, status, usage = os.wait4(request["wait"], 0)
             code = os.waitstatus_to_exitcode(status)
-            answer = {"code": 128 - code if code < 0 else code, "megabytes": usage.ru_maxrss / 1024}
+            used = {"megabytes": usage.ru_maxrss / 1024, "seconds": usage.ru_utime + usage.ru_stime}
+            answer = {"code": 128 - code if code < 0 else code, **used}
         else:
             pid = os.fork()
             if pid == 0:

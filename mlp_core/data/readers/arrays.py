@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.open_file import refusal, shown
-from mlp_core.errors import Problem
+from mlp_core.errors import Problem, counted
 
 KINDS = "float16/32/64, integers of 8 to 64 bits, or booleans"
 
@@ -114,7 +114,7 @@ def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, l
     if inputs.dtype.name not in ("uint8", "float32", "float64"):
         inputs = inputs.astype(np.float64)
     targets = y.reshape(len(y), -1).astype(np.float64)
-    note = f"arrays: {len(inputs):,} rows of {inputs.shape[1]} inputs ({inputs.dtype.name})"
+    note = f"arrays: {counted(len(inputs), 'row')} of {counted(inputs.shape[1], 'input')} ({inputs.dtype.name})"
     return Arrays(inputs, targets, x_path, y_path, labels, notes=(note,))
 
 

@@ -24,6 +24,7 @@ from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import TextLines, open_text
+from mlp_core.errors import counted
 
 if TYPE_CHECKING:
     from mlp_core.data.readers.blocks import Parsed, Parser
@@ -256,7 +257,7 @@ def _table(builder: Builder, start: _Start) -> Table:
 def _note(builder: Builder, start: _Start) -> str:
     dialect = start.dialect
     shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
-    note = f"table: {builder.rows:,} rows of {len(builder.names)} columns, delimiter {shown}"
+    note = f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, delimiter {shown}"
     note += ", decimal comma" if dialect.decimal == "," else ""
     return note + (", names from the first line" if dialect.header else ", no header line")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlp_core.data.readers.csv import read_csv
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.table import Table
+from mlp_core.errors import counted
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ def read_embedded(name: str) -> Table:
     entry = SETS[name]
     with as_file(_folder() / entry.file) as path:
         table = read_csv(path, CsvOptions(delimiter=",", header=not entry.names))
-    return replace(table, names=entry.names or table.names, notes=(f"data: embedded {name}, {table.rows:,} rows",))
+    return replace(
+        table, names=entry.names or table.names, notes=(f"data: embedded {name}, {counted(table.rows, 'row')}",)
+    )
 
 
 def _folder() -> Traversable:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import fill
-from mlp_core.data.readers.open_file import check_memory, open_binary, refusal
+from mlp_core.data.readers.open_file import check_file, check_growth, check_memory, open_binary, refusal
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -43,6 +43,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         if needed > there:
             message = f"the header declares {needed:,} bytes, the file can hold {max(there, 0):,}"
             raise refusal(path, "truncated", message, hint="fetch it again")
+        check_growth(path, check_file(path), needed)
         check_memory(path, needed)
         array = np.empty(shape, dtype)
         fill(stream, array, path)

@@ -11,13 +11,15 @@ from typing import Any
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CHUNK, SAMPLE
 from mlp_core.data.readers.csv_dialect import CsvOptions
-from mlp_core.data.readers.open_file import refusal
+from mlp_core.data.readers.open_file import refusal, refuse_width
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "JSON Lines"
 HINT = 'write one object per line, such as {"age": 39, "job": "clerk"}'
+MOST_CELLS = 200_000  # that are held as objects at once
 _LITERALS = {True: "true", False: "false", None: ""}
 
 
@@ -63,19 +65,30 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
     """One builder again and again, each time with some more rows."""
     with open_text(path, "utf-8", WANTED) as stream:
         numbered = _texts(path, ((number, line) for number, line in enumerate(stream, 1) if line.strip()))
-        sample = [(number, _object(path, number, line)) for number, line in islice(numbered, SAMPLE)]
+        sample = list(_at_most(((number, _object(path, number, line)) for number, line in numbered), SAMPLE))
         if not sample:
             raise refusal(path, "no_rows", "no rows in this file")
         names = tuple(dict.fromkeys(name for _, row in sample for name in row))
+        refuse_width(path, len(names))
         if not names:
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
         text = {column for column, name in enumerate(names) if is_text(name)}
         builder = Builder(path, Cells(options, options.point), names, text, final)
         rest = ((number, _object(path, number, line)) for number, line in numbered)
         parsed = chain(sample, rest)
-        while chunk := list(islice(parsed, CHUNK)):
+        while chunk := list(_at_most(parsed, CHUNK)):
             builder.add_rows([[row.get(name, "") for name in names] for _, row in chunk], [n for n, _ in chunk])
             yield builder
+
+
+def _at_most(rows: Iterator[tuple[int, dict[str, str]]], count: int) -> Iterator[tuple[int, dict[str, str]]]:
+    """So many of the next rows, fewer where they have many keys: objects take many times their text."""
+    cells = 0
+    for number, row in islice(rows, count):
+        yield number, row
+        cells += len(row)
+        if cells > MOST_CELLS:
+            return
 
 
 def _texts(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -123,7 +136,7 @@ def _table(builder: Builder) -> Table:
 
 
 def _note(builder: Builder) -> str:
-    return f"table: {builder.rows:,} rows of {len(builder.names)} columns, JSON"
+    return f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, JSON"
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 
 import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import number
-from mlp_core.data.readers.open_file import check_memory, refusal
+from mlp_core.data.readers.open_file import STDIN, check_file, check_growth, check_memory, refusal, refuse_width
 from mlp_core.data.readers.text_stream import open_text
+from mlp_core.errors import counted
 
 WANTED = "a libsvm file"
-MAX_PLACE = 10_000_000
 
 
 def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -> Arrays:
@@ -22,11 +23,8 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     Where it is not known, places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out.
     Raises DataError with file and line for anything else, and when the dense array would not fit.
     """
-    targets: list[float] = []
-    places: list[int] = []
-    values: list[float] = []
-    ends: list[int] = []
-    lines: list[int] = []
+    targets, values = array("d"), array("d")
+    places, ends, lines = array("q"), array("q"), array("q")
     with open_text(path, "utf-8", WANTED) as stream:
         for at, line in enumerate(stream, 1):
             cells = line.partition("#")[0].split()
@@ -59,14 +57,18 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     found = max(places, default=0) + 1 - first
     if width is None:
         width = max(found, 1)
-    if found > min(width, MAX_PLACE):
+    refuse_width(path, found)
+    if found > width:
         message = f"place {max(places)}, but there are {width:,} inputs"
         raise refusal(path, "columns_differ", message, hint="give files with the same inputs")
+    check_growth(
+        path, len(targets) * 16 + len(values) * 8 if path == STDIN else check_file(path), 8 * len(targets) * width
+    )
     check_memory(path, len(targets) * width * 8)
     X = np.zeros((len(targets), width))
     rows = np.repeat(np.arange(len(targets)), np.diff([0, *ends]))
     X[rows, np.array(places, np.int64) - first] = values
-    note = f"libsvm: {len(targets):,} rows of {width:,} inputs counted from {first}, "
+    note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
     note += f"{len(values) / X.size:.1%} of them named"
     return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,), base=first)
 

@@ -5,6 +5,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import struct
@@ -17,13 +18,22 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.arrays import KINDS, fill
-from mlp_core.data.readers.open_file import DEFLATE_RATIO, check_file, check_memory, open_binary, refusal, refuse_html
+from mlp_core.data.readers.open_file import (
+    DEFLATE_RATIO,
+    check_file,
+    check_growth,
+    check_memory,
+    open_binary,
+    refusal,
+    refuse_html,
+)
 from mlp_core.data.readers.open_file import head as first_bytes
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
+MAX_READ = 2 << 20  # a directory of some ten thousand arrays
 _DTYPE = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)")
-_SIZE = "(?:0|[1-9][0-9]*) *"
+_SIZE = "(?:0|[1-9][0-9]{0,18}) *"  # no file has 10^19 bytes
 _TUPLE = rf"\( *(?:(?:{_SIZE}, *)+(?:{_SIZE})?)?\)"  # (), (3,), (3, 4)
 _ENTRY = re.compile(rf" *'(descr|fortran_order|shape)' *: *('[^']*'|True|False|{_TUPLE}) *(?:,|(?=\}}))")
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, RuntimeError)
@@ -32,7 +42,7 @@ _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplem
 def read_npy(path: Path) -> npt.NDArray[Any]:
     """The array in a .npy file, gzip or not. Raises DataError for pickled objects, lies and damage."""
     with open_binary(path, "a .npy file") as (stream, bound):
-        return _array(stream, bound, path)
+        return _array(stream, bound, check_file(path), path)
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> list[npt.NDArray[Any]]:
@@ -43,7 +53,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[npt.NDArray[Any]]:
     size = check_file(path)
     refuse_html(path, first_bytes(path), "a .npz file")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(_Sparing(file)) as archive:
             return [_member(archive, name, size, path) for name in names]
     except _BROKEN_ZIP as error:
         message = f"damaged or not a .npz file ({error})"
@@ -52,11 +62,34 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[npt.NDArray[Any]]:
         raise refusal(path, "damaged", f"damaged .npz file ({error})", hint="write it again") from None
 
 
+class _Sparing(io.BufferedIOBase):
+    """A file from which only so much is read at once: the directory of an archive takes many times its size."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = 0, /) -> int:
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def read(self, count: int | None = -1, /) -> bytes:
+        rest = count is None or count < 0
+        found = self.file.read(MAX_READ + 1 if rest else min(count or 0, MAX_READ + 1))
+        if len(found) > MAX_READ:
+            raise zipfile.BadZipFile("its directory is too large")
+        return found
+
+
 def array_names(path: Path) -> tuple[str, ...]:
     """The names of the arrays in a .npz file; () when it cannot be read."""
     check_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(_Sparing(file)) as archive:
             return tuple(info.filename.removesuffix(".npy") for info in archive.infolist())
     except (*_BROKEN_ZIP, OSError, ValueError):
         return ()
@@ -75,16 +108,17 @@ def _member(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> npt.N
     if info.compress_size > size or info.file_size > DEFLATE_RATIO * info.compress_size + 64:
         raise refusal(path, "damaged", f'array "{name}" declares more bytes than the file can hold')
     with archive.open(info) as member:
-        return _array(cast(BinaryIO, member), info.file_size, path, f'array "{name}": ')
+        return _array(cast(BinaryIO, member), info.file_size, info.compress_size, path, f'array "{name}": ')
 
 
-def _array(stream: BinaryIO, bound: int, path: Path, what: str = "") -> npt.NDArray[Any]:
-    """The array that starts here and ends with the stream, which holds at most `bound` bytes."""
+def _array(stream: BinaryIO, bound: int, stored: int, path: Path, what: str = "") -> npt.NDArray[Any]:
+    """The array that starts here and ends with the stream, which holds at most `bound` bytes made of `stored`."""
     shape, dtype, fortran, used = read_header(stream, path, what)
     needed = math.prod(shape) * dtype.itemsize
     if needed > bound - used:
         message = f"{what}the header declares {needed:,} bytes, the file can hold {max(bound - used, 0):,}"
         raise refusal(path, "truncated", message, hint="write it again")
+    check_growth(path, stored, needed)
     check_memory(path, needed)
     array = np.empty(shape[::-1] if fortran else shape, dtype)
     fill(stream, array, path)

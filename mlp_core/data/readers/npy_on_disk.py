@@ -22,7 +22,7 @@ from mlp_core.data.readers.arrays import Arrays, pair
 from mlp_core.data.readers.npy import read_header
 from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
 from mlp_core.descriptors import READ, read_into
-from mlp_core.errors import Failed, Problem
+from mlp_core.errors import Failed, Problem, counted
 from mlp_core.machine import free_memory
 
 Array = npt.NDArray[Any]
@@ -272,5 +272,5 @@ def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays
     if len(file.shape) < 2 or not x.size:
         pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
     targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
-    note = f"arrays: {file.count:,} rows of {file.width} inputs ({x.dtype.name}), on the disk"
+    note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
     return replace(targets, X=x, notes=(note,))

@@ -20,12 +20,15 @@ from mlp_core.machine import free_memory
 
 STDIN = Path("-")
 SCHEMES = frozenset({"http:", "https:", "ftp:", "s3:", "gs:", "hdfs:", "file:"})
+MOST_COLUMNS = 100_000
 GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
 PACKINGS = {"gzip": (GZIP_MAGIC, ".gz"), "bzip2": (b"BZh", ".bz2"), "xz": (b"\xfd7zXZ\x00", ".xz")}
 """What files may be packed by, beside zip: how such a file begins, and how its name ends."""
 
 ENDS = (*(end for _, end in PACKINGS.values()), ".zip")
 SMALL = 16 << 20  # bytes that no machine lacks
+UNPACKED = 64 << 20  # an array below this size is never taken for a bomb
+GROWTH = 100  # real arrays shrink 3 to 50 times
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 OTHER_RATIO = 1 << 16  # nor any of bzip2 and xz (45,899 and 7,089 were measured on zeros)
 
@@ -53,6 +56,13 @@ def refusal(
     """The error for one place in a data file."""
     problem = Problem(code, message, hint=hint, got=got, file=shown(path), line=line, column=column)
     return DataError(problem)
+
+
+def refuse_width(path: Path, columns: int) -> None:
+    """Raise DataError for a table of more columns than are looked at one by one."""
+    if columns > MOST_COLUMNS:
+        message = f"{columns:,} columns, a table holds up to {MOST_COLUMNS:,}"
+        raise refusal(path, "too_wide", message, hint="save the numbers as .npy arrays, or choose columns")
 
 
 def check_file(path: Path) -> int:
@@ -147,6 +157,14 @@ def _only_member(path: Path, file: BinaryIO) -> BinaryIO:
         return cast(BinaryIO, zipfile.ZipFile(file).open(names[0]))
     except (RuntimeError, NotImplementedError) as error:
         raise refusal(path, "archive", f"cannot be unpacked ({error})", hint="unpack it first") from None
+
+
+def check_growth(path: Path, stored: int, needed: int) -> None:
+    """Raise DataError when an array of `needed` bytes is so much larger than the file of `stored` bytes that holds it
+    packed, that the file is hardly data: whoever sends a megabyte must not take a gigabyte of memory."""
+    if needed > max(UNPACKED, GROWTH * stored):
+        message = f"takes {needed / 2**20:,.0f} MiB of memory, more than {GROWTH} times its size"
+        raise refusal(path, "too_large", message, hint="unpack it, or save it as a plain .npy array, if that is right")
 
 
 def check_memory(path: Path, needed: int) -> None:

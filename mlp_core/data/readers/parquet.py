@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.csv_dialect import CsvOptions, number
-from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal
+from mlp_core.data.readers.open_file import (
+    check_file,
+    check_growth,
+    check_memory,
+    reading,
+    refusal,
+    refuse_width,
+)
 from mlp_core.data.readers.table import Floats, Lines, Piece, Table
 from mlp_core.data.readers.table_builder import Drain
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 ROWS = 65_536
 ODD_KEPT = 20
@@ -29,7 +36,7 @@ def read_parquet(path: Path, options: CsvOptions, words: Collection[str] = ()) -
         raise refusal(path, "no_rows", "no rows in this file")
     values = np.concatenate([values for values, _, _ in tables])
     _, names, vocabularies = tables[-1]
-    note = f"table: {len(values):,} rows of {len(names)} columns, Parquet"
+    note = f"table: {counted(len(values), 'row')} of {counted(len(names), 'column')}, Parquet"
     return _table(path, values, names, vocabularies, 0, (note,))
 
 
@@ -53,7 +60,7 @@ def drain_parquet(path: Path, options: CsvOptions, words: Collection[str]) -> Dr
         yield names, values, vocabularies
     if not rows:
         raise refusal(path, "no_rows", "no rows in this file")
-    note = f"table: {rows:,} rows of {len(names)} columns, Parquet"
+    note = f"table: {counted(rows, 'row')} of {counted(len(names), 'column')}, Parquet"
     facts = _table(path, np.empty((0, len(names))), names, vocabularies, 0, (note,))
     return replace(facts, odd=odd)
 
@@ -94,7 +101,9 @@ def _tables(
             names = tuple(file.schema_arrow.names)
             if len(set(names)) < len(names):
                 raise refusal(path, "duplicate_column", "a column name given twice", hint="rename one")
+            refuse_width(path, len(names))
             if whole:
+                check_growth(path, check_file(path), file.metadata.num_rows * len(names) * 8)
                 check_memory(path, file.metadata.num_rows * len(names) * 8)
             vocabularies: dict[int, dict[str, int]] = {}
             for batch in file.iter_batches(ROWS):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mlp_core.data.readers.csv_dialect import Dialect
 from mlp_core.data.readers.open_file import shown
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -192,7 +192,9 @@ def _in_order(table: Table, first: Table) -> Table:
 
 def of_all(notes: Sequence[str], rows: int, files: int) -> tuple[str, ...]:
     """The notes of the first of several files, with the rows of all."""
-    return tuple(re.sub(r"[\d,]+ rows", f"{rows:,} rows in {files} files", note, count=1) for note in notes)
+    return tuple(
+        re.sub(r"[\d,]+ rows?", f"{counted(rows, 'row')} in {counted(files, 'file')}", note, count=1) for note in notes
+    )
 
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:

@@ -254,8 +254,8 @@ class TestWholeSteps:
         made = finish(self.begin(tmp_path / "made"))
         load, asked = mlp_core.training.experiment.load, mlp_core.training.experiment.check_memory
 
-        def as_bytes(config, progress=None):
-            data = load(config, progress)
+        def as_bytes(config, *rest):
+            data = load(config, *rest)
             for name, part in data.splits.items():
                 assert (part.X.astype(np.uint8) == part.X).all()
                 data.splits[name] = replace(part, X=part.X.astype(np.uint8))

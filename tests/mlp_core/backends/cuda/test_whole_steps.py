@@ -353,7 +353,6 @@ HINDERED = {
     "regularization.input_noise and mixup": Job(augment={"noise": 0.1}),
     "loss.name cross_entropy with such targets": Job(soft=True),
     "loss.name focal with such targets": Job(loss=LOSSES["focal"]()),
-    "loss.name quantile with such targets": Job(loss=LOSSES["quantile"]()),
     "loss.name gaussian_nll with such targets": Job(loss=LOSSES["gaussian_nll"]()),
 }
 

@@ -1,0 +1,65 @@
+"""What was probably meant by a word that the command line does not know: a config key, a command, a file."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+COMMANDS = {
+    "resume": "train --resume RUN",
+    "continue": "train --resume RUN",
+    "fit": "train CONFIG",
+    "run": "train CONFIG",
+    "learn": "train CONFIG",
+    "evaluate": "eval MODEL",
+    "test": "eval MODEL",
+    "validate": "eval MODEL",
+    "score": "eval MODEL",
+    "infer": "predict MODEL DATA",
+    "inference": "predict MODEL DATA",
+    "apply": "predict MODEL DATA",
+    "new": "init DATA --target COLUMN",
+    "create": "init DATA --target COLUMN",
+    "show": "inspect MODEL",
+    "info": "inspect MODEL",
+    "list": "runs",
+    "ls": "runs",
+    "history": "runs",
+    "help": "--help",
+    "version": "--version",
+    "benchmark": "bench CONFIG",
+    "profile": "bench CONFIG",
+    "gradient": "gradcheck CONFIG",
+    "lint": "check CONFIG",
+}
+"""What other tools call a command of ours."""
+
+
+def for_option(option: str, arguments: Sequence[str]) -> str | None:
+    """How to write an option that there is not as a config value: `--lr 0.1` is `optimizer.lr=0.1`."""
+    from mlp_core.config import Config
+    from mlp_core.config.problems import homes
+
+    name, _, value = option.lstrip("-").replace("-", "_").partition("=")
+    keys = homes(name, Config)
+    if not keys:
+        return None
+    for place, word in enumerate(arguments):
+        if word == option and place + 1 < len(arguments) and not arguments[place + 1].startswith("-"):
+            value = arguments[place + 1]
+        elif word.startswith(f"{option}="):
+            value = word.partition("=")[2]
+    return "write it as " + " or ".join(shlex.quote(f"{key}={value or '...'}") for key in keys[:3])
+
+
+def for_command(word: str) -> str | None:
+    """The command of ours that another word stands for, or that takes such a file."""
+    if word.lower() in COMMANDS:
+        return f"write mlpbp {COMMANDS[word.lower()]}"
+    if word.lower().endswith((".yaml", ".yml")):
+        return f"write mlpbp train {shlex.quote(word)}"
+    if word.lower().endswith((".csv", ".tsv", ".parquet", ".jsonl")):
+        return f"write mlpbp init {shlex.quote(word)} --target COLUMN"
+    if word.lower().endswith(".safetensors") or "/" in word:
+        return f"write mlpbp eval {shlex.quote(word)}"
+    return None

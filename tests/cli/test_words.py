@@ -1,0 +1,143 @@
+"""The words of the command line: usage, hints, completion, lines that fit, one row and two rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlpbp.hints import for_command, for_option
+from mlpbp.render import EpochTable, metrics_table
+from mlpbp.usage import wrapped
+from rich.console import Console
+
+from mlp_core.config.problems import homes, words_at
+from mlp_core.config.schema import Config
+from mlp_core.errors import counted
+from mlp_core.training.events import EpochDone
+
+SMALL = "data: {name: digits, limit: 120}\nmodel: {hidden: [4]}\ntrain: {epochs: 1}\nthreads: 1\n"
+
+
+def mlpbp(*arguments: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlpbp", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **more}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("train", "mlpbp train [OPTIONS] [CONFIG] [KEY=VALUE]..."),
+        ("eval", "mlpbp eval [OPTIONS] MODEL [DATA] [KEY=VALUE]..."),
+        ("predict", "mlpbp predict [OPTIONS] MODEL DATA"),
+        ("explain", "mlpbp explain [OPTIONS] CONFIG [KEY=VALUE]..."),
+    ],
+)
+def test_usage_is_what_one_types(command: str, usage: str, tmp_path: Path) -> None:
+    result = mlpbp(command, "--help", cwd=tmp_path)
+    assert result.stdout.splitlines()[0] == f"Usage: {usage}"
+    assert "<" not in result.stdout
+    assert "[[" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("train", "c.yaml", "--lr", "0.1"), "write it as optimizer.lr=0.1"),
+        (("train", "c.yaml", "--seed=3"), "write it as seed=3"),
+        (("resume", "runs/a-001"), "write mlpbp train --resume RUN"),
+        (("c.yaml",), "write mlpbp train c.yaml"),
+        (("tran", "c.yaml"), "Did you mean 'train'"),
+    ],
+)
+def test_what_is_not_there_is_answered_by_what_is(arguments: tuple[str, ...], hint: str, tmp_path: Path) -> None:
+    result = mlpbp(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert hint in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_every_command_that_is_hinted_at_is_there() -> None:
+    from mlpbp.hints import COMMANDS
+    from mlpbp.main import app
+
+    names = {command.name for command in app.registered_commands}
+    assert {told.split()[0] for told in COMMANDS.values()} <= names | {"--help", "--version"}
+    assert not names & set(COMMANDS)
+    assert for_command("unheard") is None
+    assert for_option("--unheard", ["--unheard"]) is None
+    assert homes("dropout", Config) == ["model.dropout", "model.hidden.dropout"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("mlpbp tr", ["trace", "train"]),
+        ("mlpbp train c", ["c.yaml", "configs/"]),
+        ("mlpbp train c.yaml optimizer.l", ["optimizer.lr="]),
+        ("mlpbp train c.yaml optimizer.name=adam", ["optimizer.name=adam", "optimizer.name=adamw"]),
+        ("mlpbp eval ru", ["runs/", "runs/a-001"]),
+    ],
+)
+def test_the_shell_completes(words: str, offered: list[str], tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(SMALL)
+    (tmp_path / "runs/a-001").mkdir(parents=True)
+    (tmp_path / "runs/a-001/config.resolved.yaml").write_text(SMALL)
+    place = str(len(words.split()) - 1)
+    result = mlpbp(cwd=tmp_path, _MLPBP_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place)
+    found = result.stdout.splitlines()
+    assert result.returncode == 0, result.stderr
+    assert set(offered) <= set(found) | ({"configs/"} if any(one.startswith("configs/") for one in found) else set())
+
+
+def test_words_of_keys() -> None:
+    assert words_at(["model", "bias"], Config) == ["true", "false"]
+    assert "cosine" in words_at(["schedule", "name"], Config)
+    assert words_at(["model", "nothing"], Config) == []
+
+
+def test_a_run_is_explained_by_its_config(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(SMALL)
+    assert mlpbp("-q", "train", "c.yaml", "-o", "run", cwd=tmp_path).returncode == 0
+    assert mlpbp("explain", "run", cwd=tmp_path).stdout == mlpbp("explain", "c.yaml", cwd=tmp_path).stdout != ""
+    refused = mlpbp("train", "run", cwd=tmp_path)
+    assert (refused.returncode, "mlpbp train --resume run" in refused.stderr) == (2, True)
+
+
+def event(epoch: int, improved: bool) -> EpochDone:
+    metrics = {"train_loss": 1.0, "val_loss": 1.0, "lr": 0.1}
+    return EpochDone(epoch, epoch, metrics, improved, 0.1, 1.0)
+
+
+@pytest.mark.parametrize(("best", "expected"), [(2, "2 ... 7 8 9"), (6, "6 7 8 9"), (9, "6 7 8 9"), (5, "5 ... 7 8 9")])
+def test_the_best_epoch_stays_on_the_screen(best: int, expected: str) -> None:
+    table = EpochTable(9, 1, lines=4)
+    for epoch in range(1, 10):
+        table.epoch(event(epoch, epoch <= best and epoch in (1, best)))
+    assert " ".join("..." if one is None else str(one.epoch) for one in table._shown()) == expected
+
+
+def test_metrics_have_the_names_that_require_takes() -> None:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(metrics_table({"val": {"roc_auc": 0.5, "balanced_accuracy": 0.5}}))
+    assert "roc_auc" in capture.get()
+    assert "balanced_accuracy" in capture.get()
+
+
+def test_lines_break_between_words_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = "mlpbp: note: " + "some-words of different lengths " * 9
+    assert wrapped(text, terminal=False) == text
+    lines = wrapped(text, terminal=True).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert " ".join(line.strip() for line in lines).split() == text.split()
+
+
+def test_one_row_and_two_rows() -> None:
+    assert [counted(n, "row") for n in (0, 1, 2, 1797)] == ["0 rows", "1 row", "2 rows", "1,797 rows"]
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(3, "entry", "entries") == "3 entries"
