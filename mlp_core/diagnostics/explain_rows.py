@@ -59,7 +59,7 @@ def explain_rows(
         raise UsageError(Problem("usage", "--class: no such class or target", hint, got=wanted))
     part = in_memory(source, np.asarray(numbers))
     features, _ = by_name(model.config, part, model.task, targets=False)
-    X, words = inputs(part, features, model.task.kinds, whole=False)
+    X, words = inputs(part, features, model.task.kinds, whole=False, notations=model.task.kept.columns)
     attributor = Attributor(model)
     start = _baseline(model, attributor, baseline)
     A = attributor.place(model.inputs.transform(X, words))
@@ -102,7 +102,7 @@ def _baseline(model: Model, attributor: Attributor, kind: str) -> Any:
     """The point that rows are explained from."""
     if kind == "zeros":
         return attributor.place(np.zeros((1, model.inputs.inputs)))[0]
-    train = load(model.config).splits["train"]
+    train = load(model.config, task=model.task).splits["train"]
     return attributor.place(some_rows(model.split(train), MOST).X).mean(axis=0)
 
 
