@@ -8,6 +8,7 @@ from typing import Any
 from mlp_core.config import Config, changed_keys, from_mapping
 from mlp_core.data.config_sources import moved
 from mlp_core.errors import ConfigError, DataError, Problem, counted
+from mlp_core.nn.schedules import Schedule
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import home_of
@@ -61,6 +62,16 @@ def take_up(progress: Progress, early: Stopping | None, changes: Sequence[str]) 
     if any(key.startswith("train.early_stopping") for key in changes):
         progress.stale, progress.reference = 0, None
     return said
+
+
+def bent(then: Schedule, now: Schedule, step: int) -> str | None:
+    """What is to be said where a changed number of steps changes the learning rate of the next one, else None.
+    A step past the old end would have had the last rate."""
+    planned, rate = then.rate(min(step, max(0, then.steps - 1))), now.rate(step)
+    if then.steps == now.steps or abs(rate - planned) <= 0.05 * planned:
+        return None
+    change = f"the {now.name} schedule is spread over {counted(now.steps, 'step')} now, no longer {then.steps:,}"
+    return f"{change}: the learning rate goes on at {rate:.1e}, not at {planned:.1e}"
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:

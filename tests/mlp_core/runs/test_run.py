@@ -305,6 +305,20 @@ def test_the_check_before_training_is_the_one_asked_for(
     assert json.loads((tmp_path / "a/run.json").read_text())["gradient"] == f"{report.worst:.0e}"
 
 
+def test_a_schedule_that_a_longer_run_bends_is_told(config: Path, tmp_path: Path) -> None:
+    """cos: from the end of 20 steps to the middle of 40, 0.001 (1 + cos(pi / 2)) / 2; a constant rate bends nowhere."""
+    finish(start(config, tmp_path / "cosine", ["schedule.name=cosine"]))
+    more = Run.resume(tmp_path / "cosine", ["train.epochs=8"])
+    (said,) = [notice for notice in more.notices if "schedule" in notice]
+    assert said.startswith(
+        "the cosine schedule is spread over 40 steps now, no longer 20: the learning rate goes on at"
+    )
+    assert "goes on at 5.0e-04, not at 6.2e-06" in said
+    more.directory.close()
+    finish(start(config, tmp_path / "constant"))
+    assert not any("schedule" in notice for notice in Run.resume(tmp_path / "constant", ["train.epochs=8"]).notices)
+
+
 def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tmp_path: Path) -> None:
     """The epochs without progress count anew, and the line names the patience."""
     patience = ["train.early_stopping={patience: 2, min_delta: 10.0}", "train.epochs=9"]
