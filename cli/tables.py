@@ -102,9 +102,16 @@ def columns_table(views: Iterable[Any]) -> Table:
             shown = f"{values.low:.4g} .. {values.high:.4g} ({values.mean:.4g})"
         missing = f"{view.column.missing:,}" if view.column.missing else ""
         kind = view.column.kind if view.part in ("", "input") else view.part
-        style = "yellow" if view.column.kind in ("ignore", "date") or values.distinct < 2 else ""
-        table.add_row(clean(view.column.name), kind, missing, f"{values.distinct:,}", shown, style=style)
+        style = "yellow" if view.column.kind == "ignore" or values.distinct < 2 else ""
+        table.add_row(
+            _both_ends(clean(view.column.name), 16), kind, missing, f"{values.distinct:,}", shown, style=style
+        )
     return table
+
+
+def _both_ends(name: str, width: int) -> str:
+    """A name on `width` characters: of a longer one the beginning and the end, by which alike names differ."""
+    return name if len(name) <= width else f"{name[: width // 2 - 2]}…{name[width // 2 - 1 - width :]}"
 
 
 def counts_table(classes: Mapping[str, Mapping[str, int]], splits: Mapping[str, int], most: int) -> Table:

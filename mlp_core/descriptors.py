@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -71,22 +71,17 @@ def lock(descriptor: int) -> None:
 
     Raises BlockingIOError where another process has it. A system that knows neither of these locks gives none.
     """
+    if sys.platform == "win32":  # where nobody else may read what is locked: so a byte far behind the end
+        import msvcrt
+
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from None
+        return
     try:
         import fcntl
     except ImportError:
-        _lock_a_byte(descriptor)
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _lock_a_byte(descriptor: int) -> None:
-    """As Windows does, which lets nobody else read what is locked: so a byte far behind the end."""
-    try:
-        system = importlib.import_module("msvcrt")
-    except ImportError:
         return
-    os.lseek(descriptor, 1 << 30, os.SEEK_SET)
-    try:
-        system.locking(descriptor, system.LK_NBLCK, 1)
-    except OSError as error:
-        raise BlockingIOError(*error.args) from None
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,7 @@
-"""A config as YAML with every key and value, readable by any YAML reader and by our own."""
+"""A config as YAML with every key and value, readable by any YAML reader and by our own.
+
+By hand, not with `yaml.safe_dump`: that leaves text such as 1e-3 bare, which readers of YAML 1.2 take for a number.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ import numpy as np
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.notation import Notation
 from mlp_core.data.readers.arrays import Arrays
+from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.task import MAX_CLASSES, Task
 from mlp_core.errors import DataError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
 
 MOST = 20  # problems told at once
+FEW_WORDS = 10  # as many may be levels that have numbers as names
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def select(config: Config, source: Source) -> Roles:
     numbers += [column for column in targets if _is_quantity(types[column], data.task)]
     notations = {c: one for c in (*features, *numbers) if (one := types[c].notation) is not None}
     notes += _told(source, features, kinds) + _read_notes(source, types, notations)
+    notes += _nearly_numbers(source, [types[column] for column in rest], rest)
     return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
 
 
@@ -120,6 +123,19 @@ def _read_notes(source: Source, types: Sequence[Column], notations: Mapping[int,
     notes = [f"read as numbers: {some(told)}"] if told else []
     hint = "data.types: {NAME: categorical} keeps the words"
     return notes + ([f"note: words taken as missing numbers: {some(missing)}; {hint}"] if missing else [])
+
+
+def _nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
+    """A line about columns of words most of which are numbers, with one that is none."""
+    found = []
+    for column, place in zip(types, columns, strict=True):
+        words = source.words.get(place, ()) if column.why != "as data.types says" else ()
+        if column.kind in ("categorical", "ignore") and len(words) > FEW_WORDS:
+            strange = [word for word in words if number(word) is None]
+            if strange and 2 * len(strange) < len(words):
+                found.append(f"{column.name} ({quoted(strange[0][:20])})")
+    hint = "mend the others, or list them under data.csv.na"
+    return [f"note: taken as words, though most are numbers: {some(found)}; {hint}"] if found else []
 
 
 def quoted(word: str) -> str:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from mlp_core.data.dates import is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.readers.table import number_name
 
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date", "time"]

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from mlp_core.data.column_roles import nearest
 from mlp_core.data.column_types import unread
 from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
-from mlp_core.data.readers.csv import Reading
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
-from mlp_core.data.readers.formats import ReadOptions, Source, detect, read, read_all
+from mlp_core.data.readers.format import Reading, ReadOptions, Source
+from mlp_core.data.readers.formats import detect, read, read_all
 from mlp_core.data.readers.look_again import rows_from
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import shown

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlp_core.config import Config
 from mlp_core.data.config_sources import read_options, training_files
 from mlp_core.data.readers.convert_table import Converted, convert
-from mlp_core.data.readers.csv import Reading
+from mlp_core.data.readers.format import Reading
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

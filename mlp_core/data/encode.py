@@ -13,7 +13,7 @@ from mlp_core.data.column_types import as_words, truth
 from mlp_core.data.notation import Notation
 from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.table import Table, number_name
 from mlp_core.errors import DataError, Problem

@@ -18,8 +18,8 @@ from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, we
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
-from mlp_core.data.readers.csv import Reading
-from mlp_core.data.readers.formats import Source, read
+from mlp_core.data.readers.format import Reading, Source
+from mlp_core.data.readers.formats import read
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import Survey, survey_notes, surveyed

@@ -17,8 +17,7 @@ from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.preprocess.moments import Sums
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.converted_table import cells_digest, check_digest
-from mlp_core.data.readers.csv import Reading
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Reading, Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.table import Table

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.categories import canonical
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem, counted
 

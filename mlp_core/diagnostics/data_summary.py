@@ -13,7 +13,7 @@ from mlp_core.data.column_types import Column, Profile, infer_types, profile
 from mlp_core.data.config_sources import training_source
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.errors import DataError, Problem, counted
 from mlp_core.rng import generator

@@ -15,7 +15,7 @@ from mlp_core.config import from_mapping
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.config_sources import training_source
 from mlp_core.data.load import Data, load
-from mlp_core.data.readers.formats import Source
+from mlp_core.data.readers.format import Source
 from mlp_core.data.scan import Part
 from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError

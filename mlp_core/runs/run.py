@@ -11,7 +11,7 @@ from typing import Any
 
 from mlp_core.config import Config, dump_yaml
 from mlp_core.config import load as load_config
-from mlp_core.data.readers.csv import Reading
+from mlp_core.data.readers.format import Reading
 from mlp_core.errors import (
     CheckpointError,
     ConfigError,

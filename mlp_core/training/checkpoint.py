@@ -3,6 +3,8 @@
 The metadata holds one JSON document under the key `mlpbp` (one key, because the safetensors package writes several in
 random order). It begins with the field `sha256`: the SHA-256 of the file itself with 64 zeros in the place of the
 digest, so every bit of the file, header and padding included, is under it. Every format keeps that beginning.
+
+Written and read by hand, not with the safetensors package: that takes the whole state a second time in memory.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from mlp_core.data.load import Data, load
 from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, TooFar
-from mlp_core.data.readers.csv import Reading
+from mlp_core.data.readers.format import Reading
 from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined

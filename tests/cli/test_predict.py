@@ -87,7 +87,7 @@ def test_json_holds_the_predictions(folder: Path) -> None:
     document = json.loads(result.stdout)
     assert (document["rows"], document["predictions"]) == (1, [{"prediction": "cat"}])
     assert document["unseen"] == {"coat": 1}
-    assert 'column "coat": 1 rows with a word that is rare or unseen in training ("fur")' in result.stderr
+    assert 'column "coat": 1 row with a word that is rare or unseen in training ("fur")' in result.stderr
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -35,6 +35,12 @@ class Row:
 R, C = "tests/reliability", "tests/mlp_core"
 PLAN = (
     Row("G1", "gradient check of everything the schema admits", f"{C}/test_gradcheck.py"),
+    Row(
+        "A1",
+        "kernels under AddressSanitizer and UBSan",
+        f"{C}/backends/cpu/test_sanitizers.py",
+        variables=(("MLPBP_SANITIZE", "1"),),
+    ),
     Row("G2", "planted bugs, and broken checkers", f"{C}/test_gradcheck_self_test.py"),
     Row(
         "G3",

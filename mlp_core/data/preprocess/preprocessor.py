@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mlp_core.data.preprocess.categories import NOWHERE, Categories, CategoryPlan, refuse_unknown
 from mlp_core.data.preprocess.cycles import NAMES, moving, on_circle
+from mlp_core.data.preprocess.fitted_numbers import Numbers, numbers_of
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.data.preprocess.scaling import Scaler, parts
 from mlp_core.errors import CheckpointError, DataError, Problem
@@ -36,50 +37,6 @@ class NumericPlan:
     clip: float | None = None
     log: bool = False
     cycles: tuple[float, ...] = ()
-
-
-@dataclass
-class _Numbers:
-    """What was fitted for the columns of numbers, each array [columns of numbers].
-
-    fill: what stands in for a missing value. low, high: limits. scaler: shift and scale of all columns.
-    log, flag: which columns are replaced by log(1 + x), and which get an input that says where they miss a value.
-    ranks: the columns that go by ranks, by their place here. cycles: the periods of columns with circles, likewise.
-    """
-
-    fill: Floats
-    low: Floats
-    high: Floats
-    log: npt.NDArray[np.bool_]
-    flag: npt.NDArray[np.bool_]
-    scaler: Scaler
-    ranks: dict[int, Ranks]
-    cycles: dict[int, tuple[float, ...]] = field(default_factory=dict)
-
-    @property
-    def plain(self) -> bool:
-        """Whether complete rows need scaling only."""
-        return not (self.ranks or self.cycles or self.log.any() or np.isfinite(self.low).any() or self.flag.any())
-
-    def hold(self, constant: npt.NDArray[np.bool_]) -> None:
-        """Hold columns [columns of numbers] at 0 that are constant in training: their weights would never learn, and
-        act as they were drawn as soon as a value changes."""
-        self.scaler.scale = np.where(constant, 0.0, self.scaler.scale)
-        self.ranks = {j: ranks for j, ranks in self.ranks.items() if not constant[j]}
-
-    def filled(self, block: Floats) -> Floats:
-        """The block with missing values filled, in place."""
-        gaps = np.isnan(block)
-        if gaps.any():
-            np.copyto(block, self.fill, where=gaps)
-        return block
-
-    def bent(self, block: Floats) -> Floats:
-        """The filled block after limits and logarithm, in place."""
-        np.clip(block, self.low, self.high, out=block)
-        if self.log.any():
-            block[:, self.log] = np.log1p(np.maximum(block[:, self.log], -0.999999))
-        return block
 
 
 class Preprocessor:
@@ -168,6 +125,7 @@ class Preprocessor:
         """The column that every input is made of, in order."""
         numeric = self.numeric
         columns = numeric + [column for column, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
+        columns += [numeric[j] for j, _ in self._circles for _ in range(2)]
         last = []
         for column, one in self.categories.items():
             if one.plan.encode == "embedding":
@@ -186,13 +144,13 @@ class Preprocessor:
         self.numbers = self._fit_numbers(X)
         return self
 
-    def _fit_numbers(self, X: Array) -> _Numbers:
+    def _fit_numbers(self, X: Array) -> Numbers:
         columns = self.numeric
         plans = [self.plans.get(column, self.plan) for column in columns]
         numeric = [plan for plan in plans if isinstance(plan, NumericPlan)]
         block = X if len(columns) == self.columns else X[:, columns]
         gaps = _gaps(block)
-        numbers = _Numbers(
+        numbers = Numbers(
             fill=np.array([_fill(plan.impute, block, j, gaps) for j, plan in enumerate(numeric)], np.float64),
             low=np.full(len(columns), -np.inf),
             high=np.full(len(columns), np.inf),
@@ -213,7 +171,7 @@ class Preprocessor:
         numbers.hold(self._fit_scales(numbers, numeric, block))
         return numbers
 
-    def _fit_limits(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Floats) -> None:
+    def _fit_limits(self, numbers: Numbers, plans: Sequence[NumericPlan], block: Floats) -> None:
         """Limits of clipping, in the units of the column."""
         for j, plan in enumerate(plans):
             column = block[:, j]
@@ -226,7 +184,7 @@ class Preprocessor:
                 limits = (mean - reach, mean + reach)
                 numbers.low[j], numbers.high[j] = np.expm1(limits) if plan.log else limits
 
-    def _fit_scales(self, numbers: _Numbers, plans: Sequence[NumericPlan], block: Array) -> npt.NDArray[np.bool_]:
+    def _fit_scales(self, numbers: Numbers, plans: Sequence[NumericPlan], block: Array) -> npt.NDArray[np.bool_]:
         """Fit the scales to a filled block; which columns are constant in it."""
         methods = [plan.scale for plan in plans]
         if len(set(methods)) == 1 and methods[0] != "quantile":
@@ -341,33 +299,13 @@ class Preprocessor:
             made.columns = int(state["columns"])
             stored = {int(column): Categories.from_state(one) for column, one in state["categories"].items()}
             made.categories = dict(sorted(stored.items()))
-            made.numbers = _numbers_of(state, len(made.numeric))
+            made.numbers = numbers_of(state, len(made.numeric))
             if len(made.numbers.scaler.shift) != len(made.numeric):
                 raise ValueError("columns and scales do not fit together")
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
             problem = Problem("bad_preprocessing", f"the stored preprocessing cannot be used ({error})")
             raise CheckpointError(problem) from None
         return made
-
-
-def _numbers_of(state: Mapping[str, Any], count: int) -> _Numbers:
-    """The columns of numbers of a stored state. Raises KeyError, TypeError, ValueError, IndexError."""
-    fill = np.array(state["fill"], np.float64)
-    if fill.shape != (count,) or not np.isfinite(fill).all():
-        raise ValueError("expected a finite number for every column")
-    low, high = np.full(count, -np.inf), np.full(count, np.inf)
-    for j, limits in state["limits"].items():
-        low[int(j)], high[int(j)] = (float(limit) for limit in limits)
-    log, flag = np.zeros(count, bool), np.zeros(count, bool)
-    log[[int(j) for j in state["log"]]] = True
-    flag[[int(j) for j in state["flag"]]] = True
-    ranks = {int(j): Ranks.from_state(quantiles) for j, quantiles in state["ranks"].items()}
-    cycles = {int(j): tuple(float(period) for period in periods) for j, periods in state.get("cycles", {}).items()}
-    if any(not math.isfinite(period) or period <= 0 for periods in cycles.values() for period in periods):
-        raise ValueError("a period is a number above 0")
-    if not {*ranks, *cycles} <= set(range(count)) or np.isnan(low).any() or np.isnan(high).any():
-        raise ValueError("no such column")
-    return _Numbers(fill, low, high, log, flag, Scaler.from_state(state["scale"]), ranks, cycles)
 
 
 def _gaps(X: Array) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -131,3 +131,15 @@ def fill(stream: BinaryIO, array: npt.NDArray[Any], path: Path) -> None:
         at += len(data)
     if stream.read(1):
         raise refusal(path, "damaged", "more bytes than its header declares", hint="fetch it again")
+
+
+def alone(x: np.ndarray, path: Path) -> Arrays:
+    """Inputs without targets."""
+    whole = pair(x, np.zeros(len(x)), path, path)
+    return Arrays(whole.X, np.empty((len(x), 0)), path, path)
+
+
+def refuse_single(path: Path) -> NoReturn:
+    """Raise DataError for a file of one array where inputs and targets are wanted."""
+    hint = f"write {{x: {shown(path)}, y: FILE}}"
+    raise refusal(path, "not_a_table", "a single array; inputs and targets are two files", hint=hint)

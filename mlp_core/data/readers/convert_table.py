@@ -14,12 +14,10 @@ import numpy as np
 
 from mlp_core.atomic_files import write_atomically
 from mlp_core.data.readers.converted_table import FORMAT, TABLE, VALUES, is_folder, text_of
-from mlp_core.data.readers.csv import drain_csv
-from mlp_core.data.readers.formats import ReadOptions, detect
-from mlp_core.data.readers.jsonl import drain_jsonl
+from mlp_core.data.readers.format import Format, ReadOptions
+from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.npy_writer import Growing
 from mlp_core.data.readers.open_file import refusal, shown
-from mlp_core.data.readers.parquet import drain_parquet
 from mlp_core.data.readers.publish_folder import check_place, hidden, put, restore
 from mlp_core.data.readers.table import Floats, Table, of_all
 from mlp_core.data.readers.table_builder import Drain, Reread
@@ -90,7 +88,7 @@ def _written(
             if is_folder(path):
                 hint = "name it in data.train as it is"
                 raise refusal(path, "converted", "this is a converted table already", hint=hint)
-            kind = detect(path) if options.format == "auto" else options.format
+            kind = format_of(path, options)
             own = set(text)
             for attempt in range(ATTEMPTS):
                 try:
@@ -109,16 +107,13 @@ def _written(
 
 
 def _drain(
-    path: Path, kind: str, options: ReadOptions, names: Sequence[str], text: Collection[str], final: bool
+    path: Path, kind: Format, options: ReadOptions, names: Sequence[str], text: Collection[str], final: bool
 ) -> Drain:
-    if kind in ("csv", "tsv"):
-        return drain_csv(path, options.csv, "\t" if kind == "tsv" else None, names, text, final)
-    if kind == "jsonl":
-        return drain_jsonl(path, options.csv, text, final)
-    if kind == "parquet":
-        return drain_parquet(path, options.csv, text)
+    if kind.drain is not None:
+        return kind.drain(path, options, names, text, final)
+    message = f"{kind.name} is not converted, only CSV, TSV, JSON Lines and Parquet"
     hint = "save arrays as .npy files (numpy.save): data.train: {x: X.npy, y: y.npy} is read from the disk as it is"
-    raise refusal(path, "not_a_table", f"{kind} is not converted, only CSV, TSV, JSON Lines and Parquet", hint=hint)
+    raise refusal(path, "not_a_table", message, hint=hint)
 
 
 class _Table:

@@ -10,16 +10,17 @@ import csv
 import io
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect, detect, excel_separator, number, records
 from mlp_core.data.readers.csv_header import titles
+from mlp_core.data.readers.format import Format, Reading
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
@@ -37,8 +38,6 @@ THREADS, AHEAD = 2, 3  # that parse blocks; blocks that are read before they are
 SAMPLE = 100
 MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
-Reading: TypeAlias = Callable[[Path, int], None]
-"""Called now and then while a file is read, with its path and the count of rows so far."""
 
 
 def read_csv(
@@ -284,3 +283,18 @@ def _header(
         return 0, tuple(given) or tuple(f"c{column}" for column in range(len(first))), notes if not given else ()
     line = blank + next(count for row, count in records(lines, dialect) if any(cell.strip() for cell in row))
     return line, *titles(first, given)
+
+
+def _format(name: str, ends: tuple[str, ...], delimiter: str | None) -> Format:
+    return Format(
+        name,
+        told=lambda start, file: file.endswith(ends),
+        read=lambda path, options, names: read_csv(path, options.csv, delimiter, names, options.text, options.progress),
+        parts=lambda path, options, names, numbers: stream_csv(path, options.csv, delimiter, names, numbers),
+        drain=lambda path, options, names, words, final: drain_csv(path, options.csv, delimiter, names, words, final),
+        piped=True,
+    )
+
+
+TSV = _format("tsv", (".tsv", ".tab"), "\t")
+CSV = _format("csv", ("",), None)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 from mlp_core.data.readers.arrays import Arrays, pair
 from mlp_core.data.readers.converted_table import is_folder, read_folder, table_size
-from mlp_core.data.readers.csv import WANTED, Reading, read_csv
-from mlp_core.data.readers.csv_dialect import CsvOptions
-from mlp_core.data.readers.idx import looks_like_idx, read_idx
-from mlp_core.data.readers.jsonl import read_jsonl
-from mlp_core.data.readers.libsvm import read_libsvm
-from mlp_core.data.readers.npy import MAGIC, read_npy, read_npz
+from mlp_core.data.readers.csv import CSV, TSV, WANTED
+from mlp_core.data.readers.format import WHITE, Format, ReadOptions, Source
+from mlp_core.data.readers.idx import IDX
+from mlp_core.data.readers.jsonl import JSON_LINES
+from mlp_core.data.readers.libsvm import LIBSVM
 from mlp_core.data.readers.npy_on_disk import OnDisk, disk_pair, fits
-from mlp_core.data.readers.open_file import ENDS, STDIN, ZIP_MAGIC, head, members, open_binary, refusal, shown
-from mlp_core.data.readers.parquet import read_parquet
+from mlp_core.data.readers.numpy_formats import NPY, NPZ
+from mlp_core.data.readers.open_file import ENDS, STDIN, ZIP_MAGIC, head, members, open_binary, refusal
+from mlp_core.data.readers.parquet import PARQUET
 from mlp_core.data.readers.table import Table, concatenate
 from mlp_core.data.readers.text_stream import peek_stdin
 from mlp_core.errors import DataError
 
-Source: TypeAlias = Table | Arrays
 SMALL = 64 << 20  # bytes that always fit
 FOREIGN = {
     b"%PDF": "a PDF document",
@@ -42,24 +40,8 @@ PACKED = {
 }
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read: the format or `auto`, the array names inside npz files, the ways of text tables.
-
-    text: columns that hold words even where these look like numbers. progress: told how many rows are read. memory:
-    ram, memmap for arrays that stay on the disk, or auto for those that do where they would take too much memory beside
-    the same numbers of `itemsize` bytes. base: the number of the first input in a libsvm file, where it is known.
-    """
-
-    format: str = "auto"
-    x: str = "x"
-    y: str = "y"
-    csv: CsvOptions = field(default_factory=CsvOptions)
-    text: tuple[str, ...] = ()
-    progress: Reading | None = None
-    memory: str = "ram"
-    itemsize: int = 4
-    base: int | None = None
+FORMATS = {each.name: each for each in (PARQUET, NPY, NPZ, IDX, JSON_LINES, LIBSVM, TSV, CSV)}
+"""Every format, in the order in which a file is tried; the last one is what all others are not."""
 
 
 def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -69,34 +51,31 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
     wrong; no file is trusted, no code in it is run.
     """
     if isinstance(where, tuple):
-        x, y = where
-        x_kind, y_kind = (options.format if options.format in ("npy", "idx") else detect(path) for path in where)
-        for path, kind in ((x, x_kind), (y, y_kind)):
-            if kind not in ("npy", "idx"):
-                hint = "for a table write its path and data.target instead of {x:, y:}"
-                raise refusal(path, "not_arrays", "expected a .npy or IDX file of arrays", hint=hint)
-        if options.memory != "ram" and (disk := _on_disk(x, x_kind, options)) is not None:
-            targets = read_npy(y) if y_kind == "npy" else read_idx(y)
-            return disk_pair(disk, targets, y, labels=y_kind == "idx" and targets.dtype.kind in "iu")
-        arrays = [read_npy(path) if kind == "npy" else read_idx(path) for path, kind in ((x, x_kind), (y, y_kind))]
-        return pair(arrays[0], arrays[1], x, y, labels=y_kind == "idx" and arrays[1].dtype.kind in "iu")
+        return _read_pair(*where, options)
     if is_folder(where):
         return read_folder(where, _stays(where, options))
-    kind = detect(where) if options.format == "auto" else options.format
-    if kind == "npz":
-        inputs, targets = read_npz(where, (options.x, options.y))
-        return pair(inputs, targets, where, where)
-    if kind == "jsonl":
-        return read_jsonl(where, options.csv, options.text)
-    if kind == "parquet":
-        return read_parquet(where, options.csv, options.text)
-    if kind == "libsvm":
-        known = sum(re.fullmatch(r"x\d+", name) is not None for name in names)
-        return read_libsvm(where, known or None, options.base)
-    if kind in ("npy", "idx"):
-        hint = f"write {{x: {shown(where)}, y: FILE}}"
-        raise refusal(where, "not_a_table", "a single array; inputs and targets are two files", hint=hint)
-    return read_csv(where, options.csv, "\t" if kind == "tsv" else None, names, options.text, options.progress)
+    return format_of(where, options).read(where, options, names)
+
+
+def format_of(path: Path, options: ReadOptions) -> Format:
+    """The format that is asked for, or the file's own. Raises DataError for what is of none."""
+    return FORMATS[detect(path) if options.format == "auto" else options.format]
+
+
+def _read_pair(x: Path, y: Path, options: ReadOptions) -> Arrays:
+    asked = FORMATS.get(options.format)
+    inputs, targets = (FORMATS[detect(path)] if asked is None or asked.array is None else asked for path in (x, y))
+    for path, kind in ((x, inputs), (y, targets)):
+        if kind.array is None:
+            hint = "for a table write its path and data.target instead of {x:, y:}"
+            raise refusal(path, "not_arrays", "expected a .npy or IDX file of arrays", hint=hint)
+    assert inputs.array is not None
+    assert targets.array is not None
+    disk = _on_disk(x, inputs.name, options) if options.memory != "ram" else None
+    X: Any = inputs.array(x) if disk is None else disk
+    Y = targets.array(y)
+    labels = targets.labels and Y.dtype.kind in "iu"
+    return pair(X, Y, x, y, labels=labels) if disk is None else disk_pair(disk, Y, y, labels=labels)
 
 
 def read_all(paths: Sequence[Path], options: ReadOptions, names: Sequence[str] = ()) -> Source:
@@ -169,22 +148,10 @@ def detect(path: Path) -> str:
             raise refusal(path, "foreign_format", f"this is {what}", hint="unpack it first")
     if start[257:262] == b"ustar":
         raise refusal(path, "foreign_format", "this is a tar archive", hint="unpack it first")
-    if start.lstrip(b"\xef\xbb\xbf \r\n").lower().startswith(b"@relation") or path.suffix.lower() == ".arff":
+    if start.lstrip(WHITE).lower().startswith(b"@relation") or path.suffix.lower() == ".arff":
         hint = "save it as CSV: the names of its @attribute lines, and below them what follows @data"
         raise refusal(path, "foreign_format", "this is an ARFF file, of Weka", hint=hint)
-    if start.startswith(b"PAR1"):
-        return "parquet"
-    if start.startswith(MAGIC):
-        return "npy"
-    if looks_like_idx(start):
-        return "idx"
-    if name.endswith((".jsonl", ".ndjson", ".json")) or start.lstrip(b"\xef\xbb\xbf \r\n").startswith(
-        (b"{", b"[{", b"[\n", b"[\r", b"[ ")
-    ):
-        return "jsonl"
-    if name.endswith((".libsvm", ".svm", ".svmlight")):
-        return "libsvm"
-    return "tsv" if name.endswith((".tsv", ".tab")) else "csv"
+    return next(each.name for each in FORMATS.values() if each.told(start, name))
 
 
 def _start(path: Path) -> bytes:

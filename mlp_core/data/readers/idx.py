@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import fill
+from mlp_core.data.readers.arrays import alone, fill, refuse_single
+from mlp_core.data.readers.format import Format
 from mlp_core.data.readers.open_file import check_file, check_growth, check_memory, open_binary, refusal
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -48,3 +49,13 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         array = np.empty(shape, dtype)
         fill(stream, array, path)
     return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+IDX = Format(
+    "idx",
+    told=lambda start, file: looks_like_idx(start),
+    read=lambda path, options, names: refuse_single(path),
+    parts=lambda path, options, names, numbers: iter([alone(read_idx(path), path)]),
+    array=read_idx,
+    labels=True,
+)

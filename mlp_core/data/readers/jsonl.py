@@ -11,6 +11,7 @@ from typing import Any
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CHUNK, SAMPLE
 from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.format import WHITE, Format
 from mlp_core.data.readers.open_file import refusal, refuse_width
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
@@ -165,3 +166,16 @@ def _pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         raise ValueError("a key stands twice")
     return row
+
+
+JSON_LINES = Format(
+    "jsonl",
+    told=lambda start, file: (
+        file.endswith((".jsonl", ".ndjson", ".json"))
+        or start.lstrip(WHITE).startswith((b"{", b"[{", b"[\n", b"[\r", b"[ "))
+    ),
+    read=lambda path, options, names: read_jsonl(path, options.csv, options.text),
+    parts=lambda path, options, names, numbers: stream_jsonl(path, options.csv, numbers),
+    drain=lambda path, options, names, words, final: drain_jsonl(path, options.csv, words, final),
+    piped=True,
+)

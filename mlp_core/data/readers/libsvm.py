@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.open_file import STDIN, check_file, check_growth, check_memory, refusal, refuse_width
 from mlp_core.data.readers.text_stream import open_text
 from mlp_core.errors import counted
@@ -79,3 +82,16 @@ def _target(path: Path, line: int, cell: str) -> float:
         hint = "several labels on one line are not supported" if "," in cell else "write a number first"
         raise refusal(path, "not_a_number", f'not a number ("{cell}")', hint=hint, line=line, column=1)
     return value
+
+
+def _read(path: Path, options: ReadOptions, names: Sequence[str]) -> Arrays:
+    known = sum(re.fullmatch(r"x\d+", name) is not None for name in names)
+    return read_libsvm(path, known or None, options.base)
+
+
+LIBSVM = Format(
+    "libsvm",
+    told=lambda start, file: file.endswith((".libsvm", ".svm", ".svmlight")),
+    read=_read,
+    parts=lambda path, options, names, numbers: iter([_read(path, options, names)]),
+)

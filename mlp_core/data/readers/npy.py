@@ -1,5 +1,7 @@
 """NumPy's .npy and .npz files, read without ever unpickling: the header is checked before memory is taken.
 
+Headers by hand, not with `numpy.lib.format`: that evaluates them as Python, warns, and has no limits.
+
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.format import Format
 from mlp_core.data.readers.open_file import (
     check_file,
     check_growth,
@@ -154,3 +155,12 @@ def _code(cell: Any, vocabulary: dict[str, int], options: CsvOptions) -> float:
     if isinstance(cell, float) and (value := number(repr(cell))) is not None and value.is_integer():
         word = str(int(value))
     return float("nan") if word in options.na else float(vocabulary.setdefault(word, len(vocabulary)))
+
+
+PARQUET = Format(
+    "parquet",
+    told=lambda start, file: start.startswith(b"PAR1"),
+    read=lambda path, options, names: read_parquet(path, options.csv, options.text),
+    parts=lambda path, options, names, numbers: stream_parquet(path, options.csv, numbers),
+    drain=lambda path, options, names, words, final: drain_parquet(path, options.csv, words),
+)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mlp_core.atomic_files import remove_folder
 from mlp_core.data.readers.convert_table import convert
 from mlp_core.data.readers.converted_table import FORMAT, is_folder, is_sound
-from mlp_core.data.readers.formats import ReadOptions
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import check_file, reading
 from mlp_core.data.readers.publish_folder import sweep
 from mlp_core.errors import Failed, UsageError

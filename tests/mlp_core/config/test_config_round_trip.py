@@ -45,7 +45,7 @@ def test_the_changed_keys_turn_one_config_into_the_other(mapping, other):
 
 def test_every_key_is_written():
     text = dump_yaml(from_mapping({"data": {"name": "digits"}}))
-    for key in ("lr: auto", "weight_decay: 0.0", "patience: 20", 'decimal: "."', "probes: [init, burn, wild]"):
+    for key in ("lr: auto", "weight_decay: 0.0", "patience: 20", "decimal: auto", "probes: [init, burn, wild]"):
         assert key in text
 
 

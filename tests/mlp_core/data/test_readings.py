@@ -237,3 +237,9 @@ def test_given_markers_are_added_and_numbers_compare_as_numbers(tmp_path: Path) 
     found = data(path, csv={"na": ["missing", "-999"]}, split={"val": 0})
     assert np.isnan(found.splits["train"].X).sum() == 5
     assert found.task.kinds == ()
+
+
+def test_words_most_of_which_are_numbers_are_told(tmp_path: Path) -> None:
+    x = ["<0.1" if row % 5 == 0 else row / 7 for row in range(200)]
+    found = data(table(tmp_path / "t.csv", "x,w,y", x, [row % 3 for row in range(200)], ["a", "b"] * 100))
+    assert any(note.startswith('note: taken as words, though most are numbers: x ("<0.1")') for note in found.notes)

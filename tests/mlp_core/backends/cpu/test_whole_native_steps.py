@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compiled_kernels import needs_kernels
+from compiled_kernels import every_library, needs_kernels
 
 from mlp_core.backends.cpu import row_pass, step_program, steps
 from mlp_core.backends.cpu.steps import WholeSteps, native_backend
@@ -203,6 +203,17 @@ def test_whole_steps_are_the_steps_of_the_primitives(settings):
 @pytest.mark.parametrize("rule", sorted(OPTIMIZERS.keys() - {"lbfgs", "muon"}))
 def test_every_rule_moves_as_its_primitive_does(rule):
     assert_equal_trainings({"rule": rule})
+
+
+@every_library
+@pytest.mark.parametrize("case", ["gelu", "float32", "sums over three batches", "two quantiles", "skips", "embeddings"])
+def test_every_set_of_instructions_makes_these_steps(case, library):
+    settings, states = CASES[case], []
+    for backend in (numpy_backend(), native_backend(2, library)):
+        states.append(trained(make(backend, **settings))[1])
+    tolerance = 100 * TOLERANCE[settings.get("dtype", "float64")]
+    for expected, actual in zip(*states, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("rule", ["muon", "lbfgs"])

@@ -201,3 +201,32 @@ def test_a_state_that_is_none_is_refused(damage: dict[str, Any]) -> None:
     state = Preprocessor(plans={2: CategoryPlan()}).fit(X, {2: WORDS}).to_state()
     with pytest.raises(CheckpointError):
         Preprocessor.from_state({**state, **damage})
+
+
+def test_dates_give_their_circles_between_flags_and_words() -> None:
+    days = np.arange(19_000.0, 19_060.0)
+    days[3] = np.nan
+    X = np.column_stack([days, np.arange(60.0) % 2, np.full(60, 7.0)])
+    plans = {0: NumericPlan(cycles=(365.2425, 7.0, 1.0)), 1: CategoryPlan(), 2: NumericPlan(cycles=(7.0,))}
+    made = Preprocessor(plans=plans, names=("day", "word", "still")).fit(X, {1: ["a", "b"]})
+    circles = [f"day {what} {part}" for what in ("time of year", "day of week") for part in ("sin", "cos")]
+    assert made.input_names() == ["day", "still", "day missing", *circles, "word=a", "word=b"]
+    assert made.input_columns() == [0, 2, 0, 0, 0, 0, 0, 1, 1]
+    assert made.dead.tolist() == [False] * 9
+    state = json.loads(json.dumps(made.to_state()))
+    again = Preprocessor.from_state(state)
+    np.testing.assert_array_equal(again.transform(X, {1: ["a", "b"]}), made.transform(X, {1: ["a", "b"]}))
+    assert made.transform(X, {1: ["a", "b"]})[:, 1].tolist() == [0.0] * 60
+    with pytest.raises(CheckpointError):
+        Preprocessor.from_state({**state, "cycles": {"0": [-7]}})
+
+
+def test_places_that_training_never_had_do_not_act() -> None:
+    codes = np.arange(60.0)[:, None] % 2
+    made = Preprocessor(plans={0: CategoryPlan(encode="hash", max_categories=50)}).fit(codes, {0: ["a", "b"]})
+    words = [f"w{k}" for k in range(200)]
+    rows = made.transform(np.arange(200.0)[:, None], {0: words})
+    assert made.dead.sum() == 48
+    assert not rows[:, made.dead].any()
+    one = Preprocessor(plans={0: CategoryPlan()}).fit(codes * 0, {0: ["a"]})
+    assert not one.transform(np.array([[0.0], [1.0], [np.nan]]), {0: ["a", "b"]}).any()

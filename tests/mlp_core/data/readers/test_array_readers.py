@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.formats import ReadOptions, detect, read
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.formats import detect, read
 from mlp_core.data.readers.idx import read_idx
 from mlp_core.data.readers.npy import read_npy, read_npz
 from mlp_core.errors import DataError

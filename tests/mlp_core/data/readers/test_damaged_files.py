@@ -21,7 +21,8 @@ import pytest
 
 from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import CsvOptions, number
-from mlp_core.data.readers.formats import ReadOptions, read
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.formats import read
 from mlp_core.data.readers.table import Table
 from mlp_core.errors import DataError
 

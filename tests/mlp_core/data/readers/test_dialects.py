@@ -9,7 +9,8 @@ import pytest
 
 from mlp_core.data.readers.csv import read_csv
 from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
-from mlp_core.data.readers.formats import ReadOptions, read_all
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.formats import read_all
 from mlp_core.data.readers.table import Table
 from mlp_core.errors import DataError
 

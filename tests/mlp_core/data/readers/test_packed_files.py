@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlp_core.data.readers.formats import ReadOptions, detect, read
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.formats import detect, read
 from mlp_core.data.readers.table import Table
 from mlp_core.errors import DataError
 

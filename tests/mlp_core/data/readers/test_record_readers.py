@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlp_core.config.data import FORMATS as CONFIG_FORMATS
 from mlp_core.data.readers.csv import read_csv
-from mlp_core.data.readers.formats import ReadOptions, read, read_all
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.formats import FORMATS, read, read_all
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.readers.table import Table
 from mlp_core.errors import DataError
@@ -169,3 +171,8 @@ def test_a_stream_gives_the_rows_of_the_table_in_parts(name: str, tmp_path: Path
         f"w{(200_000 - parts[-1].rows + part_row) % 7}" for part_row in range(3)
     ]
     assert parts[1].problem("x", "y", 0, 0).line == parts[0].rows + (2 if name.endswith("csv") else 1)
+
+
+def test_the_config_knows_every_format_that_there_is() -> None:
+    assert set(CONFIG_FORMATS) == {"auto", *FORMATS}
+    assert all(name == each.name for name, each in FORMATS.items())
