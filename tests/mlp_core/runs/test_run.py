@@ -322,3 +322,14 @@ def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tm
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == done + 2
     never = Run.resume(tmp_path / "run", ["train.early_stopping=false", "train.epochs=8"])
     assert finish(never)[-1] == Finished("epochs")
+
+
+def test_a_schedule_over_more_epochs_is_told(config: Path, tmp_path: Path) -> None:
+    finish(start(config, tmp_path / "r", ["schedule.name=cosine", "optimizer.lr=0.01"]))
+    more = Run.resume(tmp_path / "r", ["train.epochs=8"])
+    assert more.notices == [
+        "the cosine schedule is now one over 40 steps, not 20: the learning rate goes from 6.2e-05 to 0.005"
+    ]
+    finish(more)
+    finish(start(config, tmp_path / "s", ["optimizer.lr=0.01"]))
+    assert Run.resume(tmp_path / "s", ["train.epochs=8"]).notices == []
