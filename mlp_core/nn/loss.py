@@ -23,10 +23,10 @@ class Loss:
     usual: ClassVar[tuple[str, ...]] = ()
     per_output: ClassVar[bool] = False
     counts: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
 
-    @property
-    def classifies(self) -> bool:
-        return "regression" not in self.tasks
+    def __init_subclass__(cls) -> None:
+        cls.classifies = "regression" not in cls.tasks
 
     def outputs(self, targets: int, classes: int = 0) -> int:
         """How many logits the network must emit for `targets` target columns, or for one column of `classes`."""

@@ -8,9 +8,9 @@ from typing import Any
 from mlp_core.config import Config, changed_keys, from_mapping
 from mlp_core.data.config_sources import moved
 from mlp_core.errors import ConfigError, DataError, Problem, counted
-from mlp_core.nn.schedules import Schedule
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.from_config import make_schedule
 from mlp_core.training.model import home_of
 from mlp_core.training.trainer import Progress, Stopping
 
@@ -64,14 +64,16 @@ def take_up(progress: Progress, early: Stopping | None, changes: Sequence[str]) 
     return said
 
 
-def bent(then: Schedule, now: Schedule, step: int) -> str | None:
-    """What is to be said where a changed number of steps changes the learning rate of the next one, else None.
-    A step past the old end would have had the last rate."""
-    planned, rate = then.rate(min(step, max(0, then.steps - 1))), now.rate(step)
-    if then.steps == now.steps or abs(rate - planned) <= 0.05 * planned:
+def stretched(before: Config, experiment: Experiment) -> str | None:
+    """What it does to the learning rate that a run is longer or shorter than it was asked to be; None if nothing."""
+    trainer, step = experiment.trainer, experiment.trainer.progress.step
+    now, then = trainer.schedule, make_schedule(before, trainer.steps_per_epoch)
+    if not step or now.rate(step - 1) == then.rate(step - 1):
         return None
-    change = f"the {now.name} schedule is spread over {counted(now.steps, 'step')} now, no longer {then.steps:,}"
-    return f"{change}: the learning rate goes on at {rate:.1e}, not at {planned:.1e}"
+    return (
+        f"the {before.schedule.name} schedule is now one over {counted(now.steps, 'step')}, not {then.steps:,}: "
+        f"the learning rate goes from {then.rate(step - 1):.2g} to {now.rate(step):.2g}"
+    )
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:

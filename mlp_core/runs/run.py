@@ -29,13 +29,13 @@ from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import check_experiment
 from mlp_core.runs.resume import (
     allowed_changes,
-    bent,
     config_of,
     enough_epochs,
     other_tools,
     rebuilt,
     same_data,
     settled,
+    stretched,
     take_up,
 )
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
@@ -44,7 +44,6 @@ from mlp_core.runs.trained_rows import encode
 from mlp_core.training.checkpoint import Checkpoint, load, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
-from mlp_core.training.from_config import make_schedule
 from mlp_core.training.peak_memory import give_back
 
 SAVING_SHARE = 0.05
@@ -161,14 +160,15 @@ class Run:
             newest, checkpoint, problems = found
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
-            before = config_of(checkpoint, str(newest))
-            changes = allowed_changes(before, config)
+            changes = allowed_changes(config_of(checkpoint, str(newest)), config)
             experiment = rebuilt(config, checkpoint)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
+            longer = stretched(config_of(checkpoint, str(newest)), experiment)
+            notices += [longer] if longer else []
             run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
-            run._go_on(checkpoint, before, changes)
+            run._go_on(checkpoint, changes)
         except BaseException as error:
             directory.close()
             raise _no_room(path, error) if isinstance(error, OSError) else error from None
@@ -193,12 +193,10 @@ class Run:
             directory.write(MARK, _resolved(experiment.config, directory.path))
         return run
 
-    def _go_on(self, checkpoint: Checkpoint, before: Config, changes: Sequence[str]) -> None:
+    def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
         """Set logs and progress to the checkpoint, and say what is different now."""
-        trainer, progress = self.experiment.trainer, self.experiment.trainer.progress
-        self.notices += take_up(progress, trainer.stopping, changes)
-        said = bent(make_schedule(before, trainer.steps_per_epoch), trainer.schedule, progress.step)
-        self.notices += [said] if said else []
+        progress = self.experiment.trainer.progress
+        self.notices += take_up(progress, self.experiment.trainer.stopping, changes)
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fork_server import ForkServer
-from small_runs import folder_with_config, state
+from small_runs import folder_with_config, state, undisturbed
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +28,9 @@ def folder(shelf: Path) -> Path:
 @pytest.fixture(scope="session")
 def whole(server: ForkServer, folder: Path) -> dict[str, bytes | list[str]]:
     """What the uninterrupted run leaves."""
-    assert server.run("train", "c.yaml", "-o", "whole", cwd=folder).code == 0
-    return state(folder / "whole")
+    run = undisturbed(folder) / "whole"
+    assert server.run("train", "c.yaml", "-o", run, cwd=folder).code == 0
+    return state(run)
 
 
 @pytest.fixture(scope="session")

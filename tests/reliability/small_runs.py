@@ -38,6 +38,14 @@ def state(run: Path) -> dict[str, bytes | list[str]]:
     return found
 
 
+def undisturbed(folder: Path) -> Path:
+    """Where runs lie that others are compared with: as far from the data as a test's own, because a run says how its
+    data is reached from where it lies."""
+    place = folder.parent / "undisturbed"
+    place.mkdir(exist_ok=True)
+    return place
+
+
 def different(run: Path, whole: dict[str, bytes | list[str]]) -> list[str]:
     """The names of what is not as in the uninterrupted run."""
     found = state(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from failing import ERRORS
 from fork_server import ForkServer, Result
-from small_runs import different, go_on, state
+from small_runs import different, go_on, state, undisturbed
 
 from mlp_core.training.checkpoint import load
 
@@ -20,8 +20,9 @@ Whole = dict[str, bytes | list[str]]
 
 @pytest.fixture(scope="module")
 def short(server: ForkServer, folder: Path) -> Whole:
-    assert server.run("train", "c.yaml", "-o", "short-for-errors", *WORDS, cwd=folder).code == 0
-    return state(folder / "short-for-errors")
+    run = undisturbed(folder) / "short-for-errors"
+    assert server.run("train", "c.yaml", "-o", run, *WORDS, cwd=folder).code == 0
+    return state(run)
 
 
 def count(server: ForkServer, folder: Path, room: Path) -> int:

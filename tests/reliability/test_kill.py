@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fork_server import ForkServer
-from small_runs import different, go_on, state
+from small_runs import different, go_on, state, undisturbed
 
 KILLS = int(os.environ.get("MLPBP_KILLS", "30"))
 CHAINS = int(os.environ.get("MLPBP_KILL_CHAINS", "5"))
@@ -65,8 +65,9 @@ SHORT = ("train.epochs=2", "checkpoint.keep=1")
 @pytest.fixture(scope="module")
 def short(server: ForkServer, folder: Path) -> Whole:
     """What an uninterrupted run of two epochs leaves, of which the first is deleted again."""
-    assert server.run("train", "c.yaml", "-o", "short", *SHORT, cwd=folder).code == 0
-    return state(folder / "short")
+    run = undisturbed(folder) / "short"
+    assert server.run("train", "c.yaml", "-o", run, *SHORT, cwd=folder).code == 0
+    return state(run)
 
 
 def calls(server: ForkServer, folder: Path, run: Path, log: Path, *words: object) -> list[str]:

@@ -32,6 +32,7 @@ class Draws:
             self._noises.append(end)
             end += NUMBER * size * inputs
         self.nbytes = end + -end % WORD
+        self._found = np.empty((0, self.nbytes), np.uint8)
 
     def other(self, number: int) -> int:
         """Where the rows are that batch `number` is mixed with."""
@@ -46,10 +47,15 @@ class Draws:
         return self._noises[number]
 
     def blocks(self, rows: np.ndarray, step: int) -> np.ndarray:
-        """The blocks, uint8 [steps, bytes], of steps `step`, ... with these row numbers, int64 [steps, rows]."""
+        """The blocks, uint8 [steps, bytes], of steps `step`, ... with these row numbers, int64 [steps, rows].
+
+        What is drawn lies in memory that is taken once, for the most steps so far, and overwritten by the next call.
+        """
         if self.nbytes == WORD * rows.shape[1]:
             return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
-        found = np.empty((len(rows), self.nbytes), np.uint8)
+        if len(self._found) < len(rows):
+            self._found = np.empty((len(rows), self.nbytes), np.uint8)
+        found = self._found[: len(rows)]
         found[:, : WORD * rows.shape[1]] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
         for i, block in enumerate(found):
             for number, size in enumerate(self._sizes):

@@ -55,6 +55,7 @@ class StepProgram:
         }
         self._weights = {spec.name for spec in self._parameters.specs if spec.is_weight}
         self._penalised = penalised(job.objective)
+        self._draws: dict[int, Draws] = {}
         self._long = [name for name in self._parameters.values if self._strip(name)]
 
     def step(self, rows: int) -> list[Labelled]:
@@ -86,8 +87,10 @@ class StepProgram:
 
     def draws(self, rows: int) -> Draws:
         """What steps of so many rows find behind their row numbers."""
-        sizes, inputs = batch_sizes(rows, self._batches.size), self._batches.X.shape[1]
-        return Draws(self._augment, sizes, inputs, self._seed, self._limits.accumulate)
+        if rows not in self._draws:
+            sizes, inputs = batch_sizes(rows, self._batches.size), self._batches.X.shape[1]
+            self._draws[rows] = Draws(self._augment, sizes, inputs, self._seed, self._limits.accumulate)
+        return self._draws[rows]
 
     @property
     def spared(self) -> int:

@@ -131,6 +131,9 @@ def mended(model: type[Section], mapping: dict[str, Any]) -> dict[str, Any]:
             if len(mapping[key]) < enough:
                 del mapping[key]
     if model is Data:
+        for name in ("train", "val", "test"):
+            if mapping.get(name) == []:
+                del mapping[name]
         if mapping.get("train") is None:
             mapping["name"] = mapping.get("name") or "digits"
         else:

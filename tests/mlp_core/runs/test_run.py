@@ -305,20 +305,6 @@ def test_the_check_before_training_is_the_one_asked_for(
     assert json.loads((tmp_path / "a/run.json").read_text())["gradient"] == f"{report.worst:.0e}"
 
 
-def test_a_schedule_that_a_longer_run_bends_is_told(config: Path, tmp_path: Path) -> None:
-    """cos: from the end of 20 steps to the middle of 40, 0.001 (1 + cos(pi / 2)) / 2; a constant rate bends nowhere."""
-    finish(start(config, tmp_path / "cosine", ["schedule.name=cosine"]))
-    more = Run.resume(tmp_path / "cosine", ["train.epochs=8"])
-    (said,) = [notice for notice in more.notices if "schedule" in notice]
-    assert said.startswith(
-        "the cosine schedule is spread over 40 steps now, no longer 20: the learning rate goes on at"
-    )
-    assert "goes on at 5.0e-04, not at 6.2e-06" in said
-    more.directory.close()
-    finish(start(config, tmp_path / "constant"))
-    assert not any("schedule" in notice for notice in Run.resume(tmp_path / "constant", ["train.epochs=8"]).notices)
-
-
 def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tmp_path: Path) -> None:
     """The epochs without progress count anew, and the line names the patience."""
     patience = ["train.early_stopping={patience: 2, min_delta: 10.0}", "train.epochs=9"]
@@ -336,3 +322,14 @@ def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tm
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == done + 2
     never = Run.resume(tmp_path / "run", ["train.early_stopping=false", "train.epochs=8"])
     assert finish(never)[-1] == Finished("epochs")
+
+
+def test_a_schedule_over_more_epochs_is_told(config: Path, tmp_path: Path) -> None:
+    finish(start(config, tmp_path / "r", ["schedule.name=cosine", "optimizer.lr=0.01"]))
+    more = Run.resume(tmp_path / "r", ["train.epochs=8"])
+    assert more.notices == [
+        "the cosine schedule is now one over 40 steps, not 20: the learning rate goes from 6.2e-05 to 0.005"
+    ]
+    finish(more)
+    finish(start(config, tmp_path / "s", ["optimizer.lr=0.01"]))
+    assert Run.resume(tmp_path / "s", ["train.epochs=8"]).notices == []
