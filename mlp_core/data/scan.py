@@ -22,7 +22,7 @@ from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.task import Task
-from mlp_core.data.warnings import ROWS, WIDE, column_notes, row_keys, sampled, shared
+from mlp_core.data.warnings import ROWS, WIDE, column_notes, row_keys, sampled, shared, stand_ins
 from mlp_core.errors import DataError, Problem
 from mlp_core.rng import generator
 
@@ -208,4 +208,5 @@ def survey_notes(
         first = Part(found.first, y[: len(found.first)], words)
         spread = Part(found.sample, y[found.places], words)
         notes += column_notes(task, np.flatnonzero(constant).tolist(), *sampled(first, spread, task))
+        notes += stand_ins(spread, task)
     return tuple(notes)

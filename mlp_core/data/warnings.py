@@ -23,6 +23,7 @@ BINS = 256
 SURE = 0.99  # share of a target's spread, or of its rows beyond guessing, that a single honest column does not explain
 EXACT = 1e-6  # of a target's deviation, left by a fit that is exact
 RARE = 0.05  # share of the rows of a class that may be told by nothing
+LIMITS = {-(2.0**15), 2.0**15 - 1, -(2.0**31), 2.0**31 - 1}  # of whole numbers; some write them for "nothing"
 FIT_ROWS, FIT_WIDE = 2_000, 64  # looked at for a target that is a sum of inputs
 
 
@@ -45,6 +46,7 @@ def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
         leaking = _leaking(train, task)
         notes += column_notes(task, _constant(train.X), _counting(train), leaking)
         notes += [] if leaking else _summed(train, task)
+        notes += stand_ins(train, task)
     return tuple(notes)
 
 
@@ -200,6 +202,34 @@ def _summed(train: Rows, task: Task) -> list[str]:
     if len(used) < 2:
         return []
     return _named("the target is a sum of these inputs; are they known when predicting?", task, used)
+
+
+def stand_ins(train: Rows, task: Task) -> list[str]:
+    """A line about numbers such as -999 that stand far from all others of their column: they often mean missing."""
+    step, told = -(-len(train.X) // ROWS), dict[str, float]()
+    for column in range(train.X.shape[1]):
+        values = np.asarray(train.X[::step, column], np.float64) if column not in train.words else np.empty(0)
+        values = values[~np.isnan(values)]
+        if not values.size or not (_is_stand_in(values.min()) or _is_stand_in(values.max())):
+            continue
+        distinct, counts = np.unique(values, return_counts=True)
+        strange = np.array([*map(_is_stand_in, distinct)])
+        rest = distinct[~strange]
+        for value in distinct[strange & (counts > 1)]:
+            if len(rest) > 2 and max(rest[0] - value, value - rest[-1]) > rest[-1] - rest[0]:
+                told.setdefault(task.features[column], float(value))
+    if not told:
+        return []
+    names = ", ".join(f"{name} ({value:.15g})" for name, value in list(told.items())[:MOST])
+    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
+    hint = "where it means missing, list it under data.csv.na, or in arrays write NaN"
+    return [f"note: a number stands far from all others in {names}{more}; {hint}"]
+
+
+def _is_stand_in(value: float) -> bool:
+    """Nines only (-999, 9999.9), the limits of whole numbers, or a number too great for any measurement."""
+    nines = set(f"{abs(value):.15g}".replace(".", "")) == {"9"}
+    return (nines and abs(value) >= 99) or value in LIMITS or abs(value) >= 1e30
 
 
 def _explained(values: npt.NDArray[Any], y: npt.NDArray[Any], classifies: bool, words: bool) -> float:

@@ -47,6 +47,29 @@ def test_suspicious_columns_are_told(columns: dict[str, Any], expected: str | No
     assert found == [] if expected is None else len(found) == 1 and found[0].startswith(expected)
 
 
+SOME = np.arange(200) % 9 == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (np.where(SOME, -999, X.round(2)), "a (-999)"),
+        (np.where(SOME, 9999.9, 100 * X.round(2)), "a (9999.9)"),
+        (np.where(SOME, -(2**31), (9 * X).round()), "a (-2147483648)"),
+        (np.where(SOME, -999, (1500 * Z).round()), None),  # as far as the others are from each other
+        (np.where(SOME, 99, (20 + 60 * Z).round()), None),  # an age
+        (np.where(np.arange(200) == 5, -999, X.round(2)), None),  # once: a mistake, or a measurement
+        (np.where(SOME, -997, X.round(2)), None),
+    ],
+)
+def test_numbers_that_stand_for_a_missing_one_are_told(column: Any, told: str | None, tmp_path: Path) -> None:
+    found = [note for note in notes({"a": column, "w": WORDS, "y": Y}, tmp_path) if "far from all others" in note]
+    assert [note.split(" in ")[1].split(";")[0] for note in found] == ([] if told is None else [told])
+    if told == "a (-999)":
+        listed = notes({"a": column, "w": WORDS, "y": Y}, tmp_path, csv={"na": ["-999"]})
+        assert not any("far from all others" in note for note in listed)
+
+
 def test_equal_rows_in_two_parts_are_counted(tmp_path: Path) -> None:
     columns = {"a": np.tile(X[:100], 2), "w": np.tile(WORDS[:100], 2), "y": np.tile(Y[:100], 2)}
     split = {"method": "ordered", "val": 50, "test": 50}
