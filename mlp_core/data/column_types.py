@@ -127,7 +127,7 @@ def _shown(words: Sequence[str], notation: Notation) -> str:
     """An example of how the words of a column are read."""
     usual = next((word for word in words if word not in notation.missing and not word.isdigit()), words[0])
     if notation.way == "date":
-        first = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}[notation.order]
+        first = {"dmy": "day first", "mdy": "month first"}.get(notation.order, "year first")
         return f'dates such as "{usual}"' + (f", taken with the {first}" if is_open(words[:1000]) else "")
     if notation.way == "time":
         return f'times such as "{usual}"'

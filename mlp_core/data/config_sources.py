@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 LOOKED_AT = 200  # rows in which zeros before numbers are looked for
 _ZEROS = re.compile("0[0-9]+")
+_WHOLE = re.compile("[0-9]{16,40}")  # from 2^53 on some whole numbers are no numbers of 64 bits
 _CODE = re.compile(r"(?i)(\b|_)(zip|zip_?code|postal|post_?code|plz|fips)(\b|_)")
 MOST_NAMED = 6
 
@@ -114,21 +115,22 @@ def text_of(config: Config, source: Source, row: int, column: int) -> str:
 
 
 def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:
-    """A line about columns of numbers that look like names of something: zeros before them, or called so."""
+    """A line about columns of numbers that look like names of something: zeros before them, more digits than a number
+    of 64 bits holds, or called so."""
     rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding) if isinstance(source, Table) else []
-    zeros = {}
-    for column in columns:
-        if (
-            cell := next((row[column].strip() for row in rows if _ZEROS.fullmatch(row[column].strip())), None)
-        ) is not None:
-            zeros[column] = f"{source.names[column]} ({cell})"
-    called = {c: source.names[c] for c in columns if c not in zeros and _CODE.search(source.names[c])}
-    told = [*zeros.values(), *called.values()]
+    written = {column: [row[column].strip() for row in rows] for column in columns}
+    shown = {c: cell for c, cells in written.items() if (cell := next(filter(_is_code, cells), None)) is not None}
+    called = {c: source.names[c] for c in columns if c not in shown and _CODE.search(source.names[c])}
+    told = [*(f"{source.names[column]} ({cell})" for column, cell in shown.items()), *called.values()]
     if not told:
         return []
-    name = source.names[next(iter({**zeros, **called}))]
+    name = source.names[next(iter({**shown, **called}))]
     hint = f"for what has no order: data.types: {{{name}: categorical}}"
     return [f"note: taken as numbers, but perhaps codes: {', '.join(told[:6])}; {hint}"]
+
+
+def _is_code(cell: str) -> bool:
+    return _ZEROS.fullmatch(cell) is not None or (_WHOLE.fullmatch(cell) is not None and int(float(cell)) != int(cell))
 
 
 def moved(config: Config, error: DataError) -> DataError:

@@ -32,7 +32,8 @@ _CLOCK = re.compile(_TIME, re.ASCII)
 
 
 def date_number(text: str, order: str) -> float | None:
-    """Days since 1970-01-01 of a date, with the time as a fraction; None for what is no date in this `order`.
+    """Days since 1970-01-01 of a date, with the time as a fraction; None for what is no date in this `order` ("": only
+    the year first, or the month by its name).
 
     Times with a zone are those of UTC. Years of two digits are those from 1969 to 2068.
 
@@ -60,12 +61,13 @@ def time_number(text: str) -> float | None:
 
 
 def date_order(words: Sequence[str], given: str = "") -> str | None:
-    """The order of day, month and year in which all words are dates; None if there is none. Where several fit it is the
-    one with the day first, and with the month first where slashes stand between them."""
+    """The order of day, month and year in which all words are dates; None if there is none. It is "" where no word has
+    the three as mere numbers with the year behind: a further file with such dates has them in an order that nobody
+    told. Where several fit it is the one with the day first, and with the month first where slashes stand between."""
     if not words:
         return None
     slashes = any("/" in word for word in words)
-    orders = (given,) if given else (("mdy", "dmy") if slashes else ("dmy", "mdy"))
+    orders = (given,) if given else ("", *(("mdy", "dmy") if slashes else ("dmy", "mdy")))
     return next((order for order in orders if all(date_number(word, order) is not None for word in words)), None)
 
 
@@ -80,6 +82,8 @@ def _day(found: re.Match[str], order: str) -> tuple[int, int, int] | None:
     if found["y1"]:
         return int(found["y1"]), int(found["m1"]), int(found["d1"])
     if found["y2"]:
+        if not order:
+            return None
         first, second = int(found["a"]), int(found["b"])
         if order == "ymd":
             return (_year(found["a"]), second, int(found["y2"])) if len(found["y2"]) == 2 else None

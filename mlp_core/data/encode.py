@@ -257,7 +257,9 @@ def _numbers(
     message = f'not {what} ("{source.cell(row, column)}") in column "{name}"'
     hint = f"fix the cell, list it under data.csv.na, or set data.types: {{{name}: categorical}}"
     if kind == "date" and (notation := notations.get(name)) is not None:
-        hint = f"dates are taken as {notation.order}; if that is wrong, set data.date_order. Or {hint}"
+        told = f"dates are taken as {notation.order}; if that is wrong" if notation.order else ""
+        told = told or "in training all have the year first or the month by its name; for others"
+        hint = f"{told}, set data.date_order. Or {hint}"
     return found, source.problem("not_a_boolean" if kind == "boolean" else "not_a_number", message, row, column, hint)
 
 

@@ -127,6 +127,8 @@ def test_the_order_of_a_date_is_that_in_which_all_are_dates() -> None:
         (["03/04/2021", "12/25/2020"], "mdy"),
         (["03/04/2021", "01/02/2021"], "mdy"),
         (["03.04.2021", "01.02.2021"], "dmy"),
+        (["2021-04-03", "25.12.2020"], "dmy"),
+        (["2021-04-03", "2021/12/25 10:00", "3 Apr 2021", "April 2021"], ""),
     ):
         found = find(words)
         assert found is not None
@@ -137,6 +139,14 @@ def test_the_order_of_a_date_is_that_in_which_all_are_dates() -> None:
     assert given.number("03/04/2021") == date_number("2021-04-03", "ymd")
     assert mostly_dates(["2021-01-01", "2021-01-02", "2021-01-33"]) is not None
     assert mostly_dates(["2021-01-01", "a", "b"]) is None
+
+
+def test_an_order_that_no_training_date_told_is_not_guessed_later() -> None:
+    found = find(["2021-04-03", "2021-12-25"])
+    assert found is not None
+    assert found.number("2021-04-05") == date_number("5 April 2021", "dmy") is not None
+    for later in ("05/04/2021", "25.12.2021", "21-04-05"):
+        assert found.number(later) is None
 
 
 @pytest.mark.parametrize(("text", "hours"), [("9:30", 9.5), ("9:30 pm", 21.5), ("12:00 am", 0), ("26:15:36", 26.26)])

@@ -95,6 +95,15 @@ def test_codes_are_told(tmp_path: Path) -> None:
     assert "station (00000), ZIP Code; for what has no order: data.types: {station: categorical}" in note
 
 
+def test_whole_numbers_that_would_fall_together_are_told(tmp_path: Path) -> None:
+    """From 2^53 on, different whole numbers are one number of 64 bits; below, each is its own."""
+    users, stamps = [2**60 + 1 + k % 9 for k in range(100)], [2**53 - 1 - k % 9 for k in range(100)]
+    x = RNG.normal(size=100).round(3)
+    found = proposed(tmp_path, "user,stamp,x,y", users, stamps, x, ["a", "b"] * 50)
+    (note,) = [note for note in found.notes if "perhaps codes" in note]
+    assert f"perhaps codes: user ({2**60 + 1}); for what has no order: data.types: {{user: categorical}}" in note
+
+
 def test_keys_that_are_given_stand_in_the_config(tmp_path: Path) -> None:
     given = ('data.csv.delimiter=";"', "data.csv.na=[oops]", "data.types={w: categorical}")
     x = ["oops", *RNG.normal(size=99).round(3)]
