@@ -25,7 +25,6 @@ from mlp_core.runs.resume import (
     rebuilt,
     same_data,
     settled,
-    stretched,
     take_up,
 )
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
@@ -155,8 +154,6 @@ class Run:
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
-            longer = stretched(config_of(checkpoint, str(newest)), experiment)
-            notices += [longer] if longer else []
             run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
             run._go_on(checkpoint, changes)
         except BaseException as error:
