@@ -12,8 +12,8 @@ import numpy as np
 from mlp_core.config import Config, with_overrides
 from mlp_core.config import load as load_config
 from mlp_core.data.config_sources import moved, told_files
-from mlp_core.errors import DataError
-from mlp_core.gradcheck import Report, check
+from mlp_core.errors import DataError, Failed, Problem
+from mlp_core.gradcheck import Report, check, fast_check
 from mlp_core.nn.layers import Pass
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
@@ -107,3 +107,27 @@ def _run(objective: Any, X: Any, Y: Any, w: Any, config: Config, progress: Any) 
         seed=config.seed,
         progress=progress,
     )
+
+
+def preflight(experiment: Experiment, subject: str) -> None:
+    """The gradient check before the first step, as `train.preflight` asks for it; raises Failed: a wrong model is not
+    trained. Its result is stamped into the checkpoints."""
+    config = experiment.config
+    if config.train.preflight == "off" or experiment.trainer.progress.step:
+        return
+    full = config.train.preflight == "full"
+    report = check_experiment(experiment, config, subject).report if full else _quick_check(experiment)
+    if not report.passed:
+        failed = ", ".join(report.failures())
+        message = f"the gradient of this model is wrong (worst relative error {report.worst:.1e} in {failed})"
+        raise Failed(Problem("gradient_wrong", message, "run mlpbp gradcheck on the config for the whole report"))
+    experiment.stamp = f"{report.worst:.0e}"
+
+
+def _quick_check(experiment: Experiment) -> Report:
+    """The fast gradient check on the first training rows."""
+    seed, train = experiment.config.seed, experiment.splits["train"]
+    to_host, rows = experiment.model.network.backend.to_host, slice(0, min(16, len(train.X)))
+    w = None if train.w is None else to_host(train.w[rows])
+    X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
+    return fast_check(experiment.model.objective, X, Y, w, Pass(True, seed, 0, False), seed)

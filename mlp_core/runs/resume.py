@@ -10,7 +10,6 @@ from mlp_core.data.config_sources import moved
 from mlp_core.errors import ConfigError, DataError, Problem, counted
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.from_config import make_schedule
 from mlp_core.training.model import home_of
 from mlp_core.training.trainer import Progress, Stopping
 
@@ -62,18 +61,6 @@ def take_up(progress: Progress, early: Stopping | None, changes: Sequence[str]) 
     if any(key.startswith("train.early_stopping") for key in changes):
         progress.stale, progress.reference = 0, None
     return said
-
-
-def stretched(before: Config, experiment: Experiment) -> str | None:
-    """What it does to the learning rate that a run is longer or shorter than it was asked to be; None if nothing."""
-    trainer, step = experiment.trainer, experiment.trainer.progress.step
-    now, then = trainer.schedule, make_schedule(before, trainer.steps_per_epoch)
-    if not step or now.rate(step - 1) == then.rate(step - 1):
-        return None
-    return (
-        f"the {before.schedule.name} schedule is now one over {counted(now.steps, 'step')}, not {then.steps:,}: "
-        f"the learning rate goes from {then.rate(step - 1):.2g} to {now.rate(step):.2g}"
-    )
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:

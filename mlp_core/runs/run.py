@@ -9,24 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlp_core.config import Config, dump_yaml
+from mlp_core.config import Config
 from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
-from mlp_core.errors import (
-    CheckpointError,
-    ConfigError,
-    Diverged,
-    Failed,
-    MlpbpError,
-    Problem,
-    RunDirectoryError,
-)
-from mlp_core.gradcheck import Report, fast_check
+from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem, RunDirectoryError
 from mlp_core.machine import system
 from mlp_core.metrics import plain
-from mlp_core.nn.layers import Pass
 from mlp_core.runs.metrics_log import MetricsLog
-from mlp_core.runs.prove import check_experiment
+from mlp_core.runs.prove import preflight
 from mlp_core.runs.resume import (
     allowed_changes,
     config_of,
@@ -35,11 +25,10 @@ from mlp_core.runs.resume import (
     rebuilt,
     same_data,
     settled,
-    stretched,
     take_up,
 )
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
-from mlp_core.runs.run_record import RunRecord
+from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
 from mlp_core.runs.trained_rows import encode
 from mlp_core.training.checkpoint import Checkpoint, load, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
@@ -127,7 +116,7 @@ class Run:
             if (rows := experiment.trained_rows) is not None:
                 run_directory.write(TRAINED, encode(rows))
                 experiment.trained_rows = None
-            run_directory.write(MARK, _resolved(experiment.config, run_directory.path))
+            run_directory.write(MARK, resolved(experiment.config, run_directory.path))
         except BaseException as error:
             run_directory.discard()
             raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
@@ -136,7 +125,7 @@ class Run:
     def _write_split(self) -> None:
         """Which rows of the training file went where, if they were dealt from it."""
         if self.experiment.data.indices:
-            self.directory.write("split.json", _row_numbers(self.experiment.data.indices))
+            self.directory.write("split.json", row_numbers(self.experiment.data.indices))
 
     @classmethod
     def resume(cls, path: Path, overrides: Sequence[str] = (), command: Sequence[str] = ()) -> Run:
@@ -165,8 +154,6 @@ class Run:
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
-            longer = stretched(config_of(checkpoint, str(newest)), experiment)
-            notices += [longer] if longer else []
             run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
             run._go_on(checkpoint, changes)
         except BaseException as error:
@@ -190,7 +177,7 @@ class Run:
         run._write_split()
         run.log.cut(0, {"jsonl": 0})
         if changes:
-            directory.write(MARK, _resolved(experiment.config, directory.path))
+            directory.write(MARK, resolved(experiment.config, directory.path))
         return run
 
     def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
@@ -204,7 +191,7 @@ class Run:
         if different is not None:
             self.notices.append(different)
         if changes:
-            self.directory.write(MARK, _resolved(self.experiment.config, self.directory.path))
+            self.directory.write(MARK, resolved(self.experiment.config, self.directory.path))
 
     def execute(self, stop: Callable[[], int] = lambda: 0) -> Iterator[Event]:
         """Train, log and save; yields what happens. `summary` is there afterwards, unless the run was stopped.
@@ -221,7 +208,7 @@ class Run:
         try:
             self._begin_record()
             yield from (Noticed(notice) for notice in self.notices)
-            self._preflight()
+            preflight(self.experiment, str(self.directory.path))
             give_back()  # what the check has freed
             if self.restored:
                 self._save_missing()
@@ -251,35 +238,6 @@ class Run:
             raise
         finally:
             self.directory.close()
-
-    def _preflight(self) -> None:
-        """The gradient check before the first step: a wrong model is not trained."""
-        experiment, config = self.experiment, self.experiment.config
-        if config.train.preflight == "off" or experiment.trainer.progress.step:
-            return
-        if config.train.preflight == "full":
-            report = check_experiment(experiment, config, str(self.directory.path)).report
-        else:
-            report = self._quick_check()
-        if not report.passed:
-            failed = ", ".join(report.failures())
-            raise Failed(
-                Problem(
-                    "gradient_wrong",
-                    f"the gradient of this model is wrong (worst relative error {report.worst:.1e} in {failed})",
-                    "run mlpbp gradcheck on the config for the whole report",
-                )
-            )
-        experiment.stamp = f"{report.worst:.0e}"
-
-    def _quick_check(self) -> Report:
-        """The fast gradient check on the first training rows."""
-        experiment, seed = self.experiment, self.experiment.config.seed
-        to_host, train = experiment.model.network.backend.to_host, experiment.splits["train"]
-        rows = slice(0, min(16, len(train.X)))
-        w = None if train.w is None else to_host(train.w[rows])
-        X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
-        return fast_check(experiment.model.objective, X, Y, w, Pass(True, seed, 0, False), seed)
 
     def _record_step(self, event: StepDone) -> None:
         """Write down the loss of a step, where its turn has come."""
@@ -426,22 +384,6 @@ class Run:
             found = self.directory.newest()
             return 0 if found is None else int(found[1].document["progress"]["epoch"])
         return 0
-
-
-def _resolved(config: Config, home: Path) -> bytes:
-    """Every key and value as a config file in the run's directory, which names data files from there."""
-    return dump_yaml(config.with_paths_from(home)).encode()
-
-
-def _row_numbers(indices: Mapping[str, Any]) -> bytes:
-    """Lists of row numbers as JSON, made bit by bit: there may be many millions of them."""
-    text = bytearray(b"{")
-    for name, rows in indices.items():
-        text += f'{", " if len(text) > 1 else ""}"{name}": ['.encode()
-        for start in range(0, len(rows), 1 << 16):
-            text += (", " * bool(start) + ", ".join(map(str, rows[start : start + (1 << 16)].tolist()))).encode()
-        text += b"]"
-    return bytes(text + b"}\n")
 
 
 def _no_room(path: Path, error: OSError) -> RunDirectoryError:

@@ -1,12 +1,14 @@
-"""`run.json`: what a run was made with, when, and how it ended."""
+"""What is written down about a run: `run.json` (with what, when, how it ended), its config, which rows went where."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from mlp_core.config import Config, dump_yaml
 from mlp_core.runs.run_directory import RunDirectory
 
 
@@ -42,3 +44,19 @@ class RunRecord:
 def _now() -> str:
     """The time as RFC 3339 has it, with the offset of the local clock: 2026-01-31T09:30:00+01:00."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def resolved(config: Config, home: Path) -> bytes:
+    """Every key and value as a config file in the run's directory, which names data files from there."""
+    return dump_yaml(config.with_paths_from(home)).encode()
+
+
+def row_numbers(indices: Mapping[str, Any]) -> bytes:
+    """Lists of row numbers as JSON, made bit by bit: there may be many millions of them."""
+    text = bytearray(b"{")
+    for name, rows in indices.items():
+        text += f'{", " if len(text) > 1 else ""}"{name}": ['.encode()
+        for start in range(0, len(rows), 1 << 16):
+            text += (", " * bool(start) + ", ".join(map(str, rows[start : start + (1 << 16)].tolist()))).encode()
+        text += b"]"
+    return bytes(text + b"}\n")
