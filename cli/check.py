@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from mlp_core.errors import Failed, Problem, counted
 
 from .console import Console
+from .hints import typed
 from .options import ConfigFile, Overrides, find_config
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _examine(experiment: Experiment, path: Path, fields: dict[str, Any], console
 
         console.show(findings_table(found))
     if not wrong:
-        console.show(f"ready; next  mlpbp train {shlex.quote(str(path))}")
+        console.show(f"ready; next  mlpbp train {typed(path)}")
         return console.result(result)
     problem = Problem("check_failed", f"wrong: {', '.join(finding.name for finding in wrong)}", wrong[0].advice or None)
     if console.json:

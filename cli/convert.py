@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
+from .hints import typed
 from .signals import StopRequest
 
 HELP = (
@@ -57,7 +57,7 @@ def convert(
     if targets:
         console.show("next  write these lines to a file, and: mlpbp train FILE")
     else:
-        console.show(f"next  mlpbp init {shlex.quote(str(output))} --target COLUMN")
+        console.show(f"next  mlpbp init {typed(output)} --target COLUMN")
     return console.result(
         {
             "folder": str(output),

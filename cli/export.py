@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from mlp_core.errors import Problem, UsageError
 
 from .console import Console
+from .hints import typed
 
 if TYPE_CHECKING:
     from mlp_core.export.check import Checked
@@ -96,7 +96,7 @@ def _show(console: Console, done: Exported, output: Path) -> None:
         )
     else:
         console.warn(f"not checked: {checked.why}")
-    console.show(f"next  mlpbp export --check {shlex.quote(str(output))}")
+    console.show(f"next  mlpbp export --check {typed(output)}")
 
 
 def _few(names: list[str]) -> str:

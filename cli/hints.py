@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 COMMANDS = {
     "resume": "train --resume RUN",
@@ -33,6 +34,12 @@ COMMANDS = {
     "lint": "check CONFIG",
 }
 """What other tools call a command of ours."""
+
+
+def typed(path: Path | str) -> str:
+    """A path as it is typed in a command: in quotes where the shell needs them, and never like an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def for_option(option: str, arguments: Sequence[str]) -> str | None:

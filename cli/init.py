@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from mlp_core.errors import Problem, UsageError
 
 from .console import Console
+from .hints import typed
 from .options import Overrides
 
 HELP = "Look at a file of data and write a short, commented config that trains well."
@@ -50,7 +50,7 @@ def init(
         raise UsageError(problem) from None
     for note in proposal.notes:
         console.note(note)
-    end = f"\nwritten to {path}; next  mlpbp train {shlex.quote(str(path))}"
+    end = f"\nwritten to {path}; next  mlpbp train {typed(path)}"
     console.show(proposal.text.rstrip("\n") if shown else f"{proposal.text}{end}")
     return console.result(
         {"config": None if shown else str(path), "task": proposal.task, "rows": proposal.rows, "text": proposal.text}

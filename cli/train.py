@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from mlp_core.errors import MlpbpError, Problem, UsageError, counted
 
 from . import complete
 from .console import Console
+from .hints import typed
 from .options import RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
@@ -57,7 +57,7 @@ def train(
     from mlp_core.config import load
 
     if (config / RESOLVED).is_file():
-        hint = f"to go on with it: mlpbp train --resume {shlex.quote(str(config))}"
+        hint = f"to go on with it: mlpbp train --resume {typed(config)}"
         raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
     path = find_config(config)
     loaded = load(path, changes)
@@ -137,7 +137,7 @@ def _execute(run: Run, console: Console, report: bool) -> int:
         for event in _shown(run, console, stop):
             stopped = isinstance(event, Finished) and event.reason == "stopped"
         if stopped:
-            step, where = run.experiment.trainer.progress.step, shlex.quote(str(run.directory.path))
+            step, where = run.experiment.trainer.progress.step, typed(run.directory.path)
             command = f"mlpbp train --resume {where}"
             console.say(f"mlpbp: interrupted at step {step:,}, saved; continue with: {command}")
             return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
@@ -219,5 +219,5 @@ def _summarize(summary: Summary, reason: str, console: Console) -> None:
         f"best epoch {summary.best_epoch}"
     )
     console.show(metrics_table(summary.metrics))
-    where = shlex.quote(str(summary.run))
+    where = typed(summary.run)
     console.show(f"run   {summary.run}\nnext  mlpbp eval {where}\n      mlpbp report {where}")

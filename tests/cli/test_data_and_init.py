@@ -125,6 +125,13 @@ def test_the_data_is_never_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").read_text() == table
 
 
+def test_the_next_command_is_one_that_works_as_it_stands(tmp_path: Path) -> None:
+    """A name with a dash in front is no option, and one with blanks is in quotes."""
+    (tmp_path / "-x y.csv").write_text("a,y\n" + "".join(f"{k},{'pq'[k % 2]}\n" for k in range(40)))
+    result = mlpbp("init", "./-x y.csv", "--target", "y", cwd=tmp_path)
+    assert result.stdout.endswith("written to -x y.yaml; next  mlpbp train './-x y.yaml'\n")
+
+
 def test_names_that_yaml_would_misread(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = "\n".join(f"{a:.3f},{b:.3f},{'on' if a > b else 'off'}" for a, b in rng.normal(size=(80, 2)))
