@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,10 +52,11 @@ def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
 
 
 def column_notes(task: Task, constant: list[int], counting: list[int], leaking: list[int]) -> list[str]:
-    """The lines about single columns."""
+    """The lines about single columns, and about the labels of the target."""
     notes = _named("constant in training, without effect", task, constant)
     notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, counting)
-    return notes + _named("tells the target almost by itself; is it known when predicting?", task, leaking)
+    notes += _named("tells the target almost by itself; is it known when predicting?", task, leaking)
+    return notes + _spellings(task)
 
 
 def sampled(first: Rows, spread: Rows, task: Task) -> tuple[list[int], list[int]]:
@@ -88,6 +90,18 @@ def _named(what: str, task: Task, columns: list[int]) -> list[str]:
     names = ", ".join(task.features[column] for column in columns[:MOST])
     more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
     return [f"note: {names}{more}: {what}"]
+
+
+def _spellings(task: Task) -> list[str]:
+    """A line about labels that are one but for small and capital letters."""
+    first: dict[str, str] = {}
+    for label in task.classes:
+        one = first.setdefault(label.casefold(), label)
+        if one != label:
+            both = json.dumps({one: label}, ensure_ascii=False)
+            hint = f"where they mean the same: data.labels: {both}"
+            return [f'note: the labels "{one}" and "{label}" differ in small and capital letters only; {hint}']
+    return []
 
 
 def _shared_rows(splits: Mapping[str, Rows]) -> list[str]:

@@ -70,6 +70,15 @@ def test_numbers_that_stand_for_a_missing_one_are_told(column: Any, told: str | 
         assert not any("far from all others" in note for note in listed)
 
 
+def test_labels_that_differ_in_capitals_only_are_told(tmp_path: Path) -> None:
+    y = np.where(Y, np.where(SOME, "No", "no"), "yes")
+    (note,) = notes({"a": X, "y": y}, tmp_path)
+    assert note.startswith('note: the labels "No" and "no" differ in small and capital letters only')
+    assert 'data.labels: {"No": "no"}' in note
+    assert notes({"a": X, "y": y}, tmp_path, labels={"No": "no"}) == []
+    assert notes({"a": X, "y": np.where(Y, "no", "yes")}, tmp_path) == []
+
+
 def test_equal_rows_in_two_parts_are_counted(tmp_path: Path) -> None:
     columns = {"a": np.tile(X[:100], 2), "w": np.tile(WORDS[:100], 2), "y": np.tile(Y[:100], 2)}
     split = {"method": "ordered", "val": 50, "test": 50}
