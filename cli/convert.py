@@ -22,7 +22,10 @@ HELP = (
 def convert(
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA... [KEY=VALUE]...", help="Files, then data options such as data.csv.decimal=,"),
+        typer.Argument(
+            metavar="DATA... [KEY=VALUE]...",
+            help="Files, then data options such as data.csv.decimal=, (a decimal comma).",
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
     target: Annotated[

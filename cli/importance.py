@@ -157,7 +157,7 @@ def _show(console: Console, found: Importance, split: str) -> None:
     name = found.metric
     console.show(
         f"{split}: {found.rows:,} rows, loss {number(found.loss)}, {name} {said(found.metric, found.value)}; "
-        f"each column\nshuffled {found.repeats} times"
+        f"each column shuffled {found.repeats} times"
     )
     lines = []
     above = [one for one in found.columns if not one.noise]

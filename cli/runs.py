@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, clean
+from mlp_core.errors import Problem, UsageError, clean, counted
 
 from .console import Console
 from .options import settings
@@ -180,8 +180,10 @@ def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, so
     noise = [group for group in groups if group.within_noise]
     unknown = [group for group in groups if group.behind is not None and group.behind[1] != group.behind[1]]
     if noise:
-        many = f"{len(noise)} of {len(groups) - 1} differences to the best in {sort} are"
-        console.show(f"{many} within the noise of seeds:\ntheir interval of 95 % (Welch) holds 0.")
+        many = (
+            f"Within the noise of seeds: {len(noise)} of {counted(len(groups) - 1, 'difference')} to the best in {sort}"
+        )
+        console.show(f"{many};\ntheir interval of 95 % (Welch) holds 0.\n")
     if unknown:
         console.show(f"± ?: a single seed has no noise to compare with; train more with seed=1, seed=2, ... ({sort})")
 

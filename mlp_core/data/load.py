@@ -169,7 +169,7 @@ def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tu
         ids=tuple(train.names[column] for column in roles.ids),
         kept=kept,
     )
-    return train, task, f'{why}; positive class "{task.classes[1]}"' if task.kind == "binary" else why
+    return train, task, why
 
 
 def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDArray[np.int64]) -> list[str]:

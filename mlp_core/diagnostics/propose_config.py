@@ -245,7 +245,7 @@ def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list
     lines.append("train:")
     lines.append(f"  epochs: {size.epochs}")
     lines.append(f"  batch_size: {size.batch}")
-    lines.append(f"  early_stopping: {{patience: {size.patience}}}  # epochs without progress on the validation rows")
+    lines.append(f"  early_stopping: {{patience: {size.patience}}}  # epochs without a better validation loss")
     return "\n".join(lines) + "\n"
 
 

@@ -75,7 +75,7 @@ def _zero_error(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | 
     network.parameters.grad[:] = 1.0
     dX = network.backward(np.zeros_like(Z), input_gradient=True)
     rest = magnitude(network.parameters.grad) + magnitude(np.asarray(dX))
-    return _row("zero error gives zero gradients", rest == 0, f"largest {rest:.1e}")
+    return _row("zero error gives zero gradients", rest == 0, f"largest {abs(rest):.1e}")
 
 
 def _extremes(proof: Objective, Y: np.ndarray) -> Precondition:

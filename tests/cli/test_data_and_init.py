@@ -116,6 +116,12 @@ def test_a_config_is_written_once_and_trains(folder: Path) -> None:
     assert trained["metrics"]["test"]["accuracy"] > 0.65
 
 
+def test_the_positive_class_is_said_once(folder: Path) -> None:
+    shown = mlpbp("init", "people.csv", "--target", "buys", "-o", "-", cwd=folder)
+    task = next(line for line in shown.stderr.splitlines() if line.startswith("task:"))
+    assert task.count("positive") == 1
+
+
 def test_the_data_is_never_written_over(tmp_path: Path) -> None:
     table = "".join(f"{i},{i % 2}\n" for i in range(40))
     (tmp_path / "t.csv").write_text(table)
