@@ -1,4 +1,4 @@
-"""The clock of `mlpbp bench`: steps that are made in one go are timed together, whatever the number that was asked for."""
+"""The clock of `mlpbp bench`: steps made in one go are timed together, whatever number was asked for."""
 
 from __future__ import annotations
 
