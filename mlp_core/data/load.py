@@ -188,7 +188,8 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
         raise DataError(replace(first, message=message, hint=hint))
     lines = [source.problem("", "", int(row)).line for row in rows[:4]]
     places = ", ".join(str(line) for line in lines if line is not None)
-    where = f" (lines {places}{', ...' if len(rows) > len(lines) else ''})" if places else ""
+    lines_word = "line" if len(rows) == 1 else "lines"
+    where = f" ({lines_word} {places}{', ...' if len(rows) > len(lines) else ''})" if places else ""
     return [
         f"note: {len(rows):,} of {source.rows:,} rows have no {names}{where}{written}: left out"
         + "; " * bool(hint)
