@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,3 +80,11 @@ def find_config(path: Path) -> Path:
     name = path.name if path.suffix else f"{path.name}.yaml"
     installed = Path(str(files("mlpbp.configs") / name))
     return installed if installed.is_file() else path
+
+
+def as_text(word: str) -> str:
+    """A word of the command line as the text it is, also where the system's language has no such letters (LC_ALL=C)."""
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeDecodeError:
+        return word

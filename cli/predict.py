@@ -11,7 +11,7 @@ import typer
 from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
-from .options import ModelFile
+from .options import ModelFile, as_text
 from .trained import tell_trained
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def predict(
             raise UsageError(Problem("exists", "this is what the predictions are made from", hint, file=str(output)))
     loaded, path = open_model(model)
     single_thread_blas()
-    predictor = Predictor(loaded, proba, keep or (), trained_rows(path))
+    predictor = Predictor(loaded, proba, [as_text(column) for column in keep or ()], trained_rows(path))
     digits = 9 if loaded.config.dtype == "float32" else 17
     shown: list[dict[str, Any]] = []
     with _sink(console, output, chosen, force, digits, shown) as write:
