@@ -13,7 +13,9 @@ MODEL = ["configs/digits.yaml", "model.hidden=[8, 8]", "--seconds", "0.1"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-P", "-m", "mlpbp", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "mlpbp", *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def test_it_reports_every_phase_within_80_columns():
