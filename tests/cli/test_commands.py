@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from waiting import wait_for
+from waiting import wait_until
 
 SMALL = """
 data: {name: digits, limit: 300, split: {val: 0.2, test: 0.1}}
@@ -214,15 +214,17 @@ def test_a_signal_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, num
     command += ["train.early_stopping=false", "-o", "r"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        wait_for(tmp_path / "r/metrics.jsonl")
+        log = tmp_path / "r/metrics.jsonl"
+        wait_until(lambda: log.exists() and log.read_text().count("\n") > 2)  # it trains, and is not about to begin
         process.send_signal(number)
         _, errors = process.communicate(timeout=600)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, errors
     last = errors.strip().splitlines()[-1]
     match = re.fullmatch(r"mlpbp: interrupted at step ([\d,]+), saved; continue with: mlpbp train --resume r", last)
     assert match, last
     steps = int(match[1].replace(",", ""))
     resumed = mlpbp("train", "--resume", "r", f"train.max_steps={steps + 7}", "--json", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout)["steps"] == steps + 7
     record = json.loads((tmp_path / "r/run.json").read_text())
     assert record["resumed_from"][0]["status"] == "interrupted"
