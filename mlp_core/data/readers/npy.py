@@ -1,6 +1,6 @@
 """NumPy's .npy and .npz files, read without ever unpickling: the header is checked before memory is taken.
 
-Headers by hand, not with `numpy.lib.format`: that evaluates them as Python, warns, and has no limits.
+Headers by hand, not with `numpy.lib.format`: that evaluates them as Python, warns, and reads version 3 in private only.
 
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
