@@ -117,7 +117,7 @@ def told_and_taken(tmp_path: Path, X: np.ndarray, text: str) -> tuple[int, int]:
     tmp_path.mkdir(exist_ok=True)
     np.savez(tmp_path / "d.npz", x=X, y=np.random.default_rng(0).integers(0, 10, len(X)))
     (tmp_path / "c.yaml").write_text(f"data: {{train: {tmp_path / 'd.npz'}}}\n{text}\n")
-    arguments = [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / "run")]
+    arguments = [sys.executable, "-P", "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / "run")]
     result = subprocess.run(arguments, capture_output=True, text=True, check=True)
     expected, actual = json.loads(result.stdout)
     return expected, actual
@@ -187,7 +187,7 @@ def test_a_table_is_held_once_while_it_is_read(tmp_path: Path):
         (tmp_path / "c.yaml").write_text(
             f"data: {{train: {tmp_path / 't.csv'}, target: a39, task: regression}}\n{GENERIC}\n"
         )
-        arguments = [sys.executable, "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / f"run-{rows}")]
+        arguments = [sys.executable, "-P", "-c", RUN, str(tmp_path / "c.yaml"), str(tmp_path / f"run-{rows}")]
         result = subprocess.run(arguments, capture_output=True, text=True, check=True)
         peaks.append(json.loads(result.stdout)[1])
     assert peaks[1] - peaks[0] < 2 * 8 * 100_000 * 40

@@ -120,7 +120,7 @@ print(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_a_crew_of_its_own():
-    command = [sys.executable, "-W", "ignore", "-c", FORKED]
+    command = [sys.executable, "-P", "-W", "ignore", "-c", FORKED]
     assert subprocess.run(command, capture_output=True, text=True, timeout=600).stdout == "7\n"
 
 
