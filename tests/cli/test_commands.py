@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import wait_until
@@ -213,7 +215,9 @@ def test_a_signal_saves_and_says_how_to_go_on(trained: Path, tmp_path: Path, num
     command = [sys.executable, "-m", "mlpbp", "train", str(trained / "small.yaml"), "train.epochs=100000"]
     command += ["train.early_stopping=false", "-o", "r"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    usual = partial(signal.signal, number, signal.SIG_DFL)  # nohup, and shells in the background, have them ignored
+    pipes: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": usual}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
         log = tmp_path / "r/metrics.jsonl"
         wait_until(lambda: log.exists() and log.read_text().count("\n") > 2)  # it trains, and is not about to begin
         process.send_signal(number)
