@@ -20,6 +20,7 @@ from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
 from mlp_core.data.readers.format import Reading, Source
 from mlp_core.data.readers.formats import read
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import Survey, survey_notes, surveyed
@@ -206,12 +207,14 @@ def present(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
     return Dataset(X, dataset.y[rows], weight, dataset.words, places=rows)
 
 
-def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
-    """Read a further file with the classes and columns of a trained task.
+def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path] | InMemory) -> Dataset:
+    """Read further rows with the classes and columns of a trained task.
 
-    source: a path, or {x: PATH, y: PATH}, relative to the working directory. Table columns are found by name;
-    others are ignored. Raises DataError naming a missing column or an unknown label.
+    source: a path, or {x: PATH, y: PATH}, relative to the working directory, or rows in memory. Table columns are found
+    by name; others are ignored. Raises DataError naming a missing column or an unknown label.
     """
+    if isinstance(source, InMemory):
+        return _further(config, task, source.read(read_options(config, task)))
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
     options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))

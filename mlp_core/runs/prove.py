@@ -17,8 +17,10 @@ from mlp_core.gradcheck import Report, check, fast_check
 from mlp_core.nn.layers import Pass
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
+from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.model import model_of
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,26 @@ def check_model(
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
     model, file = open_model(path)
-    config = with_overrides(model.config, overrides)
+    return check_checkpoint(load_checkpoint(file), str(file), with_overrides(model.config, overrides), progress, tell)
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint,
+    subject: str,
+    config: Config,
+    progress: Any = None,
+    tell: Callable[[str], None] | None = None,
+) -> Proof:
+    """The same for a checkpoint that is loaded, and its config."""
     if tell is not None and (files := told_files(config)):
         tell(f"reading what the model was trained on: {files}")
     try:
-        experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
+        experiment = Experiment.build(config, own=checkpoint)
     except DataError as error:
-        return _check_synthetic(file, config, f"synthetic rows: {moved(config, error).problems[0]}", progress)
-    experiment.restore(checkpoint, str(file))
-    return check_experiment(experiment, config, str(file), progress)
+        note = f"synthetic rows: {moved(config, error).problems[0]}"
+        return _check_synthetic(checkpoint, subject, config, note, progress)
+    experiment.restore(checkpoint, subject)
+    return check_experiment(experiment, config, subject, progress)
 
 
 def check_experiment(experiment: Experiment, config: Config, subject: str, progress: Any = None) -> Proof:
@@ -76,13 +89,10 @@ def _rows(config: Config, count: int, w: Any) -> Any:
     return np.sort(candidates[order[: config.gradcheck.batch]])
 
 
-def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Proof:
+def _check_synthetic(checkpoint: Checkpoint, subject: str, config: Config, note: str, progress: Any) -> Proof:
     """Rows of the right shape where there is no data: normal inputs, every class or random targets."""
-    from mlp_core.training.checkpoint import checkpoint_path
-    from mlp_core.training.model import model_of
-
     batch = config.gradcheck.batch
-    model = model_of(load_checkpoint(checkpoint_path(file)), str(file), rows=batch)
+    model = model_of(checkpoint, subject, rows=batch)
     rng = generator(config.seed, "gradcheck")
     X = rng.standard_normal((batch, model.inputs.inputs))
     if model.task.classifies:
@@ -90,7 +100,7 @@ def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Pr
     else:
         y = rng.random((batch, model.task.outputs)).round(0 if model.task.kind == "multilabel" else 6)
     Y = model.targets(y)
-    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), str(file), note)
+    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), subject, note)
 
 
 def _run(objective: Any, X: Any, Y: Any, w: Any, config: Config, progress: Any) -> Report:
