@@ -14,9 +14,10 @@ from mlp_core.api.trained import TrainedModel, model_from
 from mlp_core.api.training import Training, in_memory, train
 from mlp_core.config import Config, from_mapping
 from mlp_core.config.schema import IN_MEMORY
-from mlp_core.data.readers.frames import InMemory, column_names, label_name, refuse_strange
+from mlp_core.data.readers.frames import InMemory, as_table, column_names, label_name
 from mlp_core.errors import DataError, Problem, Refused
 from mlp_core.metrics import Outcome, compute, decide
+from mlp_core.training.checkpoint import Checkpoint
 
 
 class InvalidArgument(Refused, ValueError):
@@ -38,6 +39,8 @@ class _Estimator:
     """What classifier and regressor share: parameters, fitting, the look at X."""
 
     _estimator_type: ClassVar[str]
+    model_: TrainedModel
+    _checkpoint: Checkpoint
 
     def __init__(self, hidden: Any = None, recipe: str | None = None, **keys: Any) -> None:
         self.hidden, self.recipe, self._keys = hidden, recipe, dict[str, Any]()
@@ -97,8 +100,6 @@ class _Estimator:
 
     def _train(self, X: Any, y: Any, sample_weight: Any, task: str, name: Any) -> None:
         """Train on rows in memory; keep the best epoch's model. name: of the target, where it has one."""
-        refuse_strange(X, "X")
-        self._look_at(X)
         rows = InMemory.of(X, y, _weights(sample_weight, X), target=name)
         data: dict[str, Any] = {"train": IN_MEMORY, "task": task}
         if not rows.is_array:
@@ -120,13 +121,14 @@ class _Estimator:
 
     def _keep(self, training: Training) -> None:
         self._checkpoint = training.checkpoint.copy()
-        self.model_: TrainedModel = model_from(self._checkpoint, {})
+        self.model_ = model_from(self._checkpoint, {})
         self.history_, self.n_iter_ = training.history, training.summary.epochs
         self.metrics_ = {split: dict(values) for split, values in training.metrics.items()}
         self.run_ = training.path
 
-    def _look_at(self, X: Any) -> None:
-        """Remember the columns of the training rows."""
+    def _look_at(self, X: Any) -> Any:
+        """The training rows, whose columns are remembered. Raises DataError."""
+        X = as_table(X, "X")
         names = column_names(X)
         count = len(names) if names is not None else int(np.prod(np.shape(X)[1:]))
         if names is None and np.ndim(X) > 2:
@@ -143,12 +145,13 @@ class _Estimator:
         self.__dict__.pop("feature_names_in_", None)
         if names is not None and all(isinstance(name, str) for name in _raw_names(X)):
             self.feature_names_in_ = np.array(names, object)
+        return X
 
     def _rows(self, X: Any) -> InMemory:
         """Rows to be predicted, with the columns that were trained on. Raises InvalidArgument."""
         if not self.__sklearn_is_fitted__():
             raise _not_fitted(type(self).__name__)
-        refuse_strange(X, "X")
+        X = as_table(X, "X")
         names = column_names(X)
         own = getattr(self, "feature_names_in_", None)
         if own is not None and names is not None:
@@ -209,7 +212,7 @@ class MLPClassifier(_Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on rows X with labels y. Raises ValueError with the texts of the command line, Diverged."""
         with as_value_errors():
-            name, y = getattr(y, "name", None), _targets(y)
+            X, name, y = self._look_at(X), getattr(y, "name", None), _targets(y)
             if y.ndim == 2:
                 self.classes_ = np.arange(y.shape[1])
                 self._train(X, y, sample_weight, "multilabel", name)
@@ -224,9 +227,8 @@ class MLPClassifier(_Estimator):
             self._train(X, y, sample_weight, "binary" if len(classes) == 2 else "multiclass", name)
             names = {label_name(value): value for value in classes.tolist()}
             told = self.model_._model.task.classes
-            self.classes_ = (
-                np.array([names[name] for name in told], classes.dtype) if set(told) == set(names) else classes
-            )
+            same = set(told) == set(names)
+            self.classes_ = np.array([names[name] for name in told], classes.dtype) if same else np.array(told)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -271,7 +273,8 @@ class MLPRegressor(_Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on rows X with values y, [rows] or [rows, targets]. Raises ValueError, Diverged."""
         with as_value_errors():
-            self._train(X, _numbers(_targets(y)), sample_weight, "regression", getattr(y, "name", None))
+            X, name = self._look_at(X), getattr(y, "name", None)
+            self._train(X, _numbers(_targets(y)), sample_weight, "regression", name)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -331,7 +334,8 @@ def _weights(weight: Any, X: Any) -> Any:
     """Row weights, one number standing for all rows."""
     if weight is None:
         return None
-    return np.full(len(X), float(weight)) if np.ndim(weight) == 0 else np.asarray(weight)
+    array = np.asarray(weight)
+    return np.full(len(X), float(array)) if array.ndim == 0 else array
 
 
 def _raw_names(X: Any) -> Sequence[Any]:

@@ -87,8 +87,8 @@ class Predictor:
             outcome = Outcome(P, y, w, self.evaluator.threshold, self.evaluator.bins)
             self.report.metrics = defined(compute(task.kind, names, outcome))
 
-    def outcomes(self, data: InMemory) -> Any:
-        """Probabilities [rows, classes] or values [rows, targets] of rows in memory. Raises DataError."""
+    def outcomes(self, data: Path | InMemory) -> Any:
+        """Probabilities [rows, classes] or values [rows, targets] of all rows. Raises DataError."""
         return np.concatenate([self._outcome(*self._inputs(source)[1:])[0] for source in self._sources(data)])
 
     def _sources(self, data: Path | InMemory) -> Iterator[Source]:

@@ -75,13 +75,11 @@ class InMemory:
 
     def source(self, is_text: Callable[[str], bool], options: CsvOptions | None = None) -> Source:
         """The source; columns of numbers for which `is_text` holds are words. Nothing of the caller's is changed."""
-        refuse_strange(self.X, self.name)
-        path = Path(self.name)
+        X, path = as_table(self.X, self.name), Path(self.name)
         if self.is_array:
-            X = np.asarray(self.X)
             found = alone(X, path) if self.y is None else self._with_targets(X, path)
             return replace(found, X=_locked(found.X))
-        names, columns = _columns(self.X, self.name)
+        names, columns = _columns(X, self.name)
         count = len(columns[0]) if columns else 0
         if not count:
             raise DataError(Problem("no_rows", "no rows in this frame", file=self.name))
@@ -140,13 +138,16 @@ def column_names(X: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def refuse_strange(X: Any, name: str = "X") -> None:
-    """Raise DataError for data that is no table of rows and columns, with what would make it one."""
+def as_table(X: Any, name: str = "X") -> Any:
+    """A frame, mapping or list of objects as it is, anything else as an array [rows, columns].
+
+    Raises DataError for data that is no table of rows and columns, with what would make it one.
+    """
     if hasattr(X, "tocsr") or hasattr(X, "to_coo"):
         hint = "give X.toarray(), or choose columns"
         raise DataError(Problem("sparse", "Sparse data was passed, and rows are dense here", hint, file=name))
     if column_names(X) is not None or (isinstance(X, list) and X and isinstance(X[0], Mapping)):
-        return
+        return X
     try:
         array = np.asarray(X)
     except ValueError as error:
@@ -156,6 +157,7 @@ def refuse_strange(X: Any, name: str = "X") -> None:
     if array.ndim < 2:
         message = f"Expected 2D array, got {array.ndim}D array instead, of shape {list(array.shape)}"
         raise DataError(Problem("wrong_shape", message, RESHAPE, file=name))
+    return array
 
 
 def label_name(value: Any) -> str:
