@@ -12,7 +12,7 @@ import numpy as np
 from mlp_core.data.readers.arrays import Arrays, alone, pair
 from mlp_core.data.readers.arrow import fill, taken_out
 from mlp_core.data.readers.csv_options import CsvOptions
-from mlp_core.data.readers.format import ReadOptions, Source
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import refuse_width
 from mlp_core.data.readers.table import Lines, Piece, Table, number_name
 from mlp_core.errors import DataError, Problem, counted
@@ -68,12 +68,12 @@ class InMemory:
         """Whether it is numbers alone, to be taken as a file of arrays is."""
         return self.weight is None and _is_numbers(self.X)
 
-    def read(self, options: ReadOptions) -> Source:
+    def read(self, options: ReadOptions) -> Table | Arrays:
         """The source; columns of numbers that `options.text` names are words."""
         words = frozenset(options.text)
         return self.source(lambda name: name in words, options.csv)
 
-    def source(self, is_text: Callable[[str], bool], options: CsvOptions | None = None) -> Source:
+    def source(self, is_text: Callable[[str], bool], options: CsvOptions | None = None) -> Table | Arrays:
         """The source; columns of numbers for which `is_text` holds are words. Nothing of the caller's is changed."""
         X, path = as_table(self.X, self.name), Path(self.name)
         if self.is_array:
@@ -114,7 +114,7 @@ class InMemory:
         return replace(pair(X, Y if len(further) > 1 else Y[:, 0], path, Path("y")), words=words)
 
 
-def parts(source: Source, rows: int) -> Iterator[Source]:
+def parts(source: Table | Arrays, rows: int) -> Iterator[Table | Arrays]:
     """A source that is in memory in parts of so many rows."""
     for start in range(0, source.rows, rows):
         if isinstance(source, Arrays):
