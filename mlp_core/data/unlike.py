@@ -21,8 +21,8 @@ def unlike(source: Source, features: Sequence[int], targets: Sequence[int], task
     if isinstance(source, Arrays):
         return {}
     told: dict[tuple[str, str], str] = {}
-    for name in dict.fromkeys((*task.features, *task.targets)):
-        if name in source.twice and f"{name}.1" not in task.features:
+    for name, other in source.twice:
+        if name in (*task.features, *task.targets) and other not in task.features:
             told["twice", name] = f'column "{clean(name)}" stands there more than once; the first one is taken'
     for column, kind in zip(features, task.kinds or ("numeric",) * len(features), strict=True):
         if kind == "categorical":
@@ -48,8 +48,7 @@ def _labels(source: Source, targets: Sequence[int], classes: Sequence[str]) -> d
     told = {}
     for column in targets:
         name, words = source.names[column], source.words.get(column)
-        values = source.matrix([column])[:, 0] if words is None else []
-        labels = words or [number_name(value) for value in (0.0, 1.0) if value in values]
+        labels = words or [number_name(value) for value in (0.0, 1.0) if value in source.matrix([column])[:, 0]]
         found = [(label, by_truth(classes, label)) for label in labels if label not in classes]
         meant = [f'"{clean(label)}" as "{clean(one)}"' for label, one in found if one is not None]
         if meant:

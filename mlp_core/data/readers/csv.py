@@ -27,7 +27,7 @@ from mlp_core.data.readers.csv_dialect import (
     number,
     records,
 )
-from mlp_core.data.readers.csv_header import may_be_names, titles
+from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
 from mlp_core.data.readers.format import Format, Reading
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
@@ -152,7 +152,7 @@ class _Start:
     lines: TextLines
     line: int
     notes: tuple[str, ...]
-    twice: tuple[str, ...]
+    twice: Twice
 
 
 def _begin(
@@ -281,8 +281,8 @@ def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:
 
 def _header(
     path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str], blank: int, given: Sequence[str]
-) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-    """The last line of the header (0 when there is none), the column names, and those that come twice."""
+) -> tuple[int, tuple[str, ...], Twice]:
+    """The last line of the header (0 when there is none), the column names, and what comes twice."""
     if given and len(given) != len(first):
         message, hint = f"{len(first)} columns, data.csv.names gives {len(given)}", "name every column"
         raise refusal(path, "columns_differ", message, hint=hint, line=blank + 1)
@@ -293,11 +293,11 @@ def _header(
 
 
 def _notes(
-    sample: Sequence[str], dialect: Dialect, first: Sequence[str], given: Sequence[str], twice: Sequence[str]
+    sample: Sequence[str], dialect: Dialect, first: Sequence[str], given: Sequence[str], twice: Twice
 ) -> tuple[str, ...]:
     """What is to be said of the first line: names that come twice, or that it may hold names and is taken as data."""
     if twice:
-        shown = ", ".join(f"{name}.1" for name in twice[:6]) + (", ..." if len(twice) > 6 else "")
+        shown = ", ".join(name for _, name in twice[:6]) + (", ..." if len(twice) > 6 else "")
         return (f"note: column names given twice; the further ones are {shown}",)
     if dialect.header or given:
         return ()

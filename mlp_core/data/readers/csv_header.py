@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 from mlp_core.data.readers.csv_options import CsvOptions, number
+
+Twice: TypeAlias = tuple[tuple[str, str], ...]
+"""Names that a header has more than once, each with what a further column of that name is called."""
 
 ROW_NAMES = "row"
 """What a column of row names is called, which has no name in the files that R writes."""
@@ -63,19 +67,19 @@ def may_be_names(rows: Sequence[Sequence[str]]) -> bool:
     return first_counts(rows) or (len(rows) > 1 and len(rows[0]) > 2 and _rising_years([c.strip() for c in rows[0]]))
 
 
-def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the columns from the first row, or those `given` instead, and those among them that come twice.
+def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], Twice]:
+    """The names of the columns from the first row, or those `given` instead, and what came twice and is called so now.
 
     A column without a name is called by its place, c3; of several with one name the further ones are a.1, a.2, ...
     """
     names: list[str] = []
-    twice: dict[str, None] = {}
+    twice: list[tuple[str, str]] = []
     for column, cell in enumerate(given or first):
         name = cell.strip() or f"c{column}"
         if name in names:
             count = next(n for n in range(1, len(first) + 2) if f"{name}.{n}" not in (*names, *first))
-            twice[name] = None
-            name = f"{name}.{count}"
+            twice.append((name, f"{name}.{count}"))
+            name = twice[-1][1]
         names.append(name)
     return tuple(names), tuple(twice)
 
