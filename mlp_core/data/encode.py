@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy.typing as npt
 from mlp_core.data.column_types import as_words, truth
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
-from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.format import Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
-from mlp_core.data.readers.table import Table, number_name
+from mlp_core.data.readers.source import Source, on_disk
+from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem
 
 PLAIN = Notation()
@@ -39,9 +37,9 @@ def inputs(
     Raises DataError naming the first bad cell of each column.
     """
     kinds, notations = kinds or ("numeric",) * len(features), notations or {}
-    if isinstance(cells := source.X if isinstance(source, Arrays) else source.values, OnDisk):
-        return _inputs_on_disk(source, cells, features, kinds, whole, notations)
-    if isinstance(source, Arrays) and all(kind == "numeric" for kind in kinds):
+    if on_disk(source):
+        return _inputs_on_disk(source, source.cells, features, kinds, whole, notations)
+    if source.targets is not None and all(kind == "numeric" for kind in kinds):
         return _finite(source, features), {}
     X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
     if set(kinds) != {"numeric"} or not source.words.keys().isdisjoint(features):
@@ -81,7 +79,7 @@ def _inputs_on_disk(
         problem = _odd(source, column, notations, whole)
         if problem is not None:
             pass
-        elif whole and isinstance(source, Table) and source.missing(column) == source.rows:
+        elif whole and source.targets is None and source.missing(column) == source.rows:
             problem = _no_values(source, column)
         elif kind == "categorical" and column in source.words:
             words[place] = source.words[column]
@@ -154,22 +152,17 @@ def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
 
 def relabel(source: Source, targets: Sequence[int], labels: Mapping[str, str]) -> Source:
     """The source with labels as they are meant, where they are written in another way (data.labels)."""
-    if not labels or isinstance(source, Arrays):
+    if not labels or source.targets is not None:
         return source
-    on_disk = isinstance(source.values, OnDisk)
-    values, words = source.values if on_disk else source.values.copy(), dict(source.words)
+    cells, words = dict[int, npt.NDArray[np.float64]](), dict(source.words)
     for column in targets:
-        coded, vocabulary = _words(source, column, np.array(values[:, column]))
+        coded, vocabulary = _words(source, column, np.array(source.cells[:, column]))
         meant = list(dict.fromkeys(labels.get(word, word) for word in vocabulary))
         lookup = np.array([meant.index(labels.get(word, word)) for word in vocabulary], np.float64)
         present = ~np.isnan(coded)
         coded[present] = lookup[coded[present].astype(np.int64)]
-        words[column] = meant
-        if on_disk:
-            values = values.replaced({column: coded})
-        else:
-            values[:, column] = coded
-    return replace(source, values=values, words=words)
+        cells[column], words[column] = coded, meant
+    return source.with_columns(cells, words)
 
 
 def refuse_missing(source: Source, columns: Sequence[int]) -> None:
@@ -186,7 +179,7 @@ def refuse_missing(source: Source, columns: Sequence[int]) -> None:
         raise DataError(problems[:MOST])
 
 
-def _finite(source: Arrays, features: Sequence[int]) -> npt.NDArray[Any]:
+def _finite(source: Source, features: Sequence[int]) -> npt.NDArray[Any]:
     """The columns of arrays, every cell a number or NaN, which is a missing cell."""
     X = source.matrix(features)
     bad = [place for place in np.flatnonzero(~_finite_columns(X)) if np.isinf(X[:, place]).any()][:MOST]
@@ -279,30 +272,19 @@ def _numbers(
 def as_numbers(source: Source, notations: Mapping[int, Notation]) -> Source:
     """The source with the numbers that some columns of words hold (targets, weights). Raises DataError at the first
     cell that is none."""
-    if not notations or isinstance(source, Arrays):
+    if not notations or source.targets is not None:
         return source
-    values, words = source.values, dict(source.words)
-    on_disk = isinstance(values, OnDisk)
-    values = values if on_disk else values.copy()
-    gaps = None if source.gaps is None else list(source.gaps)
-    odd = dict(source.odd)
+    cells: dict[int, npt.NDArray[np.float64]] = {}
     for column, notation in notations.items():
-        if column not in words:
-            if rest := {row: cell for row, cell in odd.pop(column, {}).items() if notation.number(cell) is None}:
-                odd[column] = rest
-            continue
         read = {source.names[column]: notation}
-        numbers, problem = _numbers(source, column, source.matrix([column])[:, 0], "numeric", read, whole=False)
+        problem = _odd(source, column, read, whole=False)
+        if problem is None and column in source.words:
+            found = source.matrix([column])[:, 0]
+            cells[column], problem = _numbers(source, column, found, "numeric", read, whole=False)
         if problem is not None:
             raise DataError(problem)
-        del words[column]
-        if gaps is not None:
-            gaps[column] = int(np.isnan(numbers).sum())
-        if on_disk:
-            values = values.replaced({column: numbers})
-        else:
-            values[:, column] = numbers
-    return replace(source, values=values, words=words, odd=odd, gaps=None if gaps is None else tuple(gaps))
+    words = {column: vocabulary for column, vocabulary in source.words.items() if column not in cells}
+    return source.with_columns(cells, words, plain=notations)
 
 
 def _empty(source: Source, column: int, values: npt.NDArray[np.float64]) -> bool:

@@ -18,9 +18,10 @@ from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, we
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
-from mlp_core.data.readers.format import Reading, Source
+from mlp_core.data.readers.format import Reading
 from mlp_core.data.readers.formats import read
 from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import Survey, survey_notes, surveyed
 from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
@@ -64,16 +65,23 @@ class Dataset:
     def rows(self) -> int:
         return len(self.y)
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the inputs are read when they are asked for."""
+        return isinstance(self.X, OnDisk)
+
+    def present(self, rows: npt.NDArray[np.int64]) -> Dataset:
+        """Some rows (ascending), which remember where they lie."""
+        if len(rows) == self.rows:
+            return self
+        weight = None if self.weight is None else self.weight[rows]
+        return Dataset(self.X.take(rows, axis=0), self.y[rows], weight, self.words, places=rows, notes=self.notes)
+
     def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
         """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
         there in another order, and this data set is of no use any more."""
-        inputs: Mapping[str, Any]
-        if isinstance(self.X, OnDisk):
-            inputs = {name: self.X.take(rows) for name, rows in parts.items()}
-        elif sum(map(len, parts.values())) == self.rows and self.X.flags.writeable:
-            inputs = put_in_order(self.X, parts)
-        else:
-            inputs = {name: self.X[rows] for name, rows in parts.items()}
+        whole = not self.on_disk and sum(map(len, parts.values())) == self.rows and self.X.flags.writeable
+        inputs = put_in_order(self.X, parts) if whole else {n: self.X.take(rows, axis=0) for n, rows in parts.items()}
         weights = {name: None if self.weight is None else self.weight[rows] for name, rows in parts.items()}
         return {name: Dataset(inputs[name], self.y[rows], weights[name], self.words) for name, rows in parts.items()}
 
@@ -96,11 +104,11 @@ class Data:
     @property
     def memory(self) -> str:
         """Where the training inputs are: `ram` or `memmap`."""
-        return "memmap" if isinstance(self.splits["train"].X, OnDisk) else "ram"
+        return "memmap" if self.splits["train"].on_disk else "ram"
 
     def without_inputs(self) -> Data:
         """The same without the inputs that are in memory, once the network has its own."""
-        rest = {n: part if isinstance(part.X, OnDisk) else replace(part, X=None) for n, part in self.splits.items()}
+        rest = {n: part if part.on_disk else replace(part, X=None) for n, part in self.splits.items()}
         return replace(self, splits=rest)
 
 
@@ -131,13 +139,13 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
     lacking = without_target(train, roles.targets)
     gone = _gone(config, train, roles.targets, lacking)
-    train = train if isinstance(whole.X, OnDisk) else train.emptied()
+    train = train if whole.on_disk else train.emptied()
     splits, indices = _deal(config, train, whole, task, keys, lacking)
-    if isinstance(whole.X, OnDisk):
+    if whole.on_disk:
         rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
         found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
         splits = {name: replace(part, survey=found) for name, part in splits.items()}
-    memory = "memmap" if isinstance(whole.X, OnDisk) else "ram"
+    memory = "memmap" if whole.on_disk else "ram"
     for name in ("val", "test"):
         if getattr(data, name) is not None:
             splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
@@ -204,15 +212,6 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
     ]
 
 
-def present(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
-    """Some rows of a data set, which remember where they lie."""
-    if len(rows) == dataset.rows:
-        return dataset
-    X = dataset.X.take(rows) if isinstance(dataset.X, OnDisk) else dataset.X[rows]
-    weight = None if dataset.weight is None else dataset.weight[rows]
-    return Dataset(X, dataset.y[rows], weight, dataset.words, places=rows, notes=dataset.notes)
-
-
 def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
     """Read a further file with the classes and columns of a trained task.
 
@@ -246,7 +245,7 @@ def _dataset(
     config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
 ) -> Dataset:
     X, words = inputs(source, features, task.kinds, whole, task.kept.columns)
-    if not isinstance(X, OnDisk):
+    if not on_disk(source):
         refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
     weight = None
     if task.weight is not None and task.weight in source.names:
@@ -310,8 +309,8 @@ def _further(config: Config, task: Task, source: Source, name: str = "data") -> 
         message = f"no row has a value of the target {', '.join(task.targets)}"
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
     part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
-    whole, part = part, present(part, np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
-    if not isinstance(part.X, OnDisk):
+    whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
+    if not part.on_disk:
         return part
     rows = np.arange(whole.rows) if part.places is None else part.places
     return replace(part, survey=surveyed(config, source, whole.X, part.words, {name: rows}, task))

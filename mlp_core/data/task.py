@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mlp_core.data.column_types import truth
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.categories import canonical
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem, counted
 
@@ -149,7 +149,7 @@ def is_one_hot(values: npt.NDArray[Any]) -> bool:
 
 def _one_hot(source: Source, wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Task, str]:
     """Classes that have a target each, as Keras wants them."""
-    names = tuple(map(str, range(len(outputs)))) if hasattr(source, "targets") else outputs
+    names = tuple(map(str, range(len(outputs)))) if source.targets is not None else outputs
     if wish.classes is not None:
         if len(wish.classes) != len(outputs):
             raise _wish("data.classes", f"{len(wish.classes)} labels for {len(outputs)} targets", "name one for each")
@@ -249,7 +249,7 @@ def _kind(source: Source, column: int, labels: list[str], whole: bool, wish: Wis
     name = source.names[column]
     if wish.kind != "auto":
         return cast(Kind, wish.kind), "as the config says"
-    marked = getattr(source, "labels", False)
+    marked = source.labels
     few = whole and len(labels) <= MAX_CLASSES and 2 * len(labels) <= source.rows
     if column in source.words or few or marked or wish.classes:
         what = "labels" if column in source.words or marked or wish.classes else "whole values"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlp_core.data.notation import Notation, is_usual
-from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.data.task import Task, by_truth
 from mlp_core.errors import clean
@@ -18,7 +17,7 @@ def unlike(source: Source, features: Sequence[int], targets: Sequence[int], task
     Words that mean a missing number and did not occur in training, numbers without the unit that all had in training,
     and labels of yes and no in other words.
     """
-    if isinstance(source, Arrays):
+    if source.targets is not None:
         return {}
     told: dict[tuple[str, str], str] = {}
     for name, other in source.twice:

@@ -17,7 +17,7 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
 from mlp_core.data.unlike import unlike
