@@ -86,8 +86,8 @@ def select(config: Config, source: Source) -> Roles:
     numbers = [] if weight is None else [weight]
     numbers += [column for column in targets if _is_quantity(types[column], data.task)]
     notations = {c: one for c in (*features, *numbers) if (one := types[c].notation) is not None}
-    notes += _told(source, features, kinds) + _read_notes(source, types, notations)
-    notes += _nearly_numbers(source, [types[column] for column in rest], rest)
+    notes += _told(source, features, kinds) + read_notes(source, types, notations)
+    notes += nearly_numbers(source, [types[column] for column in rest], rest)
     return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
 
 
@@ -110,7 +110,7 @@ def _is_quantity(column: Column, task: str) -> bool:
     return column.distinct is None or column.distinct > MAX_CLASSES or task == "regression"
 
 
-def _read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, Notation]) -> list[str]:
+def read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, Notation]) -> list[str]:
     """A line about columns whose numbers are written in a notation, and one about words taken as missing."""
     told, missing = [], []
     for column, notation in notations.items():
@@ -124,7 +124,7 @@ def _read_notes(source: Source, types: Sequence[Column], notations: Mapping[int,
     return notes + ([f"note: words taken as missing numbers: {some(missing)}; {hint}"] if missing else [])
 
 
-def _nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
+def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
     """A line about columns of words most of which are numbers, with one that is none."""
     found = []
     for column, place in zip(types, columns, strict=True):

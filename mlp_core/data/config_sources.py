@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 LOOKED_AT = 200  # rows in which zeros before numbers are looked for
 _ZEROS = re.compile("0[0-9]+")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _WHOLE = re.compile("[0-9]{16,40}")  # from 2^53 on some whole numbers are no numbers of 64 bits
 _CODE = re.compile(r"(?i)(\b|_)(zip|zip_?code|postal|post_?code|plz|fips)(\b|_)")
 MOST_NAMED = 6
@@ -134,6 +135,21 @@ def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[s
     name = source.names[next(iter({**shown, **called}))]
     hint = f"for what has no order: data.types: {{{name}: categorical}}"
     return [f"note: taken as numbers, but perhaps codes: {', '.join(told[:6])}; {hint}"]
+
+
+def point_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:
+    """A line about numbers such as 1.234 where semicolons stand between the cells: the point may be of thousands."""
+    dialect = source.dialect
+    if dialect is None or dialect.delimiter != ";" or dialect.decimal != ".":
+        return []
+    rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding)
+    told = []
+    for column in columns:
+        pointed = [cell for row in rows if "." in (cell := row[column].strip())] if column not in source.words else []
+        if len({*pointed}) > 2 and all(map(_THOUSANDS.fullmatch, pointed)):
+            told.append(f"{source.names[column]} ({pointed[0]} is {float(pointed[0]):g})")
+    hint = 'where it separates thousands: data.csv.decimal: ","'
+    return [f"note: the point is taken as a decimal sign: {', '.join(told[:6])}; {hint}"] if told else []
 
 
 def _is_code(cell: str) -> bool:

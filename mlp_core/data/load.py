@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
-from mlp_core.data.config_sources import code_notes, pull, read_options, read_part, text_of
+from mlp_core.data.config_sources import code_notes, point_notes, pull, read_options, read_part, text_of
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
@@ -27,6 +27,7 @@ from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import Survey, survey_notes, surveyed
 from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
 from mlp_core.data.task import Task, Wish, encode, infer, without_target
+from mlp_core.data.unlike import unlike
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
 from mlp_core.nn.backend import blocks
@@ -49,6 +50,7 @@ class Dataset:
     weight: float64 [rows], or None when every row counts the same.
     words: the vocabulary behind the codes of every column of words: {column: words}.
     places: the row numbers in the file [rows], where rows without a target were left out; None: all rows.
+    notes: what is to be said of a further file, one line each.
     survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
     """
 
@@ -58,6 +60,7 @@ class Dataset:
     words: Mapping[int, Sequence[str]] = field(default_factory=dict)
     survey: Survey | None = None
     places: npt.NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -73,7 +76,7 @@ class Dataset:
         if len(rows) == self.rows:
             return self
         weight = None if self.weight is None else self.weight[rows]
-        return Dataset(self.X.take(rows, axis=0), self.y[rows], weight, self.words, places=rows)
+        return Dataset(self.X.take(rows, axis=0), self.y[rows], weight, self.words, places=rows, notes=self.notes)
 
     def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
         """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
@@ -131,7 +134,9 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     pull(train, [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)])
     train, task, why = _task(config, train, roles, known)
     whole = _dataset(config, train, roles.features, roles.targets, task)
-    codes = [] if known is not None else code_notes(config, train, roles.numbers)
+    codes = []
+    if known is None:
+        codes = code_notes(config, train, roles.numbers) + point_notes(config, train, [*roles.numbers, *roles.targets])
     keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
     lacking = without_target(train, roles.targets)
     gone = _gone(config, train, roles.targets, lacking)
@@ -148,7 +153,9 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
+    others = [f"note: {name} rows: {note}" for name, part in splits.items() for note in part.notes]
     notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
+    notes = (*notes, *others)
     return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
 
 
@@ -279,6 +286,11 @@ def _deal(
         row = int(rows[np.flatnonzero(whole.y[rows] == single.label)[0]])
         message = f'class "{task.classes[single.label]}" has only this row'
         hint = "add rows of it, remove it, or set data.split.method: random"
+        if row == 0 and source.dialect is not None and not source.named:
+            hint = (
+                'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2"); else '
+            )
+            hint += "add rows of it, or set data.split.method: random"
         if (lonely := int((np.bincount(whole.y[rows]) == 1).sum())) > MAX_LONELY:
             message += f", and so have {lonely - 1:,} other classes"
             hint = "is this the column to predict? where it holds quantities, set data.task: regression"
@@ -292,13 +304,14 @@ def _deal(
 def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
     """A further source with the columns and classes of the task."""
     features, targets = by_name(config, source, task)
-    source = with_targets(config, source, targets, task)
+    written, source = source, with_targets(config, source, targets, task)
     part = _dataset(config, source, features, targets, task, whole=False)
     lacking = without_target(source, targets)
-    _gone(config, source, targets, lacking)
+    notes = (*unlike(written, features, targets, task).values(), *_gone(config, source, targets, lacking))
     if len(lacking) == part.rows:
         message = f"no row has a value of the target {', '.join(task.targets)}"
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
+    part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
     whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
     if not part.on_disk:
         return part

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.column_types import truth
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.readers.source import Source
@@ -258,6 +259,16 @@ def _kind(source: Source, column: int, labels: list[str], whole: bool, wish: Wis
     return "regression", f'target "{name}" has {len(labels):,} {shape}'
 
 
+def by_truth(classes: Sequence[str], label: str) -> str | None:
+    """The class that a label means where both classes are words of yes and no, written otherwise in a further file.
+
+    >>> by_truth(("False", "True"), "1")
+    'True'
+    """
+    meant = {truth(canonical(name)): name for name in classes}
+    return meant.get(truth(canonical(label))) if set(meant) == {0.0, 1.0} else None
+
+
 def _positive_last(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
     if len(classes) != 2:
         raise _wish("data.positive", f"needs two classes, there are {len(classes)}", "remove it")
@@ -273,13 +284,16 @@ def _indices(source: Source, column: int, classes: Sequence[str]) -> npt.NDArray
     index = {canonical(name): place for place, name in enumerate(classes)}
     index |= {name: place for place, name in enumerate(classes)}
     indices = np.full(len(values), -1, np.int64)
+
+    def place(label: str) -> int:
+        return index.get(label, index.get(canonical(label), index.get(by_truth(classes, label) or "", -1)))
+
     if column in source.words:
-        words = source.words[column]
-        lookup = np.array([index.get(word, index.get(canonical(word), -1)) for word in words], np.int64)
+        lookup = np.array([place(word) for word in source.words[column]], np.int64)
         indices[present] = lookup[values[present].astype(np.int64)]
     else:
         distinct = np.unique(values[present])
-        lookup = np.array([index.get(number_name(float(value)), -1) for value in distinct], np.int64)
+        lookup = np.array([place(number_name(float(value))) for value in distinct], np.int64)
         indices[present] = lookup[np.searchsorted(distinct, values[present])]
     unknown = np.flatnonzero((indices < 0) & present)
     if unknown.size:

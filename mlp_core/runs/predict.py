@@ -21,6 +21,7 @@ from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
+from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
 from mlp_core.runs.trained_rows import count_trained
@@ -37,6 +38,7 @@ class Report:
     """What is known after all rows: their count, words that training did not keep, and metrics if there were targets.
 
     trained_on: how many of them the model was trained on, None where that is not known.
+    notes: what is written otherwise than in training, and how it is taken.
     why: the reason why there are no metrics although there is a target column.
     """
 
@@ -46,6 +48,7 @@ class Report:
     examples: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     trained_on: int | None = None
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
     why: str | None = None
 
 
@@ -96,7 +99,7 @@ class Predictor:
         task = self.task
         kinds = task.kinds or ("numeric",) * len(task.features)
         numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
-        if not task.classifies or all(number(label) is not None for label in task.classes):
+        if not task.classifies or (len(task.classes) > 2 and all(number(label) is not None for label in task.classes)):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
         numbers.difference_update(task.kept.columns)
@@ -106,11 +109,10 @@ class Predictor:
         return stream(data, options, (*task.features, *task.targets), numbers)
 
     def _part(self, source: Source) -> Columns:
-        model = self.model
         targets, X, words = self._inputs(source)
         if (again := count_trained(self._trained, X, words)) is not None:
             self.report.trained_on = again + (self.report.trained_on or 0)
-        for name, (count, word) in model.inputs.unseen(X, words).items():
+        for name, (count, word) in self.model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
         P, Z = self._outcome(X, words)
@@ -125,6 +127,8 @@ class Predictor:
         features, targets = by_name(config, source, task, targets=False)
         X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
         refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+        for key, note in unlike(source, features, targets, task).items():
+            self.report.notes.setdefault(key, note)
         return targets, X, words
 
     def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:

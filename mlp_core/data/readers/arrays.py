@@ -37,6 +37,7 @@ class Arrays:
     first: int = 0
     base: int | None = None
     dialect: None = None
+    twice: tuple[()] = ()
 
     @property
     def cells(self) -> Any:

@@ -75,6 +75,10 @@ class Source(Protocol):
         """How a text table is written."""
 
     @property
+    def twice(self) -> tuple[tuple[str, str], ...]:
+        """Names that come more than once, with what a further column of such a name is called."""
+
+    @property
     def base(self) -> int | None:
         """The number of the first input in a libsvm file."""
 

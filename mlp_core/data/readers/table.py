@@ -56,7 +56,8 @@ class Table:
     header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
     names of its own (`keyed`), those.
     gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
-    for those on the disk. dialect: how a text table is written.
+    for those on the disk. dialect: how a text table is written. twice: names that its header has more than once, with
+    what a further column of such a name is called.
     """
 
     names: tuple[str, ...]
@@ -70,6 +71,7 @@ class Table:
     gaps: tuple[int, ...] | None = None
     sha256: str = ""
     dialect: Dialect | None = None
+    twice: tuple[tuple[str, str], ...] = ()
 
     @property
     def named(self) -> bool:
