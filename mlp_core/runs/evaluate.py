@@ -188,7 +188,7 @@ def evaluate_model(saved: Saved, wishes: Wishes | None = None, tell: Tell | None
     ]
     mine = datasets.get("data")
     trained_on = None if mine is None else count_trained(wishes.trained, mine.X, mine.words)
-    notes = () if mine is None else (*mine.notes, *unseen_lines(unseen(model.inputs, "data", mine)))
+    notes = () if mine is None else (*mine.notes, *unseen_lines(unseen(saved.inputs, "data", mine)))
     raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
     for name, dataset in needed.items():
         split = model.split(dataset)

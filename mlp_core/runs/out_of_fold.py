@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import Config
+from mlp_core.data.batches.inputs import Rows
 from mlp_core.data.load import Data, Dataset
 from mlp_core.data.task import Task
 from mlp_core.metrics import Outcome, compute
@@ -54,15 +55,21 @@ class OutOfFold:
         return replace(self.members[0], config=self.config).metric_names(report)
 
 
-class _Parts:
-    """The rows that members held out, one after another."""
+class _Parts(Rows):
+    """The rows that members held out, one after another; each is asked of its own part."""
 
     def __init__(self, splits: Sequence[Split]) -> None:
         self.splits = splits
         self.shape = (sum(len(split.X) for split in splits), splits[0].X.shape[1])
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    def __getitem__(self, rows: Any) -> Any:
+        raise NotImplementedError
+
+    def gather(self, rows: Any, out: Any) -> None:
+        raise NotImplementedError
+
+    def view(self, part: slice, room: Any) -> Any:
+        raise NotImplementedError
 
 
 class FoldEvaluator:

@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlp_core.config import Config
-from mlp_core.data.batches.inputs import Rows, Stored
+from mlp_core.data.batches.inputs import Held, Rows, Stored
 from mlp_core.data.load import Dataset
 from mlp_core.data.task import Task
 from mlp_core.errors import CheckpointError, Problem
 from mlp_core.metrics import Outcome, compute
 from mlp_core.metrics.calibration import Calibration
-from mlp_core.nn.backend import Array
+from mlp_core.nn.backend import Array, numpy_backend
 from mlp_core.training.evaluator import Evaluation, Evaluator, Split
 from mlp_core.training.model import Model
 
@@ -101,7 +101,7 @@ def apart(model: Model, dataset: Dataset) -> Split:
     """A data set ready for one of several models: inputs are made batch by batch, nothing is written over."""
     X = Stored(model.network.backend, dataset.X, model.inputs, model.config.dtype, dataset.words)
     return Split(
-        Unmade(X) if isinstance(dataset.X, np.ndarray) else X,
+        X if dataset.on_disk else Unmade(X),
         model.targets(dataset.y),
         model.weights(dataset),
         dataset.y,
@@ -120,6 +120,9 @@ class Unmade(Rows):
 
     def gather(self, rows: Array, out: Array) -> None:
         self.stored.gather(rows, out)
+
+    def view(self, part: slice, room: Array) -> Array:
+        return self.stored.view(part, room)
 
 
 class Inputs:
@@ -141,7 +144,14 @@ class Inputs:
 
     def unseen(self, X: Any, words: Names) -> dict[str, tuple[int, str]]:
         """Words that no member kept in training: {column: (rows, one of the words)}."""
-        found = [model.inputs.unseen(X, words) for model in self.members]
+        return self._everywhere([model.inputs.unseen(X, words) for model in self.members])
+
+    def unseen_counted(self, counts: Mapping[int, Any], words: Names) -> dict[str, tuple[int, str]]:
+        """The same from how often each word of a column occurs."""
+        return self._everywhere([model.inputs.unseen_counted(counts, words) for model in self.members])
+
+    @staticmethod
+    def _everywhere(found: Sequence[dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
         everywhere = set(found[0]).intersection(*found[1:])
         return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
 
@@ -149,7 +159,7 @@ class Inputs:
 class Joined(Rows):
     """The rows of one split as every member gets them, side by side."""
 
-    def __init__(self, parts: Sequence[Any]) -> None:
+    def __init__(self, parts: Sequence[Rows]) -> None:
         self.parts = parts
         self.shape, self.dtype = (len(parts[0]), sum(part.shape[1] for part in parts)), parts[0].dtype
 
@@ -158,6 +168,10 @@ class Joined(Rows):
 
     def gather(self, rows: Array, out: Array) -> None:
         out[...] = self[rows]
+
+    def view(self, part: slice, room: Array) -> Array:
+        self.gather(part, out := room[: part.stop - part.start])
+        return out
 
 
 class EnsembleEvaluator:
@@ -221,5 +235,5 @@ class EnsembleEvaluator:
     def _splits(self, split: Split) -> Iterable[Split]:
         """The split as every member gets it."""
         for i, part in enumerate(self.inputs.parts):
-            X = split.X.parts[i] if isinstance(split.X, Joined) else split.X[:, part]
+            X = split.X.parts[i] if isinstance(split.X, Joined) else Held(numpy_backend(), split.X[:][:, part])
             yield Split(X, split.Y[:, i], split.w, split.y, split.weight)
