@@ -226,7 +226,7 @@ class MLPClassifier(_Estimator):
                 raise DataError(Problem("one_class", message))
             self._train(X, y, sample_weight, "binary" if len(classes) == 2 else "multiclass", name)
             names = {label_name(value): value for value in classes.tolist()}
-            told = self.model_._model.task.classes
+            told = self.model_.classes_as_told
             same = set(told) == set(names)
             self.classes_ = np.array([names[name] for name in told], classes.dtype) if same else np.array(told)
         return self
@@ -234,8 +234,8 @@ class MLPClassifier(_Estimator):
     def predict(self, X: Any) -> Any:
         """The label of every row [rows]; [rows, labels] of 0 and 1 where a row may have several."""
         with as_value_errors():
-            P = self.model_._outcomes(self._rows(X)) if self._fitted() else None
-            threshold = self.model_._model.calibration.threshold
+            P = self.model_.outcomes(self._rows(X)) if self._fitted() else None
+            threshold = self.model_.threshold
             if self.model_.kind == "multilabel":
                 return decide(P, False, threshold).astype(np.int64)
             return self.classes_[decide(P, True, threshold)]
@@ -244,7 +244,7 @@ class MLPClassifier(_Estimator):
         """The probability of every class [rows, classes], in the order of `classes_`."""
         with as_value_errors():
             self._fitted()
-            return self.model_._outcomes(self._rows(X))
+            return self.model_.outcomes(self._rows(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose label (labels) is right."""
@@ -282,7 +282,7 @@ class MLPRegressor(_Estimator):
         with as_value_errors():
             if not self.__sklearn_is_fitted__():
                 raise _not_fitted(type(self).__name__)
-            P = self.model_._outcomes(self._rows(X))
+            P = self.model_.outcomes(self._rows(X))
             return P[:, 0] if P.shape[1] == 1 else P
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

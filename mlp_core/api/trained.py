@@ -19,11 +19,12 @@ from mlp_core.gradcheck import Report
 from mlp_core.metrics import decide
 from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
 from mlp_core.runs.predict import ROWS, Predictor
-from mlp_core.runs.prove import check_checkpoint
+from mlp_core.runs.prove import check_checkpoint, check_model
 from mlp_core.training.checkpoint import Checkpoint, save
 from mlp_core.training.checkpoint import load as load_checkpoint
+from mlp_core.training.ensemble import Ensemble, Saved
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.model import Model, model_of
+from mlp_core.training.model import model_of
 
 MEMORY = "memory"
 
@@ -52,8 +53,8 @@ class TrainedModel:
     the path of a file. Columns are matched by their names, others ignored, the target is not needed.
     """
 
-    def __init__(self, model: Model, checkpoint: Checkpoint, path: Path | None = None) -> None:
-        self._model, self._checkpoint, self.path = model, checkpoint, path
+    def __init__(self, model: Saved, checkpoint: Checkpoint | None, path: Path | None = None) -> None:
+        self._model, self._saved, self.path = model, checkpoint, path
 
     @property
     def kind(self) -> str:
@@ -76,13 +77,23 @@ class TrainedModel:
         return labels_of(self._model.task.classes)
 
     @property
+    def classes_as_told(self) -> tuple[str, ...]:
+        """The same as words, as files have them."""
+        return self._model.task.classes
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which the second of two classes, or a label, is predicted."""
+        return self._model.calibration.threshold
+
+    @property
     def config(self) -> dict[str, Any]:
         """The config, every key written out, as plain values."""
         return dict(self._model.config.model_dump(mode="json"))
 
     def predict(self, data: Any) -> np.ndarray:
         """Labels [rows]; of a regression values [rows], of several targets [rows, targets]. Raises DataError."""
-        P, task = self._outcomes(data), self._model.task
+        P, task = self.outcomes(data), self._model.task
         threshold = self._model.calibration.threshold
         if task.classifies:
             return np.asarray(self.classes[decide(P, True, threshold)])
@@ -97,7 +108,7 @@ class TrainedModel:
         """
         if self.kind == "regression":
             raise UsageError(Problem("no_classes", "a regression has no probabilities", "use predict"))
-        return self._outcomes(data)
+        return self.outcomes(data)
 
     def answer(self, data: Any, proba: bool = False, keep: Sequence[str] = ()) -> Any:
         """What `mlpbp predict` writes, as a frame of the kind that was given (else a mapping of columns): `keep` and
@@ -118,15 +129,18 @@ class TrainedModel:
     def gradcheck(self, **keys: Any) -> Report:
         """The gradient check at the model's weights, on rows of its own data; `tolerance=`, `batch=`, ... as the
         section `gradcheck` of the config has them. `passed`, `worst` and `tensors` say what it found."""
+        if self._saved is None:
+            assert self.path is not None
+            return check_model(self.path, [f"gradcheck.{name}={value}" for name, value in keys.items()]).report
         config = self._model.config.replace(**{f"gradcheck.{name}": value for name, value in keys.items()})
-        return check_checkpoint(self._checkpoint, str(self.path or MEMORY), config).report
+        return check_checkpoint(self._saved, str(self.path or MEMORY), config).report
 
     def explain(self) -> Formulas:
         """The formulas of its training step, with its shapes and numbers, as `mlpbp explain` prints them.
 
         Its data is read again. Raises DataError where that is gone.
         """
-        return Formulas(explain(Experiment.build(self._model.config, own=self._checkpoint)))
+        return Formulas(explain(Experiment.build(self._model.config, own=self._checkpoint())))
 
     def export(self, to: str, output: str | Path, force: bool = False) -> list[Path]:
         """Write it as `onnx`, `c`, `numpy` or `torch`, as `mlpbp export` does, checked before it is there; the files.
@@ -145,13 +159,22 @@ class TrainedModel:
         if file.exists() and not force:
             hint = "choose another, or force=True"
             raise UsageError(Problem("exists", "there is such a file already", hint, file=str(file)))
-        save(self._checkpoint, file)
+        save(self._checkpoint(), file)
         return file
 
     def __repr__(self) -> str:
+        if isinstance(self._model, Ensemble):
+            return f"<{self.kind} model of {len(self.features)} columns: {len(self._model.members)} members>"
         shape = self._model.network.architecture
         widths = [shape.inputs, *(block.units for block in shape.hidden), shape.outputs]
         return f"<{self.kind} model of {len(self.features)} columns: {'-'.join(map(str, widths))}>"
+
+    def _checkpoint(self) -> Checkpoint:
+        """The one checkpoint of the model. Raises UsageError for several members."""
+        if self._saved is None:
+            message = "several members have no checkpoint and no formulas in common"
+            raise UsageError(Problem("usage", message, "load one of the runs", file=str(self.path)))
+        return self._saved
 
     def _rows(self, data: Any) -> Path | InMemory:
         if isinstance(data, str | Path):
@@ -163,7 +186,8 @@ class TrainedModel:
             return replace(InMemory.of(*data), targets=self.targets)
         return self._rows(data)
 
-    def _outcomes(self, data: Any) -> np.ndarray:
+    def outcomes(self, data: Any) -> np.ndarray:
+        """Probabilities [rows, classes], or values [rows, targets]."""
         rows = self._rows(data)
         count = len(rows.X) if isinstance(rows, InMemory) and not isinstance(rows.X, Mapping) else ROWS
         return np.asarray(Predictor(self._model, rows=count).outcomes(rows))
@@ -185,7 +209,8 @@ def model_from(checkpoint: Checkpoint, held: Mapping[str, Any], path: Path | Non
 
 
 def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
-    """A trained model: of a run directory (its best), a checkpoint file, what `train` gives, or a fitted estimator.
+    """A trained model: of a run directory (its best), a checkpoint file, a folder of members (of `mlpbp cv`, or of an
+    ensemble), what `train` gives, or a fitted estimator.
 
     overrides: where its data is now, or how to measure, as `mlpbp eval` takes them. Raises UsageError, CheckpointError.
 
@@ -201,7 +226,7 @@ def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
         return model
     if isinstance(model, str | Path):
         found, file = open_model(Path(model), overrides)
-        return TrainedModel(found, load_checkpoint(file), file)
+        return TrainedModel(found, None if isinstance(found, Ensemble) else load_checkpoint(file), file)
     if isinstance(model, Training):
         folder, held = model.path, model.config.held
         file = None if folder is None else folder / model.summary.checkpoint.relative_to(folder)  # type: ignore[assignment]
