@@ -86,6 +86,8 @@ def evaluate(
     wishes = Wishes(split, file, labels, method, wished, by, named, worst, trained=trained)
     report = evaluate_model(loaded, wishes, console.note)
     _show(console, report, loaded.task, by)
+    for note in report.notes:
+        console.warn(note)
     tell_trained(console, report.trained_on, len(report.splits[report.chosen].outcome.y))
     kept = keep_calibration(path, report.calibration, keep_as) if keep or keep_as else None
     if kept is not None:
@@ -105,6 +107,7 @@ def evaluate(
         "rows": len(chosen.outcome.y),
         "metrics": plain(chosen.metrics),
         "trained_on": report.trained_on,
+        "notes": list(report.notes),
         "kept": None if kept is None else str(kept),
         "splits": {
             name: {"rows": len(one.outcome.y), "metrics": plain(one.metrics)} for name, one in report.splits.items()

@@ -13,10 +13,9 @@ from mlp_core.data.column_roles import by_name
 from mlp_core.data.config_sources import split_source
 from mlp_core.data.encode import inputs
 from mlp_core.data.load import load
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.task import Task
 from mlp_core.diagnostics.attribution import Attribution, Attributor
-from mlp_core.diagnostics.data_summary import in_memory
 from mlp_core.diagnostics.importance import some_rows
 from mlp_core.errors import Problem, UsageError
 from mlp_core.training.model import Model
@@ -57,7 +56,7 @@ def explain_rows(
     if wanted is not None and wanted not in names:
         hint = "there are " + ", ".join(names[:12])
         raise UsageError(Problem("usage", "--class: no such class or target", hint, got=wanted))
-    part = in_memory(source, np.asarray(numbers))
+    part = source.taken(np.asarray(numbers))
     features, _ = by_name(model.config, part, model.task, targets=False)
     X, words = inputs(part, features, model.task.kinds, whole=False, notations=model.task.kept.columns)
     attributor = Attributor(model)
@@ -103,7 +102,7 @@ def _baseline(model: Model, attributor: Attributor, kind: str) -> Any:
     if kind == "zeros":
         return attributor.place(np.zeros((1, model.inputs.inputs)))[0]
     train = load(model.config, task=model.task).splits["train"]
-    return attributor.place(some_rows(model.split(train), MOST).X).mean(axis=0)
+    return attributor.place(some_rows(model.split(train), MOST).X[:]).mean(axis=0)
 
 
 def _predicted(task: Task, p: Any) -> int:

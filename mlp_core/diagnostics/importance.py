@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.data.batches.inputs import Held
 from mlp_core.errors import Problem, UsageError
 from mlp_core.metrics import BRIEF, Outcome, compute, known
 from mlp_core.metrics.intervals import t_quantile
+from mlp_core.nn.backend import numpy_backend
 from mlp_core.rng import generator
 from mlp_core.training.evaluator import Evaluator, Split
 from mlp_core.training.model import Model
@@ -106,7 +108,8 @@ def some_rows(split: Split, most: int, seed: int = 0) -> Split:
     n = len(split.X)
     rows = np.arange(n) if n <= most else np.sort(generator(seed, "importance").choice(n, most, replace=False))
     w, weight = (None if one is None else np.asarray(one)[rows] for one in (split.w, split.weight))
-    return Split(np.array(split.X[rows]), np.asarray(split.Y)[rows], w, split.y[rows], weight)
+    X = Held(numpy_backend(), np.array(split.X[rows]))
+    return Split(X, np.asarray(split.Y)[rows], w, split.y[rows], weight)
 
 
 class _Shuffles:
@@ -117,7 +120,8 @@ class _Shuffles:
         self.evaluator: Evaluator = model.evaluator(min(len(split.X), model.config.train.eval_batch_size))
         self.weights = np.ones(len(split.X)) if split.w is None else np.asarray(split.w, np.float64)
         self.losses, self.value = self.measure(split)
-        self.room = np.array(split.X)
+        self.room = np.array(split.X[:])
+        self.rows = Held(numpy_backend(), self.room)
 
     def measure(self, split: Split) -> tuple[Any, float]:
         """The loss of every row [n], and the metric."""
@@ -128,7 +132,7 @@ class _Shuffles:
     def shuffled(self, inputs: Any, order: Any) -> tuple[Any, float]:
         """The same with the inputs of the rows in `order` in place of a row's own."""
         self.room[:, inputs] = self.split.X[np.ix_(order, inputs)]
-        found = self.measure(replace(self.split, X=self.room))
+        found = self.measure(replace(self.split, X=self.rows))
         self.room[:, inputs] = self.split.X[:, inputs]
         return found
 

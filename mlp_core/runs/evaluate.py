@@ -12,6 +12,7 @@ from mlp_core.data.config_sources import column_cells, moved, told_files
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
+from mlp_core.data.preprocess.from_config import unseen, unseen_lines
 from mlp_core.errors import ConfigError, DataError, Problem, UsageError
 from mlp_core.metrics import compute, known
 from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
@@ -54,7 +55,8 @@ class Wishes:
 class Report:
     """What was measured: every split, what was fitted on validation rows and what that changed there, the groups.
 
-    trained_on: how many rows of a further file the model was trained on; None where that is not known.
+    trained_on: how many rows of a further file the model was trained on; None where that is not known. notes: what is
+    to be said of how that file is written, and of words in it that training never saw.
     """
 
     splits: dict[str, Evaluation]
@@ -65,6 +67,7 @@ class Report:
     worst: list[WorstRow] = field(default_factory=list)
     split: Split | None = None
     trained_on: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> str:
@@ -166,6 +169,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     ]
     mine = datasets.get("data")
     trained_on = None if mine is None else count_trained(wishes.trained, mine.X, mine.words)
+    notes = () if mine is None else (*mine.notes, *unseen_lines(unseen(model.inputs, "data", mine)))
     raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
     for name, dataset in needed.items():
         split = model.split(dataset)
@@ -179,7 +183,8 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
         assert not isinstance(threshold, str)
         calibration = replace(model.calibration if stored else Calibration(), threshold=threshold)
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
-    report = Report({name: done[name] for name in datasets}, calibration, split=kept, trained_on=trained_on)
+    measured = {name: done[name] for name in datasets}
+    report = Report(measured, calibration, split=kept, trained_on=trained_on, notes=notes)
     if wishes.by is not None:
         cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
         places = datasets[report.chosen].places

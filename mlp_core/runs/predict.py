@@ -17,9 +17,10 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
+from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
 from mlp_core.runs.trained_rows import count_trained
@@ -35,6 +36,7 @@ class Report:
     """What is known after all rows: their count, words that training did not keep, and metrics if there were targets.
 
     trained_on: how many of them the model was trained on, None where that is not known.
+    notes: what is written otherwise than in training, and how it is taken.
     why: the reason why there are no metrics although there is a target column.
     """
 
@@ -44,6 +46,7 @@ class Report:
     examples: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     trained_on: int | None = None
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
     why: str | None = None
 
 
@@ -76,7 +79,7 @@ class Predictor:
         task, options = self.task, read_options(self.model.config, self.task)
         kinds = task.kinds or ("numeric",) * len(task.features)
         numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
-        if not task.classifies or all(number(label) is not None for label in task.classes):
+        if not task.classifies or (len(task.classes) > 2 and all(number(label) is not None for label in task.classes)):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
         numbers.difference_update(task.kept.columns)
@@ -95,6 +98,8 @@ class Predictor:
         features, targets = by_name(model.config, source, task, targets=False)
         X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
         refuse_missing(source, [features[place] for place in gapless(model.config, task.features, task.kinds)])
+        for key, note in unlike(source, features, targets, task).items():
+            self.report.notes.setdefault(key, note)
         if (again := count_trained(self._trained, X, words)) is not None:
             self.report.trained_on = again + (self.report.trained_on or 0)
         for name, (count, word) in model.inputs.unseen(X, words).items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows, Scaled, Stored
+from mlp_core.data.batches.inputs import Rows, Stored
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.metrics.calibration import Calibration
@@ -24,12 +24,12 @@ MEASURED = 1_000_000
 
 @dataclass(frozen=True)
 class Split:
-    """One split ready for the network: X [n, inputs] (an array or `Rows`), Y and row weights w as the loss wants them.
+    """One split ready for the network: inputs X [n, inputs], Y and row weights w as the loss wants them.
 
     y and weight are the truth and the row weights as metrics want them: those of the data, without class weights.
     """
 
-    X: Array | Rows
+    X: Rows
     Y: Array
     w: Array | None
     y: Any
@@ -134,10 +134,9 @@ class Evaluator:
             P.append(self.predict(Z))
         return np.concatenate(losses), np.concatenate(P)
 
-    def _inputs(self, X: Array | Rows, part: slice) -> Array:
-        """The inputs of some rows; those that are made of rows as stored in memory taken once."""
-        if not isinstance(X, Scaled):
-            return X[part]
-        if "inputs" not in self._rooms:
-            self._rooms["inputs"] = X.backend.empty((self.objective.network.rows, X.shape[1]), X.dtype)
-        return X.made(part, self._rooms["inputs"])
+    def _inputs(self, X: Rows, part: slice) -> Array:
+        """The inputs of some rows; those that are made when they are asked for in memory taken once."""
+        network = self.objective.network
+        if X.made and "inputs" not in self._rooms:
+            self._rooms["inputs"] = network.backend.empty((network.rows, *X.shape[1:]), X.dtype)
+        return X.view(part, self._rooms.get("inputs"))
