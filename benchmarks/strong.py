@@ -12,7 +12,8 @@ Learners: `mlpbp` (a config of three lines), `mlpbp_8` (the same with `ensemble:
 `mlpbp` for three lines with the keys given by --key; RealMLP_TD, RealMLP_TD_S, CatBoost_TD, LGBM_TD (pytabkit) and
 HistGradientBoosting (scikit-learn). Who is not installed is left out: it is said.
 
-Seconds are those of the processor, in one thread. Error: the share of wrong test rows, or the root mean squared error in deviations of the test target.
+Seconds are those of the processor, in one thread. Error: the share of wrong test rows, or the root mean squared error
+in deviations of the test target.
 """
 
 from __future__ import annotations

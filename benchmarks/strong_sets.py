@@ -93,7 +93,7 @@ def red_wine(data: Path, seed: int) -> Table:
 
 def titanic(data: Path, seed: int) -> Table:
     frame = pd.read_csv(data / "seaborn/titanic.csv").drop(columns="alive").rename(columns={"survived": TARGET})
-    for name in frame.columns[frame.dtypes == bool]:
+    for name in frame.select_dtypes(bool).columns:
         frame[name] = np.where(frame[name], "yes", "no")
     return _dealt(_words(frame), seed, True)
 
