@@ -24,7 +24,7 @@ from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
 from mlp_core.runs.trained_rows import count_trained
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Saved
 
 ROWS = 4096
 MEASURED_ROWS = 1_000_000  # predictions kept for the metrics; what comes after is predicted only
@@ -59,7 +59,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model,
+        model: Saved,
         probabilities: bool = False,
         keep: Sequence[str] = (),
         trained: Fingerprints | None = None,
@@ -117,14 +117,8 @@ class Predictor:
 
     def _outcome(self, X: Any, words: Mapping[int, Sequence[str]]) -> tuple[Any, Any]:
         """What the evaluator makes of the logits, and these."""
-        Z = self._logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
+        Z = self.evaluator.logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
         return self.evaluator.predict(Z), np.asarray(Z, np.float64)
-
-    def _logits(self, X: Any) -> Any:
-        network = self.evaluator.objective.network
-        backend = network.backend
-        chunks = [backend.asarray(X[start : start + ROWS]) for start in range(0, len(X), ROWS)]
-        return np.concatenate([np.array(backend.to_host(network.forward(chunk))) for chunk in chunks])
 
     def _kept(self, source: Source) -> Columns:
         names = dict.fromkeys((*self.keep, *(name for name in self.task.ids if name in source.names)))
@@ -163,15 +157,13 @@ class Predictor:
 
         Where targets were made logarithms, the deviation is that of log(1 + y).
         """
-        loss, target, columns = self.evaluator.objective.loss, self.model.target, dict[str, Any]()
+        further, deviation = self.evaluator.spread(Z)
         suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        for name, values in loss.further(Z).items():
-            values = values if target is None else target.inverse(values)
-            columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
-        deviation = loss.deviation(Z)
+        columns = {
+            f"{name}{suffix}": values[:, k] for name, values in further.items() for k, suffix in enumerate(suffixes)
+        }
         if deviation is not None:
-            deviation = deviation if target is None else deviation / target.scale
-            name = "log_std" if target is not None and target.log else "std"
+            name = "log_std" if self.evaluator.log else "std"
             columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
         return columns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
 from mlp_core.data.preprocess.cycles import WEEK, YEAR
@@ -87,7 +87,15 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
         raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
 
 
-def unseen(inputs: Preprocessor, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+class Vocabulary(Protocol):
+    """What knows the words that training kept."""
+
+    def unseen(self, X: Any, words: Any) -> dict[str, tuple[int, str]]: ...
+
+    def unseen_counted(self, counts: Any, words: Any) -> dict[str, tuple[int, str]]: ...
+
+
+def unseen(inputs: Vocabulary, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     """The words of a split that training did not keep, counted before where the rows are on the disk."""
     if rows.survey is None:
         return inputs.unseen(rows.X, rows.words)
