@@ -64,7 +64,7 @@ def _numbers(inputs: Preprocessor, survey: Survey) -> list[str]:
         scaler.take(low, high, (mean, np.sqrt(variance), constant))
         still[at] |= scaler.constant
         numbers.scaler.shift[at], numbers.scaler.scale[at] = scaler.shift, scaler.scale
-    for j in np.flatnonzero(numbers.scaler.smooth & ~still & (numbers.scaler.scale == 0.0)):
+    for j in np.flatnonzero(numbers.scaler.smooth & ~still & (numbers.scaler.scale == 0.0)).tolist():
         spread = (all_rows.high[columns[j]] - all_rows.low[columns[j]]) / 2  # the sample is constant, the rows are not
         numbers.scaler.scale[j] = 1.0 / spread
     numbers.hold(still)
