@@ -20,7 +20,9 @@ from mlp_core.proof.report import rows_of
 from mlp_core.proof.training import Walked, first_step, prove_training
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
+from mlp_core.runs.members import Members, is_members, members_at
 from mlp_core.training.checkpoint import load as load_checkpoint
+from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
 
 MOST_BEFORE = 1 << 20
@@ -49,11 +51,19 @@ def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None
 def check_model(
     path: Path, overrides: Sequence[str] = (), progress: Any = None, tell: Callable[[str], None] | None = None
 ) -> Proof:
-    """Check a trained model at its weights, on rows of the data it was trained on.
+    """Check a trained model at its weights, on rows of the data it was trained on; of a folder of members all of them.
 
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
+    if is_members(path):
+        members = members_at(path)
+        proofs = [
+            check_model(file, overrides, progress, tell if not i else None)
+            for i, file in enumerate(members.checkpoints())
+        ]
+        return _together(proofs, members)
     model, file = open_model(path)
+    assert not isinstance(model, Ensemble)
     config = with_overrides(model.config, overrides)
     if tell is not None and (files := told_files(config)):
         tell(f"reading what the model was trained on: {files}")
@@ -63,6 +73,27 @@ def check_model(
         return _check_synthetic(file, config, f"synthetic rows: {moved(config, error).problems[0]}", progress)
     experiment.restore(checkpoint, str(file))
     return check_experiment(experiment, config, str(file), progress)
+
+
+def _together(proofs: Sequence[Proof], members: Members) -> Proof:
+    """The proofs of members as one, whose tensors are called after them."""
+    reports = [proof.report for proof in proofs]
+    named = list(zip(members.runs, reports, strict=True))
+    tensors = tuple(replace(one, name=f"{name}: {one.name}") for name, report in named for one in report.tensors)
+    rows = tuple(replace(one, name=f"{name}: {one.name}") for name, report in named for one in report.preconditions)
+    report = replace(
+        reports[0],
+        checked=sum(one.checked for one in reports),
+        parameters=sum(one.parameters for one in reports),
+        worst=max(one.worst for one in reports),
+        tensors=tensors,
+        preconditions=rows,
+        passed=all(one.passed for one in reports),
+        seconds=sum(one.seconds for one in reports),
+        hint=next((one.hint for one in reports if one.hint), None),
+    )
+    note = next((proof.note for proof in proofs if proof.note), None)
+    return Proof(report, f"{counted(len(reports), 'member')} of {members.folder}", note)
 
 
 def check_experiment(experiment: Experiment, config: Config, subject: str, progress: Any = None) -> Proof:
