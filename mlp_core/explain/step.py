@@ -288,7 +288,7 @@ class _Step:
         decay: tuple[Line, ...] = ()
         if self._own_decay():
             decay = (Equation("theta", f"(1 - {eta} * decay) * theta", (size,), "weight decay"),)
-        elif values.weight_decay:
+        elif values.weight_decay and eta == "lr":  # else no matrix moves
             decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=values.weight_decay)))
         yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1, self.tables)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Scaled
+from mlp_core.data.batches.inputs import Held, Rows, Scaled
 from mlp_core.training.evaluator import Split
 from mlp_core.training.experiment import Experiment, make_trainer
 from mlp_core.training.model import Model
@@ -58,9 +58,10 @@ def _split(experiment: Experiment, made: Model, train: Split, rows: int) -> Spli
         return new.asarray(host.astype(np.float64) if host.dtype.kind == "f" else host)
 
     part = slice(0, rows)
-    if isinstance(train.X, Scaled) and new.name == old.name:
-        X: Any = Scaled(new, np.asarray(old.to_host(train.X.X))[part], experiment.model.inputs, np.float64)
+    if train.X.scales is not None and new.name == old.name:
+        stored = np.asarray(old.to_host(train.X.resident))[part]
+        X: Rows = Scaled(new, stored, experiment.model.inputs, np.float64)
     else:
-        X = moved(train.X[part])
+        X = Held(new, moved(train.X[part]))
     w = None if train.w is None else moved(train.w[part])
     return Split(X, moved(train.Y[part]), w, train.y[part], None if train.weight is None else train.weight[part])
