@@ -200,7 +200,7 @@ class MLPClassifier(_Estimator):
 
         >>> X = [[0.0, 0.1], [0.2, 0.0], [1.0, 0.9], [0.8, 1.0]] * 10
         >>> y = ["low", "low", "high", "high"] * 10
-        >>> model = MLPClassifier(hidden=[8], train__epochs=40).fit(X, y)
+        >>> model = MLPClassifier(hidden=[8], optimizer__lr=0.05, train__epochs=40).fit(X, y)
         >>> print(*model.predict([[0.1, 0.1], [0.9, 0.9]]))
         low high
         >>> model.predict_proba([[0.1, 0.1]]).shape
@@ -264,7 +264,7 @@ class MLPRegressor(_Estimator):
 
     >>> X = [[k / 50] for k in range(100)]
     >>> y = [2 * row[0] for row in X]
-    >>> MLPRegressor(hidden=[16], train__epochs=60).fit(X, y).score(X, y) > 0.9
+    >>> MLPRegressor(hidden=[16], optimizer__lr=0.05, train__epochs=60).fit(X, y).score(X, y) > 0.9
     True
     """
 

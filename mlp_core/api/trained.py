@@ -216,7 +216,7 @@ def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
 
         >>> model = load(train({"data": {"name": "digits"}, "train": {"epochs": 5}}))
         >>> model
-        <multiclass model of 64 columns: 64-128-10>
+        <multiclass model of 64 columns: 64-64-64-10>
         >>> model.predict([{name: 0 for name in model.features}]).shape
         (1,)
         >>> model.gradcheck().passed
