@@ -106,12 +106,32 @@ class Split(Section):
     seed: Annotated[int | None, Int(ge=0, le=INT_MAX, null=True, example="0")] = key(
         None, "seed of the split; null: the seed of the run"
     )
+    folds: Annotated[int | None, Int(ge=2, le=1000, null=True, example="5")] = key(
+        None,
+        "deal the rows into so many folds, of which one is held out for testing; those of data.split.test or data.test "
+        "are in none; mlpbp cv trains them all",
+    )
+    fold: Annotated[int | None, Int(ge=1, le=1000, null=True, example="1")] = key(
+        None, "which fold is held out, from 1"
+    )
+    repeat: Annotated[int, Int(ge=1, le=1000, example="1")] = key(1, "each deals the folds in another way")
 
     def rules(self) -> Iterator[Complaint]:
         if isinstance(self.val, float) and isinstance(self.test, float) and self.val + self.test >= 1:
             yield Complaint("val", "with data.split.test leaves no training rows", "choose shares with a sum below 1")
         if self.method in BY_COLUMN and self.column is None:
             yield Complaint("method", f"{self.method} needs data.split.column", "name the column")
+        if (self.folds is None) != (self.fold is None):
+            lacks, given = ("fold", "folds") if self.fold is None else ("folds", "fold")
+            yield Complaint(given, f"needs data.split.{lacks}", f"for example {lacks}: {5 if lacks == 'folds' else 1}")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            yield Complaint("fold", "there are fewer folds", f"the last one is {self.folds}")
+        if self.folds is None and self.repeat > 1:
+            yield Complaint("repeat", "needs data.split.folds", "for example folds: 5")
+        if self.folds is not None and self.method == "column":
+            yield Complaint("folds", "data.split.column says itself where rows go", "use method: group, or no folds")
+        if self.repeat > 1 and self.method in ("ordered", "hash"):
+            yield Complaint("repeat", f"{self.method} deals rows in one way only", "use repeat: 1")
         if self.method not in BY_COLUMN and self.column is not None:
             hint = "set data.split.method to " + ", ".join(BY_COLUMN)
             yield Complaint("column", f"{self.method} looks at no column", hint)

@@ -23,6 +23,7 @@ _WORDS = {
     "diagonal": "diagonal(M, k) are the k blocks on the diagonal of M.",
     "sum_groups": "sum_groups(x, f) adds up every f columns of x.",
     "repeat_cols": "repeat_cols(x, f) has every column of x f times.",
+    "max_cols": "max_cols(x) is the largest of the columns of x: one number per row.",
     "mean_rows": "mean_rows(x) is the mean of the rows of x: one number per column.",
     "mean_cols": "mean_cols(x) is the mean of the columns of x: one number per row.",
 }

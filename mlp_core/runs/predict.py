@@ -17,13 +17,14 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
+from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
 from mlp_core.runs.trained_rows import count_trained
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Saved
 
 ROWS = 4096
 MEASURED_ROWS = 1_000_000  # predictions kept for the metrics; what comes after is predicted only
@@ -35,6 +36,7 @@ class Report:
     """What is known after all rows: their count, words that training did not keep, and metrics if there were targets.
 
     trained_on: how many of them the model was trained on, None where that is not known.
+    notes: what is written otherwise than in training, and how it is taken.
     why: the reason why there are no metrics although there is a target column.
     """
 
@@ -44,6 +46,7 @@ class Report:
     examples: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     trained_on: int | None = None
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
     why: str | None = None
 
 
@@ -56,7 +59,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model,
+        model: Saved,
         probabilities: bool = False,
         keep: Sequence[str] = (),
         trained: Fingerprints | None = None,
@@ -76,7 +79,7 @@ class Predictor:
         task, options = self.task, read_options(self.model.config, self.task)
         kinds = task.kinds or ("numeric",) * len(task.features)
         numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
-        if not task.classifies or all(number(label) is not None for label in task.classes):
+        if not task.classifies or (len(task.classes) > 2 and all(number(label) is not None for label in task.classes)):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
         numbers.difference_update(task.kept.columns)
@@ -95,6 +98,8 @@ class Predictor:
         features, targets = by_name(model.config, source, task, targets=False)
         X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
         refuse_missing(source, [features[place] for place in gapless(model.config, task.features, task.kinds)])
+        for key, note in unlike(source, features, targets, task).items():
+            self.report.notes.setdefault(key, note)
         if (again := count_trained(self._trained, X, words)) is not None:
             self.report.trained_on = again + (self.report.trained_on or 0)
         for name, (count, word) in model.inputs.unseen(X, words).items():
@@ -112,14 +117,8 @@ class Predictor:
 
     def _outcome(self, X: Any, words: Mapping[int, Sequence[str]]) -> tuple[Any, Any]:
         """What the evaluator makes of the logits, and these."""
-        Z = self._logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
+        Z = self.evaluator.logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
         return self.evaluator.predict(Z), np.asarray(Z, np.float64)
-
-    def _logits(self, X: Any) -> Any:
-        network = self.evaluator.objective.network
-        backend = network.backend
-        chunks = [backend.asarray(X[start : start + ROWS]) for start in range(0, len(X), ROWS)]
-        return np.concatenate([np.array(backend.to_host(network.forward(chunk))) for chunk in chunks])
 
     def _kept(self, source: Source) -> Columns:
         names = dict.fromkeys((*self.keep, *(name for name in self.task.ids if name in source.names)))
@@ -158,15 +157,13 @@ class Predictor:
 
         Where targets were made logarithms, the deviation is that of log(1 + y).
         """
-        loss, target, columns = self.evaluator.objective.loss, self.model.target, dict[str, Any]()
+        further, deviation = self.evaluator.spread(Z)
         suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        for name, values in loss.further(Z).items():
-            values = values if target is None else target.inverse(values)
-            columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
-        deviation = loss.deviation(Z)
+        columns = {
+            f"{name}{suffix}": values[:, k] for name, values in further.items() for k, suffix in enumerate(suffixes)
+        }
         if deviation is not None:
-            deviation = deviation if target is None else deviation / target.scale
-            name = "log_std" if target is not None and target.log else "std"
+            name = "log_std" if self.evaluator.log else "std"
             columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
         return columns
 
