@@ -63,6 +63,7 @@ class _Step:
         self.limits = self.trainer.job.limits
         self.rows = rows or self.trainer.job.batches.size
         self.fading = self.trainer.job.dropout.name != "constant"
+        self.fades_decay = self.trainer.job.decay.name != "constant"
         self.chains = chains(self.network, self.rows, self.fading)
         self.front = front(self.network)
         self.inputs = Front(self.front, self.rows, self.network.architecture.inputs, self.fading)
@@ -244,14 +245,13 @@ class _Step:
             yield Equation("eta", "lr * lr_scale", (size,))
         decay: tuple[Line, ...] = ()
         if self._own_decay():
-            faded = "fade_w * decay" if self.trainer.job.decay.name != "constant" else "decay"
+            faded = "fade_w * decay" if self.fades_decay else "decay"
             decay = (Equation("theta", f"(1 - {eta} * {faded}) * theta", (size,), "weight decay"),)
         elif values.weight_decay and eta == "lr":  # else no matrix moves
-            share = values.weight_decay
-            faded = f"fade_w * {share!r}" if self.trainer.job.decay.name != "constant" else share
+            faded = fill("fade_w * share" if self.fades_decay else "share", share=values.weight_decay)
             decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=faded)))
-        fading = self.trainer.job.decay.name != "constant"
-        yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1, self.tables, fading)
+        hidden = len(self.chains) - 1
+        yield from update(values.name, optimizer, eta, decay, size, hidden, self.tables, self.fades_decay)
 
     def _scaled(self) -> bool:
         """Whether parameter groups change the learning rate, or freeze something."""
