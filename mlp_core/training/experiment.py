@@ -28,10 +28,10 @@ from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
+from mlp_core.nn.data_start import data_start
 from mlp_core.training import from_config
 from mlp_core.training.auto import check_memory, resolve
 from mlp_core.training.checkpoint import Checkpoint, damaged
-from mlp_core.nn.data_start import data_start
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
 from mlp_core.training.steps import make_steps
@@ -277,7 +277,8 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
     limits = from_config.make_limits(config)
     job = Job(model.objective, optimizer, batches, limits, config.seed, augment)
     schedule = from_config.make_schedule(config, job.steps_per_epoch)
-    job = replace(job, **from_config.make_fades(config, schedule.steps))
+    dropout, decay = from_config.make_fades(config, schedule.steps)
+    job = replace(job, dropout=dropout, decay=decay)
     watch = from_config.make_watch(monitor, config.checkpoint.mode, ties=config.checkpoint.ties == "last")
     trainer = Trainer(
         make_steps(job),
