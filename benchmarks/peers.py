@@ -43,7 +43,7 @@ def data(sizes: tuple[int, ...], batch: int):
 
 
 def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native", strong: bool = False) -> Run:
-    """The engine's own trainer, step by step, as `mlpbp train` runs it; `strong` with the ingredients of that recipe."""
+    """The engine's own trainer, as `mlpbp train` runs it; `strong` with the ingredients of that recipe."""
     from mlp_core.backends.job import Job
     from mlp_core.data.batches.batches import Batches
     from mlp_core.machine import single_thread_blas
