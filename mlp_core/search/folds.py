@@ -105,8 +105,7 @@ class CrossValidation:
 
         Each fold takes one thread unless the config says how many. Raises ConfigError, UsageError.
         """
-        config = fold_config(config, folds, 1, 1)  # refused at once where it does not go with folds
-        refuse_unused(config)
+        refuse_unused(fold_config(config, folds, 1, 1))  # what does not go with folds is refused at once, too
         threads = 1 if config.threads == "auto" else int(config.threads)
         config = config.replace(threads=threads)
         home = Path(config.output.dir) if path is None else path.parent

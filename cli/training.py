@@ -1,4 +1,7 @@
-"""`mlpbp train`: from a config to a trained model in a run directory, or on with a run that was left."""
+"""`mlpbp train`: from a config to a trained model in a run directory, or on with a run that was left.
+
+Not called `train.py`: `mlpbp.train` is the function, for Python.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import MlpbpError, Problem, UsageError, counted
+from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, counted
 
 from . import complete
 from .console import Console
-from .hints import typed
-from .options import RESOLVED, Device, Overrides, find_config, settings
+from .hints import searching, typed
+from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -25,7 +28,10 @@ HELP = "Train a network from a config, or go on with a run that was stopped."
 
 def train(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="The config file.", autocompletion=complete.configs)
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]", help="The config file, - for standard input.", autocompletion=complete.configs
+        ),
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[
@@ -59,8 +65,14 @@ def train(
     if (config / RESOLVED).is_file():
         hint = f"to go on with it: mlpbp train --resume {typed(config)}"
         raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
+    if (config / MEMBERS).is_file():
+        hint = "train one of them with --resume, or give a config"
+        raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
     path = find_config(config)
-    loaded = load(path, changes)
+    try:
+        loaded = load(path, changes)
+    except ConfigError as error:
+        raise searching(error, path, changes) from None
     console = Console("train", loaded.logging.progress)
     if path != config:
         console.note(f"{config}: not in this folder, using the installed example")
@@ -68,7 +80,7 @@ def train(
 
     if dry_run:
         return _plan(loaded, console)
-    run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:], console.reading)
+    run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading)
     return _execute(run, console, report)
 
 
