@@ -10,9 +10,11 @@ from mlp_core.data.config_sources import moved
 from mlp_core.errors import ConfigError, DataError, Problem, counted
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.from_config import make_schedule
 from mlp_core.training.model import home_of
-from mlp_core.training.trainer import Progress, Stopping
+from mlp_core.training.trainer import Progress, Stopping, Trainer
 
+JUMP = 0.02  # of the base rate: a change of the learning rate between two steps that is told
 # keys that a resumed run may change, because nothing that was computed depends on them
 CHANGEABLE = (
     *("data.train", "data.val", "data.test", "data.cache"),  # files may move; what is in them is compared by its digest
@@ -61,6 +63,18 @@ def take_up(progress: Progress, early: Stopping | None, changes: Sequence[str]) 
     if any(key.startswith("train.early_stopping") for key in changes):
         progress.stale, progress.reference = 0, None
     return said
+
+
+def bent(before: Config, trainer: Trainer) -> list[str]:
+    """A line where a run that is made longer takes up another learning rate than the one that it had come to."""
+    step, now = trainer.progress.step, trainer.schedule
+    then = make_schedule(before, trainer.steps_per_epoch)
+    if not step or abs(now.rate(step) - then.rate(step)) <= JUMP * now.lr:
+        return []
+    return [
+        f"schedule {now.name} is that of {now.steps:,} steps now, not of {then.steps:,}: the learning rate goes on at "
+        f"{now.rate(step):.2g}, after {then.rate(step - 1):.2g}"
+    ]
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:
