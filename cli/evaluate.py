@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlp_core.data.task import Task
     from mlp_core.runs.evaluate import Report
     from mlp_core.runs.worst import WorstRow
-    from mlp_core.training.model import Model
+    from mlp_core.training.ensemble import Saved
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
@@ -37,7 +37,11 @@ def evaluate(
     overrides: Overrides = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="The targets, where DATA holds only inputs.")] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val or test; without it every split there is.")
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, val or test; without it every split there is (of folds: the rows that each held out).",
+        ),
     ] = None,
     require: Annotated[
         list[str] | None, typer.Option("--require", help="Fail unless this holds, for example 'accuracy>=0.95'.")
@@ -74,7 +78,7 @@ def evaluate(
     from mlp_core.machine import single_thread_blas
     from mlp_core.metrics import plain
     from mlp_core.runs.evaluate import Wishes, evaluate_model, keep_calibration, open_model
-    from mlp_core.runs.trained_rows import trained_rows
+    from mlp_core.runs.members import trained_rows
 
     wished = _threshold(threshold)
     loaded, path = open_model(model, changes)
@@ -136,7 +140,7 @@ def _check_output(output: Path | None, worst: int, force: bool) -> None:
     refuse(output, force)
 
 
-def _worst(console: Console, report: Report, model: Model, output: Path | None, force: bool) -> None:
+def _worst(console: Console, report: Report, model: Saved, output: Path | None, force: bool) -> None:
     """The worst rows: as many columns as fit on the screen, all of them in a file."""
     from mlp_core.data.writers import format_of, writing
     from mlp_core.runs.worst import columns

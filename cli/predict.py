@@ -45,8 +45,8 @@ def predict(
     from mlp_core.data.writers import format_of
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
+    from mlp_core.runs.members import trained_rows
     from mlp_core.runs.predict import Predictor
-    from mlp_core.runs.trained_rows import trained_rows
 
     if output is not None and str(output) == "-":
         output = None

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
 from mlp_core.data.config_sources import code_notes, point_notes, pull, read_options, read_part, text_of
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
+from mlp_core.data.folds import deal_fold
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
 from mlp_core.data.readers.format import Reading
 from mlp_core.data.readers.formats import read
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
@@ -33,6 +35,7 @@ from mlp_core.nn.backend import blocks
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+    from mlp_core.config.data import Split as SplitConfig
 
 __all__ = ["Data", "Dataset", "Task", "load", "load_split"]
 
@@ -147,7 +150,7 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
         splits = {name: replace(part, survey=found) for name, part in splits.items()}
     memory = "memmap" if whole.on_disk else "ram"
     for name in ("val", "test"):
-        if getattr(data, name) is not None:
+        if getattr(data, name) is not None and not (name == "test" and data.split.folds):
             splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
@@ -212,12 +215,14 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
     ]
 
 
-def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
-    """Read a further file with the classes and columns of a trained task.
+def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path] | InMemory) -> Dataset:
+    """Read further rows with the classes and columns of a trained task.
 
-    source: a path, or {x: PATH, y: PATH}, relative to the working directory. Table columns are found by name;
-    others are ignored. Raises DataError naming a missing column or an unknown label.
+    source: a path, or {x: PATH, y: PATH}, relative to the working directory, or rows in memory. Table columns are found
+    by name; others are ignored. Raises DataError naming a missing column or an unknown label.
     """
+    if isinstance(source, InMemory):
+        return _further(config, task, source.read(read_options(config, task)))
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
     options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))
@@ -271,12 +276,10 @@ def _deal(
     if len(lacking):
         rows = np.setdiff1d(np.arange(whole.rows), lacking, assume_unique=True)
         rows = rows[sample_rows(len(rows), config.data.limit, seed)]
+    words = None if keys is None else [keys[row] for row in rows]
     labels = whole.y[rows] if task.classifies else None
     try:
-        if keys is not None:
-            parts = split_by(rows, [keys[row] for row in rows], split.method, val, test, seed)
-        else:
-            parts = split_rows(rows, labels, split.method, val, test, seed)
+        parts = _parts(split, rows, labels, words, val, test, seed)
     except DataError as error:
         raise _placed(config, error) from None
     except OneRow as single:
@@ -296,6 +299,30 @@ def _deal(
     if len(parts) == 1 and len(rows) == whole.rows:
         return {"train": whole}, {}
     return whole.dealt(parts), parts
+
+
+def _parts(
+    split: SplitConfig, rows: Any, labels: Any, keys: Sequence[str] | None, val: float, test: float, seed: int
+) -> dict[str, Any]:
+    """Row numbers by part. Under folds those of `test` are set apart, and a fold takes their place."""
+
+    def dealt(rows: Any, labels: Any, keys: Sequence[str] | None, val: float, test: float) -> dict[str, Any]:
+        if keys is not None:
+            return split_by(rows, keys, split.method, val, test, seed)
+        return split_rows(rows, labels, split.method, val, test, seed)
+
+    if split.folds is None or split.fold is None:
+        return dealt(rows, labels, keys, val, test)
+    every = np.arange(len(rows))
+    among = dealt(every, labels, keys, 0, test)["train"] if test else every
+
+    def only(places: Any) -> tuple[Any, Any, Sequence[str] | None]:
+        words = None if keys is None else [keys[place] for place in places]
+        return rows[places], None if labels is None else labels[places], words
+
+    _, some, words = only(among)
+    rest, held = deal_fold(among, some, words, split.method, split.folds, split.fold, split.repeat, seed)
+    return {**dealt(*only(rest), val, 0), "test": rows[held]}
 
 
 def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:

@@ -20,8 +20,8 @@ from mlp_core.metrics import BRIEF, Outcome, compute, known
 from mlp_core.metrics.intervals import t_quantile
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.rng import generator
-from mlp_core.training.evaluator import Evaluator, Split
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Saved
+from mlp_core.training.evaluator import Split
 
 MOST_ROWS = 10_000
 DRAWS = 20  # in 19 of so many draws no column of noise is above the line
@@ -70,7 +70,7 @@ class Importance:
 
 
 def importance(
-    model: Model,
+    model: Saved,
     split: Split,
     repeats: int = 10,
     metric: str | None = None,
@@ -115,9 +115,9 @@ def some_rows(split: Split, most: int, seed: int = 0) -> Split:
 class _Shuffles:
     """A model's losses and metric on rows, as they are and with some inputs taken from other rows."""
 
-    def __init__(self, model: Model, split: Split, metric: str) -> None:
+    def __init__(self, model: Saved, split: Split, metric: str) -> None:
         self.split, self.metric, self.kind = split, metric, model.task.kind
-        self.evaluator: Evaluator = model.evaluator(min(len(split.X), model.config.train.eval_batch_size))
+        self.evaluator = model.evaluator(min(len(split.X), model.config.train.eval_batch_size))
         self.weights = np.ones(len(split.X)) if split.w is None else np.asarray(split.w, np.float64)
         self.losses, self.value = self.measure(split)
         self.room = np.array(split.X[:])

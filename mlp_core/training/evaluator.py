@@ -91,6 +91,13 @@ class Evaluator:
         other.calibration, other.threshold = calibration, calibration.threshold
         return other
 
+    def logits(self, X: Any) -> Any:
+        """The logits [n, outputs], on the host, of inputs X [n, inputs] there."""
+        network = self.objective.network
+        backend, rows = network.backend, network.rows
+        chunks = [backend.asarray(X[start : start + rows]) for start in range(0, len(X), rows)]
+        return np.concatenate([np.array(backend.to_host(network.forward(chunk))) for chunk in chunks])
+
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
         return self.told(np.asarray(self.objective.network.backend.to_host(Z), dtype=np.float64))
@@ -103,6 +110,22 @@ class Evaluator:
             P = np.hstack([1 - P, P])
         P = P if self.target is None else self.target.inverse(P)
         return self.calibration.apply(P, self.kind)
+
+    def spread(self, Z: Any) -> tuple[dict[str, Any], Any]:
+        """What the loss tells beyond a value, in the units of the data: quantiles by their names, and standard
+        deviations or None, each [n, targets]. Where targets were made logarithms (`log`), those are of log(1 + y).
+        """
+        loss, target = self.objective.loss, self.target
+        further = {
+            name: values if target is None else target.inverse(values) for name, values in loss.further(Z).items()
+        }
+        deviation = loss.deviation(Z)
+        return further, deviation if deviation is None or target is None else deviation / target.scale
+
+    @property
+    def log(self) -> bool:
+        """Whether deviations are those of log(1 + y)."""
+        return self.target is not None and self.target.log
 
     def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
         """The named metrics of a split, `loss` (with its penalties) always among them."""

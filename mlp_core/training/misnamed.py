@@ -8,7 +8,7 @@ from pathlib import Path
 from mlp_core.config.nearest import nearest
 from mlp_core.errors import Problem, UsageError
 
-MARK = "config.resolved.yaml"
+MARK, MEMBERS = "config.resolved.yaml", "members.json"
 CONFIGS = (".yaml", ".yml")
 _DATA = "csv tsv tab dat data txt jsonl ndjson json parquet pq npz npy libsvm svm svmlight idx xlsx xls arff feather"
 DATA = frozenset(f".{end}" for end in _DATA.split())
@@ -25,7 +25,8 @@ def is_data(path: Path) -> bool:
 def runs_in(folder: Path) -> list[Path]:
     """The runs in a folder, in the order of their names."""
     try:
-        return sorted(path for path in islice(folder.iterdir(), MOST) if (path / MARK).is_file())
+        inside = [*islice(folder.iterdir(), MOST)]
+        return sorted(path for path in inside if (path / MARK).is_file() or (path / MEMBERS).is_file())
     except OSError:
         return []
 
@@ -46,11 +47,12 @@ def refuse_misnamed(path: Path) -> None:
         message, hint = "no such file or directory", like_run(path)
         raise UsageError(Problem("no_such_file", message, hint, file=str(path)))
     if path.is_dir():
-        runs = [] if (path / "checkpoints").exists() else runs_in(path)
+        whole = (path / "checkpoints").exists() or (path / MEMBERS).exists()
+        runs = [] if whole else runs_in(path)
         if path.name == "checkpoints" and (path.absolute().parent / MARK).is_file():
             message, hint = "a folder inside a run, not a model", f"name the run: {path.parent}"
         elif runs:
-            newest = max(runs, key=lambda run: (run / MARK).stat().st_mtime)
+            newest = max(runs, key=lambda run: run.stat().st_mtime)
             message = "this is a folder of runs, not a run"
             hint = f"name one of them, such as {newest}; mlpbp runs lists them all"
     elif path.suffix.lower() != ".safetensors" and (path.parent / MARK).is_file():
