@@ -100,7 +100,8 @@ class InMemory:
         for place, (values, vocabulary) in enumerate(further.values(), width):
             cells[:, place] = values
             words |= {place: vocabulary} if vocabulary else {}
-        odd = taken_out(cells, words)
+        infinite = taken_out(cells, words)  # in a file, this word may mean that a number is missing; here it is one
+        odd = {column: {row: f"{cell} (float64)" for row, cell in some.items()} for column, some in infinite.items()}
         note = f"table: {counted(count, 'row')} of {counted(cells.shape[1], 'column')}, in memory"
         pieces = (Piece(path, 0, Lines([0], [1])),)
         return Frame((*names, *further), _locked(cells), words, odd, pieces, 0, (note,), keyed=True)
@@ -200,9 +201,11 @@ def _columns(X: Any, name: str) -> tuple[list[str], list[Any]]:
         keys = list(dict.fromkeys(str(key) for row in X for key in row))
         X = {key: [row.get(key) for row in X] for key in keys}
     names = column_names(X)
-    if hasattr(X, "iloc"):  # pandas
-        columns: list[Any] = [X.iloc[:, place] for place in range(X.shape[1])]
-        columns = [_plain(column) for column in columns]
+    columns: list[Any]
+    if hasattr(X, "iloc") and all(isinstance(one, np.dtype) and one.kind in "iuf" for one in X.dtypes):  # pandas
+        columns = list(X.to_numpy(np.float64).T)
+    elif hasattr(X, "iloc"):
+        columns = [_plain(column) for _, column in X.items()]
     elif isinstance(X, Mapping):
         columns = list(X.values())
     elif names is not None:
