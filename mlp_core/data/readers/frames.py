@@ -170,6 +170,14 @@ def label_name(value: Any) -> str:
     return str(value)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value is none: None, NaN, or what pandas calls NA, which says of no comparison whether it holds."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
 def _free(name: str, taken: set[str]) -> str:
     while name in taken:
         name += "_"
@@ -241,7 +249,7 @@ def _arrow(column: Any) -> Any:
     try:
         found = pyarrow.array(column, from_pandas=True)
     except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
-        cells = [None if cell is None or cell != cell else label_name(cell) for cell in column]
+        cells = [None if is_missing(cell) else label_name(cell) for cell in column]
         found = pyarrow.array(cells)
     return found.combine_chunks() if isinstance(found, pyarrow.ChunkedArray) else found
 
@@ -262,7 +270,7 @@ def _coded(values: Any) -> tuple[Any, list[str]]:
     """One column of targets: numbers as they are; labels as codes into their names, in order of appearance."""
     if values.dtype.kind in "iuf":
         return values.astype(np.float64), []
-    missing = np.array([value is None or value != value for value in values.tolist()], bool)
+    missing = np.array([is_missing(value) for value in values.tolist()], bool)
     if values.dtype.kind == "O" and not missing.all():
         present = [value for value, gone in zip(values.tolist(), missing, strict=True) if not gone]
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
