@@ -22,9 +22,9 @@ from mlp_core.backends.job import Job
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
 
-TOTAL, STEP, SHARE, RATES = range(4)
-"""Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, and from
-there on the numbers of the update rule for each segment of the optimizer."""
+TOTAL, STEP, SHARE, DROPOUT, RATES = range(5)
+"""Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, that of
+dropout, and from there on the numbers of the update rule for each segment of the optimizer."""
 
 STRIP = 1 << 20
 """Bytes of the gradient of a weight that are made and used up at once by a thread: few enough to stay in its caches."""
@@ -102,8 +102,8 @@ class StepProgram:
     def _batch(self, number: int, size: int, draws: Draws, gradients: Mapping[str, Array], record: bool) -> RowPass:
         """The passes of one batch of a step."""
         network, first = self._objective.network, number * self._batches.size
-        step = do.at(self._crew.cells[STEP:])
-        one = RowPass(self._crew, self._kept, self._seed, gradients, step, number, record)
+        step, share = (do.at(self._crew.cells[place:]) for place in (STEP, DROPOUT))
+        one = RowPass(self._crew, self._kept, self._seed, gradients, step, share, number, record)
         X, Y, w = self._batches.memory(size)
         one.records += self._gathers(first, X, Y, w)
         if self._augment is not None and self._augment.mixup:
@@ -213,13 +213,16 @@ class StepProgram:
             product = f"product {index} weight gradient", do.product(Delta.T, X, grad, scratch, few)
             return [product, MEET] if few else [product]
         if tensor.kind == "bias":
-            return [("bias gradient", do.sum_rows(Delta, grad))]
+            factor = 0 if tensor.factor == 1 else self._kept.numbers(tensor.factor)
+            return [("bias gradient", do.sum_rows(Delta, grad, factor))]
         if tensor.kind == "gain":
             return [("norm gradient", do.sum_row_products(Delta, X, grad))]
         if tensor.kind == "slope":
             return [("activation gradient", do.total(X, grad))]
         if tensor.kind == "table":
             return [("embedding", do.embedding_gradient(X, tensor.column, Delta, tensor.start, grad))]
+        if tensor.waves is not None:
+            return [("waves gradient", do.waves_gradient(X, Delta, tensor.waves.u, tensor.waves.V, grad))]
         return []
 
     def _few(self, name: str, X: Array) -> bool:
@@ -295,7 +298,7 @@ class StepProgram:
         Few units are never in strips: all threads may have to meet over them, which none can within an instruction.
         """
         units, *inputs = self._parameters.values[name].shape
-        dense = inputs and name.count(".") == 1 and name in self._moves
+        dense = name in self._weights and name.count(".") == 1 and name in self._moves  # and no table of words
         if not dense or units < FEW or self._limits.clip_norm is not None or self._limits.accumulate > 1:
             return 0
         rows = max(16, STRIP // (16 * inputs[0] * self._Delta.itemsize) * 16)
