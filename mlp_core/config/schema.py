@@ -22,7 +22,7 @@ from mlp_core.config.training import METRICS, NUMBERED, SYNONYMS, Optimizer, Sch
 from mlp_core.config.value_kinds import INT_MAX, Int
 from mlp_core.errors import ConfigError, Problem
 
-VERSION = 1
+VERSION = 2
 NAME = r"\w[\w .+-]{0,59}"
 _BASE = Text(what="a config file", example="base.yaml")
 Extends = Annotated[
@@ -56,6 +56,11 @@ class Config(Section):
     version: Annotated[int, Int(ge=1, le=VERSION, example="1")] = key(VERSION, "version of this schema")
     name: Annotated[str, Text(pattern=NAME, what="a name of at most 60 letters, digits and . + - _", example="run")] = (
         key("run", "name of the run; without it the name of the config file")
+    )
+    recipe: Annotated[str, Word(words=("auto", "strong", "plain"))] = key(
+        "auto",
+        "the defaults of other keys in one word: strong, what serves tables best; plain, what this page names; auto: "
+        "strong for tables with a target column, else plain, and plain where the config says version: 1",
     )
     seed: Annotated[int, Int(ge=0, le=INT_MAX, example="0")] = key(0, "the one seed all randomness comes from")
     device: Annotated[
@@ -122,6 +127,10 @@ class Config(Section):
         """The text that a dotted key was given, as it was written; None where it was not, or holds more than that."""
         node, present = find(self._source.root, key.split("."))
         return node.value.text if present and isinstance(node.value, Scalar) else None
+
+    def given(self, key: str) -> bool:
+        """Whether a dotted key was written, in a file or on the command line."""
+        return find(self._source.root, key.split("."))[1]
 
     def replace(self, **values: Any) -> Self:
         """The same config with other values for dotted keys, `replace(**{"optimizer.lr": 1e-3})`.

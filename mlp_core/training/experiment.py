@@ -34,6 +34,7 @@ from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.nn.data_start import data_start
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
+from mlp_core.training.recipe import with_recipe
 from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Progress, Trainer
 from mlp_core.training.unused import refuse_unused
@@ -80,7 +81,9 @@ class Experiment:
         start = WarmStart.of(config, own)
         task, learned = (None, None) if own is None else learned_before(own)
         data = load(config, progress, task)
+        config, told = with_recipe(config, data)
         config, notes = resolve(config, data)
+        notes = (*told, *notes)
         single_thread_blas()
         train = data.splits["train"]
         prints = fingerprints(train.X, train.words) if known and _few(train.X) else None
