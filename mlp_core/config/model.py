@@ -150,7 +150,8 @@ class Model(Section):
         False, "weights into each unit are scaled at the start so that its z has deviation 1 over training rows"
     )
     bias_init: Annotated[str, Word(words=BIAS_INITS)] = key(
-        "zeros", "how hidden biases start: normal: N(0, 1); data: minus a random mean of the unit's z over training rows"
+        "zeros",
+        "how hidden biases start: normal: N(0, 1); data: minus a random mean of the unit's z over training rows",
     )
     output_init: InitChoice = key(
         "auto", "how the weights of the output layer start; auto: as model.init if that is given, else glorot_uniform"

@@ -87,6 +87,9 @@ class Config(Section):
         "bfloat16, sums stay float32; on the CPU products are float32 whatever stands here",
     )
     extends: Extends = key(None, "config file or files that are read first, relative to this file")
+    ensemble: Annotated[int, Int(ge=1, le=1000, example="8")] = key(
+        1, "train so many networks, with seeds that follow each other, each in a process; they are one model, averaged"
+    )
     notes: Annotated[str | None, Text(null=True, blank=True)] = key(None, "anything worth remembering about the run")
     data: Data = key(..., "where the data is and what is to be predicted")
     preprocess: Preprocess = key(Preprocess(), "what is done to the inputs")

@@ -28,10 +28,11 @@ from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
+from mlp_core.nn.data_start import data_start
 from mlp_core.training import from_config
 from mlp_core.training.auto import check_memory, resolve
+from mlp_core.training.baselines import Baselines, baselines
 from mlp_core.training.checkpoint import Checkpoint, damaged
-from mlp_core.nn.data_start import data_start
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
 from mlp_core.training.recipe import with_recipe
@@ -120,6 +121,11 @@ class Experiment:
         chosen = self.model.metric_names(report=True) if names is None else names
         with _weights_for_use(self.trainer):
             return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+
+    def baselines(self, measured: Mapping[str, Evaluation]) -> Baselines | None:
+        """What the result is worth, beside no network and one without hidden layers."""
+        with _weights_for_use(self.trainer):
+            return baselines(self.model, self.splits, measured)
 
     def calibrate(self) -> Calibration | None:
         """Fit probabilities and threshold to the validation rows if `eval` asks for it; then they are used."""

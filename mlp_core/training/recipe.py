@@ -1,7 +1,7 @@
 """Recipes: one word that gives other keys their defaults, `strong` what serves tables best. The word does nothing by
 itself: every key that it sets is in the resolved config, and one that is written stays as it is written.
 
-The ingredients of `strong` are those of RealMLP (Holzmueller, Grinsztajn, Steinwart: "Better by default", NeurIPS 2024);
+The ingredients of `strong` are those of RealMLP (Holzmueller, Grinsztajn and Steinwart, "Better by default", 2024);
 how wide, how long and in which portions was measured on one thread (benchmarks/README.md).
 """
 
@@ -37,8 +37,12 @@ class Size:
 def size_of(rows: int) -> Size:
     """Few rows are met more often, in batches of an eighth of them; many are met less often, in larger ones.
 
-    >>> size_of(60), size_of(8_000), size_of(500_000)
-    (Size(units=256, epochs=256, batch=16), Size(units=256, epochs=128, batch=256), Size(units=256, epochs=24, batch=1024))
+    >>> size_of(60)
+    Size(units=256, epochs=256, batch=16)
+    >>> size_of(8_000)
+    Size(units=256, epochs=128, batch=256)
+    >>> size_of(500_000)
+    Size(units=256, epochs=24, batch=1024)
     """
     batch = 256 if rows < 100_000 else 1024
     if rows < 2_048:
@@ -72,7 +76,9 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     made = config.replace(recipe=name, **free)
     shown = made.model_dump(mode="json")
     yours = {key: _at(shown, key) for key in wanted if key not in free}
-    against = [f"{key} {_said(value)}, not {_said(wanted[key])}" for key, value in yours.items() if value != wanted[key]]
+    against = [
+        f"{key} {_said(value)}, not {_said(wanted[key])}" for key, value in yours.items() if value != wanted[key]
+    ]
     if len(yours) == len(wanted) and not against:
         return made, ()  # everything is written out already
     widths = "-".join(str(layer.units) for layer in made.model.layers()) or "no hidden layer"

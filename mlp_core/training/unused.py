@@ -82,7 +82,12 @@ def _of_ingredients(config: Config) -> Iterator[Problem]:
         ("schedule.dropout", config.schedule.dropout != "constant", drops, "there is no dropout"),
         ("schedule.weight_decay", config.schedule.weight_decay != "constant", decays, "there is no weight decay"),
         *(
-            (f"optimizer.lr_factors.{key}", getattr(config.optimizer.lr_factors, key) != 1, there, f"there is no {what}")
+            (
+                f"optimizer.lr_factors.{key}",
+                getattr(config.optimizer.lr_factors, key) != 1,
+                there,
+                f"there is no {what}",
+            )
             for key, there, what in (
                 ("numeric_embedding", model.periodic is not None, "model.numeric_embedding"),
                 ("input_scale", model.input_scale, "model.input_scale"),
