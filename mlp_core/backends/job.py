@@ -11,7 +11,7 @@ from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import Optimizer
-from mlp_core.nn.schedules import Fade
+from mlp_core.nn.schedules import CONSTANT, Fade
 from mlp_core.nn.step_options import Limits, StepRates
 
 
@@ -29,8 +29,8 @@ class Job:
     limits: Limits
     seed: int
     augment: Augment | None = None
-    dropout: Fade = Fade()
-    decay: Fade = Fade()
+    dropout: Fade = CONSTANT
+    decay: Fade = CONSTANT
     average: Array | None = field(init=False)
 
     def __post_init__(self) -> None:

@@ -151,7 +151,7 @@ class Model(Section):
     )
     bias_init: Annotated[str, Word(words=BIAS_INITS)] = key(
         "zeros",
-        "how hidden biases start: normal: N(0, 1); data: minus a random mean of the unit's z over training rows",
+        "how hidden biases start: normal: N(0, 1); data: minus a random mean of the unit's z on training rows",
     )
     output_init: InitChoice = key(
         "auto", "how the weights of the output layer start; auto: as model.init if that is given, else glorot_uniform"

@@ -173,7 +173,8 @@ class Dense(Layer):
         if not input_gradient:
             return None
         assert self._dX is not None
-        dX: Array = self._product(Delta, self.W, head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
+        dX = head(self._dX, len(Delta))
+        self._product(Delta, self.W, dX)  # [b, n] = [b, m] @ [m, n]
         if self.ntk:
             dX *= self.scale
         return dX

@@ -30,9 +30,9 @@ class NumericEmbedding(Layer):
 
     The inputs stand where they stood, and behind them m - 1 numbers of each of the k (m is `size`): u, c [k, f],
     V [k, m - 1, f], d [k, m - 1], all learned. With P = 2 pi u x + c, C = cos(P), D the part of Delta behind the
-    inputs: dV = D^T C and dd = sum over rows of D, dP = -sin(P) (D V), dc = sum over rows of dP, du = 2 pi sum over rows
-    of dP x; dLoss/dx = Delta's own column + 2 pi sum over f of dP u. "PBLD" of Holzmueller et al. (NeurIPS 2024), after
-    Gorishniy, Rubachev, Babenko, "On embeddings for numerical features" (NeurIPS 2022).
+    inputs: dV = D^T C and dd = sum over rows of D, dP = -sin(P) (D V), dc = sum over rows of dP, du = 2 pi times the
+    sum over rows of dP x; dLoss/dx is Delta's own column + 2 pi times the sum over f of dP u. "PBLD" of Holzmueller et
+    al. (NeurIPS 2024), after Gorishniy, Rubachev, Babenko, "On embeddings for numerical features" (NeurIPS 2022).
     """
 
     def __init__(self, index: int, inputs: int, plan: Periodic) -> None:

@@ -33,6 +33,9 @@ class Fade:
         return 1.0 if self.name == "constant" or t <= 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * t - 1)))
 
 
+CONSTANT = Fade()
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The learning rate of every step of a run.

@@ -286,7 +286,8 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
     limits = from_config.make_limits(config)
     job = Job(model.objective, optimizer, batches, limits, config.seed, augment)
     schedule = from_config.make_schedule(config, job.steps_per_epoch)
-    job = replace(job, **from_config.make_fades(config, schedule.steps))
+    dropout, decay = from_config.make_fades(config, schedule.steps)
+    job = replace(job, dropout=dropout, decay=decay)
     watch = from_config.make_watch(monitor, config.checkpoint.mode, ties=config.checkpoint.ties == "last")
     trainer = Trainer(
         make_steps(job),

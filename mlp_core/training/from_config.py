@@ -228,10 +228,10 @@ def make_schedule(config: Config, steps_per_epoch: int) -> Schedule:
     )
 
 
-def make_fades(config: Config, steps: int) -> dict[str, Fade]:
+def make_fades(config: Config, steps: int) -> tuple[Fade, Fade]:
     """What is left of dropout and of weight decay at every step of a run."""
     values = config.schedule
-    return {"dropout": Fade(values.dropout, steps), "decay": Fade(values.weight_decay, steps)}
+    return Fade(values.dropout, steps), Fade(values.weight_decay, steps)
 
 
 def make_limits(config: Config) -> Limits:
