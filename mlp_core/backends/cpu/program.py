@@ -58,6 +58,9 @@ def assemble(library: Library, records: Sequence[Record]) -> np.ndarray:
 
 # --- products.c ---
 
+MANY = 32
+"""Rows and columns of A B^T from which B is turned, piece by piece, before it is multiplied."""
+
 
 def product(A: Array, B: Array, out: Array, scratch: int, by_columns: bool = False) -> Record:
     """out = A @ B. Rows of `out` and rows of B, or rows of A and columns of B, lie without gaps.
@@ -70,7 +73,8 @@ def product(A: Array, B: Array, out: Array, scratch: int, by_columns: bool = Fal
     if along == 1:
         function = "outer_by_columns" if by_columns else "outer"
     else:
-        function, step, ldb = "dot_by_columns" if by_columns else "dot", 0, along
+        function, step, ldb = "turned" if min(out.shape) >= MANY else "dot", 0, along
+        function += "_by_columns" if by_columns else ""
     return record(function, out, at(A), row, step, at(B), ldb, at(out), ldc, *out.shape, A.shape[1], scratch)
 
 
