@@ -66,7 +66,8 @@ class Config(Section):
     recipe: Annotated[str, Word(words=("auto", "strong", "plain"))] = key(
         "auto",
         "the defaults of other keys in one word: strong, what serves tables best; plain, what this page names; auto: "
-        "strong for tables with a target column, else plain, and plain where the config says version: 1",
+        "strong for tables with a target column, unless the config says version: 1, or model.hidden, model.init, "
+        "optimizer.name or optimizer.lr; else plain",
     )
     seed: Annotated[int, Int(ge=0, le=INT_MAX, example="0")] = key(0, "the one seed all randomness comes from")
     device: Annotated[

@@ -1,7 +1,7 @@
 """What a result is worth: the same rows predicted without a network, and by one without hidden layers.
 
-Both cost next to nothing beside the training. A network that is no better than they are, by more than chance, has learned
-nothing that was worth its size: that is said.
+Both cost next to nothing beside the training. A network that is no better than they are, by more than chance, has
+learned nothing that was worth its size: that is said.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ STRONG, PLAIN = "strong", "plain"
 ADAMS = ("adam", "adamw")
 SHARES = ("loss", "log_loss", "brier", "ece", "roc_auc", "pr_auc")
 """Aims that judge probabilities or their order: smoothed labels would spoil them."""
+OWN = ("model.hidden", "model.init", "optimizer.name", "optimizer.lr")
+"""Keys with which a config describes a training of its own, for which the others of `strong` were not chosen."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -61,8 +63,8 @@ def chosen(config: Config) -> tuple[str, str]:
         return PLAIN, "no table with a target column"
     if config.model.weights is not None:
         return PLAIN, "it begins with the weights of a model"
-    if config.optimizer.name == "lbfgs":
-        return PLAIN, "lbfgs takes all rows at once"
+    if own := [key for key in OWN if config.given(key)]:
+        return PLAIN, f"the config has its own {own[0]}; with recipe: strong it keeps that and takes the rest"
     return STRONG, "a table"
 
 
@@ -70,7 +72,8 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     """The config with the recipe's values for every key that was not written, and a line for what that comes to."""
     name, why = chosen(config)
     if name == PLAIN:
-        return config.replace(recipe=name), ()
+        table = config.recipe == "auto" and config.data.target is not None
+        return config.replace(recipe=name), ((f"recipe: {name} ({why})",) if table else ())
     wanted, rows = dict(_strong(config, data)), data.splits["train"].rows
     free = {key: value for key, value in wanted.items() if not config.given(key)}
     made = config.replace(recipe=name, **free)
