@@ -110,7 +110,8 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
             yield "loss.label_smoothing", 0.1
     if config.optimizer.name in ADAMS:
         yield from _training(config, size, regression)
-    yield "train.batch_size", size.batch
+    if config.optimizer.name != "lbfgs":  # takes all rows at once
+        yield "train.batch_size", size.batch
     yield "train.epochs", size.epochs
     yield "train.early_stopping", False
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
