@@ -1,6 +1,6 @@
 """E1: every key of the schema with values at the edges of what YAML, Python, numpy and float64 can hold.
 
-Each is refused in one line, or a run is made with it. MLPBP_EDGES sets the number of cases (60); 0 stands for all.
+Each is refused in one line, or a run is made with it. MLPBP_EDGES sets the number of cases (40); 0 stands for all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mlp_core.config import Config, from_mapping
 from mlp_core.errors import ConfigError
 from mlp_core.training.unused import OF_LOSSES, OF_NORMS, OF_OPTIMIZERS, OF_SCHEDULES
 
-COUNT = int(os.environ.get("MLPBP_EDGES", "60"))
+COUNT = int(os.environ.get("MLPBP_EDGES", "40"))
 PORTION, MEGABYTES, SECONDS = 20, 200, 20
 CONFIG = """
 data: {train: t.csv, target: y, split: {val: 0.2}}

@@ -1,6 +1,6 @@
 """F1: a model, or a run, in which a single value is another one, under a digest that is right: every value, every use.
 
-Each is refused in one line, or used; never more than the stated memory. MLPBP_FORGERIES sets the number of cases (60);
+Each is refused in one line, or used; never more than the stated memory. MLPBP_FORGERIES sets the number of cases (24);
 0 stands for all.
 """
 
@@ -23,8 +23,8 @@ from fork_server import ForkServer, Result
 from mlp_core.errors import CheckpointError
 from mlp_core.training.checkpoint import Checkpoint, load, serialize
 
-COUNT = int(os.environ.get("MLPBP_FORGERIES", "60"))
-PORTION, MEGABYTES, SECONDS = 20, 200, 20
+COUNT = int(os.environ.get("MLPBP_FORGERIES", "24"))
+PORTION, MEGABYTES, SECONDS = 8, 200, 20
 CONFIG = """
 data: {train: t.csv, target: y, split: {val: 0.2}, types: {d: date}}
 model: {hidden: [4], norm: batch}
