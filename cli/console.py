@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 import time
@@ -90,9 +91,12 @@ class Console:
             return
         from rich.console import Console as RichConsole
 
-        width = None if sys.stdout.isatty() else 80
-        console = RichConsole(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-        console.print(Harmless(renderable))
+        if sys.stdout.isatty():
+            RichConsole(file=sys.stdout, highlight=False, markup=False, emoji=False).print(Harmless(renderable))
+            return
+        drawn = io.StringIO()
+        RichConsole(file=drawn, width=80, highlight=False, markup=False, emoji=False).print(Harmless(renderable))
+        print("\n".join(line.rstrip(" ") for line in drawn.getvalue().rstrip("\n").split("\n")))
 
     def data_stream(self) -> TextIO:
         """Where data goes that has no file: stdout as it is, with what a terminal would obey escaped if it is one."""

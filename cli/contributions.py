@@ -12,7 +12,7 @@ from .console import Console
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.explain_rows import Explained
-    from mlp_core.training.model import Model
+    from mlp_core.training.ensemble import Saved
 
 SHOWN = 40
 BAR = 14
@@ -21,7 +21,7 @@ IN_FULL = 3
 
 def explain_some(
     console: Console,
-    model: Model,
+    model: Saved,
     path: Path,
     file: Path | None,
     row: list[int] | None,
@@ -89,7 +89,7 @@ def _show_row(console: Console, one: Explained, baseline: str) -> None:
     console.show(f"completeness gap {parts.gap:.1e} ({parts.points:,} gradients)\n")
 
 
-def _show_many(console: Console, found: Sequence[Explained], model: Model) -> None:
+def _show_many(console: Console, found: Sequence[Explained], model: Saved) -> None:
     """Many rows: what every column adds, in the mean of its size."""
     import numpy as np
 
@@ -113,7 +113,7 @@ def signed(value: float) -> str:
     return text if text.startswith(("-", "n")) else f"+{text}"
 
 
-def write_columns(console: Console, model: Model, output: Path, force: bool, told: dict[str, Any]) -> None:
+def write_columns(console: Console, model: Saved, output: Path, force: bool, told: dict[str, Any]) -> None:
     from mlp_core.data.writers import format_of, writing
 
     digits = 9 if model.config.dtype == "float32" else 17

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlp_core.data.task import Task
     from mlp_core.runs.evaluate import Report
     from mlp_core.runs.worst import WorstRow
-    from mlp_core.training.model import Model
+    from mlp_core.training.ensemble import Saved
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
@@ -37,7 +37,11 @@ def evaluate(
     overrides: Overrides = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="The targets, where DATA holds only inputs.")] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val or test; without it every split there is.")
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, val or test; without it every split there is (of folds: the rows that each held out).",
+        ),
     ] = None,
     require: Annotated[
         list[str] | None, typer.Option("--require", help="Fail unless this holds, for example 'accuracy>=0.95'.")
@@ -74,7 +78,7 @@ def evaluate(
     from mlp_core.machine import single_thread_blas
     from mlp_core.metrics import plain
     from mlp_core.runs.evaluate import Wishes, evaluate_model, keep_calibration, open_model
-    from mlp_core.runs.trained_rows import trained_rows
+    from mlp_core.runs.members import trained_rows
 
     wished = _threshold(threshold)
     loaded, path = open_model(model, changes)
@@ -86,6 +90,8 @@ def evaluate(
     wishes = Wishes(split, file, labels, method, wished, by, named, worst, trained=trained)
     report = evaluate_model(loaded, wishes, console.note)
     _show(console, report, loaded.task, by)
+    for note in report.notes:
+        console.warn(note)
     tell_trained(console, report.trained_on, len(report.splits[report.chosen].outcome.y))
     kept = keep_calibration(path, report.calibration, keep_as) if keep or keep_as else None
     if kept is not None:
@@ -105,6 +111,7 @@ def evaluate(
         "rows": len(chosen.outcome.y),
         "metrics": plain(chosen.metrics),
         "trained_on": report.trained_on,
+        "notes": list(report.notes),
         "kept": None if kept is None else str(kept),
         "splits": {
             name: {"rows": len(one.outcome.y), "metrics": plain(one.metrics)} for name, one in report.splits.items()
@@ -133,7 +140,7 @@ def _check_output(output: Path | None, worst: int, force: bool) -> None:
     refuse(output, force)
 
 
-def _worst(console: Console, report: Report, model: Model, output: Path | None, force: bool) -> None:
+def _worst(console: Console, report: Report, model: Saved, output: Path | None, force: bool) -> None:
     """The worst rows: as many columns as fit on the screen, all of them in a file."""
     from mlp_core.data.writers import format_of, writing
     from mlp_core.runs.worst import columns

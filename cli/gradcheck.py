@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,11 +54,15 @@ def gradcheck(
             proof = check_config(find_config(source), changes, progress)
     if proof.note:
         console.warn(proof.note)
-    return _show(console, proof.report, proof.subject)
+    from mlp_core.proof.report import to_json
+    from mlp_core.runs.prove import gradient_wrong
+
+    steps = {"steps": to_json(proof.walked)}
+    return _show(console, proof.report, proof.subject, steps, gradient_wrong(proof))
 
 
-def _show(console: Console, report: Report, subject: str) -> int:
-    """The table, the preconditions, the verdict; exit code 1 unless everything passed."""
+def _show(console: Console, report: Report, subject: str, more: Any = None, problem: Problem | None = None) -> int:
+    """The table, the preconditions, the verdict; exit code 1 unless everything passed, because of `problem`."""
     code = 0 if report.passed else 1
     if not console.json:
         from .render import gradcheck_table
@@ -75,16 +79,18 @@ def _show(console: Console, report: Report, subject: str) -> int:
             missed = miss_probability(report.tolerance, 1e-6)
             console.show(f"four directions miss an error of 1e-6 of a tensor with probability {missed:.0e}")
     fields = {**report.to_json(), "subject": subject, "passed": report.passed, "seconds": round(report.seconds, 3)}
+    fields |= more or {}
     if report.passed:
         return console.result(fields)
-    problem = Problem("gradient_wrong", f"gradient wrong in {', '.join(report.failures())}")
+    problem = problem or Problem("gradient_wrong", f"gradient wrong in {', '.join(report.failures())}")
     if console.json:
         return console.result({**fields, "errors": [{"code": problem.code, "message": problem.message}]}, code)
     raise Failed(problem)
 
 
 def _verdict(report: Report, subject: str) -> str:
-    word = "gradients verified" if report.passed else "GRADIENTS WRONG"
+    right = not any(tensor.verdict == "fail" for tensor in report.tensors)
+    word = "gradients verified" if report.passed else "STEPS WRONG" if right else "GRADIENTS WRONG"
     entries = counted(report.checked, "entry", "entries")
     return (
         f"{word}: {subject}, {entries} compared ({report.method}, at {', '.join(report.probes)}), "

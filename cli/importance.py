@@ -16,7 +16,7 @@ from .options import ModelFile, Overrides, split_off
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.importance import Importance
-    from mlp_core.training.model import Model
+    from mlp_core.training.ensemble import Saved
 
 HELP = "Which columns a model needs (the loss when one is shuffled), or what each adds to the prediction of a row."
 SHOWN = 40
@@ -81,7 +81,7 @@ def _check(
 
 def _measure(
     console: Console,
-    model: Model,
+    model: Saved,
     path: Path,
     data: Path | None,
     split: str | None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlp_core.errors import clean
+from mlp_core.errors import Problem, UsageError, clean, counted
 
 from .console import Console
 from .options import ModelFile
@@ -22,10 +22,19 @@ def inspect(
     model: ModelFile,
     other: Annotated[Path | None, typer.Argument(metavar="[MODEL2]", help="Another one to compare with.")] = None,
 ) -> int:
-    from mlp_core.diagnostics.inspect import differences
+    from mlp_core.diagnostics.inspect import differences, inspect_members
     from mlp_core.diagnostics.inspect import inspect as examine
+    from mlp_core.runs.members import is_members
 
     console = Console("inspect")
+    if is_members(model) or (other is not None and is_members(other)):
+        if other is not None:
+            hint = "compare two members"
+            raise UsageError(Problem("usage", "a folder of members is not compared as a whole", hint))
+        found = inspect_members(model)
+        if not console.json:
+            _show_members(console, found)
+        return console.result(found)
     facts, checkpoint = examine(model)
     if other is None:
         if not console.json:
@@ -56,6 +65,23 @@ def _show(console: Console, facts: Mapping[str, Any]) -> None:
         for t in facts["tensors"]
     )
     console.show(grid(("tensor", "shape", "dtype", "norm", "SHA-256"), rows))
+
+
+def _show_members(console: Console, found: Mapping[str, Any]) -> None:
+    """What the members are together, and a line for each."""
+    from .tables import grid
+
+    said = "each held out a fold" if found["kind"] == "cv" else "averaged"
+    console.show(f"{clean(found['file'], 120)}: {counted(len(found['members']), 'member')}, {said}")
+    console.show(f"{found['task']} of {clean(', '.join(found['targets']), 60)}, {found['parameters']:,} parameters")
+    names = list(dict.fromkeys(name for one in found["members"] for name in one["metrics"]))[:3]
+    rows = []
+    for one in found["members"]:
+        values = [one["metrics"].get(name) for name in names]
+        numbers = [f"{value:.4g}" if isinstance(value, float) else "" for value in values]
+        widths, epoch = "-".join(map(str, one["network"])), str(one["progress"].get("epoch"))
+        rows.append((clean(one["run"], 20), widths, epoch, *numbers))
+    console.show(grid(("member", "network", "epoch", *names), rows))
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

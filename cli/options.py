@@ -53,10 +53,12 @@ ConfigFile = Annotated[
 ModelFile = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="A checkpoint, or a run directory (its best).", autocompletion=complete.models
+        metavar="MODEL",
+        help="A checkpoint, a run directory (its best), or a folder of members.",
+        autocompletion=complete.models,
     ),
 ]
-EXAMPLES, RESOLVED = "configs", "config.resolved.yaml"
+EXAMPLES, RESOLVED, MEMBERS = "configs", "config.resolved.yaml", "members.json"
 _OVERRIDE = re.compile(r"~?[a-z_]+(\.[\w-]+)*(\+?=.*)?", re.DOTALL)
 
 
@@ -70,7 +72,14 @@ def split_off(first: str | None, overrides: list[str] | None) -> tuple[Path | No
 
 
 def find_config(path: Path) -> Path:
-    """The config file meant: the path itself, that of a run, or the installed example if there is no such file here."""
+    """The config file meant: the path itself, that of a run (of members: of the first), or the installed example if
+    there is no such file here."""
+    if (path / MEMBERS).is_file():
+        from mlp_core.runs.members import Members
+
+        members = Members.read(path)
+        members.checkpoints()  # which looks for links on the way
+        return path / members.runs[0] / RESOLVED
     if (path / RESOLVED).is_file():
         return path / RESOLVED
     if path.exists() or (path.parts[:1] != (EXAMPLES,) and path.suffix):

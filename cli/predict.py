@@ -45,8 +45,8 @@ def predict(
     from mlp_core.data.writers import format_of
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
+    from mlp_core.runs.members import trained_rows
     from mlp_core.runs.predict import Predictor
-    from mlp_core.runs.trained_rows import trained_rows
 
     if output is not None and str(output) == "-":
         output = None
@@ -71,6 +71,7 @@ def predict(
         "output": None if output is None else str(output),
     }
     fields |= {"metrics": report.metrics, "trained_on": report.trained_on, "unseen": dict(report.unseen)}
+    fields["notes"] = _notes(report)
     return console.result(fields if output is not None else {**fields, "predictions": shown})
 
 
@@ -90,20 +91,30 @@ def _sink(
         yield text_writer(console.data_stream(), kind, digits)
 
 
+def _notes(report: Report) -> list[str]:
+    """What the file has that training did not."""
+    from mlp_core.data.preprocess.from_config import unseen_lines
+
+    found = {name: (count, report.examples[name]) for name, count in report.unseen.items()}
+    return [*report.notes.values(), *unseen_lines(found)]
+
+
 def _tell(console: Console, report: Report, output: Path | None, classifies: bool) -> None:
     """What is to be said beside the predictions, on stderr."""
-    for name, count in report.unseen.items():
-        word = report.examples[name]
-        console.warn(
-            f'column "{name}": {counted(count, "row")} with a word that is rare or unseen in training ("{word}")'
-        )
+    for note in _notes(report):
+        console.warn(note)
     tell_trained(console, report.trained_on, report.rows)
     if report.why is not None:
         console.note(f"no metrics: {report.why}")
     if report.metrics:
+        from mlp_core.runs.predict import MEASURED_ROWS
+
         from .render import metric
 
-        rows = counted(report.measured, "row") + ("" if report.measured == report.rows else " from the start")
+        rest = report.rows - report.measured
+        lacking = f" of {report.rows:,}, those with a target" if rest else ""
+        lacking = f" of {report.rows:,} from the start" if rest and report.measured >= MEASURED_ROWS else lacking
+        rows = f"{report.measured:,}{lacking}" if lacking else counted(report.measured, "row")
         console.note(f"{rows}: " + "  ".join(f"{name} {metric(name, value)}" for name, value in report.metrics.items()))
     if output is not None:
         console.note(f"{counted(report.rows, 'row')} written to {output}")

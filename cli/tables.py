@@ -88,30 +88,37 @@ def findings_table(rows: Iterable[Any]) -> Table:
     return table
 
 
-def columns_table(views: Iterable[Any]) -> Table:
-    """One line per column: what it is, its gaps, and its range (and mean) or its commonest values."""
+def columns_table(views: Iterable[Any], width: int = 80) -> Table:
+    """One line per column: what it is, its gaps, and its range (and mean) or its commonest values.
+
+    A name is read in full, in two lines if it must be: what differs may be in its middle."""
+    heads, rows = ("column", "is", "missing", "distinct"), [(*_column_cells(view), view) for view in views]
+    taken = [max(map(len, column)) for column in zip(heads, *(r[:4] for r in rows), strict=True)]
+    room = width - 13 - sum(taken[1:])
+    names = min(taken[0], max(16, room - 18))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name, width in (("column", 16), ("is", 11), ("missing", 7), ("distinct", 8), ("values", 24)):
-        side = "right" if name in ("missing", "distinct") else "left"
-        whole = name == "column"  # a name is read in full, in two lines if it must be
-        table.add_column(name, justify=side, no_wrap=not whole, overflow="fold" if whole else "ellipsis", width=width)
-    for view in views:
-        values = view.values
-        shown = ", ".join(clean(text, 20) for text in values.examples)
-        if values.low is not None and values.distinct > 2:
-            shown = f"{values.low:.4g} .. {values.high:.4g} ({values.mean:.4g})"
-        missing = f"{view.column.missing:,}" if view.column.missing else ""
-        kind = view.column.kind if view.part in ("", "input") else view.part
-        style = "yellow" if view.column.kind == "ignore" or values.distinct < 2 else ""
-        table.add_row(
-            _both_ends(clean(view.column.name), 16), kind, missing, f"{values.distinct:,}", shown, style=style
-        )
+    table.add_column("column", overflow="fold", width=names)
+    for name, side in (("is", "left"), ("missing", "right"), ("distinct", "right")):
+        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("values", no_wrap=True, overflow="ellipsis", max_width=max(12, room - names))
+    for *cells, view in rows:
+        table.add_row(*cells, style="yellow" if view.column.kind == "ignore" or view.values.distinct < 2 else "")
     return table
 
 
-def _both_ends(name: str, width: int) -> str:
-    """A name on `width` characters: of a longer one the beginning and the end, by which alike names differ."""
-    return name if len(name) <= width else f"{name[: width // 2 - 2]}…{name[width // 2 - 1 - width :]}"
+def _column_cells(view: Any) -> tuple[str, str, str, str, str]:
+    values = view.values
+    shown = ", ".join(clean(text, 20) for text in values.examples)
+    if values.low is not None and values.distinct > 2:
+        shown = f"{_figure(values.low)} .. {_figure(values.high)} ({values.mean:.4g})"
+    missing = f"{view.column.missing:,}" if view.column.missing else ""
+    kind = view.column.kind if view.part in ("", "input") else view.part
+    return clean(view.column.name, 200), kind, missing, f"{values.distinct:,}", shown
+
+
+def _figure(value: float) -> str:
+    """A limit of a column: whole numbers in full, as far as they can be read."""
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e10 else f"{value:.5g}"
 
 
 def counts_table(classes: Mapping[str, Mapping[str, int]], splits: Mapping[str, int], most: int) -> Table:

@@ -19,9 +19,9 @@ SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
 BY_COLUMN = ("group", "column", "hash")
 KINDS = ("numeric", "categorical", "boolean", "date", "time", "ignore")
 DATE_ORDERS = ("auto", "ymd", "dmy", "mdy")
-SCALINGS = ("standard", "minmax", "robust", "maxabs", "quantile", "none")
+SCALINGS = ("standard", "minmax", "robust", "robust_smooth", "maxabs", "quantile", "none")
 IMPUTES = ("median", "mean", "mode", "zero", "error")
-ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
+ENCODINGS = ("onehot", "compact", "ordinal", "hash", "embedding")
 UNKNOWNS = ("other", "zero", "error")
 MISSINGS = ("category", "mode", "error")
 MARKERS = (
@@ -106,12 +106,32 @@ class Split(Section):
     seed: Annotated[int | None, Int(ge=0, le=INT_MAX, null=True, example="0")] = key(
         None, "seed of the split; null: the seed of the run"
     )
+    folds: Annotated[int | None, Int(ge=2, le=1000, null=True, example="5")] = key(
+        None,
+        "deal the rows into so many folds, of which one is held out for testing; those of data.split.test or data.test "
+        "are in none; mlpbp cv trains them all",
+    )
+    fold: Annotated[int | None, Int(ge=1, le=1000, null=True, example="1")] = key(
+        None, "which fold is held out, from 1"
+    )
+    repeat: Annotated[int, Int(ge=1, le=1000, example="1")] = key(1, "each deals the folds in another way")
 
     def rules(self) -> Iterator[Complaint]:
         if isinstance(self.val, float) and isinstance(self.test, float) and self.val + self.test >= 1:
             yield Complaint("val", "with data.split.test leaves no training rows", "choose shares with a sum below 1")
         if self.method in BY_COLUMN and self.column is None:
             yield Complaint("method", f"{self.method} needs data.split.column", "name the column")
+        if (self.folds is None) != (self.fold is None):
+            lacks, given = ("fold", "folds") if self.fold is None else ("folds", "fold")
+            yield Complaint(given, f"needs data.split.{lacks}", f"for example {lacks}: {5 if lacks == 'folds' else 1}")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            yield Complaint("fold", "there are fewer folds", f"the last one is {self.folds}")
+        if self.folds is None and self.repeat > 1:
+            yield Complaint("repeat", "needs data.split.folds", "for example folds: 5")
+        if self.folds is not None and self.method == "column":
+            yield Complaint("folds", "data.split.column says itself where rows go", "use method: group, or no folds")
+        if self.repeat > 1 and self.method in ("ordered", "hash"):
+            yield Complaint("repeat", f"{self.method} deals rows in one way only", "use repeat: 1")
         if self.method not in BY_COLUMN and self.column is not None:
             hint = "set data.split.method to " + ", ".join(BY_COLUMN)
             yield Complaint("column", f"{self.method} looks at no column", hint)
@@ -199,8 +219,9 @@ class Numeric(Section):
 
     scale: Annotated[str, Word(words=SCALINGS)] = key(
         "standard",
-        "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, by median and quartiles, by the largest "
-        "size, by ranks to a normal distribution, or not; fitted on training rows",
+        "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, by median and quartiles, by these and with "
+        "far values taken smoothly to at most 3, by the largest size, by ranks to a normal distribution, or not; "
+        "fitted on training rows",
     )
     impute: Annotated[float | str, _Impute] = key(
         "median", "what stands in for a missing number (mode: the commonest, of several the smallest); error: refuse it"
@@ -218,7 +239,9 @@ class Categorical(Section):
     """What is done to columns of words."""
 
     encode: Annotated[str, Word(words=ENCODINGS, synonyms=(("one_hot", "onehot"), ("label", "ordinal")))] = key(
-        "onehot", "one input per word, its place in the order of words, a hashed place, or a learned vector"
+        "onehot",
+        "one input per word; compact: the same, scaled like numbers, two words in one input, 0 for missing or unseen; "
+        "its place in the order of words, a hashed place, or a learned vector",
     )
     max_categories: Annotated[int, Int(ge=1, le=100_000, example="100")] = key(
         100, "words kept, the most frequent first; the rest share one place called other; for hash: the places"
@@ -232,6 +255,9 @@ class Categorical(Section):
     )
     embedding_dim: Annotated[int | str, Int(ge=1, le=10_000, words=("auto",), example="8")] = key(
         "auto", "numbers in a learned vector; auto: min(50, 1.6 n^0.56) for n words"
+    )
+    embed_above: Annotated[int | None, Int(ge=1, le=100_000, null=True, example="8")] = key(
+        None, "onehot and compact give way to a learned vector in columns of more words than this; null: never"
     )
 
 
@@ -257,6 +283,9 @@ class ColumnPreprocess(Section):
     embedding_dim: Annotated[int | str | None, Int(ge=1, le=10_000, words=("auto",), null=True, example="8")] = key(
         None, "as preprocess.categorical.embedding_dim"
     )
+    embed_above: Annotated[int | None, Int(ge=1, le=100_000, null=True, example="8")] = key(
+        None, "as preprocess.categorical.embed_above"
+    )
 
 
 class Target(Section):
@@ -266,6 +295,7 @@ class Target(Section):
         "auto", "to mean 0 and deviation 1, to the range 0 to 1, or not; auto: standard, but not for the poisson loss"
     )
     transform: Annotated[str, Word(words=("none", "log1p"))] = key("none", "log(1 + y) before scaling, for prices")
+    clamp: Annotated[bool, Bool()] = key(False, "predictions are cut to the range of the training targets")
 
 
 class Preprocess(Section):

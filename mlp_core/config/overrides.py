@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -46,9 +47,11 @@ def _path(key: str, override: str) -> list[str]:
 
 
 def _value(text: str, key: str) -> Node:
-    """The value after the sign, read as YAML."""
+    """The value after the sign, read as YAML; a single sign such as , | # ; is that sign."""
     if len(text) > MAX_BYTES:
         raise _refuse("too_large", "longer than a config file may be", key)
+    if len(text) == 1 and text.isprintable() and not text.isalnum() and text not in "~ ":
+        text = json.dumps(text)
     try:
         node, problems = parse(text, COMMAND_LINE)
     except ConfigError as error:

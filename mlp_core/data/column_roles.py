@@ -13,10 +13,9 @@ import numpy as np
 
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.notation import Notation
-from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.task import MAX_CLASSES, Task
 from mlp_core.errors import DataError
 
@@ -87,8 +86,8 @@ def select(config: Config, source: Source) -> Roles:
     numbers = [] if weight is None else [weight]
     numbers += [column for column in targets if _is_quantity(types[column], data.task)]
     notations = {c: one for c in (*features, *numbers) if (one := types[c].notation) is not None}
-    notes += _told(source, features, kinds) + _read_notes(source, types, notations)
-    notes += _nearly_numbers(source, [types[column] for column in rest], rest)
+    notes += _told(source, features, kinds) + read_notes(source, types, notations)
+    notes += nearly_numbers(source, [types[column] for column in rest], rest)
     return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
 
 
@@ -111,7 +110,7 @@ def _is_quantity(column: Column, task: str) -> bool:
     return column.distinct is None or column.distinct > MAX_CLASSES or task == "regression"
 
 
-def _read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, Notation]) -> list[str]:
+def read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, Notation]) -> list[str]:
     """A line about columns whose numbers are written in a notation, and one about words taken as missing."""
     told, missing = [], []
     for column, notation in notations.items():
@@ -125,7 +124,7 @@ def _read_notes(source: Source, types: Sequence[Column], notations: Mapping[int,
     return notes + ([f"note: words taken as missing numbers: {some(missing)}; {hint}"] if missing else [])
 
 
-def _nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
+def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
     """A line about columns of words most of which are numbers, with one that is none."""
     found = []
     for column, place in zip(types, columns, strict=True):
@@ -209,8 +208,8 @@ def by_name(config: Config, source: Source, task: Task, targets: bool = True) ->
     known = set(names)
     wanted = task.targets if targets or known.issuperset(task.targets) else ()
     missing = [name for name in (*task.features, *wanted) if name not in known]
-    if missing and isinstance(source, Arrays):
-        return _same_shape(source, task, targets)
+    if missing and source.targets is not None:
+        return _same_shape(source, source.targets, task, targets)
     if missing and not source.named:
         message = f"{len(names)} columns without names; trained on {len(task.features)} named inputs"
         hint = "add a header line with the column names"
@@ -226,22 +225,22 @@ def by_name(config: Config, source: Source, task: Task, targets: bool = True) ->
     return [place[name] for name in task.features], [place[name] for name in wanted]
 
 
-def _same_shape(source: Arrays, task: Task, needed: bool = True) -> tuple[list[int], list[int]]:
-    """The columns of arrays for a task that was trained on a table: all of them, in order."""
-    inputs, targets = source.X.shape[1], len(source.targets)
+def _same_shape(source: Source, own: range, task: Task, needed: bool = True) -> tuple[list[int], list[int]]:
+    """The columns of arrays for a task that was trained on a table: all of them, in order; `own` are their targets."""
+    inputs, targets = own.start, len(own)
     if inputs == len(task.features) and not needed and targets != len(task.targets):
         return list(range(inputs)), []
     if (inputs, targets) != (len(task.features), len(task.targets)):
         message = f"{inputs} inputs and {targets} targets"
         hint = f"trained on {len(task.features)} inputs and {len(task.targets)} targets"
         raise DataError(source.problem("columns_differ", message, None, None, hint))
-    return list(range(inputs)), list(source.targets)
+    return list(range(inputs)), list(own)
 
 
 def _targets(config: Config, source: Source) -> list[int]:
     """The target columns: those of the arrays, those the config names, or the embedded set's own."""
     target = config.data.target
-    if isinstance(source, Arrays):
+    if source.targets is not None:
         if target is not None:
             message = "arrays bring their own targets"
             raise _refusal(config, "data.target", "inconsistent", message, "remove the key")
@@ -261,9 +260,9 @@ def _refusal(config: Config, key: str, code: str, message: str, hint: str) -> Da
 
 def _is_blank(source: Source, column: int) -> bool:
     """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
-    if isinstance(source, Arrays) or source.names[column] != f"c{column}" or column in source.words:
+    if source.targets is not None or source.names[column] != f"c{column}" or column in source.words:
         return False
-    if column in source.odd or not np.isnan(source.values[0, column]):
+    if column in source.odd or not np.isnan(source.cells[0, column]):
         return False
     return source.missing(column) == source.rows
 

@@ -20,8 +20,7 @@ import numpy.typing as npt
 
 from mlp_core.data.dates import is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
-from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date", "time"]
@@ -76,7 +75,7 @@ def infer_types(source: Source, types: Mapping[str, str] | None = None, order: s
     else categorical.
     """
     types = types or {}
-    if isinstance(source, Arrays) and not types:
+    if source.targets is not None and not types:
         return [Column(name, "numeric", "an array", 0) for name in source.names]
     decimal = "." if source.dialect is None else source.dialect.decimal
     order = "" if order == "auto" else order

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.column_roles import nearest
 from mlp_core.data.column_types import unread
 from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
-from mlp_core.data.readers.format import Reading, ReadOptions, Source
+from mlp_core.data.readers.format import Reading, ReadOptions
 from mlp_core.data.readers.formats import detect, read, read_all
 from mlp_core.data.readers.look_again import rows_from
-from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import shown
-from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import cached
 from mlp_core.data.task import Task
 from mlp_core.errors import DataError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 LOOKED_AT = 200  # rows in which zeros before numbers are looked for
 _ZEROS = re.compile("0[0-9]+")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _WHOLE = re.compile("[0-9]{16,40}")  # from 2^53 on some whole numbers are no numbers of 64 bits
 _CODE = re.compile(r"(?i)(\b|_)(zip|zip_?code|postal|post_?code|plz|fips)(\b|_)")
 MOST_NAMED = 6
@@ -47,7 +48,14 @@ def read_part(
     memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
     Raises DataError for what cannot be read, or cannot stay on the disk.
     """
-    data = config.data
+    data, held = config.data, config.held.get(name)
+    if held is not None:
+        found: Source = held.read(read_options(config, task))
+        return found
+    if getattr(data, name) == IN_MEMORY:
+        message = "the data of this model was in memory or came through a pipe, and is not kept"
+        problem = config.problem(f"data.{name}", message, code="not_kept", hint=f"say where it is: data.{name}=FILE")
+        raise DataError(problem)
     if name == "train" and data.name is not None:
         if data.memory == "memmap":
             message, hint = "embedded data sets are small and live in memory", "remove the key"
@@ -69,13 +77,13 @@ def read_part(
 
 def _as_text(config: Config, source: Source, task: Task | None) -> list[str]:
     """The columns that have to be read once more, as text: numbers in a notation, and names of groups."""
-    if not isinstance(source, Table) or any(map(is_folder, {piece.path for piece in source.pieces})):
+    if not source.pieces or on_disk(source) or any(is_folder(piece.path) for piece in source.pieces):
         return []
     by, found = config.data.split.column, [] if task is not None else unread(source)
     if isinstance(by, int) and -len(source.names) <= by < len(source.names):
         found.append(source.names[by])
     kept = {source.names[column] for column in source.words}
-    return [name for name in dict.fromkeys(found) if name not in kept and not isinstance(source.values, OnDisk)]
+    return [name for name in dict.fromkeys(found) if name not in kept]
 
 
 def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str], memory: str | None) -> Source:
@@ -110,14 +118,14 @@ def read_options(config: Config, task: Task | None = None) -> ReadOptions:
 
 def text_of(config: Config, source: Source, row: int, column: int) -> str:
     """What is written in a missing cell, looked up in the file once more; nothing where that cannot be told."""
-    rows = rows_from(source, row, 1, config.data.csv.encoding) if isinstance(source, Table) else []
+    rows = rows_from(source, row, 1, config.data.csv.encoding)
     return rows[0][column].strip() if rows else ""
 
 
 def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:
     """A line about columns of numbers that look like names of something: zeros before them, more digits than a number
     of 64 bits holds, or called so."""
-    rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding) if isinstance(source, Table) else []
+    rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding)
     written = {column: [row[column].strip() for row in rows] for column in columns}
     shown = {c: cell for c, cells in written.items() if (cell := next(filter(_is_code, cells), None)) is not None}
     called = {c: source.names[c] for c in columns if c not in shown and _CODE.search(source.names[c])}
@@ -127,6 +135,21 @@ def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[s
     name = source.names[next(iter({**shown, **called}))]
     hint = f"for what has no order: data.types: {{{name}: categorical}}"
     return [f"note: taken as numbers, but perhaps codes: {', '.join(told[:6])}; {hint}"]
+
+
+def point_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:
+    """A line about numbers such as 1.234 where semicolons stand between the cells: the point may be of thousands."""
+    dialect = source.dialect
+    if dialect is None or dialect.delimiter != ";" or dialect.decimal != ".":
+        return []
+    rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding)
+    told = []
+    for column in columns:
+        pointed = [cell for row in rows if "." in (cell := row[column].strip())] if column not in source.words else []
+        if len({*pointed}) > 2 and all(map(_THOUSANDS.fullmatch, pointed)):
+            told.append(f"{source.names[column]} ({pointed[0]} is {float(pointed[0]):g})")
+    hint = 'where it separates thousands: data.csv.decimal: ","'
+    return [f"note: the point is taken as a decimal sign: {', '.join(told[:6])}; {hint}"] if told else []
 
 
 def _is_code(cell: str) -> bool:
@@ -156,7 +179,7 @@ def _told(config: Config, part: object) -> list[str]:
 def training_files(config: Config) -> list[Path]:
     """The files of the training table that a config names."""
     where = config.data.train
-    return _paths(config, where) if isinstance(where, str | tuple) else []
+    return _paths(config, where) if where != IN_MEMORY and isinstance(where, str | tuple) else []
 
 
 def told_files(config: Config) -> str:
@@ -165,7 +188,8 @@ def told_files(config: Config) -> str:
     for part in (config.data.train, config.data.val, config.data.test):
         texts = part if isinstance(part, tuple) else () if part is None else (part,)
         for one in texts:
-            named += [shown(config.resolve_path(text)) for text in ([one] if isinstance(one, str) else [one.x, one.y])]
+            paths = [one] if isinstance(one, str) else [one.x, one.y]
+            named += [shown(config.resolve_path(text)) for text in paths if text != IN_MEMORY]
     named = list(dict.fromkeys(named))
     return ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED:,} more" if named[MOST_NAMED:] else "")
 
@@ -189,8 +213,8 @@ def training_source(config: Config) -> Source:
 
 def pull(source: Source, columns: Sequence[int]) -> None:
     """Bring single columns of a table that stays on the disk into memory, in one pass; else there is nothing to do."""
-    if isinstance(source, Table) and isinstance(source.values, OnDisk):
-        source.values.pull(columns)
+    if source.targets is None and on_disk(source):
+        source.cells.pull(columns)
 
 
 def column_cells(config: Config, name: str, split: str, dealt: Mapping[str, Rows], path: Path | None) -> list[str]:
@@ -217,6 +241,8 @@ def split_source(
     if path is not None:
         config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
     mine = dealt.get(split) if path is None else None
+    if split in config.held:
+        return read_part(config, split, memory="auto"), mine
     return read_part(config, split if mine is None else "train", memory="auto"), mine
 
 

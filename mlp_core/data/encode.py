@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_types import as_words, truth
-from mlp_core.data.notation import Notation
+from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
-from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.format import Source
 from mlp_core.data.readers.npy_on_disk import OnDisk
-from mlp_core.data.readers.table import Table, number_name
+from mlp_core.data.readers.source import Source, on_disk
+from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem
 
 PLAIN = Notation()
 MOST = 20  # problems told at once
+MEND = "fix the cell, or leave it empty where the value is missing"
 MOST_WORDS = 500_000  # categories of a column: nothing is learned from so many, and each takes memory
 
 
@@ -38,15 +37,15 @@ def inputs(
     Raises DataError naming the first bad cell of each column.
     """
     kinds, notations = kinds or ("numeric",) * len(features), notations or {}
-    if isinstance(cells := source.X if isinstance(source, Arrays) else source.values, OnDisk):
-        return _inputs_on_disk(source, cells, features, kinds, whole, notations)
-    if isinstance(source, Arrays) and all(kind == "numeric" for kind in kinds):
+    if on_disk(source):
+        return _inputs_on_disk(source, source.cells, features, kinds, whole, notations)
+    if source.targets is not None and all(kind == "numeric" for kind in kinds):
         return _finite(source, features), {}
     X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
     if set(kinds) != {"numeric"} or not source.words.keys().isdisjoint(features):
         X = np.array(X)  # to be changed
     for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
-        problem = _odd(source, column, notations)
+        problem = _odd(source, column, notations, whole)
         if problem is not None:
             pass
         elif whole and _empty(source, column, X[:, place]):
@@ -54,7 +53,7 @@ def inputs(
         elif kind == "categorical":
             X[:, place], words[place] = _merged(*_words(source, column, X[:, place]))
         elif column in source.words or kind == "boolean":
-            X[:, place], problem = _numbers(source, column, X[:, place], kind, notations)
+            X[:, place], problem = _numbers(source, column, X[:, place], kind, notations, whole)
         if whole and len(words.get(place, ())) > MOST_WORDS:
             problem = _too_many_words(source, column, int(np.argmax(X[:, place] >= MOST_WORDS)))
         problems += [problem] if problem else []
@@ -77,10 +76,10 @@ def _inputs_on_disk(
     words, changes, problems = dict[int, list[str]](), dict[int, Any](), list[Problem]()
     plain = all(kind == "numeric" for kind in kinds) and not source.words
     for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
-        problem = _odd(source, column, notations)
+        problem = _odd(source, column, notations, whole)
         if problem is not None:
             pass
-        elif whole and isinstance(source, Table) and source.missing(column) == source.rows:
+        elif whole and source.targets is None and source.missing(column) == source.rows:
             problem = _no_values(source, column)
         elif kind == "categorical" and column in source.words:
             words[place] = source.words[column]
@@ -92,12 +91,12 @@ def _inputs_on_disk(
             distinct = distinct[~np.isnan(distinct)]
             words[place], changes[place] = [number_name(float(value)) for value in distinct], _coded(distinct)
         elif column in source.words:
-            numbers, wrong = _read(source, column, kind, notations)
+            numbers, wrong = _read(source, column, kind, notations, whole)
             if wrong.any():
-                _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind, notations)
+                _, problem = _numbers(source, column, np.asarray(cells.pull(column)), kind, notations, whole)
             changes[place] = _looked_up(numbers)
         elif kind == "boolean":
-            _, problem = _numbers(source, column, np.asarray(cells.pull(column), np.float64), kind, notations)
+            _, problem = _numbers(source, column, np.asarray(cells.pull(column)), kind, notations, whole)
         if whole and len(words.get(place, ())) > MOST_WORDS:
             problem = _too_many_words(source, column, None)
         problems += [problem] if problem else []
@@ -136,7 +135,8 @@ def _looked_up(lookup: npt.NDArray[np.float64]) -> Any:
 
 
 def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
-    """The row weights of a column. Raises DataError at the first that is no number of at least 0, or if all are 0."""
+    """The row weights of a column. Raises DataError at the first that is no number of at least 0, or if all
+    are zero."""
     values = np.array(source.matrix([column])[:, 0], np.float64)
     name = source.names[column]
     if column in source.words:
@@ -147,28 +147,23 @@ def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
         message = f'weight "{source.cell(row, column)}" in column "{name}"'
         raise DataError(source.problem("bad_weight", message, row, column, "give a number of at least 0"))
     if not values.any():
-        raise DataError(source.problem("bad_weight", f'all weights in column "{name}" are 0', None, column))
+        raise DataError(source.problem("bad_weight", f'all weights in column "{name}" are zero', None, column))
     return values
 
 
 def relabel(source: Source, targets: Sequence[int], labels: Mapping[str, str]) -> Source:
     """The source with labels as they are meant, where they are written in another way (data.labels)."""
-    if not labels or isinstance(source, Arrays):
+    if not labels or source.targets is not None:
         return source
-    on_disk = isinstance(source.values, OnDisk)
-    values, words = source.values if on_disk else source.values.copy(), dict(source.words)
+    cells, words = dict[int, npt.NDArray[np.float64]](), dict(source.words)
     for column in targets:
-        coded, vocabulary = _words(source, column, np.array(values[:, column]))
+        coded, vocabulary = _words(source, column, np.array(source.cells[:, column]))
         meant = list(dict.fromkeys(labels.get(word, word) for word in vocabulary))
         lookup = np.array([meant.index(labels.get(word, word)) for word in vocabulary], np.float64)
         present = ~np.isnan(coded)
         coded[present] = lookup[coded[present].astype(np.int64)]
-        words[column] = meant
-        if on_disk:
-            values = values.replaced({column: coded})
-        else:
-            values[:, column] = coded
-    return replace(source, values=values, words=words)
+        cells[column], words[column] = coded, meant
+    return source.with_columns(cells, words)
 
 
 def refuse_missing(source: Source, columns: Sequence[int]) -> None:
@@ -185,7 +180,7 @@ def refuse_missing(source: Source, columns: Sequence[int]) -> None:
         raise DataError(problems[:MOST])
 
 
-def _finite(source: Arrays, features: Sequence[int]) -> npt.NDArray[Any]:
+def _finite(source: Source, features: Sequence[int]) -> npt.NDArray[Any]:
     """The columns of arrays, every cell a number or NaN, which is a missing cell."""
     X = source.matrix(features)
     bad = [place for place in np.flatnonzero(~_finite_columns(X)) if np.isinf(X[:, place]).any()][:MOST]
@@ -231,21 +226,33 @@ def _merged(values: npt.NDArray[np.float64], words: list[str]) -> tuple[npt.NDAr
 
 
 def _read(
-    source: Source, column: int, kind: str, notations: Mapping[str, Notation]
+    source: Source, column: int, kind: str, notations: Mapping[str, Notation], whole: bool = True
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """What the words of a column are as numbers, NaN for a missing cell at the end; and which of them are none."""
-    read = truth if kind == "boolean" else notations.get(source.names[column], PLAIN).number
-    found = [read(word) for word in source.words[column]]
-    wrong = [value is None or (kind == "boolean" and np.isnan(value)) for value in found]
+    """What the words of a column are as numbers, NaN for a missing cell at the end; and which of them are none.
+
+    In a further file yes and no may be missing in words that mean so everywhere; for numbers these mean it anyhow."""
+    words = source.words[column]
+    if kind == "boolean":
+        found: list[float | None] = [truth(word) for word in words]
+        wrong = [np.isnan(truth(word)) and (whole or not is_usual(word)) for word in words]
+    else:
+        found = [notations.get(source.names[column], PLAIN).number(word) for word in words]
+        wrong = [value is None for value in found]
     return np.array([*(np.nan if value is None else value for value in found), np.nan]), np.array([*wrong, False])
 
 
 def _numbers(
-    source: Source, column: int, values: npt.NDArray[np.float64], kind: str, notations: Mapping[str, Notation]
+    source: Source,
+    column: int,
+    values: npt.NDArray[np.float64],
+    kind: str,
+    notations: Mapping[str, Notation],
+    whole: bool,
 ) -> tuple[npt.NDArray[np.float64], Problem | None]:
     """A column as numbers, yes and no as 1 and 0, and what is wrong with the first cell that is none."""
+    values = np.asarray(values, np.float64)
     if column in source.words:
-        lookup, wrong = _read(source, column, kind, notations)
+        lookup, wrong = _read(source, column, kind, notations, whole)
         codes = np.where(np.isnan(values), len(lookup) - 1, values).astype(np.int64)
         found, bad = lookup[codes], np.flatnonzero(wrong[codes])
     else:
@@ -255,36 +262,30 @@ def _numbers(
     row, name = int(bad[0]), source.names[column]
     what = {"boolean": "yes or no", "date": "a date", "time": "a time of day"}.get(kind, "a number")
     message = f'not {what} ("{source.cell(row, column)}") in column "{name}"'
-    hint = f"fix the cell, list it under data.csv.na, or set data.types: {{{name}: categorical}}"
+    hint = f"fix the cell, list it under data.csv.na, or set data.types: {{{name}: categorical}}" if whole else MEND
     if kind == "date" and (notation := notations.get(name)) is not None:
         told = f"dates are taken as {notation.order}; if that is wrong" if notation.order else ""
         told = told or "in training all have the year first or the month by its name; for others"
-        hint = f"{told}, set data.date_order. Or {hint}"
+        hint = f"{told}, set data.date_order{'' if whole else ' and train again'}. Or {hint}"
     return found, source.problem("not_a_boolean" if kind == "boolean" else "not_a_number", message, row, column, hint)
 
 
 def as_numbers(source: Source, notations: Mapping[int, Notation]) -> Source:
-    """The source with the numbers that some columns of words hold (targets, weights), where each word is one."""
-    if not notations or isinstance(source, Arrays):
+    """The source with the numbers that some columns of words hold (targets, weights). Raises DataError at the first
+    cell that is none."""
+    if not notations or source.targets is not None:
         return source
-    values, words = source.values, dict(source.words)
-    on_disk = isinstance(values, OnDisk)
-    values = values if on_disk else values.copy()
-    gaps = None if source.gaps is None else list(source.gaps)
-    odd = {column: cells for column, cells in source.odd.items() if column not in notations}
+    cells: dict[int, npt.NDArray[np.float64]] = {}
     for column, notation in notations.items():
-        if column not in words:
-            continue
-        lookup, _ = _read(source, column, "numeric", {source.names[column]: notation})
-        numbers = _looked_up(lookup)(np.asarray(source.matrix([column])[:, 0], np.float64))
-        del words[column]
-        if gaps is not None:
-            gaps[column] = int(np.isnan(numbers).sum())
-        if on_disk:
-            values = values.replaced({column: numbers})
-        else:
-            values[:, column] = numbers
-    return replace(source, values=values, words=words, odd=odd, gaps=None if gaps is None else tuple(gaps))
+        read = {source.names[column]: notation}
+        problem = _odd(source, column, read, whole=False)
+        if problem is None and column in source.words:
+            found = source.matrix([column])[:, 0]
+            cells[column], problem = _numbers(source, column, found, "numeric", read, whole=False)
+        if problem is not None:
+            raise DataError(problem)
+    words = {column: vocabulary for column, vocabulary in source.words.items() if column not in cells}
+    return source.with_columns(cells, words, plain=notations)
 
 
 def _empty(source: Source, column: int, values: npt.NDArray[np.float64]) -> bool:
@@ -298,15 +299,16 @@ def _no_values(source: Source, column: int) -> Problem:
     return source.problem("empty_column", f'column "{name}" has no values', 0, column, hint)
 
 
-def _odd(source: Source, column: int, notations: Mapping[str, Notation]) -> Problem | None:
-    """What is wrong with a column of numbers, at the first cell that is none and is not said to be missing."""
+def _odd(source: Source, column: int, notations: Mapping[str, Notation], whole: bool) -> Problem | None:
+    """What is wrong with a column of numbers, at the first cell that is none and does not mean missing."""
     missing = notations.get(source.names[column], PLAIN).missing
-    odd = {row: cell for row, cell in source.odd.get(column, {}).items() if cell.strip() not in missing}
+    odd = source.odd.get(column, {})
+    odd = {row: cell for row, cell in odd.items() if cell.strip() not in missing and not is_usual(cell)}
     if not odd:
         return None
     row = min(odd)
     cell = odd[row].strip()
-    hint = "fix the cell, or list it under data.csv.na if it means missing"
+    hint = "fix the cell, or list it under data.csv.na if it means missing" if whole else MEND
     if "," in cell:
-        hint = "if it is a decimal comma, set data.csv.decimal"
+        hint = "if it is a decimal comma, set data.csv.decimal" if whole else "write numbers as in the training file"
     return source.problem("not_a_number", f'not a number ("{cell}")', row, column, hint)

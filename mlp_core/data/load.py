@@ -13,24 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
-from mlp_core.data.config_sources import code_notes, pull, read_options, read_part, text_of
+from mlp_core.data.config_sources import code_notes, point_notes, pull, read_options, read_part, text_of
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
+from mlp_core.data.folds import deal_fold
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
-from mlp_core.data.readers.format import Reading, Source
+from mlp_core.data.readers.format import Reading
 from mlp_core.data.readers.formats import read
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import Survey, survey_notes, surveyed
 from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
 from mlp_core.data.task import Task, Wish, encode, infer, without_target
+from mlp_core.data.unlike import unlike
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
 from mlp_core.nn.backend import blocks
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+    from mlp_core.config.data import Split as SplitConfig
 
 __all__ = ["Data", "Dataset", "Task", "load", "load_split"]
 
@@ -47,6 +52,7 @@ class Dataset:
     weight: float64 [rows], or None when every row counts the same.
     words: the vocabulary behind the codes of every column of words: {column: words}.
     places: the row numbers in the file [rows], where rows without a target were left out; None: all rows.
+    notes: what is to be said of a further file, one line each.
     survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
     """
 
@@ -56,21 +62,29 @@ class Dataset:
     words: Mapping[int, Sequence[str]] = field(default_factory=dict)
     survey: Survey | None = None
     places: npt.NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         return len(self.y)
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the inputs are read when they are asked for."""
+        return isinstance(self.X, OnDisk)
+
+    def present(self, rows: npt.NDArray[np.int64]) -> Dataset:
+        """Some rows (ascending), which remember where they lie."""
+        if len(rows) == self.rows:
+            return self
+        weight = None if self.weight is None else self.weight[rows]
+        return Dataset(self.X.take(rows, axis=0), self.y[rows], weight, self.words, places=rows, notes=self.notes)
+
     def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
         """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
         there in another order, and this data set is of no use any more."""
-        inputs: Mapping[str, Any]
-        if isinstance(self.X, OnDisk):
-            inputs = {name: self.X.take(rows) for name, rows in parts.items()}
-        elif sum(map(len, parts.values())) == self.rows and self.X.flags.writeable:
-            inputs = put_in_order(self.X, parts)
-        else:
-            inputs = {name: self.X[rows] for name, rows in parts.items()}
+        whole = not self.on_disk and sum(map(len, parts.values())) == self.rows and self.X.flags.writeable
+        inputs = put_in_order(self.X, parts) if whole else {n: self.X.take(rows, axis=0) for n, rows in parts.items()}
         weights = {name: None if self.weight is None else self.weight[rows] for name, rows in parts.items()}
         return {name: Dataset(inputs[name], self.y[rows], weights[name], self.words) for name, rows in parts.items()}
 
@@ -93,11 +107,11 @@ class Data:
     @property
     def memory(self) -> str:
         """Where the training inputs are: `ram` or `memmap`."""
-        return "memmap" if isinstance(self.splits["train"].X, OnDisk) else "ram"
+        return "memmap" if self.splits["train"].on_disk else "ram"
 
     def without_inputs(self) -> Data:
         """The same without the inputs that are in memory, once the network has its own."""
-        rest = {n: part if isinstance(part.X, OnDisk) else replace(part, X=None) for n, part in self.splits.items()}
+        rest = {n: part if part.on_disk else replace(part, X=None) for n, part in self.splits.items()}
         return replace(self, splits=rest)
 
 
@@ -122,24 +136,28 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     pull(train, [*roles.targets, *(column for column in (roles.weight, roles.split) if column is not None)])
     train, task, why = _task(config, train, roles, known)
     whole = _dataset(config, train, roles.features, roles.targets, task)
-    codes = [] if known is not None else code_notes(config, train, roles.numbers)
+    codes = []
+    if known is None:
+        codes = code_notes(config, train, roles.numbers) + point_notes(config, train, [*roles.numbers, *roles.targets])
     keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
     lacking = without_target(train, roles.targets)
     gone = _gone(config, train, roles.targets, lacking)
-    train = train if isinstance(whole.X, OnDisk) else train.emptied()
+    train = train if whole.on_disk else train.emptied()
     splits, indices = _deal(config, train, whole, task, keys, lacking)
-    if isinstance(whole.X, OnDisk):
+    if whole.on_disk:
         rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
         found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
         splits = {name: replace(part, survey=found) for name, part in splits.items()}
-    memory = "memmap" if isinstance(whole.X, OnDisk) else "ram"
+    memory = "memmap" if whole.on_disk else "ram"
     for name in ("val", "test"):
-        if getattr(data, name) is not None:
+        if getattr(data, name) is not None and not (name == "test" and data.split.folds):
             splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
     _check_train(train, splits["train"], task, roles.targets)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
+    others = [f"note: {name} rows: {note}" for name, part in splits.items() for note in part.notes]
     notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
+    notes = (*notes, *others)
     return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
 
 
@@ -197,21 +215,14 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
     ]
 
 
-def present(dataset: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
-    """Some rows of a data set, which remember where they lie."""
-    if len(rows) == dataset.rows:
-        return dataset
-    X = dataset.X.take(rows) if isinstance(dataset.X, OnDisk) else dataset.X[rows]
-    weight = None if dataset.weight is None else dataset.weight[rows]
-    return Dataset(X, dataset.y[rows], weight, dataset.words, places=rows)
+def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path] | InMemory) -> Dataset:
+    """Read further rows with the classes and columns of a trained task.
 
-
-def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
-    """Read a further file with the classes and columns of a trained task.
-
-    source: a path, or {x: PATH, y: PATH}, relative to the working directory. Table columns are found by name;
-    others are ignored. Raises DataError naming a missing column or an unknown label.
+    source: a path, or {x: PATH, y: PATH}, relative to the working directory, or rows in memory. Table columns are found
+    by name; others are ignored. Raises DataError naming a missing column or an unknown label.
     """
+    if isinstance(source, InMemory):
+        return _further(config, task, source.read(read_options(config, task)))
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
     options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))
@@ -239,7 +250,7 @@ def _dataset(
     config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
 ) -> Dataset:
     X, words = inputs(source, features, task.kinds, whole, task.kept.columns)
-    if not isinstance(X, OnDisk):
+    if not on_disk(source):
         refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
     weight = None
     if task.weight is not None and task.weight in source.names:
@@ -265,18 +276,21 @@ def _deal(
     if len(lacking):
         rows = np.setdiff1d(np.arange(whole.rows), lacking, assume_unique=True)
         rows = rows[sample_rows(len(rows), config.data.limit, seed)]
+    words = None if keys is None else [keys[row] for row in rows]
     labels = whole.y[rows] if task.classifies else None
     try:
-        if keys is not None:
-            parts = split_by(rows, [keys[row] for row in rows], split.method, val, test, seed)
-        else:
-            parts = split_rows(rows, labels, split.method, val, test, seed)
+        parts = _parts(split, rows, labels, words, val, test, seed)
     except DataError as error:
         raise _placed(config, error) from None
     except OneRow as single:
         row = int(rows[np.flatnonzero(whole.y[rows] == single.label)[0]])
         message = f'class "{task.classes[single.label]}" has only this row'
         hint = "add rows of it, remove it, or set data.split.method: random"
+        if row == 0 and source.dialect is not None and not source.named:
+            hint = (
+                'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2"); else '
+            )
+            hint += "add rows of it, or set data.split.method: random"
         if (lonely := int((np.bincount(whole.y[rows]) == 1).sum())) > MAX_LONELY:
             message += f", and so have {lonely - 1:,} other classes"
             hint = "is this the column to predict? where it holds quantities, set data.task: regression"
@@ -287,18 +301,43 @@ def _deal(
     return whole.dealt(parts), parts
 
 
+def _parts(
+    split: SplitConfig, rows: Any, labels: Any, keys: Sequence[str] | None, val: float, test: float, seed: int
+) -> dict[str, Any]:
+    """Row numbers by part. Under folds those of `test` are set apart, and a fold takes their place."""
+
+    def dealt(rows: Any, labels: Any, keys: Sequence[str] | None, val: float, test: float) -> dict[str, Any]:
+        if keys is not None:
+            return split_by(rows, keys, split.method, val, test, seed)
+        return split_rows(rows, labels, split.method, val, test, seed)
+
+    if split.folds is None or split.fold is None:
+        return dealt(rows, labels, keys, val, test)
+    every = np.arange(len(rows))
+    among = dealt(every, labels, keys, 0, test)["train"] if test else every
+
+    def only(places: Any) -> tuple[Any, Any, Sequence[str] | None]:
+        words = None if keys is None else [keys[place] for place in places]
+        return rows[places], None if labels is None else labels[places], words
+
+    _, some, words = only(among)
+    rest, held = deal_fold(among, some, words, split.method, split.folds, split.fold, split.repeat, seed)
+    return {**dealt(*only(rest), val, 0), "test": rows[held]}
+
+
 def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
     """A further source with the columns and classes of the task."""
     features, targets = by_name(config, source, task)
-    source = with_targets(config, source, targets, task)
+    written, source = source, with_targets(config, source, targets, task)
     part = _dataset(config, source, features, targets, task, whole=False)
     lacking = without_target(source, targets)
-    _gone(config, source, targets, lacking)
+    notes = (*unlike(written, features, targets, task).values(), *_gone(config, source, targets, lacking))
     if len(lacking) == part.rows:
         message = f"no row has a value of the target {', '.join(task.targets)}"
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
-    whole, part = part, present(part, np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
-    if not isinstance(part.X, OnDisk):
+    part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
+    whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
+    if not part.on_disk:
         return part
     rows = np.arange(whole.rows) if part.places is None else part.places
     return replace(part, survey=surveyed(config, source, whole.X, part.words, {name: rows}, task))

@@ -56,16 +56,27 @@ class Notation:
     missing: tuple[str, ...] = ()
 
     def number(self, cell: str) -> float | None:
-        """What a cell holds: NaN where its word means missing, None where it is no number in this notation."""
+        """What a cell holds: NaN where its word means missing, here or wherever people write so; None where it is no
+        number in this notation."""
         if cell in self.missing:
             return nan
         if self.way == "date":
-            return date_number(cell, self.order)
-        if self.way == "time":
-            return time_number(cell)
-        plain = number(cell, self.decimal)
-        found = plain if plain is not None else self._taken_apart(cell)
-        return found if found is not None and isfinite(found) else None
+            found = date_number(cell, self.order)
+        elif self.way == "time":
+            found = time_number(cell)
+        else:
+            plain = number(cell, self.decimal)
+            found = plain if plain is not None else self._taken_apart(cell)
+        if found is not None and isfinite(found):
+            return found
+        return nan if is_usual(cell) else None
+
+    def bare(self, cell: str) -> bool:
+        """Whether a cell lacks the unit that all numbers of the training file have (0 needs none, nor does money)."""
+        if self.steps or not self.units or all(map(_is_money, self.units)):
+            return False
+        parts = _parts(cell)
+        return parts is not None and not parts[0] and not parts[3] and bool(parts[1].strip("0., "))
 
     def _taken_apart(self, cell: str) -> float | None:
         parts = _parts(cell)
@@ -103,6 +114,15 @@ class Notation:
         return made
 
 
+def is_usual(cell: str) -> bool:
+    """Whether a word means a missing number wherever people write numbers.
+
+    >>> is_usual("Unknown"), is_usual("about 5")
+    (True, False)
+    """
+    return cell.strip().casefold() in USUAL
+
+
 def find(words: Sequence[str], decimal: str = ".", order: str = "") -> Notation | None:
     """The notation in which all the different words of a column are numbers, dates or times; None if there is none.
 
@@ -135,14 +155,14 @@ def markers(cells: Iterable[str]) -> tuple[str, ...] | None:
     found, rest = _apart(cells)
     if rest or found is None:
         return None
-    strange = [word for word in found if word.casefold() not in USUAL]
+    strange = [word for word in found if not is_usual(word)]
     return None if strange and cells.count(strange[0]) < 2 else tuple(dict.fromkeys(found))
 
 
 def _apart(words: Sequence[str]) -> tuple[list[str] | None, list[str]]:
     """The words that may mean missing, and those that may be numbers; None for the first if there are too many."""
-    missing = [word for word in words if word.casefold() in USUAL]
-    rest = [word for word in words if word.casefold() not in USUAL]
+    missing = [word for word in words if is_usual(word)]
+    rest = [word for word in words if not is_usual(word)]
     strange = list(dict.fromkeys(word for word in rest if not any(sign.isdigit() for sign in word)))
     if len(strange) > 1:
         return None, rest

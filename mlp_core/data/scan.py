@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.preprocess.moments import Sums
-from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.converted_table import cells_digest, check_digest
-from mlp_core.data.readers.format import Reading, Source
+from mlp_core.data.readers.format import Reading
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import refusal
-from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.source import Source
 from mlp_core.data.task import Task
 from mlp_core.data.warnings import ROWS, WIDE, column_notes, row_keys, sampled, shared, stand_ins
 from mlp_core.errors import DataError, Problem
@@ -187,10 +186,10 @@ def surveyed(
         if progress is not None:
             progress(source.path, rows)
 
-    strict = isinstance(source, Arrays) and set(kinds) == {"numeric"}
+    strict = source.targets is not None and set(kinds) == {"numeric"}
     gaps = gapless(config, task.features, task.kinds)
     found = survey(X, words, rows, config.seed, refuse, gaps, not strict, told)
-    if isinstance(source, Table):
+    if source.sha256:
         check_digest(X.file.path.parent, found.sha256, source)
     return found
 

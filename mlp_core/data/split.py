@@ -32,7 +32,7 @@ def split_rows(
     if sum(counts.values()) >= len(rows):
         key = "data.split.val" if "val" in counts else "data.split.test"
         message = f"{sum(counts.values())} of {len(rows)} rows split off, none are left for training"
-        raise _refusal("too_few_rows", key, message, "split off fewer rows, or give more data")
+        raise refusal("too_few_rows", key, message, "split off fewer rows, or give more data")
     if method == "auto":
         method = "random" if labels is None else "stratified"
     if not counts:
@@ -40,7 +40,7 @@ def split_rows(
     if method == "stratified":
         if labels is None:
             message, hint = "stratified needs a task with classes", "use random or ordered"
-            raise _refusal("inconsistent", "data.split.method", message, hint)
+            raise refusal("inconsistent", "data.split.method", message, hint)
         return _stratified(rows, labels, counts, seed)
     order = np.arange(len(rows)) if method == "ordered" else generator(seed, "split").permutation(len(rows))
     parts, end = {}, len(rows)
@@ -66,8 +66,8 @@ def split_by(rows: Rows, keys: Sequence[str], method: str, val: float, test: flo
     else:
         if max(val, test) >= 1:
             message, hint = "a hash needs shares, not numbers of rows", "for example val: 0.2"
-            raise _refusal("inconsistent", "data.split.val", message, hint)
-        ranks = np.array([_rank(key, seed) for key in keys])
+            raise refusal("inconsistent", "data.split.val", message, hint)
+        ranks = np.array([text_rank(key, seed) for key in keys])
         parts = {
             "train": rows[ranks >= val + test],
             "val": rows[ranks < val],
@@ -75,11 +75,11 @@ def split_by(rows: Rows, keys: Sequence[str], method: str, val: float, test: flo
         }
     if not len(parts["train"]):
         message = f"no rows are left for training by {method}"
-        raise _refusal("too_few_rows", "data.split.column", message, "check the column and the shares")
+        raise refusal("too_few_rows", "data.split.column", message, "check the column and the shares")
     return {name: np.sort(part) for name, part in parts.items() if len(part)}
 
 
-def _rank(key: str, seed: int) -> float:
+def text_rank(key: str, seed: int) -> float:
     """A number in [0, 1) that is a function of the text and the seed alone."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=6, salt=seed.to_bytes(8, "little"))
     return int.from_bytes(digest.digest(), "little") / 2**48
@@ -90,7 +90,7 @@ def _as_told(rows: Rows, keys: Sequence[str]) -> dict[str, Rows]:
     strange = next((key for key in keys if key.lower() not in known), None)
     if strange is not None:
         message, hint = f'"{strange}" names no split', "write train, val or test in every row"
-        raise _refusal("unknown_split", "data.split.column", message, hint)
+        raise refusal("unknown_split", "data.split.column", message, hint)
     names = np.array([known[key.lower()] for key in keys])
     return {name: rows[names == name] for name in ("train", "val", "test")}
 
@@ -120,7 +120,7 @@ def _count(rows: int, part: float, name: str) -> int:
     count = int(part) if part >= 1 else int(rows * part + 0.5)
     if count == 0:
         message = f"{part:g} of {rows} rows is less than one row"
-        raise _refusal("too_few_rows", f"data.split.{name}", message, "ask for a larger share, or give more data")
+        raise refusal("too_few_rows", f"data.split.{name}", message, "ask for a larger share, or give more data")
     return count
 
 
@@ -177,10 +177,11 @@ def _shares(sizes: Rows, count: int, most: Rows, name: str) -> Rows:
         room = preference[share[preference] < most[preference]]
         if not room.size:
             message = f"{count} rows cannot be taken from every class"
-            raise _refusal("too_few_rows", f"data.split.{name}", message, "use data.split.method: random")
+            raise refusal("too_few_rows", f"data.split.{name}", message, "use data.split.method: random")
         share[room[: count - int(share.sum())]] += 1
     return np.asarray(share, np.int64)
 
 
-def _refusal(code: str, key: str, message: str, hint: str) -> DataError:
+def refusal(code: str, key: str, message: str, hint: str) -> DataError:
+    """A refusal that names the config key."""
     return DataError(Problem(code, message, hint=hint, key=key))

@@ -9,9 +9,10 @@ from typing import Any, Literal, Self, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.column_types import truth
 from mlp_core.data.kept import Kept
 from mlp_core.data.preprocess.categories import canonical
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem, counted
 
@@ -148,7 +149,7 @@ def is_one_hot(values: npt.NDArray[Any]) -> bool:
 
 def _one_hot(source: Source, wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Task, str]:
     """Classes that have a target each, as Keras wants them."""
-    names = tuple(map(str, range(len(outputs)))) if hasattr(source, "targets") else outputs
+    names = tuple(map(str, range(len(outputs)))) if source.targets is not None else outputs
     if wish.classes is not None:
         if len(wish.classes) != len(outputs):
             raise _wish("data.classes", f"{len(wish.classes)} labels for {len(outputs)} targets", "name one for each")
@@ -248,7 +249,7 @@ def _kind(source: Source, column: int, labels: list[str], whole: bool, wish: Wis
     name = source.names[column]
     if wish.kind != "auto":
         return cast(Kind, wish.kind), "as the config says"
-    marked = getattr(source, "labels", False)
+    marked = source.labels
     few = whole and len(labels) <= MAX_CLASSES and 2 * len(labels) <= source.rows
     if column in source.words or few or marked or wish.classes:
         what = "labels" if column in source.words or marked or wish.classes else "whole values"
@@ -256,6 +257,16 @@ def _kind(source: Source, column: int, labels: list[str], whole: bool, wish: Wis
         return "binary" if count == 2 else "multiclass", f'target "{name}" has {count:,} {what}'
     shape = "whole values, more than labels would have" if whole else "values, not all whole"
     return "regression", f'target "{name}" has {len(labels):,} {shape}'
+
+
+def by_truth(classes: Sequence[str], label: str) -> str | None:
+    """The class that a label means where both classes are words of yes and no, written otherwise in a further file.
+
+    >>> by_truth(("False", "True"), "1")
+    'True'
+    """
+    meant = {truth(canonical(name)): name for name in classes}
+    return meant.get(truth(canonical(label))) if set(meant) == {0.0, 1.0} else None
 
 
 def _positive_last(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
@@ -273,13 +284,16 @@ def _indices(source: Source, column: int, classes: Sequence[str]) -> npt.NDArray
     index = {canonical(name): place for place, name in enumerate(classes)}
     index |= {name: place for place, name in enumerate(classes)}
     indices = np.full(len(values), -1, np.int64)
+
+    def place(label: str) -> int:
+        return index.get(label, index.get(canonical(label), index.get(by_truth(classes, label) or "", -1)))
+
     if column in source.words:
-        words = source.words[column]
-        lookup = np.array([index.get(word, index.get(canonical(word), -1)) for word in words], np.int64)
+        lookup = np.array([place(word) for word in source.words[column]], np.int64)
         indices[present] = lookup[values[present].astype(np.int64)]
     else:
         distinct = np.unique(values[present])
-        lookup = np.array([index.get(number_name(float(value)), -1) for value in distinct], np.int64)
+        lookup = np.array([place(number_name(float(value))) for value in distinct], np.int64)
         indices[present] = lookup[np.searchsorted(distinct, values[present])]
     unknown = np.flatnonzero((indices < 0) & present)
     if unknown.size:

@@ -8,6 +8,7 @@ the network has learned for them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,18 @@ class Attribution:
     def complete(self) -> bool:
         """Whether the gap is below a thousandth of the unit."""
         return abs(self.gap) < 1e-3 * self.unit
+
+
+def together(parts: Sequence[Attribution]) -> Attribution:
+    """What the columns add to the mean of several predictions."""
+    if len(parts) == 1:
+        return parts[0]
+    value, baseline, gap, unit = (float(np.mean([getattr(one, name) for one in parts])) for name in _MEANS)
+    columns = np.mean([one.columns for one in parts], axis=0)
+    return Attribution(value, baseline, columns, gap, unit, sum(one.points for one in parts))
+
+
+_MEANS = ("value", "baseline", "gap", "unit")
 
 
 class Attributor:

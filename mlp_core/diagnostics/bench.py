@@ -154,7 +154,7 @@ def _watch(trainer: Trainer, clock: Clock) -> None:
     """Put the clock around every primitive that a step of this trainer calls."""
     network = trainer.job.network
     batches = trainer.job.batches
-    batches._gather_inputs = clock.timed("gather", batches._gather_inputs)
+    batches.X.gather = clock.timed("gather", batches.X.gather)  # type: ignore[method-assign]
     batches._gather = clock.timed("gather", batches._gather)
     if trainer.job.augment is not None:
         trainer.job.augment = clock.timed("noise, mixup", trainer.job.augment)  # type: ignore[assignment]

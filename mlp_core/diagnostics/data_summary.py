@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mlp_core.config import Config
-from mlp_core.data.column_roles import select
+from mlp_core.data.column_roles import nearly_numbers, read_notes, select
 from mlp_core.data.column_types import Column, Profile, infer_types, profile
-from mlp_core.data.config_sources import training_source
+from mlp_core.data.config_sources import code_notes, point_notes, training_source
 from mlp_core.data.load import Data, load
-from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.format import Source
-from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.errors import DataError, Problem, counted
 from mlp_core.rng import generator
 
@@ -64,10 +62,10 @@ def overview(config: Config, targeted: bool = True) -> Overview:
     Raises DataError only when the training file cannot be read at all.
     """
     source, seen_rows = training_source(config), None
-    types = infer_types(source, config.data.types)
+    types = infer_types(source, config.data.types, config.data.date_order)
     rows = source.rows
     if len(part := some_rows(source)) < rows:
-        source, seen_rows = in_memory(source, part), len(part)
+        source, seen_rows = source.taken(part), len(part)
     data, problems = None, tuple[Problem, ...]()
     if targeted:
         try:
@@ -79,11 +77,20 @@ def overview(config: Config, targeted: bool = True) -> Overview:
         ColumnView(column, parts.get(place, ""), profile(source, place, EXAMPLES))
         for place, column in enumerate(types[:COLUMNS])
     )
-    notes = source.notes if data is None else data.notes
+    notes = (*source.notes, *_told(config, source, types)) if data is None else data.notes
     if seen_rows is not None:
         notes = (*notes, f"values and repeated rows are those of {counted(seen_rows, 'row')} drawn at random")
     seen = Overview(rows, len(types), views, repeated_rows(source), notes, problems=problems)
     return seen if data is None else _with_task(seen, data)
+
+
+def _told(config: Config, source: Source, types: list[Column]) -> list[str]:
+    """How the columns of a file are read of which no target is known."""
+    numbers = [place for place, column in enumerate(types) if column.kind == "numeric"]
+    notations = {place: column.notation for place, column in enumerate(types) if column.notation is not None}
+    notes = read_notes(source, types, notations)
+    notes += nearly_numbers(source, types, range(len(types)))
+    return notes + code_notes(config, source, numbers) + point_notes(config, source, numbers)
 
 
 def _with_task(seen: Overview, data: Data) -> Overview:
@@ -115,18 +122,10 @@ def _parts(config: Config, source: Source, types: list[Column]) -> dict[int, str
 
 def some_rows(source: Source) -> Any:
     """The numbers of the rows that are looked at: all in memory, of those on the disk as many as memory should hold."""
-    cells = source.X if isinstance(source, Arrays) else source.values
     count = max(1, CELLS // len(source.names))
-    if not isinstance(cells, OnDisk) or source.rows <= count:
+    if not on_disk(source) or source.rows <= count:
         return np.arange(source.rows)
     return np.sort(generator(0, "overview").choice(source.rows, count, replace=False, shuffle=False))
-
-
-def in_memory(source: Source, rows: Any) -> Source:
-    """Some rows of a source on the disk, in memory."""
-    if isinstance(source, Arrays):
-        return replace(source, X=source.X[rows], Y=source.Y[rows])
-    return replace(source, values=source.values[rows], odd={}, gaps=None)
 
 
 def repeated_rows(source: Source) -> int:

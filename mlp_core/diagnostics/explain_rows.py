@@ -13,12 +13,13 @@ from mlp_core.data.column_roles import by_name
 from mlp_core.data.config_sources import split_source
 from mlp_core.data.encode import inputs
 from mlp_core.data.load import load
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.task import Task
-from mlp_core.diagnostics.attribution import Attribution, Attributor
-from mlp_core.diagnostics.data_summary import in_memory
+from mlp_core.diagnostics.attribution import Attribution, Attributor, together
 from mlp_core.diagnostics.importance import some_rows
 from mlp_core.errors import Problem, UsageError
+from mlp_core.runs.evaluate import with_data_of
+from mlp_core.training.ensemble import Ensemble, Saved
 from mlp_core.training.model import Model
 
 MOST = 10_000  # rows explained at once
@@ -38,7 +39,7 @@ class Explained:
 
 
 def explain_rows(
-    model: Model,
+    model: Saved,
     file: Path | None = None,
     rows: Sequence[int] | None = None,
     split: str | None = None,
@@ -57,27 +58,50 @@ def explain_rows(
     if wanted is not None and wanted not in names:
         hint = "there are " + ", ".join(names[:12])
         raise UsageError(Problem("usage", "--class: no such class or target", hint, got=wanted))
-    part = in_memory(source, np.asarray(numbers))
+    part = source.taken(np.asarray(numbers))
     features, _ = by_name(model.config, part, model.task, targets=False)
     X, words = inputs(part, features, model.task.kinds, whole=False, notations=model.task.kept.columns)
-    attributor = Attributor(model)
-    start = _baseline(model, attributor, baseline)
-    A = attributor.place(model.inputs.transform(X, words))
-    P = attributor.predict(A)
+    members = [_Explainer(one, model, X, words, baseline) for one in _members(model)]
+    P = np.mean([one.P for one in members], axis=0)
     found = []
     for i, number in enumerate(numbers):
         k = names.index(wanted) if wanted is not None else _predicted(model.task, P[i])
         problem = source.problem("", "", number)
         place = "" if problem.line is None else f"{problem.file}:{problem.line}"
         cells = {model.task.features[j]: part.cell(i, column) for j, column in enumerate(features)}
-        parts = attributor.attribute(A[i], start, k)
+        parts = together([one.attribute(i, k) for one in members])
         found.append(Explained(number, place, names[k], bool(model.task.classes), cells, parts))
         if progress is not None:
             progress(i + 1, len(numbers))
     return found
 
 
-def _source(model: Model, file: Path | None, split: str | None) -> Source:
+def _members(model: Saved) -> Sequence[Model]:
+    """The models whose mean is explained: what columns add to a mean is the mean of what they add to each. Raises
+    UsageError where more is done to the mean."""
+    if not isinstance(model, Ensemble):
+        return [model]
+    if model.calibration.method != "none":
+        message = "what was fitted to the average of members is not shared out among columns"
+        raise UsageError(Problem("usage", message, "explain a member, or the folder without its calibration"))
+    return model.members
+
+
+class _Explainer:
+    """One model, ready to explain some rows X."""
+
+    def __init__(self, model: Model, whole: Saved, X: Any, words: Any, baseline: str) -> None:
+        self.attributor = Attributor(model)
+        self.start = _baseline(model, whole, self.attributor, baseline)
+        self.A = self.attributor.place(model.inputs.transform(X, words))
+        self.P = self.attributor.predict(self.A)
+
+    def attribute(self, i: int, k: int) -> Attribution:
+        """What the columns add to output k of row i."""
+        return self.attributor.attribute(self.A[i], self.start, k)
+
+
+def _source(model: Saved, file: Path | None, split: str | None) -> Source:
     """Where rows are looked up by their numbers. Raises DataError, UsageError."""
     data = model.config.data
     if file is None and split not in (None, "train") and getattr(data, str(split), None) is None:
@@ -98,12 +122,13 @@ def _numbers(source: Source, rows: Sequence[int] | None) -> list[int]:
     return list(rows)
 
 
-def _baseline(model: Model, attributor: Attributor, kind: str) -> Any:
+def _baseline(model: Model, whole: Saved, attributor: Attributor, kind: str) -> Any:
     """The point that rows are explained from."""
     if kind == "zeros":
         return attributor.place(np.zeros((1, model.inputs.inputs)))[0]
-    train = load(model.config, task=model.task).splits["train"]
-    return attributor.place(some_rows(model.split(train), MOST).X).mean(axis=0)
+    config = model.config if model is whole else with_data_of(model.config, whole.config)
+    train = load(config, task=model.task).splits["train"]
+    return attributor.place(some_rows(model.split(train), MOST).X[:]).mean(axis=0)
 
 
 def _predicted(task: Task, p: Any) -> int:

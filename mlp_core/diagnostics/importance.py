@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.data.batches.inputs import Held
 from mlp_core.errors import Problem, UsageError
 from mlp_core.metrics import BRIEF, Outcome, compute, known
 from mlp_core.metrics.intervals import t_quantile
+from mlp_core.nn.backend import numpy_backend
 from mlp_core.rng import generator
-from mlp_core.training.evaluator import Evaluator, Split
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Saved
+from mlp_core.training.evaluator import Split
 
 MOST_ROWS = 10_000
 DRAWS = 20  # in 19 of so many draws no column of noise is above the line
@@ -68,7 +70,7 @@ class Importance:
 
 
 def importance(
-    model: Model,
+    model: Saved,
     split: Split,
     repeats: int = 10,
     metric: str | None = None,
@@ -106,18 +108,20 @@ def some_rows(split: Split, most: int, seed: int = 0) -> Split:
     n = len(split.X)
     rows = np.arange(n) if n <= most else np.sort(generator(seed, "importance").choice(n, most, replace=False))
     w, weight = (None if one is None else np.asarray(one)[rows] for one in (split.w, split.weight))
-    return Split(np.array(split.X[rows]), np.asarray(split.Y)[rows], w, split.y[rows], weight)
+    X = Held(numpy_backend(), np.array(split.X[rows]))
+    return Split(X, np.asarray(split.Y)[rows], w, split.y[rows], weight)
 
 
 class _Shuffles:
     """A model's losses and metric on rows, as they are and with some inputs taken from other rows."""
 
-    def __init__(self, model: Model, split: Split, metric: str) -> None:
+    def __init__(self, model: Saved, split: Split, metric: str) -> None:
         self.split, self.metric, self.kind = split, metric, model.task.kind
-        self.evaluator: Evaluator = model.evaluator(min(len(split.X), model.config.train.eval_batch_size))
+        self.evaluator = model.evaluator(min(len(split.X), model.config.train.eval_batch_size))
         self.weights = np.ones(len(split.X)) if split.w is None else np.asarray(split.w, np.float64)
         self.losses, self.value = self.measure(split)
-        self.room = np.array(split.X)
+        self.room = np.array(split.X[:])
+        self.rows = Held(numpy_backend(), self.room)
 
     def measure(self, split: Split) -> tuple[Any, float]:
         """The loss of every row [n], and the metric."""
@@ -128,7 +132,7 @@ class _Shuffles:
     def shuffled(self, inputs: Any, order: Any) -> tuple[Any, float]:
         """The same with the inputs of the rows in `order` in place of a row's own."""
         self.room[:, inputs] = self.split.X[np.ix_(order, inputs)]
-        found = self.measure(replace(self.split, X=self.room))
+        found = self.measure(replace(self.split, X=self.rows))
         self.room[:, inputs] = self.split.X[:, inputs]
         return found
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import changed_keys, from_mapping
+from mlp_core.runs.members import FILE, members_at
 from mlp_core.runs.run_directory import load_named
 from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, damaged
 from mlp_core.training.model import model_of
@@ -57,6 +58,23 @@ def _part(document: Mapping[str, Any], name: str, file: Path) -> Mapping[str, An
     if not isinstance(part, dict):
         raise damaged(str(file), f"its {name} cannot be read")
     return part
+
+
+def inspect_members(path: Path) -> dict[str, Any]:
+    """What a folder of members is, and the facts of each of them. Raises CheckpointError, RunDirectoryError."""
+    members = members_at(path)
+    model = members.open()
+    found = [inspect(file)[0] for file in members.checkpoints()]
+    return {
+        "file": str(members.folder / FILE),
+        "kind": members.kind,
+        "task": model.task.kind,
+        "classes": list(model.task.classes),
+        "targets": list(model.task.targets),
+        "parameters": sum(facts["parameters"] for facts in found),
+        "calibration": None if members.calibration is None else members.calibration.to_state(),
+        "members": [{"run": name, **facts} for name, facts in zip(members.runs, found, strict=True)],
+    }
 
 
 def _order(item: tuple[str, Any]) -> tuple[bool, int, str]:

@@ -15,7 +15,7 @@ from mlp_core.config import from_mapping
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.config_sources import training_source
 from mlp_core.data.load import Data, load
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Part
 from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError
@@ -175,7 +175,7 @@ def _name(source: Source, target: str) -> str:
 
 
 def _brings_targets(source: Source) -> bool:
-    return hasattr(source, "targets")
+    return source.targets is not None
 
 
 def _no_target(source: Source) -> UsageError:

@@ -68,6 +68,7 @@ _SCALARS = frozenset(
 _FUNCTIONS = {"exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "cosh": r"\cosh", "sin": r"\sin", "cos": r"\cos"}
 _FUNCTIONS |= {"maximum": r"\max", "minimum": r"\min", "sum_rows": r"\sum\nolimits_{\mathrm{rows}}"}
 _FUNCTIONS |= {"sum_cols": r"\sum\nolimits_{\mathrm{cols}}", "sum": r"\sum"}
+_FUNCTIONS["max_cols"] = r"\max\nolimits_{\mathrm{cols}}"
 _FUNCTIONS |= {f"mean_{side}": rf"\operatorname{{mean}}_{{\mathrm{{{side}}}}}" for side in ("rows", "cols")}
 _COMPARE = {ast.Gt: ">", ast.Lt: "<", ast.GtE: r"\ge", ast.LtE: r"\le", ast.Eq: "="}
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)

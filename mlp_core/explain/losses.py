@@ -21,9 +21,14 @@ class LossFormula:
     note: str = ""
 
 
-_SOFTMAX = ("P", "exp(Z) / sum_cols(exp(Z))")
+_SOFTMAX: Lines = (
+    ("highest", "max_cols(Z)"),
+    ("logP", "Z - highest - log(sum_cols(exp(Z - highest)))"),
+    ("P", "exp(logP)"),
+)
 _SIGMOID = ("P", "1 / (1 + exp(-Z))")
-_STABLE = "computed by log-sum-exp: log(P) is Z - log(sum_cols(exp(Z))), which cannot overflow"
+_SOFTPLUS = ("softplus(z)", "maximum(z, 0) + log(1 + exp(-abs(z)))")
+_STABLE = "P is exp(Z) / sum_cols(exp(Z)), by way of its logarithm, which cannot overflow"
 _ERROR = ("d", "Z - Y")
 
 
@@ -31,14 +36,14 @@ def _cross_entropy(loss: Any, c: int) -> LossFormula:
     s = loss.label_smoothing
     smooth: Lines = (("Q", fill("(1 - s) * Y + s / c", s=s, c=c)),) if s else ()
     q = "Q" if s else "Y"
-    return LossFormula((_SOFTMAX, *smooth, ("rows", f"-sum_cols({q} * log(P))")), f"P - {q}", _STABLE)
+    return LossFormula((*_SOFTMAX, *smooth, ("rows", f"-sum_cols({q} * logP)")), f"P - {q}", _STABLE)
 
 
 def _bce(loss: Any, c: int) -> LossFormula:
-    rows = fill("-mean_cols(v * Y * log(P) + (1 - Y) * log(1 - P))", v=loss.pos_weight)
+    rows = fill("mean_cols(v * Y * softplus(-Z) + (1 - Y) * softplus(Z))", v=loss.pos_weight)
     slope = "(P - Y) / c" if loss.pos_weight == 1 else "((1 - Y) * P - v * Y * (1 - P)) / c"
-    note = "computed as softplus of Z and -Z, which cannot overflow"
-    return LossFormula((_SIGMOID, ("rows", rows)), fill(slope, v=loss.pos_weight, c=c), note)
+    note = "-log(P) is softplus(-Z) and -log(1 - P) is softplus(Z), which cannot overflow"
+    return LossFormula((_SIGMOID, _SOFTPLUS, ("rows", rows)), fill(slope, v=loss.pos_weight, c=c), note)
 
 
 def _quadratic(loss: Any, c: int) -> LossFormula:
@@ -47,12 +52,19 @@ def _quadratic(loss: Any, c: int) -> LossFormula:
 
 
 def _focal(loss: Any, c: int) -> LossFormula:
-    true = ("pt", "sum_cols(Y * P)" if c > 1 else "Y * P + (1 - Y) * (1 - P)")
-    rows = fill("-(1 - pt)**gamma * log(pt)", gamma=loss.gamma)
-    factor = fill("gamma * (1 - pt)**(gamma - 1) * pt * log(pt) - (1 - pt)**gamma", gamma=loss.gamma)
-    first = _SOFTMAX if c > 1 else _SIGMOID
-    note = "pt is the probability given to the true class"
-    return LossFormula((first, true, ("rows", rows), ("factor", factor)), "factor * (Y - P)", note)
+    true: Lines = (("pt", "sum_cols(Y * P)"), ("miss", "sum_cols((1 - Y) * P)"), ("logp", "sum_cols(Y * logP)"))
+    if c == 1:
+        true = (
+            ("Q", "1 / (1 + exp(Z))"),
+            ("pt", "Y * P + (1 - Y) * Q"),
+            ("miss", "Y * Q + (1 - Y) * P"),
+            ("logp", "-Y * softplus(-Z) - (1 - Y) * softplus(Z)"),
+        )
+    rows = fill("-miss**gamma * logp", gamma=loss.gamma)
+    factor = fill("gamma * maximum(miss, 1e-30)**(gamma - 1) * pt * logp - miss**gamma", gamma=loss.gamma)
+    first = _SOFTMAX if c > 1 else (_SIGMOID, _SOFTPLUS)
+    note = "pt is the probability given to the true class, miss is 1 - pt, logp is log(pt)"
+    return LossFormula((*first, *true, ("rows", rows), ("factor", factor)), "factor * (Y - P)", note)
 
 
 def _of_error(rows: str, slope: str) -> Callable[[Any, int], LossFormula]:
@@ -86,12 +98,12 @@ def _poisson(loss: Any, c: int) -> LossFormula:
 def _gaussian_nll(loss: Any, c: int) -> LossFormula:
     k = c // 2
     lines = (
-        ("M", f"Z[:, :{k}]"),
-        ("S", f"Z[:, {k}:]"),
-        ("rows", "mean_cols(S + (Y - M)**2 * exp(-S)) / 2"),
+        ("means", f"Z[:, :{k}]"),
+        ("spread", f"Z[:, {k}:]"),
+        ("rows", "mean_cols(spread + (Y - means)**2 * exp(-spread)) / 2"),
     )
-    slope = "columns((M - Y) * exp(-S), (1 - (Y - M)**2 * exp(-S)) / 2) / k"
-    return LossFormula(lines, fill(slope, k=k), "M are the means, S the log-variances")
+    slope = "columns((means - Y) * exp(-spread), (1 - (Y - means)**2 * exp(-spread)) / 2) / k"
+    return LossFormula(lines, fill(slope, k=k), "spread are the logarithms of the variances")
 
 
 LOSS_FORMULAS: dict[str, Callable[[Any, int], LossFormula]] = {
@@ -102,7 +114,7 @@ LOSS_FORMULAS: dict[str, Callable[[Any, int], LossFormula]] = {
     "mse": _of_error("d**2", "2 * d"),
     "mae": _of_error("abs(d)", "sign(d)"),
     "huber": _of_error("where(abs(d) <= delta, d**2 / 2, delta * (abs(d) - delta / 2))", "clip(d, -delta, delta)"),
-    "log_cosh": _of_error("log(cosh(d))", "tanh(d)"),
+    "log_cosh": _of_error("abs(d) + log(1 + exp(-2 * abs(d))) - log(2)", "tanh(d)"),
     "quantile": _quantile,
     "poisson": _poisson,
     "gaussian_nll": _gaussian_nll,

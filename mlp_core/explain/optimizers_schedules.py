@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mlp_core.explain.formula import Equation, Line, Loop, Note, fill, names
-from mlp_core.nn.matrix_optimizers import NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, RMS_MATCH
 from mlp_core.nn.optimizers import Muon, Optimizer
 from mlp_core.nn.schedules import Schedule
 
 Pairs = tuple[tuple[str, str], ...]
+
+NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS = (3.4445, -4.7750, 2.0315), 5  # Jordan 2024
+RMS_MATCH = 0.2  # Liu et al. 2025
 
 _MOMENTS: Pairs = (("m", "beta1 * m + (1 - beta1) * g"), ("v", "beta2 * v + (1 - beta2) * g**2"))
 _M_HAT, _V_HAT = ("m_hat", "m / (1 - beta1**t)"), ("v_hat", "v / (1 - beta2**t)")
@@ -98,7 +100,12 @@ def update(
     if isinstance(optimizer, Muon):
         lines += _muon(rate, hidden, tables)
         rule = tuple((fill(a, theta="rest", g="drest"), fill(b, theta="rest", g="drest")) for a, b in rule)
+        rate = rate if rate == "lr" else f"rest_of({rate})"
     if name == "lbfgs":
+        frozen = sum(s.part.stop - s.part.start for s in optimizer.segments) < size
+        lines += (
+            [Note("moving is 0 where a parameter is frozen, else 1."), Equation("g", "g * moving")] if frozen else []
+        )
         lines += _two_loop()
         last = Equation("theta", fill("theta + rate * (d - decay * theta)", decay="decay" if decay else 0), (size,))
         return [*lines, Equation(rule[0][0], fill(rule[0][1], lr=rate), ()), last]
@@ -118,6 +125,7 @@ def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
         Note("Hidden weight matrices, B starting at zero; longer(W) is the longer side of W:"),
         *_matrices("l", hidden, rate),
         *_matrices("k", tables, rate),
+        *([] if rate == "lr" else [Note(f"first({rate}, W) is the entry of {rate} that belongs to W.")]),
         Note("All other parameters, as one vector `rest` with gradient `drest`:"),
     ]
 
@@ -127,7 +135,8 @@ def _matrices(index: str, count: int, rate: str) -> list[Line]:
     if not count:
         return []
     pairs = _MUON if index == "l" else [tuple(_of_tables(text) for text in pair) for pair in _MUON]
-    equations = tuple(Equation(target, fill(value, lr=rate)) for target, value in pairs)
+    own = rate if rate == "lr" else f"first({rate}, {'W[l]' if index == 'l' else 'E[k]'})"
+    equations = tuple(Equation(target, fill(value, lr=own)) for target, value in pairs)
     return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)]
 
 
@@ -138,8 +147,8 @@ def _of_tables(text: str) -> str:
 
 
 def _two_loop() -> list[Line]:
-    down = (Equation("alpha[i]", "dot(s[i], d) / dot(s[i], y[i])"), Equation("d", "d - alpha[i] * y[i]"))
-    up = (Equation("d", "d + (alpha[i] - dot(y[i], d) / dot(s[i], y[i])) * s[i]"),)
+    down = (Equation("along[i]", "dot(s[i], d) / dot(s[i], y[i])"), Equation("d", "d - along[i] * y[i]"))
+    up = (Equation("d", "d + (along[i] - dot(y[i], d) / dot(s[i], y[i])) * s[i]"),)
     return [
         Equation("d", "-g"),
         Loop("i", "newest .. oldest", "reversed(range(len(s)))", down),
@@ -200,8 +209,21 @@ def rate(name: str, schedule: Schedule) -> list[Line]:
         full = fill("where(step < w, base * (step + 1) / w, full)", base=s.lr, w=s.warmup, full=full)
     lines.append(Equation("lr", full, ()))
     if name == "plateau":
-        lines.append(Note("times a factor that shrinks whenever the monitored metric stops improving"))
+        lines.append(Note("plateau is 1 at first; at the end of an epoch it may shrink, see below."))
+        lines.append(Equation("lr", "lr * plateau", ()))
     return lines
+
+
+def plateau(patience: int, factor: float, smaller: bool) -> list[Line]:
+    """What the end of an epoch does to the factor of the plateau schedule; `smaller` metrics are better."""
+    return [
+        Note("metric is the monitored one; the first sets the mark, and stale is 0 then."),
+        Equation("better", "where(metric < mark, 1, 0)" if smaller else "where(metric > mark, 1, 0)"),
+        Equation("mark", "where(better > 0, metric, mark)"),
+        Equation("stale", "where(better > 0, 0, stale + 1)"),
+        Equation("plateau", f"where(stale > {patience}, plateau * {factor!r}, plateau)"),
+        Equation("stale", f"where(stale > {patience}, 0, stale)"),
+    ]
 
 
 def _one_cycle(s: Schedule) -> list[Line]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Section, fill
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
-from mlp_core.explain.optimizers_schedules import rate, update
+from mlp_core.explain.optimizers_schedules import plateau, rate, update
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.network import Network
@@ -96,6 +96,9 @@ class _Step:
         after = tuple(self._after())
         if after:
             yield Section("After the update", after)
+        if (drops := self.trainer.plateau) is not None:
+            lines = plateau(drops.patience, drops.factor, drops.watch.smaller)
+            yield Section("After an epoch: plateau", tuple(lines))
 
     def _data(self) -> Iterator[Line]:
         b, n, c = self.rows, self.network.architecture.inputs, self.network.architecture.outputs
@@ -204,14 +207,16 @@ class _Step:
         for target, value in formula.lines:
             yield Equation(target, fill(value, Z=Z), shapes.get(target))
         many = self.limits.accumulate
-        total = "sum(w)" if self.weighted else str(b * many)
         rows = "w * rows" if self.weighted else "rows"
+        total = "total" if self.weighted or many > 1 else str(b)
         if many > 1:
-            total = "total"
             counted = "the sum of w over" if self.weighted else "the number of rows in"
             yield Note(f"total is {counted} all {many} batches of a step.")
+        elif self.weighted:
+            yield Equation("total", "where(sum(w) > 0, sum(w), 1)", ())
         yield Equation("loss", fill("sum(rows) / total", rows=rows, total=total), ())
-        yield from self._penalties()
+        if many == 1:
+            yield from self._penalties()
         slope = fill(formula.slope, Z=Z)
         value = fill("w * slope / total" if self.weighted else "slope / total", slope=slope, total=total)
         yield Equation(f"Delta[{len(self.chains)}]", value, (b, self.network.architecture.outputs))
@@ -243,7 +248,8 @@ class _Step:
     def _gradient(self) -> Iterator[Line]:
         """From the gradients of the layers to the vector that the optimizer gets."""
         if self.limits.accumulate > 1:
-            yield Note(f"The gradients of {self.limits.accumulate} batches are added up, then:")
+            yield Note(f"The losses and the gradients of {self.limits.accumulate} batches are added up, then:")
+            yield from self._penalties()
         p, size = self.model.objective.penalty, self.network.parameters.size
         if not p.bias:
             for strength, term in ((p.l2, "W[l]"), (p.l1, "sign(W[l])")):
@@ -282,7 +288,7 @@ class _Step:
         decay: tuple[Line, ...] = ()
         if self._own_decay():
             decay = (Equation("theta", f"(1 - {eta} * decay) * theta", (size,), "weight decay"),)
-        elif values.weight_decay:
+        elif values.weight_decay and eta == "lr":  # else no matrix moves
             decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=values.weight_decay)))
         yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1, self.tables)
 

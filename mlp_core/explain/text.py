@@ -18,6 +18,7 @@ and Delta[l] that by Z[l].
 _WORDS = {
     "sum_rows": "sum_rows(x) adds up the rows of x: one number per column.",
     "sum_cols": "sum_cols(x) adds up the columns of x: one number per row.",
+    "max_cols": "max_cols(x) is the largest of the columns of x: one number per row.",
     "mean_rows": "mean_rows(x) is the mean of the rows of x: one number per column.",
     "mean_cols": "mean_cols(x) is the mean of the columns of x: one number per row.",
 }

@@ -14,7 +14,7 @@ from mlp_core.report.compare import comparison
 from mlp_core.report.page import page
 from mlp_core.report.run_files import RunFiles
 from mlp_core.runs.evaluate import Report, Wishes, evaluate_model, open_model
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Saved
 
 WORST = 10
 MOST_MEASURED = 10  # of more runs than this only the comparison is made
@@ -82,7 +82,7 @@ def _measured(path: Path, overrides: Sequence[str]) -> list[Section]:
     return [section for section in sections if section is not None]
 
 
-def _importance(model: Model, measured: Report) -> Section:
+def _importance(model: Saved, measured: Report) -> Section:
     """The importance of the columns, where there are few enough to wait for."""
     count = len(model.task.features)
     if count > SHUFFLED_COLUMNS:

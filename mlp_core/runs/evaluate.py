@@ -7,31 +7,38 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlp_core.config import changed_keys, with_overrides
+from mlp_core.config import Config, changed_keys, with_overrides
 from mlp_core.data.config_sources import column_cells, moved, told_files
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
+from mlp_core.data.preprocess.from_config import unseen, unseen_lines
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.errors import ConfigError, DataError, Problem, UsageError
 from mlp_core.metrics import compute, known
 from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
 from mlp_core.metrics.groups import GroupRow, by_group
+from mlp_core.runs.members import FILE, is_members, members_at
+from mlp_core.runs.out_of_fold import FOLDS, OutOfFold, pooled
 from mlp_core.runs.run_directory import load_named
 from mlp_core.runs.trained_rows import count_trained
 from mlp_core.runs.worst import WorstRow, worst_rows
 from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, save
+from mlp_core.training.ensemble import Ensemble, Saved
 from mlp_core.training.evaluator import Evaluation, Split
-from mlp_core.training.model import Model, model_of
+from mlp_core.training.model import model_of
 
 FIT_ON = "val"
 Tell = Callable[[str], None]
+Judged = Saved | OutOfFold
 
 
 @dataclass(frozen=True)
 class Wishes:
     """How a model is to be measured; None: as its config says.
 
-    split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
+    split: one of the run's own splits. data, labels: a further file, or rows in memory. calibrate: none, temperature or
+    platt. threshold:
     a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
     the usual ones, as far as they are known. worst: how many of the rows with the largest losses are wanted.
     keep: have the split that counts in the report, ready for the network. trained: fingerprints of the rows that the
@@ -39,7 +46,7 @@ class Wishes:
     """
 
     split: str | None = None
-    data: Path | None = None
+    data: Path | InMemory | None = None
     labels: Path | None = None
     calibrate: str | None = None
     threshold: float | str | None = None
@@ -54,7 +61,8 @@ class Wishes:
 class Report:
     """What was measured: every split, what was fitted on validation rows and what that changed there, the groups.
 
-    trained_on: how many rows of a further file the model was trained on; None where that is not known.
+    trained_on: how many rows of a further file the model was trained on; None where that is not known. notes: what is
+    to be said of how that file is written, and of words in it that training never saw.
     """
 
     splits: dict[str, Evaluation]
@@ -65,6 +73,7 @@ class Report:
     worst: list[WorstRow] = field(default_factory=list)
     split: Split | None = None
     trained_on: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> str:
@@ -86,13 +95,20 @@ MEASURING = (
 )
 
 
-def open_model(path: Path, overrides: Sequence[str] = ()) -> tuple[Model, Path]:
+def open_model(path: Path, overrides: Sequence[str] = ()) -> tuple[Saved, Path]:
     """The model saved at `path` and the file it came from; `overrides` say where its data is now, or how to measure.
+
+    A folder of members is one model, which comes from the list of them.
 
     Raises CheckpointError, UsageError, ConfigError for an override that would make it another model.
     """
-    file = checkpoint_path(path)
-    model = model_of(load_named(file), str(file), rows=1)
+    model: Saved
+    if is_members(path):
+        members = members_at(path)
+        model, file = members.open(), members.folder / FILE
+    else:
+        file = checkpoint_path(path)
+        model = model_of(load_named(file), str(file), rows=1)
     if not overrides:
         return model, file
     config = with_overrides(model.config, overrides)
@@ -107,7 +123,7 @@ def open_model(path: Path, overrides: Sequence[str] = ()) -> tuple[Model, Path]:
     return replace(model, config=config, calibration=calibration, data="" if other else model.data), file
 
 
-def read_own_data(model: Model, tell: Tell | None = None) -> Data:
+def read_own_data(model: Saved, tell: Tell | None = None) -> Data:
     """The data that a model was trained on, dealt as it was then.
 
     `tell` hears of the files before they are read, since a model may come from somebody else. Raises DataError where a
@@ -134,19 +150,26 @@ def keep_calibration(file: Path, calibration: Calibration, output: Path | None =
     """
     if output is not None and output.exists():
         raise UsageError(Problem("exists", "there is a file of this name already", "choose another", file=str(output)))
+    if file.name == FILE:
+        if output is not None:
+            hint = "write it into the folder with --keep"
+            raise UsageError(Problem("usage", "members are no single checkpoint", hint, file=str(file)))
+        return replace(members_at(file), calibration=calibration).write()
     checkpoint = load_named(file)
     document = {**checkpoint.document, "calibration": calibration.to_state()}
     save(Checkpoint(checkpoint.tensors, document), output or file)
     return output or file
 
 
-def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
+def evaluate_model(saved: Saved, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
     """Every metric of each split asked for.
 
-    Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Raises
-    DataError, UsageError.
+    Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Of folds
+    the rows that a member held out are measured by it alone, as one split named `folds`. Raises DataError, UsageError.
     """
-    wishes, kind, judged = wishes or Wishes(), model.task.kind, model.config.eval
+    wishes = wishes or Wishes()
+    model, own = _judged(saved, wishes, tell)
+    kind, judged = model.task.kind, model.config.eval
     method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
     threshold = judged.threshold if wishes.threshold is None else wishes.threshold
     stored = model.calibration.fitted and wishes.calibrate is None
@@ -156,7 +179,8 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     if wrong := misfit(kind, method, threshold):
         raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
     fits = wants_fit(method, threshold)
-    own = read_own_data(model, tell) if wishes.data is None or fits else None
+    if own is None and (wishes.data is None or fits):
+        own = read_own_data(saved, tell)
     datasets = _datasets(model, wishes, own)
     needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
     rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
@@ -166,6 +190,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     ]
     mine = datasets.get("data")
     trained_on = None if mine is None else count_trained(wishes.trained, mine.X, mine.words)
+    notes = () if mine is None else (*mine.notes, *unseen_lines(unseen(saved.inputs, "data", mine)))
     raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
     for name, dataset in needed.items():
         split = model.split(dataset)
@@ -179,9 +204,13 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
         assert not isinstance(threshold, str)
         calibration = replace(model.calibration if stored else Calibration(), threshold=threshold)
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
-    report = Report({name: done[name] for name in datasets}, calibration, split=kept, trained_on=trained_on)
+    measured = {name: done[name] for name in datasets}
+    report = Report(measured, calibration, split=kept, trained_on=trained_on, notes=notes)
+    config, path = model.config, wishes.data
+    if isinstance(path, InMemory):
+        config, path = config.holding({"data": path}), None
     if wishes.by is not None:
-        cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
+        cells = column_cells(config, wishes.by, report.chosen, own.indices if own else {}, path)
         places = datasets[report.chosen].places
         cells = cells if places is None else [cells[row] for row in places.tolist()]
         rows = report.splits[report.chosen].rows
@@ -189,7 +218,7 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
     if losses is not None:
         outcome, measured, dealt = done[asked].outcome, done[asked].rows, own.indices if own else {}
-        found = worst_rows(model.config, model.task, outcome, losses, wishes.worst, asked, dealt, wishes.data, measured)
+        found = worst_rows(config, model.task, outcome, losses, wishes.worst, asked, dealt, path, measured)
         report = replace(report, worst=found)
     if not fits:
         return report
@@ -198,14 +227,42 @@ def evaluate_model(model: Model, wishes: Wishes | None = None, tell: Tell | None
     return replace(report, before=before, after=after)
 
 
-def rows_of(model: Model, wishes: Wishes) -> tuple[str, Split]:
+def _judged(saved: Saved, wishes: Wishes, tell: Tell | None) -> tuple[Judged, Data | None]:
+    """What is measured, and on what where that is known: folds are measured on the rows that each held out."""
+    if not isinstance(saved, Ensemble) or not saved.folds or wishes.data is not None or wishes.split == "test":
+        return saved, None
+    if wishes.split not in (None, FOLDS):
+        message, hint = f"every row of {wishes.split} was trained on by a member", f"--split {FOLDS}, or --split test"
+        raise UsageError(Problem("usage", f"--split: {message}", hint))
+    parts = []
+    for member in saved.members:
+        data = read_own_data(replace(member, config=with_data_of(member.config, saved.config)), tell)
+        tell = None
+        if "test" not in data.indices:
+            raise DataError(Problem("no_split", "a member held out no rows", "measure it on a file"))
+        parts.append((data.splits["test"], data.indices["test"]))
+    return OutOfFold.of(saved, [part for part, _ in parts]), pooled(saved.task, parts)
+
+
+def with_data_of(config: Config, told: Config) -> Config:
+    """A member's config, with its data and its way of measuring as they were told for all."""
+    keys = ("train", "val", "test", "format", "csv", "cache", "memory")
+    data = told.with_absolute_paths().data.model_dump(mode="json")
+    values = {f"data.{key}": data[key] for key in keys}
+    return config.replace(**values, threads=told.threads, **{"train.eval_batch_size": told.train.eval_batch_size})
+
+
+def rows_of(model: Saved, wishes: Wishes) -> tuple[str, Split]:
     """The split that counts among those asked for, ready for the network, and its name. Raises as `evaluate_model`."""
+    if isinstance(model, Ensemble) and model.folds and wishes.data is None and wishes.split != "test":
+        hint = "give a file of other rows, or --split test"
+        raise UsageError(Problem("usage", "every row of these folds was trained on by some members", hint))
     datasets = _datasets(model, wishes, read_own_data(model) if wishes.data is None else None)
     name = chosen(datasets)
     return name, model.split(datasets[name])
 
 
-def _datasets(model: Model, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
+def _datasets(model: Judged, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
     """The rows that are asked for."""
     if wishes.data is not None:
         if wishes.split is not None:

@@ -1,9 +1,10 @@
-"""The gradient check of a user's model: its architecture, its loss, its weights, on rows of its own data."""
+"""The proof of a user's model: its gradient by the complex step, and the steps that train it by their formulas, on rows
+of its own data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,32 @@ import numpy as np
 from mlp_core.config import Config, with_overrides
 from mlp_core.config import load as load_config
 from mlp_core.data.config_sources import moved, told_files
-from mlp_core.errors import DataError, Failed, Problem
+from mlp_core.errors import DataError, Failed, Problem, counted
 from mlp_core.gradcheck import Report, check, fast_check
 from mlp_core.nn.layers import Pass
+from mlp_core.proof.report import rows_of
+from mlp_core.proof.training import Walked, first_step, prove_training
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
+from mlp_core.runs.members import Members, is_members, members_at
+from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.checkpoint import load as load_checkpoint
+from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.model import model_of
+
+MOST_BEFORE = 1 << 20
+"""Parameters up to which the first step is proved before training: in float64 it takes memory for several of each."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A report, and in words what was checked on what."""
+    """A report, in words what was checked on what, and what the formulas said of the steps that train it."""
 
     report: Report
     subject: str
     note: str | None = None
+    walked: tuple[Walked, ...] = ()
 
 
 def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None) -> Proof:
@@ -42,20 +53,60 @@ def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None
 def check_model(
     path: Path, overrides: Sequence[str] = (), progress: Any = None, tell: Callable[[str], None] | None = None
 ) -> Proof:
-    """Check a trained model at its weights, on rows of the data it was trained on.
+    """Check a trained model at its weights, on rows of the data it was trained on; of a folder of members all of them.
 
     Raises CheckpointError; where the data cannot be read any more, synthetic rows take its place and the note says so.
     """
+    if is_members(path):
+        members = members_at(path)
+        proofs = [
+            check_model(file, overrides, progress, tell if not i else None)
+            for i, file in enumerate(members.checkpoints())
+        ]
+        return _together(proofs, members)
     model, file = open_model(path)
-    config = with_overrides(model.config, overrides)
+    assert not isinstance(model, Ensemble)
+    return check_checkpoint(load_checkpoint(file), str(file), with_overrides(model.config, overrides), progress, tell)
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint,
+    subject: str,
+    config: Config,
+    progress: Any = None,
+    tell: Callable[[str], None] | None = None,
+) -> Proof:
+    """The same for a checkpoint that is loaded, and its config."""
     if tell is not None and (files := told_files(config)):
         tell(f"reading what the model was trained on: {files}")
     try:
-        experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
+        experiment = Experiment.build(config, own=checkpoint)
     except DataError as error:
-        return _check_synthetic(file, config, f"synthetic rows: {moved(config, error).problems[0]}", progress)
-    experiment.restore(checkpoint, str(file))
-    return check_experiment(experiment, config, str(file), progress)
+        note = f"synthetic rows: {moved(config, error).problems[0]}"
+        return _check_synthetic(checkpoint, subject, config, note, progress)
+    experiment.restore(checkpoint, subject)
+    return check_experiment(experiment, config, subject, progress)
+
+
+def _together(proofs: Sequence[Proof], members: Members) -> Proof:
+    """The proofs of members as one, whose tensors are called after them."""
+    reports = [proof.report for proof in proofs]
+    named = list(zip(members.runs, reports, strict=True))
+    tensors = tuple(replace(one, name=f"{name}: {one.name}") for name, report in named for one in report.tensors)
+    rows = tuple(replace(one, name=f"{name}: {one.name}") for name, report in named for one in report.preconditions)
+    report = replace(
+        reports[0],
+        checked=sum(one.checked for one in reports),
+        parameters=sum(one.parameters for one in reports),
+        worst=max(one.worst for one in reports),
+        tensors=tensors,
+        preconditions=rows,
+        passed=all(one.passed for one in reports),
+        seconds=sum(one.seconds for one in reports),
+        hint=next((one.hint for one in reports if one.hint), None),
+    )
+    note = next((proof.note for proof in proofs if proof.note), None)
+    return Proof(report, f"{counted(len(reports), 'member')} of {members.folder}", note)
 
 
 def check_experiment(experiment: Experiment, config: Config, subject: str, progress: Any = None) -> Proof:
@@ -66,7 +117,15 @@ def check_experiment(experiment: Experiment, config: Config, subject: str, progr
     there = experiment.model.network.backend.asarray(rows)
     X, Y = to_host(train.X[there]), to_host(train.Y[there])
     w = None if train.w is None else to_host(train.w[there])
-    return Proof(_run(experiment.model.objective, X, Y, w, config, progress), subject)
+    report = _run(experiment.model.objective, X, Y, w, config, progress)
+    walked = tuple(prove_training(experiment))
+    return Proof(_with_steps(report, walked), subject, walked=walked)
+
+
+def _with_steps(report: Report, walked: Sequence[Walked]) -> Report:
+    """A report of the gradient with what was found of the steps."""
+    passed = report.passed and not any(one.wrong for one in walked)
+    return replace(report, preconditions=(*report.preconditions, *rows_of(walked)), passed=passed)
 
 
 def _rows(config: Config, count: int, w: Any) -> Any:
@@ -76,13 +135,10 @@ def _rows(config: Config, count: int, w: Any) -> Any:
     return np.sort(candidates[order[: config.gradcheck.batch]])
 
 
-def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Proof:
+def _check_synthetic(checkpoint: Checkpoint, subject: str, config: Config, note: str, progress: Any) -> Proof:
     """Rows of the right shape where there is no data: normal inputs, every class or random targets."""
-    from mlp_core.training.checkpoint import checkpoint_path
-    from mlp_core.training.model import model_of
-
     batch = config.gradcheck.batch
-    model = model_of(load_checkpoint(checkpoint_path(file)), str(file), rows=batch)
+    model = model_of(checkpoint, subject, rows=batch)
     rng = generator(config.seed, "gradcheck")
     X = rng.standard_normal((batch, model.inputs.inputs))
     if model.task.classifies:
@@ -90,7 +146,7 @@ def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Pr
     else:
         y = rng.random((batch, model.task.outputs)).round(0 if model.task.kind == "multilabel" else 6)
     Y = model.targets(y)
-    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), str(file), note)
+    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), subject, note)
 
 
 def _run(objective: Any, X: Any, Y: Any, w: Any, config: Config, progress: Any) -> Report:
@@ -110,21 +166,43 @@ def _run(objective: Any, X: Any, Y: Any, w: Any, config: Config, progress: Any) 
 
 
 def preflight(experiment: Experiment, subject: str) -> None:
-    """The gradient check before the first step, as `train.preflight` asks for it; raises Failed: a wrong model is not
-    trained. Its result is stamped into the checkpoints."""
+    """The proof before the first step, as `train.preflight` asks for it; raises Failed: a wrong model is not trained.
+    Its result is stamped into the checkpoints."""
     config = experiment.config
     if config.train.preflight == "off" or experiment.trainer.progress.step:
         return
     full = config.train.preflight == "full"
-    report = check_experiment(experiment, config, subject).report if full else _quick_check(experiment)
-    if not report.passed:
-        failed = ", ".join(report.failures())
-        message = f"the gradient of this model is wrong (worst relative error {report.worst:.1e} in {failed})"
-        raise Failed(Problem("gradient_wrong", message, "run mlpbp gradcheck on the config for the whole report"))
-    experiment.stamp = f"{report.worst:.0e}"
+    proof = check_experiment(experiment, config, subject) if full else _quick_check(experiment)
+    if not proof.report.passed:
+        raise Failed(gradient_wrong(proof, "run mlpbp gradcheck on the config for the whole report"))
+    experiment.stamp = f"{proof.report.worst:.0e}"
+    if proof.walked:
+        numbers, steps = (sum(getattr(one, what) for one in proof.walked) for what in ("numbers", "steps"))
+        experiment.stamp += f"; {counted(steps, 'step')} as printed, {numbers:,} numbers"
 
 
-def _quick_check(experiment: Experiment) -> Report:
+def gradient_wrong(proof: Proof, hint: str | None = None) -> Problem:
+    """What to say of a proof that failed: the gradient is wrong, or the steps are not those of their formulas."""
+    wrong = next((one.wrong for one in proof.walked if one.wrong), None)
+    failed = [name for name in proof.report.failures() if not name.startswith("steps")]
+    if wrong is not None and not failed:
+        message = f"the steps of this model are not those of their formulas: {wrong.where} is {wrong.here:.9g}"
+        return Problem("step_wrong", f"{message}, and should be {wrong.there:.9g}", hint)
+    message = (
+        f"the gradient of this model is wrong (worst relative error {proof.report.worst:.1e} in {', '.join(failed)})"
+    )
+    return Problem("gradient_wrong", message, hint)
+
+
+def _quick_check(experiment: Experiment) -> Proof:
+    """The fast check of the gradient on the first training rows, and the first step as it will be taken."""
+    report = _quick_gradient(experiment)
+    small = experiment.model.network.parameters.size <= MOST_BEFORE
+    walked = (first_step(experiment),) if report.passed and small else ()
+    return Proof(_with_steps(report, walked), "", walked=walked)
+
+
+def _quick_gradient(experiment: Experiment) -> Report:
     """The fast gradient check on the first training rows."""
     seed, train = experiment.config.seed, experiment.splits["train"]
     to_host, rows = experiment.model.network.backend.to_host, slice(0, min(16, len(train.X)))

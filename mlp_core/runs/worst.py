@@ -12,7 +12,7 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.data.config_sources import split_source
-from mlp_core.data.readers.format import Source
+from mlp_core.data.readers.source import Source
 from mlp_core.data.task import Task
 from mlp_core.metrics import Outcome
 

@@ -12,7 +12,6 @@ from mlp_core.config import Config
 from mlp_core.data.batches.inputs import smaller_as_stored
 from mlp_core.data.load import Data
 from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.errors import ConfigError
 from mlp_core.machine import available_cpus
 from mlp_core.metrics import fitting, known
@@ -93,7 +92,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
 def _memory_note(data: Data) -> str | None:
     """A line about inputs that stay on the disk."""
     X = data.splits["train"].X
-    if not isinstance(X, OnDisk):
+    if not data.splits["train"].on_disk:
         return None
     size = X.file.count * X.stored_bytes / 2**20
     told = f"{size:,.1f} MiB" if size < 1024 else f"{size / 1024:,.1f} GiB"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows, Scaled, Stored
+from mlp_core.data.batches.inputs import Rows, Stored
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.metrics.calibration import Calibration
@@ -24,12 +24,12 @@ MEASURED = 1_000_000
 
 @dataclass(frozen=True)
 class Split:
-    """One split ready for the network: X [n, inputs] (an array or `Rows`), Y and row weights w as the loss wants them.
+    """One split ready for the network: inputs X [n, inputs], Y and row weights w as the loss wants them.
 
     y and weight are the truth and the row weights as metrics want them: those of the data, without class weights.
     """
 
-    X: Array | Rows
+    X: Rows
     Y: Array
     w: Array | None
     y: Any
@@ -91,6 +91,13 @@ class Evaluator:
         other.calibration, other.threshold = calibration, calibration.threshold
         return other
 
+    def logits(self, X: Any) -> Any:
+        """The logits [n, outputs], on the host, of inputs X [n, inputs] there."""
+        network = self.objective.network
+        backend, rows = network.backend, network.rows
+        chunks = [backend.asarray(X[start : start + rows]) for start in range(0, len(X), rows)]
+        return np.concatenate([np.array(backend.to_host(network.forward(chunk))) for chunk in chunks])
+
     def predict(self, Z: Array) -> Any:
         """Predictions on the host from logits Z: probabilities of every class, or values in the units of the data."""
         return self.told(np.asarray(self.objective.network.backend.to_host(Z), dtype=np.float64))
@@ -103,6 +110,22 @@ class Evaluator:
             P = np.hstack([1 - P, P])
         P = P if self.target is None else self.target.inverse(P)
         return self.calibration.apply(P, self.kind)
+
+    def spread(self, Z: Any) -> tuple[dict[str, Any], Any]:
+        """What the loss tells beyond a value, in the units of the data: quantiles by their names, and standard
+        deviations or None, each [n, targets]. Where targets were made logarithms (`log`), those are of log(1 + y).
+        """
+        loss, target = self.objective.loss, self.target
+        further = {
+            name: values if target is None else target.inverse(values) for name, values in loss.further(Z).items()
+        }
+        deviation = loss.deviation(Z)
+        return further, deviation if deviation is None or target is None else deviation / target.scale
+
+    @property
+    def log(self) -> bool:
+        """Whether deviations are those of log(1 + y)."""
+        return self.target is not None and self.target.log
 
     def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
         """The named metrics of a split, `loss` (with its penalties) always among them."""
@@ -134,10 +157,9 @@ class Evaluator:
             P.append(self.predict(Z))
         return np.concatenate(losses), np.concatenate(P)
 
-    def _inputs(self, X: Array | Rows, part: slice) -> Array:
-        """The inputs of some rows; those that are made of rows as stored in memory taken once."""
-        if not isinstance(X, Scaled):
-            return X[part]
-        if "inputs" not in self._rooms:
-            self._rooms["inputs"] = X.backend.empty((self.objective.network.rows, X.shape[1]), X.dtype)
-        return X.made(part, self._rooms["inputs"])
+    def _inputs(self, X: Rows, part: slice) -> Array:
+        """The inputs of some rows; those that are made when they are asked for in memory taken once."""
+        network = self.objective.network
+        if X.made and "inputs" not in self._rooms:
+            self._rooms["inputs"] = network.backend.empty((network.rows, *X.shape[1:]), X.dtype)
+        return X.view(part, self._rooms.get("inputs"))

@@ -11,11 +11,10 @@ import numpy as np
 
 from mlp_core.config import Config, from_mapping
 from mlp_core.data.batches.from_host import OnHost
-from mlp_core.data.batches.inputs import Scaled, Stored, smaller_as_stored
+from mlp_core.data.batches.inputs import Held, Rows, Scaled, Stored, smaller_as_stored
 from mlp_core.data.load import Dataset
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, gather_scaled
-from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.task import Task
 from mlp_core.errors import CheckpointError, MlpbpError
 from mlp_core.metrics import BRIEF, THRESHOLD, full
@@ -94,15 +93,15 @@ class Model:
         The data set's memory is taken over where that does: it is of no use any more.
         """
         backend, w, dtype = self.network.backend, self.weights(dataset), self.config.dtype
-        X: Any
-        if isinstance(dataset.X, OnDisk):
+        X: Rows
+        if dataset.on_disk:
             X = Stored(backend, dataset.X, self.inputs, dtype, dataset.words)
         elif not room:
             X = OnHost(backend, self._made(dataset))
         elif gather_scaled.__name__ in backend.kernels and smaller_as_stored(dataset.X, self.inputs, dtype):
             X = Scaled(backend, dataset.X, self.inputs, dtype)
         else:
-            X = backend.asarray(self._made(dataset))
+            X = Held(backend, backend.asarray(self._made(dataset)))
         return Split(
             X=X,
             Y=backend.asarray(self.targets(dataset.y)),

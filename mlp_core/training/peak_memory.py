@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlp_core.data.batches.inputs import Rows
 from mlp_core.nn.layers import Layer
 from mlp_core.nn.network import Network
 from mlp_core.training.experiment import Experiment
@@ -108,7 +107,7 @@ def _evaluation(experiment: Experiment) -> int:
     network, splits = experiment.model.network, experiment.splits
     outputs, most = network.architecture.outputs, experiment.config.train.eval_batch_size
     numbers = sum(block.units for block in network.architecture.hidden) + outputs
-    numbers += network.architecture.inputs if any(isinstance(split.X, Rows) for split in splits.values()) else 0
+    numbers += network.architecture.inputs if any(split.X.made for split in splits.values()) else 0
     rows = max(len(split.measured().X) for split in splits.values())
     return int(network.dtype.itemsize * min(most, rows) * numbers + PREDICTIONS * 8 * rows * outputs)
 

@@ -19,7 +19,6 @@ from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.draws import Draws
 from mlp_core.backends.cpu.row_pass import MEET, Kept, Labelled, RowPass, Tensor
 from mlp_core.backends.job import Job
-from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
 
@@ -119,10 +118,10 @@ class StepProgram:
 
     def _gathers(self, first: int, X: Array, Y: Array, w: Array | None) -> list[Labelled]:
         batches, where = self._batches, self._crew.cursor
-        if isinstance(batches.X, Scaled):
-            inputs = do.gather_scaled(batches.X.X, where, first, *batches.X.scales, X)
+        if batches.X.scales is not None:
+            inputs = do.gather_scaled(batches.X.resident, where, first, *batches.X.scales, X)
         else:
-            inputs = do.gather(batches.X, where, first, X)
+            inputs = do.gather(batches.X.resident, where, first, X)
         others = [(batches.Y, Y), *([] if w is None else [(batches.w, w)])]
         return [("gather", inputs), *(("gather", do.gather(rows, where, first, room)) for rows, room in others)]
 

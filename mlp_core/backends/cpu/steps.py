@@ -21,7 +21,6 @@ from mlp_core.backends.cpu.row_pass import Labelled
 from mlp_core.backends.cpu.step_program import RATES, SHARE, STEP, TOTAL, StepProgram, penalised
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.inputs import Scaled
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.losses import Focal
 from mlp_core.nn.optimizers import Optimizer
@@ -63,8 +62,7 @@ def hindrance(job: Job) -> str | None:
         return "regularization.mixup with such targets"
     if not fits(loss, job.network.Delta, batches.Y):
         return f"loss.name {loss.name} with such targets"
-    X = batches.X.X if isinstance(batches.X, Scaled) else batches.X
-    arrays = [X, batches.Y, *([] if batches.w is None else [batches.w])]
+    arrays = [batches.X.resident, batches.Y, *([] if batches.w is None else [batches.w])]
     lie_well = all(isinstance(array, np.ndarray) and array.flags.c_contiguous for array in arrays)
     dtype = job.network.dtype
     same = batches.X.dtype == dtype and (batches.w is None or batches.w.dtype == dtype)

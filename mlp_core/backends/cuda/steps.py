@@ -21,7 +21,6 @@ from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
 from mlp_core.backends.job import Job
 from mlp_core.backends.numbers import RULE_NUMBERS
-from mlp_core.data.batches.inputs import Rows, Scaled
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.optimizers import Lbfgs, Muon
@@ -46,7 +45,7 @@ def hindrance(job: Job) -> str | None:
     network = objective.network
     if network.backend.recorder is None:
         return "kernels: numpy"
-    if isinstance(batches.X, Rows) and not isinstance(batches.X, Scaled):
+    if batches.X.resident is None:
         return "data that is not on the device"
     if isinstance(optimizer, Muon | Lbfgs):
         return f"optimizer.name {type(optimizer).__name__.lower()}"
@@ -62,8 +61,7 @@ def hindrance(job: Job) -> str | None:
     Z = network.Delta[: batches.size]
     if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
         return f"loss.name {objective.loss.name} with such targets"
-    stored = batches.X.X if isinstance(batches.X, Scaled) else batches.X
-    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (stored, batches.Y))
+    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (batches.X.resident, batches.Y))
     return None if fits else "data of another dtype"
 
 
@@ -195,10 +193,10 @@ class WholeSteps:
         theta, grad = network.parameters.theta, network.parameters.grad
         with kernels.writing_down(given) as launches:
             X, Y, w = batches.memory(rows)
-            if isinstance(batches.X, Scaled):
-                kernels.scale_from(batches.X.X, self._order, 0, batches.X.scales, X)
+            if batches.X.scales is not None:
+                kernels.scale_from(batches.X.resident, self._order, 0, batches.X.scales, X)
             else:
-                kernels.gather_from(batches.X, self._order, 0, X)
+                kernels.gather_from(batches.X.resident, self._order, 0, X)
             kernels.gather_from(batches.Y, self._order, 0, Y)
             if w is not None:
                 kernels.gather_from(batches.w, self._order, 0, w)

@@ -6,15 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows, Scaled
+from mlp_core.data.batches.inputs import Held, Rows, gather
 from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.layers import Pass, head
 from mlp_core.rng import generator
-
-
-def gather(xp: Any, X: Array, rows: Array, out: Array) -> None:
-    """out[i] = X[rows[i]]; mode="clip" because numpy's default makes a copy to be able to raise."""
-    xp.take(X, rows, axis=0, out=out, mode="clip")
 
 
 class Batches:
@@ -35,11 +30,11 @@ class Batches:
         shuffle: bool = True,
         drop_last: bool = False,
     ) -> None:
-        self.backend, self.X, self.Y, self.w = backend, X, Y, w
+        self.backend, self.Y, self.w = backend, Y, w
+        self.X = X if isinstance(X, Rows) else Held(backend, X)
         self.rows, self.size, self.seed, self.shuffle = len(X), min(size, len(X)), seed, shuffle
         self.count = self.rows // self.size if drop_last else -(-self.rows // self.size)
         self._gather = backend.primitive(gather)
-        self._gather_inputs = type(X).gather if isinstance(X, Rows) else self._gather
         self._X = backend.empty((self.size, *X.shape[1:]), X.dtype)
         self._Y = backend.empty((self.size, *Y.shape[1:]), Y.dtype)
         self._w = None if w is None else backend.empty((self.size,), w.dtype)
@@ -49,11 +44,11 @@ class Batches:
     def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
         """Batch `position` (from 0) of an epoch: X [b, inputs], Y, w; the last one may be shorter."""
         part = slice(position * self.size, min((position + 1) * self.size, self.rows))
-        if not self.shuffle and not isinstance(self.X, Scaled):  # else X[part] would take memory for its inputs
-            return self.X[part], self.Y[part], None if self.w is None else self.w[part]
+        if not self.shuffle:
+            return self.X.view(part, self._X), self.Y[part], None if self.w is None else self.w[part]
         rows = self._order(epoch)[part]
         X, Y = head(self._X, len(rows)), head(self._Y, len(rows))
-        self._gather_inputs(self.X, rows, X)
+        self.X.gather(rows, X)
         self._gather(self.Y, rows, Y)
         if self.w is None or self._w is None:
             return X, Y, None
@@ -75,7 +70,7 @@ class Batches:
     def nbytes(self) -> int:
         """Bytes of the arrays a batch is gathered into, and of the order of an epoch."""
         gathered = int(sum(array.nbytes for array in (self._X, self._Y, self._w) if array is not None))
-        return gathered + 16 * self.rows if self.shuffle or isinstance(self.X, Scaled) else 0
+        return gathered + 16 * self.rows if self.shuffle or self.X.made else 0
 
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""

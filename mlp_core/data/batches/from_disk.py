@@ -43,7 +43,6 @@ class StreamedBatches(Batches):
         self.disk: OnDisk = X.X
         chunk = max(1, CHUNK // self.disk.stored_bytes)
         self.order = TwoLevel(self.rows, chunk, TOGETHER, seed)
-        self._gather_inputs = self._make
         self._drawn: dict[tuple[int, int], Group] = {}
         self._held: tuple[int, int] | None = None
         self._buffer: Any = None
@@ -52,7 +51,7 @@ class StreamedBatches(Batches):
     @property
     def nbytes(self) -> int:
         if not self.shuffle:
-            return 0
+            return super().nbytes
         held = min(self.rows, self.order.chunk * TOGETHER)
         buffers = min(2, self.order.groups) * held * self.disk.stored_bytes
         return super().nbytes - 16 * self.rows + buffers + 32 * held
@@ -68,7 +67,8 @@ class StreamedBatches(Batches):
             group = self._read(epoch, index)
             part = slice(at, at + places.stop - places.start)
             rows = self.backend.asarray(group.numbers[places])
-            self._gather_inputs(self._buffer, group.order[places], X[part])
+            stored = self._buffer.take(group.order[places], axis=0)
+            self.stored.write(self.disk.made(stored), X[part])
             self._gather(self.Y, rows, Y[part])
             if w is not None:
                 self._gather(self.w, rows, w[part])
@@ -87,10 +87,6 @@ class StreamedBatches(Batches):
         if self._weights is None or not self.shuffle:
             return super().weight(epoch, position)
         return float(self._weights[self.numbers(epoch, position, 1)[0]].sum())
-
-    def _make(self, stored: Any, places: Any, out: Array) -> None:
-        """out[i] = inputs of the row as stored at places[i]."""
-        self.stored.write(self.disk.made(stored.take(places, axis=0)), out)
 
     def _group(self, epoch: int, index: int) -> Group:
         """A group's order; the last two are kept, because a batch may lie in both."""

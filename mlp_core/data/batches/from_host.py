@@ -24,6 +24,12 @@ class OnHost(Rows):
     def gather(self, rows: Array, out: Array) -> None:
         out[...] = self[rows]
 
+    def view(self, part: slice, room: Array) -> Array:
+        block = self[part]
+        out = head(room, len(block))
+        out[...] = block
+        return out
+
 
 class SentBatches(Batches):
     """Batches whose inputs are on the host: while the device works on one, the next is gathered and sent.

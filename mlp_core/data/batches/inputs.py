@@ -1,9 +1,7 @@
 """The inputs of a split, wherever they lie: an array made at once, or rows kept as stored and made when asked for.
 
-What measures or trains asks a split's X for `len`, `shape`, `dtype` and `X[rows]` (a slice, or row numbers), and gets
-inputs of the network on the backend. A plain array does that; so does everything here. Batches further need
-`gather(rows, out)`: for an array it is the backend's primitive, for `Rows` their own. Another place for rows to lie is
-another class of `Rows`.
+Who measures or trains gets inputs of the network on the backend, and need not know where they come from. Another place
+for rows to lie is another class of `Rows`.
 """
 
 from __future__ import annotations
@@ -19,25 +17,59 @@ from mlp_core.data.preprocess.scaling import gather_scaled, parts
 from mlp_core.nn.backend import Array, Backend
 
 
-class Rows(ABC):
-    """Inputs [n, inputs] of a split that are not simply an array.
+def gather(xp: Any, X: Array, rows: Array, out: Array) -> None:
+    """out[i] = X[rows[i]]; mode="clip" because numpy's default makes a copy to be able to raise."""
+    xp.take(X, rows, axis=0, out=out, mode="clip")
 
-    shape, dtype: of the inputs as the network gets them. Rows asked for are new arrays on the backend.
+
+class Rows(ABC):
+    """Inputs [n, inputs] of a split.
+
+    shape, dtype: of the inputs as the network gets them. resident: what a kernel may gather rows from on the backend,
+    None where they lie elsewhere; of it, inputs are (rows - shift) * scale where there are `scales`. made: whether
+    inputs come to be when they are asked for.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    resident: Array | None = None
+    scales: tuple[Array, Array] | None = None
+    made = True
 
     def __len__(self) -> int:
         return self.shape[0]
 
     @abstractmethod
     def __getitem__(self, rows: Any) -> Array:
-        """The inputs of a slice of rows, or of given row numbers."""
+        """The inputs of a slice of rows, or of given row numbers, on the backend."""
 
     @abstractmethod
     def gather(self, rows: Array, out: Array) -> None:
         """out[i] = inputs of row rows[i]; `rows` and `out` [b, inputs] lie on the backend."""
+
+    @abstractmethod
+    def view(self, part: slice, room: Array) -> Array:
+        """The inputs of rows side by side: themselves, or where they are `made` in the first rows of `room`."""
+
+
+class Held(Rows):
+    """Inputs [n, ...] that are an array on the backend."""
+
+    made = False
+    resident: Array
+
+    def __init__(self, backend: Backend, X: Array) -> None:
+        self.resident, self.shape, self.dtype = X, X.shape, X.dtype
+        self._gather = backend.primitive(gather)
+
+    def __getitem__(self, rows: Any) -> Array:
+        return self.resident[rows]
+
+    def gather(self, rows: Array, out: Array) -> None:
+        self._gather(self.resident, rows, out)
+
+    def view(self, part: slice, room: Array) -> Array:
+        return self.resident[part]
 
 
 class Stored(Rows):
@@ -63,19 +95,26 @@ class Stored(Rows):
         return Stored(self.backend, self.X.take(rows), self.inputs, self.dtype, self.words)
 
     def __getitem__(self, rows: Any) -> Array:
-        return self.backend.asarray(self.made(self.X[rows if isinstance(rows, slice) else self.backend.to_host(rows)]))
+        return self.backend.asarray(
+            self.transformed(self.X[rows if isinstance(rows, slice) else self.backend.to_host(rows)])
+        )
 
     def gather(self, rows: Array, out: Array) -> None:
         self.write(self.X[self.backend.to_host(rows)], out)
 
-    def made(self, block: Any) -> Any:
+    def view(self, part: slice, room: Array) -> Array:
+        block = self.X[part]
+        self.write(block, out := room[: len(block)])
+        return out
+
+    def transformed(self, block: Any) -> Any:
         """The inputs of rows as stored [b, columns], on the host."""
         return self.inputs.transform(block, self.words, dtype=self.dtype)
 
     def write(self, block: Any, out: Array) -> None:
         """The same, into an array on the backend."""
         if self.backend.remote:
-            out[...] = self.backend.asarray(self.made(block))
+            out[...] = self.backend.asarray(self.transformed(block))
         else:
             self.inputs.transform(block, self.words, out=out)
 
@@ -101,25 +140,29 @@ class Scaled(Rows):
     scales: shift and scale, each float64 [columns], on the backend.
     """
 
+    scales: tuple[Array, Array]
+
     def __init__(self, backend: Backend, X: np.ndarray, inputs: Preprocessor, dtype: Any) -> None:
         linear = inputs.linear
         assert linear is not None
         self.backend, self.shape, self.dtype = backend, (len(X), inputs.inputs), np.dtype(dtype)
-        self.X = backend.asarray(np.ascontiguousarray(X))
+        self.resident = backend.asarray(np.ascontiguousarray(X))
         shift, scale = (backend.asarray(np.ascontiguousarray(part, np.float64)) for part in linear)
-        self.scales: tuple[Array, Array] = (shift, scale)
+        self.scales = (shift, scale)
         self._gather = backend.primitive(gather_scaled)
 
     def __getitem__(self, rows: Any) -> Array:
-        return self.made(rows)
-
-    def made(self, rows: Any, room: Array | None = None) -> Array:
-        """The inputs of a slice of rows, or of given row numbers: new, or in the first rows of `room`."""
-        xp = self.backend.xp
-        numbers = xp.arange(*rows.indices(len(self)), dtype=np.int64) if isinstance(rows, slice) else rows
-        out = self.backend.empty((len(numbers), self.shape[1]), self.dtype) if room is None else room[: len(numbers)]
-        self.gather(numbers, out)
+        numbers = self._numbers(rows) if isinstance(rows, slice) else rows
+        self.gather(numbers, out := self.backend.empty((len(numbers), self.shape[1]), self.dtype))
         return out
 
+    def _numbers(self, part: slice) -> Array:
+        return self.backend.xp.arange(*part.indices(len(self)), dtype=np.int64)
+
     def gather(self, rows: Array, out: Array) -> None:
-        self._gather(self.X, rows, *self.scales, out)
+        self._gather(self.resident, rows, *self.scales, out)
+
+    def view(self, part: slice, room: Array) -> Array:
+        numbers = self._numbers(part)
+        self.gather(numbers, out := room[: len(numbers)])
+        return out

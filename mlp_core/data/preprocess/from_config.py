@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
 from mlp_core.data.preprocess.cycles import WEEK, YEAR
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.warnings import Rows
-from mlp_core.errors import ConfigError
+from mlp_core.errors import ConfigError, clean, counted
 from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def default_plan(config: Config) -> NumericPlan:
 
 def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[int, Plan]:
     """The plan of every column, by its place, that is not simply the default."""
-    numbers, words = default_plan(config), CategoryPlan(**config.preprocess.categorical.model_dump())
+    numbers = default_plan(config)
+    words = CategoryPlan(**config.preprocess.categorical.model_dump(), scale=numbers.scale)
     log, own = set(config.preprocess.numeric.log), config.preprocess.columns
     found: dict[int, Plan] = {}
     for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
@@ -72,11 +73,11 @@ def make_target(config: Config, kind: str) -> Target | None:
             raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
         return None
     if config.loss.name != "auto" and LOSSES[config.loss.name].counts:
-        if wish.scale not in ("auto", "none") or wish.transform != "none":
+        if wish.scale not in ("auto", "none") or wish.transform != "none" or wish.clamp:
             message, hint = f"the {config.loss.name} loss predicts counts as they are", "remove the key"
             raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
         return None
-    return Target("standard" if wish.scale == "auto" else wish.scale, log=wish.transform == "log1p")
+    return Target("standard" if wish.scale == "auto" else wish.scale, wish.transform == "log1p", wish.clamp)
 
 
 def check_fits(config: Config, inputs: Preprocessor) -> None:
@@ -86,7 +87,15 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
         raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
 
 
-def _unseen(inputs: Preprocessor, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+class Vocabulary(Protocol):
+    """What knows the words that training kept."""
+
+    def unseen(self, X: Any, words: Any) -> dict[str, tuple[int, str]]: ...
+
+    def unseen_counted(self, counts: Any, words: Any) -> dict[str, tuple[int, str]]: ...
+
+
+def unseen(inputs: Vocabulary, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     """The words of a split that training did not keep, counted before where the rows are on the disk."""
     if rows.survey is None:
         return inputs.unseen(rows.X, rows.words)
@@ -97,7 +106,16 @@ def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
     """A line for every split with words that training did not keep."""
     notes = []
     for name, rows in splits.items():
-        if name != "train" and (found := _unseen(inputs, name, rows)):
+        if name != "train" and (found := unseen(inputs, name, rows)):
             parts = [f'{column} {count:,} ("{word}")' for column, (count, word) in list(found.items())[:4]]
             notes.append(f"note: {name} rows with words that are rare or unseen in training: {', '.join(parts)}")
     return notes
+
+
+def unseen_lines(found: Mapping[str, tuple[int, str]]) -> list[str]:
+    """A line for every column of a further file with words that training did not keep."""
+    return [
+        f'column "{clean(name)}": {counted(count, "row")} with a word that is rare or unseen in training '
+        f'("{clean(word)}")'
+        for name, (count, word) in found.items()
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -37,10 +37,25 @@ class Arrays:
     first: int = 0
     base: int | None = None
     dialect: None = None
+    twice: tuple[()] = ()
+
+    @property
+    def cells(self) -> Any:
+        return self.X
 
     @property
     def rows(self) -> int:
         return len(self.X)
+
+    @property
+    def pieces(self) -> tuple[()]:
+        """Arrays are not put together of files."""
+        return ()
+
+    @property
+    def sha256(self) -> str:
+        """Nobody knows."""
+        return ""
 
     @property
     def named(self) -> bool:
@@ -70,6 +85,16 @@ class Arrays:
             return found
         return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
 
+    def taken(self, rows: npt.NDArray[np.int64]) -> Arrays:
+        """Some rows, in memory."""
+        return replace(self, X=self.X[rows], Y=self.Y[rows])
+
+    def with_columns(
+        self, cells: Mapping[int, npt.NDArray[np.float64]], words: dict[int, list[str]], plain: Collection[int] = ()
+    ) -> Arrays:
+        """The same: arrays hold numbers and have no words."""
+        return self
+
     def emptied(self) -> Arrays:
         """The same without its cells, once they have been taken: rows and columns can still be told of."""
         return replace(self, X=np.empty((0, self.X.shape[1])), Y=np.empty((0, self.Y.shape[1])))
@@ -91,6 +116,8 @@ class Arrays:
     def cell(self, row: int, column: int) -> str:
         """The text of a cell."""
         inputs = self.X.shape[1]
+        if column in self.words:
+            return self.words[column][int(self.Y[row, column - inputs])]
         return str(self.X[row, column] if column < inputs else self.Y[row, column - inputs])
 
 

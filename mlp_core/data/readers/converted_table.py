@@ -19,6 +19,7 @@ import numpy as np
 from mlp_core.data.readers.csv_options import Dialect
 from mlp_core.data.readers.npy_on_disk import Change, File, Floats, OnDisk
 from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal, shown
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import Lines, Piece, Table
 from mlp_core.errors import DataError
 
@@ -75,7 +76,7 @@ def read_folder(path: Path, on_disk: bool) -> Table:
         raise DamagedTable(folder, told) from None
 
 
-def check_digest(folder: Path, digest: str, table: Table) -> None:
+def check_digest(folder: Path, digest: str, table: Source) -> None:
     """Raise DamagedTable unless the cells of a table that were read have the digest they should have."""
     if digest != table.sha256:
         told = refusal(folder / VALUES, "damaged", "digest mismatch, the file is damaged", hint=REMEDY)

@@ -18,8 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect, detect, excel_separator, number, records
-from mlp_core.data.readers.csv_header import titles
+from mlp_core.data.readers.csv_dialect import (
+    CsvOptions,
+    Dialect,
+    detect,
+    excel_separator,
+    first_rows,
+    number,
+    records,
+)
+from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
 from mlp_core.data.readers.format import Format, Reading
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
@@ -144,6 +152,7 @@ class _Start:
     lines: TextLines
     line: int
     notes: tuple[str, ...]
+    twice: Twice
 
 
 def _begin(
@@ -164,8 +173,9 @@ def _begin(
     if len(first) > MAX_COLUMNS:
         raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
     lines.give_back(sample)
-    header, names, notes = _header(path, lines, dialect, first, blank, options.names)
-    return _Start(dialect, Cells(options, dialect.decimal), header, names, lines, max(header, blank) + 1, notes)
+    header, names, twice = _header(path, lines, dialect, first, blank, options.names)
+    notes = _notes(sample, dialect, first, options.names, twice)
+    return _Start(dialect, Cells(options, dialect.decimal), header, names, lines, max(header, blank) + 1, notes, twice)
 
 
 def _read_chunks(path: Path, start: _Start, builder: Builder, most: int = sys.maxsize) -> Iterator[None]:
@@ -250,7 +260,7 @@ def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect
 
 def _table(builder: Builder, start: _Start) -> Table:
     table = builder.table(_note(builder, start), start.header, start.dialect)
-    return replace(table, notes=(*table.notes, *start.notes))
+    return replace(table, notes=(*table.notes, *start.notes), twice=start.twice)
 
 
 def _note(builder: Builder, start: _Start) -> str:
@@ -271,18 +281,31 @@ def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:
 
 def _header(
     path: Path, lines: Iterator[str], dialect: Dialect, first: Sequence[str], blank: int, given: Sequence[str]
-) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-    """The last line of the header (0 when there is none), the column names, and what is to be said about them."""
+) -> tuple[int, tuple[str, ...], Twice]:
+    """The last line of the header (0 when there is none), the column names, and what comes twice."""
     if given and len(given) != len(first):
         message, hint = f"{len(first)} columns, data.csv.names gives {len(given)}", "name every column"
         raise refusal(path, "columns_differ", message, hint=hint, line=blank + 1)
     if not dialect.header:
-        words = any(number(cell, dialect.decimal) is None and len(cell.strip()) > 1 for cell in first)
-        hint = "note: the first line is taken as data; data.csv.header: true takes it as names"
-        notes = (hint,) if words and any(number(cell, dialect.decimal) is not None for cell in first) else ()
-        return 0, tuple(given) or tuple(f"c{column}" for column in range(len(first))), notes if not given else ()
+        return 0, tuple(given) or tuple(f"c{column}" for column in range(len(first))), ()
     line = blank + next(count for row, count in records(lines, dialect) if any(cell.strip() for cell in row))
     return line, *titles(first, given)
+
+
+def _notes(
+    sample: Sequence[str], dialect: Dialect, first: Sequence[str], given: Sequence[str], twice: Twice
+) -> tuple[str, ...]:
+    """What is to be said of the first line: names that come twice, or that it may hold names and is taken as data."""
+    if twice:
+        shown = ", ".join(name for _, name in twice[:6]) + (", ..." if len(twice) > 6 else "")
+        return (f"note: column names given twice; the further ones are {shown}",)
+    if dialect.header or given:
+        return ()
+    numbers = [number(cell, dialect.decimal) is not None for cell in first]
+    words = any(not plain and len(cell.strip()) > 1 for plain, cell in zip(numbers, first, strict=True))
+    if (words and any(numbers)) or may_be_names(first_rows(sample, dialect)):
+        return ("note: the first line is taken as data; data.csv.header: true takes it as names",)
+    return ()
 
 
 def _format(name: str, ends: tuple[str, ...], delimiter: str | None) -> Format:

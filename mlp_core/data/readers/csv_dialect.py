@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlp_core.data.readers.csv_header import ROW_NAMES, has_header, lacks_row_names
 from mlp_core.data.readers.csv_options import NUMBER, CsvOptions, Dialect, number
 
-__all__ = ["NUMBER", "CsvOptions", "Dialect", "detect", "excel_separator", "number", "records"]
+__all__ = ["NUMBER", "CsvOptions", "Dialect", "detect", "excel_separator", "first_rows", "number", "records"]
 
 DELIMITERS = ("\t", ";", "|", ",", " ")  # the rarer in numbers and prose, the earlier
 NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "whitespace": " ", "comma": ",", "semicolon": ";"}
@@ -98,7 +98,7 @@ def _delimiter(
         candidates = [given]
 
     def cut(sign: str) -> list[list[str]]:
-        return _sample(lines, Dialect(sign, options.quote, False))
+        return first_rows(lines, Dialect(sign, options.quote, False))
 
     if len(candidates) == 1:
         return candidates[0], cut(candidates[0])
@@ -134,7 +134,7 @@ def _decimal(rows: Sequence[Sequence[str]], delimiter: str, na: Sequence[str]) -
     return "," if commas and certain and not points else "."
 
 
-def _sample(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
+def first_rows(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
     """The records of the first lines that are not blank; a quoted cell cut off at the end is left out."""
     rows = []
     try:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 from mlp_core.data.readers.csv_options import CsvOptions, number
+
+Twice: TypeAlias = tuple[tuple[str, str], ...]
+"""Names that a header has more than once, each with what a further column of that name is called."""
 
 ROW_NAMES = "row"
 """What a column of row names is called, which has no name in the files that R writes."""
@@ -24,7 +28,7 @@ def has_header(
     if not rows:
         return False
     first = [cell.strip() for cell in rows[0]]
-    if _is_counted(first) or _holds(first, names):
+    if _is_counted(first) or _holds(first, names) or (first_counts(rows) and not {*names}.isdisjoint(first)):
         return True
     if options.names and 2 * sum(name in first for name in options.names) >= len(options.names):
         return True
@@ -41,22 +45,43 @@ def has_header(
     return not options.names and len(set(first)) == len(first) and not alike
 
 
-def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the columns from the first row, or those `given` instead, and what is to be said about them.
+def first_counts(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is one of whole numbers next to each other, in some order (3,2,1), and no other one is.
+
+    >>> first_counts([["3", "2", "1"], ["0.5", "7", "1"]])
+    True
+    """
+
+    def counts(row: Sequence[str]) -> bool:
+        cells = [cell.strip() for cell in row]
+        if len(cells) < 2 or not all(cell.isdecimal() and len(cell) < 10 for cell in cells):
+            return False
+        values = sorted(map(int, cells))
+        return values == [*range(values[0], values[0] + len(values))]
+
+    return len(rows) > 1 and counts(rows[0]) and not any(map(counts, rows[1:]))
+
+
+def may_be_names(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a first row that is taken as data may hold names all the same: numbers in order, or nothing but years."""
+    return first_counts(rows) or (len(rows) > 1 and len(rows[0]) > 2 and _rising_years([c.strip() for c in rows[0]]))
+
+
+def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], Twice]:
+    """The names of the columns from the first row, or those `given` instead, and what came twice and is called so now.
 
     A column without a name is called by its place, c3; of several with one name the further ones are a.1, a.2, ...
     """
     names: list[str] = []
-    twice: list[str] = []
+    twice: list[tuple[str, str]] = []
     for column, cell in enumerate(given or first):
         name = cell.strip() or f"c{column}"
         if name in names:
             count = next(n for n in range(1, len(first) + 2) if f"{name}.{n}" not in (*names, *first))
-            twice.append(f"{name}.{count}")
-            name = twice[-1]
+            twice.append((name, f"{name}.{count}"))
+            name = twice[-1][1]
         names.append(name)
-    shown = ", ".join(twice[:6]) + (", ..." if len(twice) > 6 else "")
-    return tuple(names), (f"note: column names given twice; the further ones are {shown}",) if twice else ()
+    return tuple(names), tuple(twice)
 
 
 def lacks_row_names(rows: Sequence[Sequence[str]]) -> bool:
@@ -94,8 +119,20 @@ def _numbers_are_names(
     if any(_goes_on(row, steps) for row in zip(*(columns[place] for place in numbers), strict=True)):
         return False
     new = any(first[place] not in columns[place] for place in words)
+    if all(map(_is_year, (first[place] for place in numbers))) and (new or len(numbers) > 2):
+        rows = zip(*(columns[place] for place in numbers), strict=True)
+        if not any(all(map(_is_year, row)) for row in rows):
+            return True
     fractions = sum(any(decimal in cell for cell in columns[place]) for place in numbers)
     return (new or len(numbers) > 2) and 2 * fractions > len(numbers)
+
+
+def _rising_years(cells: Sequence[str]) -> bool:
+    return all(map(_is_year, cells)) and len(steps := _steps([*map(int, cells)])) == 1 and steps != {0}
+
+
+def _is_year(cell: str) -> bool:
+    return cell.isdecimal() and 1800 <= int(cell) <= 2100
 
 
 def _all_numbers(cells: Sequence[str], decimal: str, na: Sequence[str]) -> bool:

@@ -12,12 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import Arrays
 from mlp_core.data.readers.csv_dialect import CsvOptions
-from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table_builder import Drain
 
-Source: TypeAlias = Table | Arrays
 Reading: TypeAlias = Callable[[Path, int], None]
 """Called now and then while a file is read, with its path and the count of rows so far."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from mlp_core.data.readers.arrays import Arrays, pair
 from mlp_core.data.readers.converted_table import is_folder, read_folder, table_size
 from mlp_core.data.readers.csv import CSV, TSV, WANTED
-from mlp_core.data.readers.format import WHITE, Format, ReadOptions, Source
+from mlp_core.data.readers.format import WHITE, Format, ReadOptions
 from mlp_core.data.readers.idx import IDX
 from mlp_core.data.readers.jsonl import JSON_LINES
 from mlp_core.data.readers.libsvm import LIBSVM
@@ -18,6 +18,7 @@ from mlp_core.data.readers.npy_on_disk import OnDisk, disk_pair, fits
 from mlp_core.data.readers.numpy_formats import NPY, NPZ
 from mlp_core.data.readers.open_file import ENDS, STDIN, ZIP_MAGIC, head, members, open_binary, refusal
 from mlp_core.data.readers.parquet import PARQUET
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import Table, concatenate
 from mlp_core.data.readers.text_stream import peek_stdin
 from mlp_core.errors import DataError
@@ -88,7 +89,7 @@ def read_all(paths: Sequence[Path], options: ReadOptions, names: Sequence[str] =
     tables: list[Table] = []
     for path in paths:
         source = read(path, options, names)
-        if isinstance(source, Arrays):
+        if not isinstance(source, Table):
             hint = "give tables, or one file of arrays"
             raise refusal(path, "not_a_table", "arrays cannot be put together with other files", hint=hint)
         tables.append(source)

@@ -135,8 +135,9 @@ class OnDisk:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def take(self, rows: Rows) -> OnDisk:
+    def take(self, rows: Rows, axis: int = 0) -> OnDisk:
         """The given rows (ascending), not read."""
+        assert axis == 0
         made = copy(self)
         made.rows = np.asarray(rows, np.int64) if self.rows is None else self.rows[rows]
         made._pulled = {}

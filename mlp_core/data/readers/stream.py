@@ -10,11 +10,12 @@ import numpy as np
 
 from mlp_core.data.readers.converted_table import cells_digest, check_digest, folder_of, is_folder, read_folder
 from mlp_core.data.readers.csv import WANTED
-from mlp_core.data.readers.format import ReadOptions, Source
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.live import is_live, stream_live
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import STDIN, refusal
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import Table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -56,7 +56,8 @@ class Table:
     header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
     names of its own (`keyed`), those.
     gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
-    for those on the disk. dialect: how a text table is written.
+    for those on the disk. dialect: how a text table is written. twice: names that its header has more than once, with
+    what a further column of such a name is called.
     """
 
     names: tuple[str, ...]
@@ -70,6 +71,7 @@ class Table:
     gaps: tuple[int, ...] | None = None
     sha256: str = ""
     dialect: Dialect | None = None
+    twice: tuple[tuple[str, str], ...] = ()
 
     @property
     def named(self) -> bool:
@@ -77,9 +79,23 @@ class Table:
         return self.header > 0 or self.keyed
 
     @property
-    def base(self) -> int | None:
-        """The number of the first input in a libsvm file: a table is none."""
+    def base(self) -> None:
+        """A table is no libsvm file."""
         return None
+
+    @property
+    def labels(self) -> bool:
+        """What a column holds is inferred."""
+        return False
+
+    @property
+    def targets(self) -> None:
+        """The config says which columns are targets."""
+        return None
+
+    @property
+    def cells(self) -> Any:
+        return self.values
 
     @property
     def rows(self) -> int:
@@ -113,6 +129,28 @@ class Table:
         view = side_by_side and isinstance(self.values, np.ndarray)
         values: Floats = self.values[:, first:stop] if view else self.values[:, list(columns)]
         return values
+
+    def taken(self, rows: npt.NDArray[np.int64]) -> Table:
+        """Some rows, in memory."""
+        return replace(self, values=self.values[rows], odd={}, gaps=None)
+
+    def with_columns(
+        self, cells: Mapping[int, Floats], words: dict[int, list[str]], plain: Collection[int] = ()
+    ) -> Table:
+        """The same with other cells [rows] in some columns, and these words behind codes; no cell of the `plain`
+        columns is odd any more."""
+        if isinstance(self.values, np.ndarray):
+            values = self.values.copy()
+            for column, numbers in cells.items():
+                values[:, column] = numbers
+        else:
+            values = self.values.replaced(cells)
+        gaps = self.gaps
+        if gaps is not None:
+            found = {column: int(np.isnan(numbers).sum()) for column, numbers in cells.items()}
+            gaps = tuple(found.get(column, count) for column, count in enumerate(gaps))
+        odd = {column: written for column, written in self.odd.items() if column not in plain}
+        return replace(self, values=values, words=words, odd=odd, gaps=gaps)
 
     def emptied(self) -> Table:
         """The same without its cells, once they have been taken: rows and columns can still be told of."""

@@ -154,6 +154,12 @@ def mended(model: type[Section], mapping: dict[str, Any]) -> dict[str, Any]:
         mapping.pop("column", None)
         if mapping.get("method") in BY_COLUMN:
             mapping["column"] = "c"
+        if None in (mapping.get("folds"), mapping.get("fold")) or mapping.get("method") == "column":
+            mapping = {key: found for key, found in mapping.items() if key not in ("folds", "fold", "repeat")}
+        else:
+            mapping["fold"] = min(mapping["fold"], mapping["folds"])
+        if mapping.get("method") in ("ordered", "hash"):
+            mapping.pop("repeat", None)
     if model is Split and mapping.get("val", 0.2) + mapping.get("test", 0) >= 1:
         mapping.pop("test", None)
     weights = mapping.get("class_weight")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core.config import load
+from mlp_core.config import from_mapping, load
 from mlp_core.config.data import MARKERS
 from mlp_core.errors import ConfigError
 
@@ -192,9 +192,9 @@ def test_the_last_override_wins(read):
         ("notes=*x", 'notes: anchors and aliases are not supported (got "*x"); write the value out'),
         ("notes={a: 1, a: 2}", 'notes.a: key given twice (got "{a: 1, a: 2}"); keep one'),
         (
-            "data.csv.delimiter=,",
-            "data.csv.delimiter: a value cannot start with ',' (got \",\"); "
-            "quote it, for the shell too: 'data.csv.delimiter=\",\"'",
+            "data.csv.delimiter=,;",
+            "data.csv.delimiter: a value cannot start with ',' (got \",;\"); "
+            "quote it, for the shell too: 'data.csv.delimiter=\",;\"'",
         ),
         ("extends=x.yaml", "extends: cannot be given on the command line; write it in the config file"),
         ("notes=\udcff", 'contains a character that is not valid Unicode (got "notes=\\udcff")'),
@@ -203,3 +203,9 @@ def test_the_last_override_wins(read):
 def test_an_override_that_does_not_fit_is_refused(override, line, complaints):
     found = complaints(D + "seed: 1\nmodel: {hidden: [8]}\n", override)
     assert found == [f"command line: {line}"]
+
+
+@pytest.mark.parametrize("sign", [",", ";", "|", "#", "%"])
+def test_a_single_sign_on_the_command_line_is_that_sign(sign: str) -> None:
+    made = from_mapping({"data": {"train": "t.csv", "target": "y"}}, [f"data.csv.comment={sign}"])
+    assert made.data.csv.comment == sign

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from formula_machine import Machine
 
 from mlp_core.config import from_mapping
 from mlp_core.errors import UsageError
 from mlp_core.explain.trace import Trace, trace
 from mlp_core.nn.layers import Pass
+from mlp_core.proof.machine import Machine
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 
@@ -53,6 +53,10 @@ ON_THE_WAY = (
     "d",
     "P",
     "X",
+    "highest",
+    "logP",
+    "softplus",
+    "total",
 )  # not kept by the engine
 
 
@@ -72,11 +76,11 @@ def rerun(one: Trace) -> Machine:
     machine |= {name: one.arrays.get(name) for name in ("X", "Y", "w")}
     for symbol, array in one.arrays.items():
         if symbol.startswith("M["):
-            machine["M"][int(symbol[2:-1])] = array
+            machine.store(symbol, array)
     units = {symbol: array.size for symbol, array in one.before.items() if symbol.startswith("gamma")}
     for symbol, size in units.items():
-        machine["running_mean"][int(symbol[6:-1])] = np.zeros(size)
-        machine["running_var"][int(symbol[6:-1])] = np.ones(size)
+        machine.store(symbol.replace("gamma", "running_mean"), np.zeros(size))
+        machine.store(symbol.replace("gamma", "running_var"), np.ones(size))
     for section in one.explanation.sections:
         if section.title.startswith(("Inputs", "Layer", "Loss")):
             machine.run(section.lines)

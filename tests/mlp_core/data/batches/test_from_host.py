@@ -68,7 +68,7 @@ def test_what_is_kept_as_stored(X, settings, dtype, smaller):
 def test_rows_as_stored_become_the_inputs_that_the_host_makes(where, X, settings, dtype):
     used, inputs = a_backend(where), fitted(X, **settings)
     rows, expected = Scaled(used, X, inputs, dtype), inputs.transform(X, dtype=dtype)
-    assert rows.X.dtype == X.dtype
+    assert rows.resident.dtype == X.dtype
     assert (rows.shape, rows.dtype, len(rows)) == (expected.shape, expected.dtype, len(expected))
     numbers = np.random.default_rng(1).permutation(len(X))[:9]
     for key, there in ((slice(3, 20), slice(3, 20)), (slice(None), slice(None)), (numbers, used.asarray(numbers))):

@@ -12,7 +12,7 @@ from compiled_kernels import skip_without_kernels
 
 from mlp_core.config import from_mapping
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.inputs import Scaled
+from mlp_core.data.batches.inputs import Held, Scaled
 from mlp_core.data.load import load as load_data
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
 from mlp_core.data.preprocess.scaling import METHODS, gather_scaled
@@ -58,7 +58,7 @@ def test_what_is_gathered_has_the_bits_of_what_is_made_at_once(backend, scale, s
     backend.primitive(gather_scaled)(X, rows, *inputs.linear, made)
     assert made.tobytes() == expected[rows].tobytes()
     held = Scaled(backend, X, inputs, out)
-    assert np.shares_memory(held.X, X)
+    assert np.shares_memory(held.resident, X)
     assert (held.shape, held.dtype, len(held)) == (expected.shape, expected.dtype, ROWS)
     for key in (slice(3, 50), slice(None), slice(200, 300), rows):
         assert held[key].tobytes() == expected[key].tobytes()
@@ -158,7 +158,7 @@ def test_a_run_on_bytes_is_that_on_the_same_numbers_as_floats(tmp_path, more):
     finish(ours)
     finish(theirs)
     assert all(type(rows) is Scaled for rows in X_of(ours).values())
-    assert all(type(rows) is np.ndarray for rows in X_of(theirs).values())
+    assert all(type(rows) is Held for rows in X_of(theirs).values())
     same_state(ours, theirs)
     assert ours.summary.metrics == theirs.summary.metrics
     found = evaluate_model(open_model(ours.directory.path)[0]).splits
@@ -179,7 +179,7 @@ def test_a_run_on_bytes_goes_on_bit_for_bit(tmp_path, at):
 
 def test_generic_numpy_makes_inputs_at_once(tmp_path):
     splits = Experiment.build(config(tmp_path, cells("uint8", 300, 11), kernels="numpy")).splits
-    assert all(type(split.X) is np.ndarray and split.X.dtype == np.float32 for split in splits.values())
+    assert all(type(split.X) is Held and split.X.dtype == np.float32 for split in splits.values())
 
 
 def test_memory_is_asked_for_bytes_only_where_they_become_floats(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ HEADED = {
     "pandas with an index": (",0,1\n0,0.25,1\n1,0.75,0\n", ("c0", "0", "1")),
     "years after a word": ("country,2018,2019,2020\nPeru,1.5,2.5,3.5\nChad,0.5,0.25,0.75\n", None),
     "years": ("2018,2019,2020\n1.5,2.5,3.5\n0.5,0.25,0.75\n", None),
+    "years above counts": ("2018,2019,2020\n417,88,1300\n90,7,25\n", None),
     "years backwards": ("place,2020,2019\na,1.5,2\na,2.5,3.25\n", None),
     "a word above numbers": ("id,2019,x\n1,3.5,7\n2,4.5,8\n", None),
     "words above words": ("who,what\nann,tea\nbob,milk\n", None),
@@ -148,3 +149,20 @@ def test_several_files_may_have_their_columns_in_another_order(tmp_path: Path) -
     assert table.words == {1: ["red", "blue", "green"]}
     with pytest.raises(DataError, match=r"other columns than .*a\.csv: no w"):
         read_all([a, written(tmp_path / "c.csv", "x,y\n1,2\n")], ReadOptions())
+
+
+NEXT_TO_EACH_OTHER = "3,2,1\n0.5,7,1\n0.25,8,4\n"
+
+
+def test_numbers_next_to_each_other_are_names_where_one_of_them_is_looked_for(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", NEXT_TO_EACH_OTHER)
+    assert read_csv(path, names=("2",)).names == ("3", "2", "1")
+    table = read_csv(path)
+    assert table.names == ("c0", "c1", "c2")
+    assert table.notes[-1] == "note: the first line is taken as data; data.csv.header: true takes it as names"
+
+
+def test_years_above_years_are_data_and_told(tmp_path: Path) -> None:
+    table = read_csv(written(tmp_path / "t.csv", "2018,2019,2020\n1990,1850,2001\n1999,2010,1900\n"))
+    assert not table.named
+    assert "taken as data" in table.notes[-1]

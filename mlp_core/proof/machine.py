@@ -1,26 +1,21 @@
-"""A machine that runs the equations an explanation shows, on plain numpy, knowing nothing of the engine."""
+"""A machine that carries out the equations of an explanation on plain numpy arrays, knowing nothing of the engine."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from mlp_core.explain import Equation, Loop
+from mlp_core.explain.formula import Equation, Line, Loop
 
+Part = tuple[str, int, slice, tuple[int, ...]]
+"""A tensor of the network in the parameter vector: its letter, the number of its layer, where it is, its shape."""
 
-def _erf(z: Any) -> Any:
-    return np.vectorize(math.erf)(z)
-
-
-def _sum(x: Any) -> Any:
-    return np.sum(x)
-
-
-def _row_norm(x: Any) -> Any:
-    return np.sqrt(np.sum(np.square(x)))
+_erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def _repeat(f: Callable[[Any], Any], times: int, x: Any) -> Any:
@@ -35,18 +30,19 @@ def _repeat(f: Callable[[Any], Any], times: int, x: Any) -> Any:
 FUNCTIONS: dict[str, Any] = {
     **{name: getattr(np, name) for name in ("exp", "log", "tanh", "cosh", "sin", "cos", "sqrt", "abs", "sign")},
     **{name: getattr(np, name) for name in ("maximum", "minimum", "where", "clip", "floor", "pi", "dot")},
-    "erf": _erf,
-    "sum": _sum,
+    "erf": lambda z: np.asarray(_erf(z), np.float64),
+    "sum": np.sum,
     "sum_rows": lambda x: np.sum(x, axis=0, keepdims=True),
     "sum_cols": lambda x: np.sum(x, axis=1, keepdims=True),
     "mean_rows": lambda x: np.mean(x, axis=0, keepdims=True),
     "mean_cols": lambda x: np.mean(x, axis=1, keepdims=True),
-    "norm": _row_norm,
+    "max_cols": lambda x: np.max(x, axis=1, keepdims=True),
+    "norm": lambda x: np.sqrt(np.sum(np.square(x))),
     "row": lambda *values: np.array([values]),
     "columns": lambda *parts: np.concatenate(parts, axis=1),
     "repeat_cols": lambda Y, times: np.repeat(Y, times, axis=1),
     "vector": lambda *parts: np.concatenate([np.ravel(part) for part in parts]),
-    "one_hot": lambda codes, words: np.eye(words)[codes.astype(int)],
+    "one_hot": lambda codes, words: np.eye(words)[np.clip(np.rint(codes), 0, words - 1).astype(int)],
     "longer": lambda W: max(W.shape),
     "repeat": _repeat,
     "passed": lambda milestones, epoch: sum(epoch >= milestone for milestone in milestones),
@@ -54,58 +50,43 @@ FUNCTIONS: dict[str, Any] = {
     "len": len,
     "reversed": reversed,
 }
-LAYERED = (
-    *(
-        "W",
-        "E",
-        "C",
-        "S",
-        "U",
-        "b",
-        "Z",
-        "N",
-        "A",
-        "D",
-        "R",
-        "M",
-        "H",
-        "B",
-        "O",
-        "f",
-        "df",
-        "mean",
-        "var",
-        "running_mean",
-        "running_var",
-    ),
-    *("gamma", "beta", "alpha", "Delta", "dW", "dE", "db", "dN", "dA", "dD", "dR", "dH", "dgamma", "dbeta", "dalpha"),
-)
+"""What the equations call, by the names that they have there."""
+
+
+@functools.cache
+def _code(expression: str) -> CodeType:
+    return compile(expression, "<formula>", "eval")
 
 
 class Machine(dict[str, Any]):
     """Names and their values; `run` carries out equations one after the other, as they stand.
 
     The tensors of the network are parts of theta, which is written in place, and their gradients become parts of g;
-    `parts` gives their letter, layer, place in the vector and shape. `rest` is what muon leaves to adam.
+    `parts` says which. `free` are the entries of theta that muon leaves to adam: `rest`, with gradient `drest`.
     """
 
-    def __init__(self, theta: Any, parts: Sequence[tuple[str, int, slice, tuple[int, ...]]], **values: Any) -> None:
-        super().__init__({**FUNCTIONS, **{name: {} for name in LAYERED}, **values, "theta": theta})
+    def __init__(self, theta: Any, parts: Sequence[Part], **values: Any) -> None:
+        super().__init__({**FUNCTIONS, **values, "theta": theta})
         self.parts = parts
-        matrices = [
-            place
-            for letter, index, place, _ in parts
-            if letter == "E" or (letter == "W" and index < max(p[1] for p in parts if p[0] == "W"))
-        ]
+        products = [number for letter, number, *_ in parts if letter == "W"]
         taken = np.zeros(theta.size, bool)
-        for place in matrices:
-            taken[place] = True
+        for letter, number, place, _ in parts:
+            taken[place] |= letter == "E" or (letter == "W" and number < max(products))
         self.free = np.flatnonzero(~taken)
+        self["rest_of"] = lambda vector: vector[self.free]
+        self["first"] = self._first
+        self._letters = {letter for letter, *_ in parts}
         self._bind("", theta)
 
     def _bind(self, prefix: str, vector: Any) -> None:
-        for letter, index, place, shape in self.parts:
-            dict.__getitem__(self, prefix + letter)[index] = vector[place].reshape(shape)
+        """Let the letters of the tensors stand for their parts of a vector."""
+        for letter, number, place, shape in self.parts:
+            self.setdefault(prefix + letter, {})[number] = vector[place].reshape(shape)
+
+    def _first(self, vector: Any, tensor: Any) -> Any:
+        """The entry of a vector as long as theta at the place where a tensor of theta begins."""
+        offset = tensor.__array_interface__["data"][0] - self["theta"].__array_interface__["data"][0]
+        return vector[offset // self["theta"].itemsize]
 
     def __getitem__(self, name: str) -> Any:
         if name in ("rest", "drest"):
@@ -123,43 +104,44 @@ class Machine(dict[str, Any]):
             self._bind("d", value)
 
     def value(self, expression: str) -> Any:
-        with np.errstate(all="ignore"):
-            return eval(expression, {"__builtins__": {}}, self)
+        """What an expression is worth now."""
+        return eval(_code(expression), {"__builtins__": {}}, self)
 
-    def run(self, lines: Iterable[Any]) -> None:
-        for line in lines:
-            if isinstance(line, Loop):
-                for value in list(self.value(line.source)):
-                    self[line.index] = value
-                    self.run(line.equations)
-            elif isinstance(line, Equation):
-                self.assign(line)
+    def run(self, lines: Iterable[Line]) -> None:
+        """Carry out equations in their order; sentences between them say nothing to a machine."""
+        with np.errstate(all="ignore"):
+            for line in lines:
+                if isinstance(line, Loop):
+                    for value in list(self.value(line.source)):
+                        self[line.index] = value
+                        for equation in line.equations:
+                            self.assign(equation)
+                elif isinstance(line, Equation):
+                    self.assign(line)
 
     def assign(self, equation: Equation) -> None:
         """target = value; a call as target defines a function of its argument."""
         target, value = equation.target, equation.value
         if target.endswith(")"):
             head, argument = target[:-1].rsplit("(", 1)
-            self.store(head, lambda z: Local(self, argument, z).value(value))
-            return
-        result = self.value(value)
-        self.store(target, result)
-        if equation.shape is not None:
-            shape = np.shape(self.value(target))
-            assert math.prod(shape) == math.prod(equation.shape), f"{target} has shape {shape}, not {equation.shape}"
+            self.store(head, lambda z: _Inside(self, argument, z).value(value))
+        else:
+            self.store(target, self.value(value))
 
     def store(self, target: str, value: Any) -> None:
+        """Give a name, or a letter with its number, a value."""
         if not target.endswith("]"):
             self[target] = value
             return
         name, index = target[:-1].split("[")
-        if name in ("W", "E"):  # a part of theta
-            self[name][self[index] if index in self else int(index)][...] = value
+        number = self[index] if index in self else int(index)
+        if name in self._letters:  # a part of theta
+            self[name][number][...] = value
         else:
-            self.setdefault(name, {})[self[index] if index in self else int(index)] = value
+            self.setdefault(name, {})[number] = value
 
 
-class Local(Machine):
+class _Inside(Machine):
     """The names of a machine with one more, the argument of a function."""
 
     def __init__(self, outer: Machine, argument: str, value: Any) -> None:

@@ -1,0 +1,138 @@
+"""Comparing what training came to with what the formulas say, and what rounding alone could have done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlp_core.nn.parameters import Parameters
+from mlp_core.proof.state import State
+
+WITHIN = {"float64": 1e-7, "float32": 2e-3}
+"""The largest error of a change, relative to the largest change in its tensor."""
+LOSS_WITHIN = {"float64": 1e-9, "float32": 1e-4}
+FLOOR = {"float64": 1e-8, "float32": 2e-2}
+"""The share of the largest change of any tensor below which a change is as good as none."""
+ULPS = 32  # by which a number may be off for the sake of the sums that it went through
+TIMES = 8  # as much as rounding moved a walk beside the right one, training may be off it
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The worst disagreement: where, by how much relative to what changed, and the two numbers."""
+
+    where: str
+    error: float
+    here: float
+    there: float
+
+
+@dataclass
+class Tally:
+    """What was compared so far: how many numbers, the worst of them, and what was beyond all rounding."""
+
+    numbers: int = 0
+    worst: float = 0.0
+    wrong: Difference | None = None
+
+    def add(self, numbers: int, error: float, found: Difference | None = None) -> None:
+        self.numbers += numbers
+        self.worst = max(self.worst, error)
+        if found is not None and (self.wrong is None or not found.error <= self.wrong.error):
+            self.wrong = found
+
+
+def tensors(state: State, parameters: Parameters, statistics: Parameters) -> Iterator[tuple[str, Any]]:
+    """The parts of a state by name, each a flat array."""
+    for what, vector in state.vectors().items():
+        named = statistics if what == "running statistics" else parameters
+        for name, place in named.slices.items():
+            yield (name if what in ("weights", "running statistics") else f"{what} of {name}"), vector[place]
+
+
+Walks = Callable[[], list[State]]
+"""Walks beside the right one, made when somebody asks how much rounding matters."""
+
+
+def compare_states(
+    tally: Tally,
+    before: State,
+    found: State,
+    paper: State,
+    walks: Walks,
+    parameters: Parameters,
+    statistics: Parameters,
+    dtype: str,
+    steps: int,
+) -> None:
+    """Every number of a state that training reached against that of the formulas."""
+    if found.t != paper.t:
+        tally.add(1, np.inf, Difference("the optimizer's count of steps", np.inf, found.t, paper.t))
+    parts = [dict(tensors(state, parameters, statistics)) for state in (before, found, paper)]
+    asked: list[dict[str, Any]] | None = None
+    within, ulp = WITHIN[dtype], float(np.finfo(dtype).eps)
+    largest = _changes(before, paper)
+    for name, there in parts[2].items():
+        least = FLOOR[dtype] * largest[name.partition(" of ")[0] if " of " in name else "weights"]
+        was, here = (np.asarray(part[name], np.float64) for part in parts[:2])
+        if not here.size:
+            continue
+        there = np.asarray(there, np.float64)
+        with np.errstate(all="ignore"):
+            change, error = np.abs(there - was), np.abs(here - there)
+            size = max(float(np.nan_to_num(change.max(), nan=np.inf)), least)
+            room = within * size + ULPS * steps * ulp * np.maximum(np.abs(was), np.abs(there)) + 1e-300
+            off = ~(error <= room)
+        if not off.any():
+            tally.add(here.size, _ratio(error, size, ulp * float(np.abs(there).max())))
+            continue
+        if not np.isfinite(there).all():  # the formulas overflow too: nothing to compare
+            continue
+        asked = [dict(tensors(s, parameters, statistics)) for s in walks()] if asked is None else asked
+        beside = [np.abs(np.asarray(walk[name], np.float64) - there) for walk in asked]
+        many = max(int((~(one <= room)).sum()) for one in beside)
+        most = max(float(one.max()) for one in beside)
+        index = int(np.argmax(np.nan_to_num(error - room, nan=np.inf)))
+        ratio = _ratio(error, size, ulp * float(np.abs(there).max()))
+        if int(off.sum()) <= TIMES * many + 2 * (many > 0) and float(np.nan_to_num(error, nan=np.inf).max()) <= max(
+            TIMES * most, float(room.flat[index])
+        ):
+            tally.add(here.size, 0.0)
+            continue
+        tally.add(here.size, ratio, Difference(name, ratio, float(here[index]), float(there[index])))
+
+
+def _changes(before: State, paper: State) -> dict[str, float]:
+    """The largest change of each vector, by its name."""
+    was, now = before.vectors(), paper.vectors()
+    with np.errstate(all="ignore"):
+        return {name: float(np.nan_to_num(np.abs(now[name] - was[name]).max(initial=0))) for name in now}
+
+
+def _ratio(error: Any, size: float, least: float) -> float:
+    """The largest error as a share of the largest change; not below what a number can tell."""
+    return float(np.nan_to_num(error, nan=np.inf).max() / max(size, least, 1e-300))
+
+
+def compare_losses(
+    tally: Tally, found: list[float], paper: list[float], walks: Callable[[], list[list[float]]], dtype: str
+) -> None:
+    """The losses that training reports against those of the formulas."""
+    within, asked = LOSS_WITHIN[dtype], None
+    for i, (here, there) in enumerate(zip(found, paper, strict=False)):
+        if not np.isfinite(there):
+            continue
+        scale = max(abs(there), 1e-3)
+        error = abs(here - there) / scale
+        if error <= within:
+            tally.add(1, error)
+            continue
+        asked = walks() if asked is None else asked
+        most = max(abs(walk[i] - there) / scale for walk in asked)
+        if error <= TIMES * most:
+            tally.add(1, 0.0)
+        else:
+            tally.add(1, error, Difference("the loss that is reported", error, here, there))

@@ -1,0 +1,32 @@
+"""What was proved of a run's steps, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mlp_core.errors import counted
+from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition
+from mlp_core.proof.training import Walked
+
+
+def rows_of(walked: Sequence[Walked]) -> Iterator[Precondition]:
+    """A row for each path that was walked: how far, how many numbers agree, or the worst that does not."""
+    for one in walked:
+        name, far = f"steps, {one.path}", f"{counted(one.steps, 'step')}, {one.numbers:,} numbers"
+        if one.wrong is not None:
+            wrong = one.wrong
+            detail = f"{wrong.where} is {wrong.here:.9g}, by the formulas {wrong.there:.9g}"
+            yield Precondition(name, FAIL, f"{detail} (worst of {far})")
+        elif not one.numbers:
+            yield Precondition(name, SKIP, "no step could be compared")
+        else:
+            yield Precondition(name, PASS, f"{far} as the formulas of mlpbp explain give them, worst {one.worst:.1e}")
+
+
+def to_json(walked: Sequence[Walked]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {"path": one.path, "steps": one.steps, "numbers": one.numbers, "wrong": one.wrong and one.wrong.where}
+        for one in walked
+    ]

@@ -1,0 +1,129 @@
+"""The proof of training: the very steps of a run, from its first weights and from later ones, against the formulas."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlp_core.errors import Diverged
+from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.paper import Paper
+from mlp_core.proof.rows import table_of
+from mlp_core.proof.state import State
+from mlp_core.proof.twins import twin
+from mlp_core.proof.watched import Watched
+from mlp_core.training.events import EpochDone, StepDone
+from mlp_core.training.experiment import Experiment
+from mlp_core.training.trainer import Progress, Trainer
+
+LEAST = 13  # steps, so that L-BFGS has forgotten one and radam's variance is known
+SECONDS = 4.0  # after which a stretch takes no further call
+LATER = 2  # epochs into the run, where an epoch is too long to be walked through
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What was proved on one path: in words which, how many steps, how many numbers, the worst, and what is wrong."""
+
+    path: str
+    steps: int
+    numbers: int
+    worst: float
+    wrong: Difference | None
+
+
+def paper_of(experiment: Experiment) -> Paper:
+    """The formulas of an experiment, with its training rows."""
+    job = experiment.trainer.job
+    outputs = experiment.model.network.architecture.outputs
+    return Paper(experiment, table_of(experiment.config, job.batches, experiment.splits["train"], outputs))
+
+
+def prove_training(experiment: Experiment, seconds: float = SECONDS) -> Iterator[Walked]:
+    """Every path in turn: the steps as they train, the same in float64, and the generic ones in float64.
+
+    The experiment is left as it was, to the last bit.
+    """
+    config = experiment.config
+    yield walk(experiment, "as it trains", seconds)
+    if config.dtype != "float64":
+        yield walk(twin(experiment), "the same in float64", seconds)
+    if experiment.model.network.backend.name != "numpy":
+        yield walk(twin(experiment, generic=True), "the generic steps in float64", seconds)
+
+
+def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
+    """The steps of an experiment from its weights on: one, another one, then as many as go into calls, and those around
+    the end of an epoch."""
+    trainer, tally, paper = experiment.trainer, Tally(), paper_of(experiment)
+    before, begun = State.of(trainer.job), _begin(trainer)
+    most = trainer.steps.reach(0, trainer.steps_per_epoch)
+    try:
+        steps, ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
+        if not ended and tally.wrong is None:
+            later = (begun // trainer.steps_per_epoch + LATER) * trainer.steps_per_epoch - 2
+            trainer.job.optimizer.t = later
+            more, _ = _stretch(trainer, paper, tally, later, (), 4, seconds)
+            steps += more
+    finally:
+        before.put_back(trainer.job)
+    return Walked(path, steps, tally.numbers, tally.worst, tally.wrong)
+
+
+def _begin(trainer: Trainer) -> int:
+    """The step to begin with: the next one of the run; of a run that is over, one before its last epoch."""
+    per_epoch, limits = trainer.steps_per_epoch, trainer.job.limits
+    last = limits.epochs * per_epoch if limits.max_steps is None else min(limits.max_steps, limits.epochs * per_epoch)
+    return max(0, min(trainer.progress.step, (last - LEAST) // per_epoch * per_epoch))
+
+
+def first_step(experiment: Experiment) -> Walked:
+    """The quick form: the first step of a run, once, on the very object that trains."""
+    trainer, tally = experiment.trainer, Tally()
+    before = State.of(trainer.job)
+    try:
+        steps, _ = _stretch(trainer, paper_of(experiment), tally, trainer.progress.step, (1,), 1, SECONDS)
+    finally:
+        before.put_back(trainer.job)
+    return Walked("as it trains", steps, tally.numbers, tally.worst, tally.wrong)
+
+
+def _stretch(
+    trainer: Trainer, paper: Paper, tally: Tally, begin: int, sizes: tuple[int, ...], steps: int, seconds: float
+) -> tuple[int, bool]:
+    """Steps of the trainer's own loop from step `begin` on; gives how many, and whether an epoch ended."""
+    per_epoch, started, ended = paper.table.steps, time.monotonic(), False
+    epoch, position = divmod(begin, per_epoch)
+    watched = Watched(trainer.steps, paper, tally, begin, sizes)
+    progress = Progress(epoch=epoch, position=position, step=begin)
+    own = Trainer(watched, trainer.schedule, evaluate=dict, progress=progress)
+    whole = position == 0
+    try:
+        with np.errstate(all="ignore"):
+            for event in own.run():
+                if isinstance(event, EpochDone):
+                    ended = True
+                    if whole:
+                        _compare_epoch(tally, event, watched.epoch_losses[:per_epoch])
+                    watched.epoch_losses, whole = watched.epoch_losses[per_epoch:] if whole else [], True
+                enough = watched.made >= steps and (ended or per_epoch > 4 * steps)
+                if isinstance(event, StepDone) and event.step != progress.step:
+                    continue
+                if enough or tally.wrong is not None or time.monotonic() - started > seconds:
+                    break
+    except Diverged:
+        pass  # a loss that is no number here is none on paper: `Watched` has looked
+    return watched.made, ended
+
+
+def _compare_epoch(tally: Tally, event: EpochDone, losses: list[tuple[float, float]]) -> None:
+    """The mean training loss of an epoch."""
+    weight = sum(w for _, w in losses)
+    there = sum(loss * w for loss, w in losses) / (weight or 1.0)
+    here = event.metrics["train_loss"]
+    error = abs(here - there) / max(abs(there), 1e-3)
+    wrong = None if error <= 1e-3 or not np.isfinite(there) else Difference("the loss of an epoch", error, here, there)
+    tally.add(1, 0.0, wrong)

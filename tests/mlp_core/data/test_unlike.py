@@ -1,0 +1,161 @@
+"""A further file written otherwise than the training file: what can be read is read and told, the rest refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlp_core.config import from_mapping
+from mlp_core.data.load import load, load_split
+from mlp_core.data.task import by_truth
+from mlp_core.errors import DataError
+from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
+from mlp_core.runs.predict import Predictor
+from mlp_core.runs.run import Run
+
+RNG = np.random.default_rng(8)
+X = RNG.random(60).round(3) + 0.0005
+TRUE = X > 0.5
+
+
+def table(path: Path, header: str, *columns: Sequence[Any], sep: str = ",") -> Path:
+    rows = zip(*columns, strict=True)
+    path.write_text(header + "\n" + "".join(sep.join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def notes_of(train: Path, further: Path, folder: Path, **data: Any) -> tuple[list[str], list[str], Any]:
+    """What `eval` and `predict` say of a further file, and the accuracy that both measure."""
+    wish = {"data": {"train": str(train), "target": "y", "split": {"val": 0}, **data}, "train": {"epochs": 40}}
+    run = Run.start(
+        from_mapping({**wish, "model": {"hidden": [8]}, "optimizer": {"lr": 0.05}, "kernels": "numpy"}), b"", folder
+    )
+    for _ in run.execute():
+        pass
+    model, _ = open_model(folder)
+    report = evaluate_model(model, Wishes(data=further))
+    predictor = Predictor(model)
+    list(predictor.predict(further))
+    assert predictor.report.metrics["accuracy"] == report.splits["data"].metrics["accuracy"]
+    return list(report.notes), list(predictor.report.notes.values()), predictor.report.metrics["accuracy"]
+
+
+def test_numbers_without_the_unit_of_training_are_told(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", [f"{100 * x:.1f}%" for x in X], np.where(TRUE, "p", "q"))
+    further = table(tmp_path / "b.csv", "x,y", X, np.where(TRUE, "p", "q"))
+    told, said, _ = notes_of(train, further, tmp_path / "run")
+    wanted = f'column "x": numbers without "%", which all had in training; {X[0]} is taken as {X[0]}%'
+    assert told == said == [wanted]
+
+
+def test_zeros_and_money_need_no_unit(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,m,y", [f"{x} km" for x in X], [f"${x}" for x in X], np.where(TRUE, "p", "q"))
+    further = table(tmp_path / "b.csv", "x,m,y", ["0", *(f"{x} km" for x in X[1:])], X, np.where(TRUE, "p", "q"))
+    assert notes_of(train, further, tmp_path / "run")[:2] == ([], [])
+
+
+@pytest.mark.parametrize("others", [(1, 0), ("yes", "no"), ("TRUE", "FALSE"), ("t", "f")])
+def test_labels_of_yes_and_no_are_matched_by_what_they_mean(others: tuple[Any, Any], tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", X, TRUE)
+    further = table(tmp_path / "b.csv", "x,y", X, [others[0] if one else others[1] for one in TRUE])
+    told, said, accuracy = notes_of(train, further, tmp_path / "run")
+    assert accuracy > 0.9
+    assert len(told) == len(said) == 1
+    assert told[0].startswith('column "y": labels taken by what they mean')
+
+
+def test_labels_of_0_and_1_are_matched_by_truth_too(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", X, TRUE.astype(int))
+    further = table(tmp_path / "b.csv", "x,y", X, TRUE)
+    told, said, accuracy = notes_of(train, further, tmp_path / "run")
+    assert accuracy > 0.9
+    assert len(told) == len(said) == 1
+
+
+def test_other_labels_do_not_mean_yes_or_no() -> None:
+    assert by_truth(("a", "b"), "1") is None
+    assert by_truth(("1", "2"), "yes") is None
+    assert by_truth(("no", "yes"), "maybe") is None
+    assert by_truth(("yes", "y"), "1") is None  # which of the two?
+
+
+def test_words_for_missing_that_training_never_saw_are_taken_and_told(tmp_path: Path) -> None:
+    y = np.where(TRUE, "p", "q")
+    z = [f"${x}" for x in X]
+    train = table(tmp_path / "a.csv", "x,z,b,y", X, z, ["yes", "no"] * 30, y)
+    odd = ["unknown" if i % 7 == 0 else x for i, x in enumerate(X)]
+    further = table(tmp_path / "b.csv", "x,z,b,y", odd, ["-", *z[1:]], ["?!"[:1], "n.a.", "yes"] * 20, y)
+    told, said, _ = notes_of(train, further, tmp_path / "run")
+    wanted = ['column "x": "unknown" is taken as missing', 'column "z": "-" is taken as missing']
+    assert told == said == [*wanted, 'column "b": "n.a." is taken as missing']
+
+
+def test_a_word_that_is_no_number_is_refused_with_what_helps_a_saved_model(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", X, np.where(TRUE, "p", "q"))
+    config = from_mapping({"data": {"train": str(train), "target": "y"}})
+    task = load(config).task
+    further = table(tmp_path / "b.csv", "x,y", ["about 5", *X[1:]], np.where(TRUE, "p", "q"))
+    with pytest.raises(DataError, match=r'b.csv:2:1: not a number \("about 5"\).*; fix the cell, or leave it empty'):
+        load_split(config, task, further)
+
+
+def test_a_target_that_is_no_number_in_its_notation_is_refused(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", X, [f"${100 * x:.2f}" for x in X])
+    config = from_mapping({"data": {"train": str(train), "target": "y"}})
+    task = load(config).task
+    further = table(tmp_path / "b.csv", "x,y", X, ["cheap", *(f"${x}" for x in X[1:])])
+    with pytest.raises(DataError, match=r'b.csv:2:2: not a number \("cheap"\) in column "y"'):
+        load_split(config, task, further)
+
+
+def test_a_column_that_comes_twice_in_a_further_file_is_told(tmp_path: Path) -> None:
+    y = np.where(TRUE, "p", "q")
+    train = table(tmp_path / "a.csv", "x,y", X, y)
+    further = table(tmp_path / "b.csv", "x,y,x", X, y, -X)
+    told, said, accuracy = notes_of(train, further, tmp_path / "run")
+    assert told == said == ['column "x" stands there more than once; the first one is taken']
+    assert accuracy > 0.9
+
+
+def test_a_column_that_came_twice_in_training_too_is_not_told(tmp_path: Path) -> None:
+    y = np.where(TRUE, "p", "q")
+    train = table(tmp_path / "a.csv", "x,y,x", X, y, -X)
+    assert notes_of(train, train, tmp_path / "run")[:2] == ([], [])
+
+
+def test_rows_without_a_target_in_a_further_file_are_told(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", X, np.where(TRUE, "p", "q"))
+    further = table(tmp_path / "b.csv", "x,y", X, ["", "", *np.where(TRUE, "p", "q")[2:]])
+    told, _, _ = notes_of(train, further, tmp_path / "run")
+    assert told == ["2 of 60 rows have no y (lines 2, 3): left out"]
+
+
+def test_so_are_those_of_validation_and_test_files(tmp_path: Path) -> None:
+    y = np.where(TRUE, "p", "q")
+    train = table(tmp_path / "a.csv", "x,y", X, y)
+    val = table(tmp_path / "b.csv", "x,y", ["-", *X[1:]], ["p", "", *y[2:]])
+    notes = load(from_mapping({"data": {"train": str(train), "val": str(val), "target": "y"}})).notes
+    assert 'note: val rows: column "x": "-" is taken as missing' in notes
+    assert "note: val rows: 1 of 60 rows have no y (line 3): left out" in notes
+
+
+def test_points_between_semicolons_may_be_of_thousands_and_are_told(tmp_path: Path) -> None:
+    price = [f"{1 + i}.{(i * 37) % 1000:03d}" for i in range(60)]
+    file = table(tmp_path / "a.csv", "price;n;y", price, range(60), np.where(TRUE, "p", "q"), sep=";")
+    wish = {"data": {"train": str(file), "target": "y"}}
+    hint = 'where it separates thousands: data.csv.decimal: ","'
+    assert f"note: the point is taken as a decimal sign: price (1.000 is 1); {hint}" in load(from_mapping(wish)).notes
+    read = load(from_mapping(wish, ["data.csv.decimal=,"]))
+    assert read.task.kept.columns["price"].thousands == "."
+
+
+def test_fractions_between_semicolons_are_not_told(tmp_path: Path) -> None:
+    values = [f"{x:.3f}" for x in X]
+    file = table(tmp_path / "a.csv", "v;n;y", values, range(60), np.where(TRUE, "p", "q"), sep=";")
+    assert not [
+        note for note in load(from_mapping({"data": {"train": str(file), "target": "y"}})).notes if "point" in note
+    ]

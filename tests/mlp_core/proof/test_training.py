@@ -1,0 +1,38 @@
+"""Training is what its formulas say, on every path; and what is proved is left as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_configs import experiment
+
+from mlp_core.proof.state import State
+from mlp_core.proof.training import first_step, prove_training
+
+
+@pytest.mark.parametrize("seed", range(500, 524))
+def test_random_experiments_are_what_their_formulas_say(tmp_path: Path, seed: int) -> None:
+    built = experiment(tmp_path, seed)
+    if isinstance(built, str):
+        pytest.skip(built)
+    before = State.of(built.trainer.job)
+    for walked in prove_training(built, seconds=1.0):
+        assert walked.wrong is None, walked
+        assert walked.numbers > 0
+    after = State.of(built.trainer.job)
+    for name, vector in before.vectors().items():
+        assert np.array_equal(vector, after.vectors()[name]), name
+
+
+def test_the_first_step_is_proved_on_the_object_that_trains(tmp_path: Path) -> None:
+    built = experiment(tmp_path, 500)
+    assert not isinstance(built, str)
+    steps, before = built.trainer.steps, State.of(built.trainer.job)
+    walked = first_step(built)
+    assert walked.wrong is None
+    assert walked.steps == 1
+    assert built.trainer.steps is steps
+    assert np.array_equal(before.theta, State.of(built.trainer.job).theta)
+    assert built.trainer.progress.step == 0
