@@ -13,7 +13,7 @@ from mlp_core.data.batches.inputs import smaller_as_stored
 from mlp_core.data.load import Data
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.errors import ConfigError
-from mlp_core.machine import available_cpus
+from mlp_core.machine import asked_threads, available_cpus
 from mlp_core.metrics import fitting, known
 from mlp_core.metrics.calibration import misfit, wants_fit
 from mlp_core.nn.network import Architecture
@@ -52,6 +52,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     decided, lines = _optimizer(config)
     values |= decided
     notes += lines
+    if config.schedule.cycles == "auto":
+        decide("schedule.cycles", 4 if config.schedule.name == "coslog" else 1)
     batch, line = _batch_size(config, data.splits["train"].rows)
     if config.train.batch_size == "auto":
         decide("train.batch_size", batch, line)
@@ -70,12 +72,16 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     kernels, note = decide_kernels(config, device)
     decide("kernels", kernels, note)
     if config.threads == "auto":
-        threads = auto_threads(config, data, batch, kernels)
-        decide("threads", threads, f"threads: {threads}")
+        threads, most = auto_threads(config, data, batch, kernels), asked_threads()
+        said = f", OMP_NUM_THREADS is {most}" if most is not None and threads > most else ""
+        threads = threads if most is None else min(threads, most)
+        decide("threads", threads, f"threads: {threads}{said}")
     elif config.threads > 1 and kernels == "numpy":
         notes.append("threads: 1, kernels: numpy takes no more")
     if config.loss.class_weight != "none":
-        decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
+        weights = _class_weights(config, data)
+        told = ", ".join(f"{name} {weight:.4g}" for name, weight in list(weights.items())[:8])
+        decide("loss.class_weight", weights, f"class weights: {told}{', ...' if len(weights) > 8 else ''}")
     if "val" not in data.splits:
         if config.train.early_stopping:
             decide("train.early_stopping", False, "early stopping: off, there are no validation rows")
@@ -220,10 +226,14 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
 
     False where a device has room for the network but not for the rows, which then stay on the host.
     """
-    architecture: Architecture = from_config.make_architecture(config, inputs.inputs, max(1, len(data.task.classes)))
+    architecture: Architecture = from_config.make_architecture(
+        config, inputs.inputs, max(1, len(data.task.classes)), numbers=inputs.numbers_first
+    )
     itemsize = np.dtype(config.dtype).itemsize
-    first = inputs.inputs + sum(dim for _, dim in inputs.embeddings)
-    widths = [first, *(block.units for block in architecture.hidden), architecture.outputs]
+    first, periodic = inputs.inputs + sum(dim for _, dim in inputs.embeddings), architecture.periodic
+    waves, learned = (0, 0) if periodic is None else (periodic.frequencies, periodic.size - 1)
+    waves, learned = waves * inputs.numbers_first, learned * inputs.numbers_first
+    widths = [first + learned, *(block.units for block in architecture.hidden), architecture.outputs]
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
@@ -235,7 +245,7 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
             stored = (fused or config.kernels == "native") and smaller_as_stored(split.X, inputs, config.dtype)
             there = 0 if not fused else split.X.dtype.itemsize  # on the host they are in memory already
             held += first * split.rows * (there if stored else itemsize)
-    needed = itemsize * (parameters * slots + rows * sum(widths))
+    needed = itemsize * (parameters * slots + rows * (sum(widths) + 3 * waves))
     free = device_memory(config)
     if fused and free is not None and needed <= free < needed + held:
         return False
