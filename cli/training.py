@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import MlpbpError, Problem, UsageError, counted
+from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, counted
 
 from . import complete
 from .console import Console
-from .hints import typed
-from .options import RESOLVED, Device, Overrides, find_config, settings
+from .hints import searching, typed
+from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ def train(
     if (config / RESOLVED).is_file():
         hint = f"to go on with it: mlpbp train --resume {typed(config)}"
         raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
-    loaded = (
-        _of_table(config, target or [], changes)
-        if target or config.suffix not in CONFIGS
-        else _of_file(config, changes)
-    )
+    if (config / MEMBERS).is_file():
+        hint = "train one of them with --resume, or give a config"
+        raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
+    table = bool(target) or (config.suffix not in CONFIGS and config.is_file())
+    loaded = _of_table(config, target or [], changes) if table else _of_file(config, changes)
     console = Console("train", loaded.logging.progress)
-    if not target and find_config(config) != config:
+    if not table and find_config(config) != config:
         console.note(f"{config}: not in this folder, using the installed example")
     from mlp_core.runs.run import Run
 
@@ -125,7 +125,11 @@ def _ensemble(config: Config, output: Path | None, console: Console) -> int:
 def _of_file(file: Path, changes: list[str]) -> Config:
     from mlp_core.config import load
 
-    return load(find_config(file), changes)
+    path = find_config(file)
+    try:
+        return load(path, changes)
+    except ConfigError as error:
+        raise searching(error, path, changes) from None
 
 
 def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:

@@ -52,7 +52,8 @@ class Tensor:
 
     weight: Delta^T X. bias: `factor` times the sum of Delta's rows. gain: that of Delta X. table: see Embedding,
     `column` and `start`. slope: the total of X. waves: see NumericEmbedding; those of the three tensors behind it are
-    made with it. done: it is there already.
+    made with it. done: it is there already. `after`: the instruction from which on it can be made, and nothing in the
+    pass needs the tensor any more.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Tensor:
     start: int = 0
     factor: float = 1.0
     waves: NumericEmbedding | None = None
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class RowPass:
 
     gradients: where those go that are needed on the way. step: where the number of the step is; `draw` is added to it
     for the dropout masks. share: where the share of every dropout is. `record`: running statistics are moved.
+    `turn`: how many instructions there are before the way back.
     """
 
     crew: Crew
@@ -148,6 +151,7 @@ class RowPass:
     share: int
     draw: int = 0
     record: bool = True
+    turn: int = 0
     records: list[Labelled] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     _inputs: dict[int, Array] = field(default_factory=dict)
@@ -167,9 +171,15 @@ class RowPass:
 
     def backward(self, layers: Sequence[Layer], Delta: Array, first: Layer | None) -> Array:
         """From Delta to that of the inputs, or no further than the layer `first`, before which nothing is learned."""
+        self.turn = self.turn or len(self.records)
         for one in reversed(self._grouped(layers)):
             last = first is not None and (one.dense if isinstance(one, Unit) else one) is first
+            known = len(self.tensors)
             Delta = _BACKWARD[type(one)](self, one, Delta, not last)
+            new = (
+                tensor if tensor.after else replace(tensor, after=len(self.records)) for tensor in self.tensors[known:]
+            )
+            self.tensors[known:] = list(new)
             if last:
                 break
         return Delta

@@ -2,7 +2,8 @@
 
 Each thread takes its rows of the batch through the whole forward and backward pass; then all meet, and each takes its
 units of every layer through the gradient and all that follows from it, while they are in its cache. Where the whole
-gradient is needed first (its length, or a sum over several batches), all meet once more.
+gradient is needed first (its length, or a sum over several batches), all meet once more. One thread alone does both
+layer by layer.
 """
 
 from __future__ import annotations
@@ -59,8 +60,23 @@ class StepProgram:
 
     def step(self, rows: int) -> list[Labelled]:
         """A step of so many rows, each instruction with its name."""
+        if self._crew.threads == 1 and self._limits.clip_norm is None and rows <= self._batches.size:
+            return self._step_layer_by_layer(rows)
         found, tensors = self.passes(rows)
         return [*found, ("check", do.check(self._terms(rows))), *self._changes(tensors)]
+
+    def _step_layer_by_layer(self, rows: int) -> list[Labelled]:
+        """The same, each tensor changed as soon as the way back is behind it: what its gradient is made of is still in
+        the caches. Several threads would have to meet over each layer."""
+        one = self._batch(0, rows, self.draws(rows), self._parameters.gradients, True)
+        found = [*one.records[: one.turn], *self._penalties(rows), ("check", do.check(self._terms(rows)))]
+        done = one.turn
+        for tensor in one.tensors:
+            if tensor.after > done:
+                found += one.records[done : tensor.after]
+                done = tensor.after
+            found += self._changes([tensor])
+        return [*found, *one.records[done:]]
 
     def gradient(self, rows: int) -> list[Labelled]:
         """The gradient of so many rows in the network, with what penalties add to it; running statistics stay."""

@@ -254,7 +254,10 @@ def test_every_rule_moves_as_its_primitive_does(rule):
 
 
 @every_library
-@pytest.mark.parametrize("case", ["gelu", "float32", "sums over three batches", "two quantiles", "skips", "embeddings"])
+@pytest.mark.parametrize(
+    "case",
+    ["gelu", "float32", "sums over three batches", "two quantiles", "skips", "all ingredients", "waves, float32"],
+)
 def test_every_set_of_instructions_makes_these_steps(case, library):
     settings, states = CASES[case], []
     for backend in (numpy_backend(), native_backend(2, library)):
