@@ -62,10 +62,11 @@ _SCALARS = frozenset(
             "keep",
         ),
         *("loss", "total", "product", "c", "known", "limit", "r", "rate", "curvature", "base", "pi", "i", "decay"),
-        *("kappa", "tau", "n", "final"),
+        *("kappa", "tau", "n", "final", "fade_p", "fade_w"),
     )
 )
 _FUNCTIONS = {"exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "cosh": r"\cosh", "sin": r"\sin", "cos": r"\cos"}
+_FUNCTIONS |= {"log2": r"\log_2"}
 _FUNCTIONS |= {"maximum": r"\max", "minimum": r"\min", "sum_rows": r"\sum\nolimits_{\mathrm{rows}}"}
 _FUNCTIONS |= {"sum_cols": r"\sum\nolimits_{\mathrm{cols}}", "sum": r"\sum"}
 _FUNCTIONS["max_cols"] = r"\max\nolimits_{\mathrm{cols}}"

@@ -18,13 +18,13 @@ from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
 from mlp_core.backends.cpu.kernels import fits, kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.row_pass import Labelled
-from mlp_core.backends.cpu.step_program import RATES, SHARE, STEP, TOTAL, StepProgram, penalised
+from mlp_core.backends.cpu.step_program import DROPOUT, RATES, SHARE, STEP, TOTAL, StepProgram, penalised
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.losses import Focal
 from mlp_core.nn.optimizers import Optimizer
-from mlp_core.nn.step_options import average_share
+from mlp_core.nn.step_options import StepRates, average_share
 
 STEPS_AT_ONCE = 64
 FLOPS_AT_ONCE = 2e9
@@ -101,15 +101,16 @@ class WholeSteps:
         alike = self.job.batches.rows // self._rows - position
         return min(self.most, max(1, alike), left)
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         count, optimizer = len(rates), self.job.optimizer
         rows = self._numbers(epoch, position, count)
         weights = [self._weight(epoch, position + i) for i in range(count)]
         given, totals = np.empty((count, len(self._crew.cells))), np.empty(count)
-        for i, (weight, lr) in enumerate(zip(weights, rates, strict=True)):
-            row = self._given(weight, step + i)
+        for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
+            row = self._given(weight, step + i, rate.dropout)
             for segment in optimizer.segments:
-                row += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay, optimizer.t + 1 + i)
+                decay = segment.weight_decay * rate.decay
+                row += self._rule_numbers(rate.lr * segment.lr_scale, decay, optimizer.t + 1 + i)
             given[i] = row
         blocks = self.program.draws(rows.shape[1]).blocks(rows, step)
         made = self._crew.run(self._program(rows.shape[1]), given, blocks, totals)
@@ -134,7 +135,7 @@ class WholeSteps:
         """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
         found, optimizer, batches = list[tuple[str, float]](), self.job.optimizer, self.job.batches
         rates = self._rule_numbers(0.0, 0.0) * len(optimizer.segments)
-        given = np.tile([*self._given(self._rows, 0), *rates], (count, 1))
+        given = np.tile([*self._given(self._rows, 0, 1.0), *rates], (count, 1))
         size = min(self._rows, batches.rows)
         rows = np.resize(np.random.default_rng(0).permutation(batches.rows), (count, size))
         blocks, totals = self.program.draws(size).blocks(rows, 0), np.empty(count)
@@ -158,17 +159,17 @@ class WholeSteps:
         part = range(position * k, min((position + 1) * k, batches.count))
         return sum(batches.weight(epoch, index) for index in part)
 
-    def _given(self, weight: float, step: int) -> list[float]:
+    def _given(self, weight: float, step: int, dropout: float) -> list[float]:
         """What changes from step to step, but for the numbers of the update rule."""
         limits, given = self.job.limits, [0.0] * RATES
         given[TOTAL], given[STEP] = weight or 1.0, step * limits.accumulate  # rows of no weight have no gradient
-        given[SHARE] = average_share(limits.ema, step) if limits.ema else 0.0
+        given[SHARE], given[DROPOUT] = average_share(limits.ema, step) if limits.ema else 0.0, dropout
         return given
 
     def _gradient(self, rows: np.ndarray, step: int, weight: float) -> None:
         """The gradient of the rows with these numbers, as in the given step, left in the network."""
         given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
-        given[0, :RATES] = self._given(weight, step)
+        given[0, :RATES] = self._given(weight, step, self.job.dropout.share(step))
         blocks = self.program.draws(len(rows)).blocks(rows[None], step)
         self._crew.run(self._assembled(self.program.gradient(len(rows))), given, blocks, total)
 

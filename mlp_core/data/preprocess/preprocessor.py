@@ -84,6 +84,11 @@ class Preprocessor:
         return len(self.numbers.fill) + int(self.numbers.flag.sum()) + circles + wide
 
     @property
+    def numbers_first(self) -> int:
+        """How many of the first inputs are numbers as they were given: no flags, circles or words."""
+        return len(self.numbers.fill)
+
+    @property
     def embeddings(self) -> tuple[tuple[int, int], ...]:
         """Words, and numbers per word, of every column whose codes are among the last inputs."""
         return tuple((one.places, one.dim) for one in self.categories.values() if one.plan.encode == "embedding")
