@@ -130,7 +130,7 @@ def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[in
     """Lines about columns of words most of which are numbers, with one that is none, or begin with numbers."""
     found, begin = [], []
     for column, place in zip(types, columns, strict=True):
-        words = source.words.get(place, ()) if column.why != "as data.types says" else ()
+        words: Sequence[str] = source.words.get(place, ()) if column.why != "as data.types says" else ()
         if column.kind in ("categorical", "ignore") and len(words) > FEW_WORDS:
             strange = [word for word in words if number(word) is None]
             if strange and 2 * len(strange) < len(words):
