@@ -214,7 +214,7 @@ class Run:
         except MlpbpError as error:
             self._end("failed", error.exit_code)
             raise self._with_checkpoint(error) from None
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):
             self._end("interrupted", None)
             raise
         except BaseException:
@@ -329,10 +329,20 @@ class Run:
                 self._save(Checkpoint(checkpoint.tensors, document), name)
             del checkpoint
         give_back()  # a checkpoint is large, and so is measuring
-        metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
+        measured = self.experiment.evaluate()
+        metrics = {name: result.metrics for name, result in measured.items()}
+        simple = self.experiment.baselines(measured) if self.experiment.config.eval.baselines else None
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(
-            self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
+            self.directory.path,
+            event.reason,
+            progress.epoch,
+            progress.step,
+            seconds,
+            best_epoch,
+            metrics,
+            chosen,
+            simple,
         )
         told = self.summary.to_json()  # a run does not say where it is: it may move
         where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}

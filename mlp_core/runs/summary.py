@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.metrics import plain
+from mlp_core.training.baselines import Baselines
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Summary:
     best_epoch: int
     metrics: Mapping[str, Mapping[str, float]]
     checkpoint: Path
+    baselines: Baselines | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields that programs may rely on."""
@@ -35,4 +37,5 @@ class Summary:
             "best": {"epoch": self.best_epoch, **plain(watched)},
             "metrics": {split: plain(values) for split, values in self.metrics.items()},
             "checkpoint": str(self.checkpoint),
+            "baselines": None if self.baselines is None else self.baselines.to_json(),
         }
