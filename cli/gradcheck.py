@@ -9,7 +9,7 @@ import typer
 from mlp_core.errors import Failed, Problem, UsageError, counted
 
 from .console import Console
-from .options import ConfigOrModel, Overrides, find_config
+from .options import ConfigOrModel, Device, Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.gradcheck import Report
@@ -27,6 +27,11 @@ def gradcheck(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of rows and directions. [default: the config's]")
     ] = None,
+    device: Device = None,
+    epochs: Annotated[
+        int | None, typer.Option("-e", "--epochs", help="As train is given it: what is proved is what train then does.")
+    ] = None,
+    batch_size: Annotated[str | None, typer.Option("-b", "--batch-size", help="The same for rows per step.")] = None,
     probes: Annotated[str | None, typer.Option("--probes", help="Where: init,burn,wild.")] = None,
     matrix: Annotated[bool, typer.Option("--matrix", help="Everything the config schema admits.")] = False,
     self_test: Annotated[bool, typer.Option("--self-test", help="Plant bugs and see that each is caught.")] = False,
@@ -41,6 +46,8 @@ def gradcheck(
     if source is None:
         return _matrix(console, seed or 0)
     changes = list(overrides or [])
+    for key, given in (("device", device), ("train.epochs", epochs), ("train.batch_size", batch_size)):
+        changes += [] if given is None else [f"{key}={given}"]
     for key, value in (("gradcheck.tolerance", tolerance), ("gradcheck.batch", batch), ("seed", seed)):
         changes += [] if value is None else [f"{key}={value}"]
     changes += [] if probes is None else [f"gradcheck.probes=[{probes}]"]

@@ -8,6 +8,7 @@ from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Se
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
 from mlp_core.explain.optimizers_schedules import plateau, rate, update
+from mlp_core.explain.use import use
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.network import Network
@@ -17,8 +18,9 @@ _ONLY = "for gradcheck only"
 
 
 def explain(experiment: Experiment, rows: int | None = None) -> Explanation:
-    """The formulas of a model's training step with `rows` rows, by default those of a whole batch."""
-    return Explanation(_title(experiment), tuple(_Step(experiment, rows).sections()))
+    """The formulas of a model's training step with `rows` rows, by default those of a whole batch, and of its use."""
+    sections = tuple(_Step(experiment, rows).sections())
+    return Explanation(_title(experiment), (*sections, *use(experiment.model, sections)))
 
 
 def _title(experiment: Experiment) -> str:
