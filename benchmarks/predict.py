@@ -1,10 +1,11 @@
-"""Predicting one row and many: by `mlpbp predict`, by exported ONNX and C, by scikit-learn's pipeline, side by side.
+"""Predicting one row and many: by `mlpbp predict`, from Python, by exported ONNX and C, by scikit-learn's pipeline.
 
     python benchmarks/predict.py [--rows 1000000]
 
 A table of 20 numbers with gaps, two classes, a network of 64-64 relu units in float32, one thread each. `mlpbp predict`
 reads a CSV file and writes one; all others have the rows in memory. scikit-learn's pipeline (imputer, scaler,
-MLPClassifier) has the same shape; it is trained for one epoch, which does not matter for the time.
+MLPClassifier) has the same shape; it is trained for one epoch, which does not matter for the time. Then how long it
+takes to import things, and to the first answer of a model in a new process.
 """
 
 from __future__ import annotations
@@ -113,12 +114,33 @@ def by_pipe(folder: Path, line: str, times: int) -> float:
         return median(lambda: ask(line), times)
 
 
+STARTS = {
+    "import mlpbp": "import mlpbp",
+    "from mlpbp import load": "from mlpbp import load",
+    "load, and the first answer": (
+        "import numpy; from mlpbp import load; load('run').predict_proba(numpy.zeros((1, 20)))"
+    ),
+    "import numpy": "import numpy",
+    "from sklearn.neural_network import MLPClassifier": "from sklearn.neural_network import MLPClassifier",
+}
+
+
+def started(code: str, folder: Path) -> float:
+    """Seconds of some lines in a process of their own, without its start: the best of five."""
+    timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
+    command = [sys.executable, "-P", "-c", timed]
+    said = [subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout for _ in range(5)]
+    return min(map(float, said))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args().rows
     warnings.filterwarnings("ignore")
     import onnxruntime
+    import pandas as pd
+    from mlpbp import load
     from sklearn.impute import SimpleImputer
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
@@ -140,6 +162,12 @@ def main() -> None:
         many = mlpbp("predict", "run", "many.csv", "--proba", "-o", "out.csv", folder=folder)
         found["mlpbp predict, from start to end"] = one, many
         found["mlpbp predict -, on an open pipe"] = by_pipe(folder, line, 300), float("nan")
+        model = load(folder / "run")
+        one_row = median(lambda: model.predict_proba(X[:1]), 1000)
+        found["load().predict_proba, an array"] = one_row, median(lambda: model.predict_proba(X), 1)
+        frame = pd.DataFrame(X, columns=[f"x{k}" for k in range(COLUMNS)])
+        one_row = median(lambda: model.predict_proba(frame[:1]), 300)
+        found["load().predict_proba, a pandas frame"] = one_row, median(lambda: model.predict_proba(frame), 1)
         for to, end in (("onnx", "onnx"), ("c", "c")):
             mlpbp("export", "run", "--to", to, "-o", f"model.{end}", folder=folder)
         options = onnxruntime.SessionOptions()
@@ -160,10 +188,14 @@ def main() -> None:
         pipeline = make_pipeline(SimpleImputer(), StandardScaler(), MLPClassifier((64, 64), max_iter=1)).fit(T, y)
         slow = median(lambda: pipeline.predict_proba(X[:1]), 300)
         found["scikit-learn's pipeline"] = slow, median(lambda: pipeline.predict_proba(X), 1)
+        starts = {what: started(code, folder) for what, code in STARTS.items()}
     print(f"| way | one row | {rows:,} rows |\n|---|---|---|")
     for way, (single, all_rows) in found.items():
         shown = "-" if np.isnan(all_rows) else f"{all_rows:.2f} s"
         print(f"| {way} | {single * 1e6:,.1f} us | {shown} |")
+    print("\n| start | seconds |\n|---|---|")
+    for what, seconds in starts.items():
+        print(f"| {what} | {seconds:.3f} |")
 
 
 if __name__ == "__main__":

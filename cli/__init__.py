@@ -1,1 +1,41 @@
-"""The command line of mlpbp."""
+"""The command line of mlpbp; and from Python: `from mlpbp import MLPClassifier, MLPRegressor, load, train`.
+
+The names are loaded when they are asked for, so that `import mlpbp` takes no time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlp_core.api.estimators import MLPClassifier, MLPRegressor
+    from mlp_core.api.trained import TrainedModel, load
+    from mlp_core.api.training import Training, train
+
+_HOMES = {
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "TrainedModel": "trained",
+    "Training": "training",
+    "load": "trained",
+    "train": "training",
+}
+
+__all__ = ["MLPClassifier", "MLPRegressor", "TrainedModel", "Training", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from mlp_core import __version__
+
+        return __version__
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mlp_core.api import estimators, trained, training
+
+    homes = {"estimators": estimators, "trained": trained, "training": training}
+    return getattr(homes[_HOMES[name]], name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -51,15 +51,10 @@ def export(
     from mlp_core.export.export import format_of
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
-    from mlp_core.training.ensemble import Ensemble
 
     chosen = format_of(output, to)
     loaded, origin = open_model(model)
     single_thread_blas()
-    if isinstance(loaded, Ensemble):
-        hint = "export one of them, or predict with the folder"
-        message = "members that are averaged cannot be exported as one model yet"
-        raise UsageError(Problem("not_exportable", message, hint, file=str(model)))
     done = export_model(loaded, origin, output, chosen, inputs, force)
     _show(console, done, output)
     columns = [{"name": column.name, "kind": column.kind} for column in done.description.columns]

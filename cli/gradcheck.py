@@ -116,11 +116,17 @@ def _matrix(console: Console, seed: int) -> int:
 def _self_test(console: Console, seed: int) -> int:
     """Plant bugs in the backward pass and in the checker itself; every one must be caught."""
     from mlp_core.gradcheck import self_test
+    from mlp_core.proof.self_test import self_test as test_of_steps
 
     with console.working("planting bugs") as progress:
         report = self_test(seed=seed, progress=progress)
     for line in report.lines():
         console.show(line)
-    if report.passed or console.json:
-        return console.result(report.to_json(), 0 if report.passed else 1)
+    with console.working("planting slips") as progress:
+        steps = test_of_steps(progress=progress)
+    for line in steps.lines():
+        console.show(line)
+    passed = report.passed and steps.passed
+    if passed or console.json:
+        return console.result({**report.to_json(), "steps": steps.to_json()}, 0 if passed else 1)
     raise Failed(Problem("bug_survived", "a planted bug was not caught"))

@@ -26,7 +26,7 @@ from . import (
     report,
     runs,
     trace,
-    train,
+    training,
     verify,
 )
 from .errors import run_safely, settle_streams
@@ -50,7 +50,7 @@ app = Program(
 )
 
 app.command("init", help=init.HELP, short_help="Look at a data file, write a config that trains well.")(init.init)
-app.command("train", help=train.HELP, short_help="Train from a config, or resume a run.")(train.train)
+app.command("train", help=training.HELP, short_help="Train from a config, or resume a run.")(training.train)
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
 app.command("export", help=export.HELP, short_help="Take a model away: ONNX, C, numpy, PyTorch.")(export.export)

@@ -140,7 +140,7 @@ def _name(words: str) -> list[str]:
 
 def numbers(array: Any) -> Iterator[str]:
     """The first entries of an array in aligned columns, 80 characters wide at most, at most 6 rows."""
-    table = array.reshape(1, -1) if array.ndim == 1 else array
+    table = array.reshape(1, -1) if array.ndim == 1 else array.reshape(-1, array.shape[-1])
     cut = table[:ROWS]
     most = (WIDTH - 10) // 8
     while True:

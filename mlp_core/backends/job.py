@@ -11,7 +11,8 @@ from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import Optimizer
-from mlp_core.nn.step_options import Limits
+from mlp_core.nn.schedules import CONSTANT, Fade
+from mlp_core.nn.step_options import Limits, StepRates
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Job:
     """What is minimised, what moves the parameters, the rows, and what else a step does to a gradient and to weights.
 
     `average` [parameters] is the average of the weights, None without `limits.ema`. A step is a function of the
-    arrays here, of `seed`, and of its number.
+    arrays here, of `seed`, of its number and its rates; `dropout` and `decay` are the schedules of two of them.
     """
 
     objective: Objective
@@ -28,6 +29,8 @@ class Job:
     limits: Limits
     seed: int
     augment: Augment | None = None
+    dropout: Fade = CONSTANT
+    decay: Fade = CONSTANT
     average: Array | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,8 +79,8 @@ class Steps(Protocol):
     def reach(self, position: int, left: int) -> int:
         """How many steps are made at once from this position of an epoch, of `left` that are to be made."""
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
-        """Make a step of each of these learning rates, the first of them step `step` (from 0) of the run.
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
+        """Make a step of each of these rates, the first of them step `step` (from 0) of the run.
 
         position: the place of the first one in its epoch, in steps. Gives the number of steps made: it is less than
         was asked for where a loss is no finite number, which is then the last that `read` gives; its step was not made.

@@ -19,9 +19,9 @@ SPLITS = ("auto", "stratified", "random", "ordered", "group", "column", "hash")
 BY_COLUMN = ("group", "column", "hash")
 KINDS = ("numeric", "categorical", "boolean", "date", "time", "ignore")
 DATE_ORDERS = ("auto", "ymd", "dmy", "mdy")
-SCALINGS = ("standard", "minmax", "robust", "maxabs", "quantile", "none")
+SCALINGS = ("standard", "minmax", "robust", "robust_smooth", "maxabs", "quantile", "none")
 IMPUTES = ("median", "mean", "mode", "zero", "error")
-ENCODINGS = ("onehot", "ordinal", "hash", "embedding")
+ENCODINGS = ("onehot", "compact", "ordinal", "hash", "embedding")
 UNKNOWNS = ("other", "zero", "error")
 MISSINGS = ("category", "mode", "error")
 MARKERS = (
@@ -219,8 +219,9 @@ class Numeric(Section):
 
     scale: Annotated[str, Word(words=SCALINGS)] = key(
         "standard",
-        "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, by median and quartiles, by the largest "
-        "size, by ranks to a normal distribution, or not; fitted on training rows",
+        "inputs are scaled to mean 0 and deviation 1, to the range 0 to 1, by median and quartiles, by these and with "
+        "far values taken smoothly to at most 3, by the largest size, by ranks to a normal distribution, or not; "
+        "fitted on training rows",
     )
     impute: Annotated[float | str, _Impute] = key(
         "median", "what stands in for a missing number (mode: the commonest, of several the smallest); error: refuse it"
@@ -238,7 +239,9 @@ class Categorical(Section):
     """What is done to columns of words."""
 
     encode: Annotated[str, Word(words=ENCODINGS, synonyms=(("one_hot", "onehot"), ("label", "ordinal")))] = key(
-        "onehot", "one input per word, its place in the order of words, a hashed place, or a learned vector"
+        "onehot",
+        "one input per word; compact: the same, scaled like numbers, two words in one input, 0 for missing or unseen; "
+        "its place in the order of words, a hashed place, or a learned vector",
     )
     max_categories: Annotated[int, Int(ge=1, le=100_000, example="100")] = key(
         100, "words kept, the most frequent first; the rest share one place called other; for hash: the places"
@@ -252,6 +255,9 @@ class Categorical(Section):
     )
     embedding_dim: Annotated[int | str, Int(ge=1, le=10_000, words=("auto",), example="8")] = key(
         "auto", "numbers in a learned vector; auto: min(50, 1.6 n^0.56) for n words"
+    )
+    embed_above: Annotated[int | None, Int(ge=1, le=100_000, null=True, example="8")] = key(
+        None, "onehot and compact give way to a learned vector in columns of more words than this; null: never"
     )
 
 
@@ -277,6 +283,9 @@ class ColumnPreprocess(Section):
     embedding_dim: Annotated[int | str | None, Int(ge=1, le=10_000, words=("auto",), null=True, example="8")] = key(
         None, "as preprocess.categorical.embedding_dim"
     )
+    embed_above: Annotated[int | None, Int(ge=1, le=100_000, null=True, example="8")] = key(
+        None, "as preprocess.categorical.embed_above"
+    )
 
 
 class Target(Section):
@@ -286,6 +295,7 @@ class Target(Section):
         "auto", "to mean 0 and deviation 1, to the range 0 to 1, or not; auto: standard, but not for the poisson loss"
     )
     transform: Annotated[str, Word(words=("none", "log1p"))] = key("none", "log(1 + y) before scaling, for prices")
+    clamp: Annotated[bool, Bool()] = key(False, "predictions are cut to the range of the training targets")
 
 
 class Preprocess(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 from mlp_core.config.nearest import nearest
@@ -12,17 +13,22 @@ from mlp_core.config.yaml_tree import MAX_BYTES
 from mlp_core.descriptors import READ_AT_ONCE
 from mlp_core.errors import ConfigError, Problem
 
+STDIN = Path("-")
 
-def read(path: Path, asked: Place | None = None) -> str:
-    """The text of a config file; `asked` is where another file names it.
+
+def content(path: Path, asked: Place | None = None) -> bytes:
+    """The bytes of a config file, at most `MAX_BYTES` from a regular one, or from standard input for `-`; `asked` is
+    where another file names it.
 
     Raises ConfigError in one line for whatever stands in the way.
     """
-    return _decoded(_content(path, asked), path)
+    found = sys.stdin.buffer.read(MAX_BYTES + 1) if path == STDIN and asked is None else _from_file(path, asked)
+    if len(found) > MAX_BYTES:
+        raise _refuse(path, asked, "too_large", f"larger than {MAX_BYTES // 1024} KiB, so hardly a config")
+    return found
 
 
-def _content(path: Path, asked: Place | None) -> bytes:
-    """At most `MAX_BYTES` from a regular file."""
+def _from_file(path: Path, asked: Place | None) -> bytes:
     try:
         handle = os.open(path, READ_AT_ONCE)
     except (OSError, ValueError) as error:
@@ -34,17 +40,15 @@ def _content(path: Path, asked: Place | None) -> bytes:
         if not stat.S_ISREG(kind):
             raise _refuse(path, asked, "not_a_file", "not a regular file")
         with open(handle, "rb", closefd=False) as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error, asked) from None
     finally:
         os.close(handle)
-    if len(content) > MAX_BYTES:
-        raise _refuse(path, asked, "too_large", f"larger than {MAX_BYTES // 1024} KiB, so hardly a config")
-    return content
 
 
-def _decoded(content: bytes, path: Path) -> str:
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a config file; raises ConfigError at the first byte that is none."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

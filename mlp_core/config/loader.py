@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from mlp_core.config import overrides as command_line
 from mlp_core.config.dump import dump_yaml
-from mlp_core.config.files import read
+from mlp_core.config.files import content, decoded
 from mlp_core.config.nodes import Node, Place, Scalar, from_native
 from mlp_core.config.problems import in_order, located, sections_in
 from mlp_core.config.schema import Config
@@ -23,7 +23,8 @@ MAX_FILES = 32
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The config in a YAML file with the overrides of the command line on top.
+    """The config in a YAML file, or on standard input for `-`, with the overrides of the command line on top; its
+    `content` are the bytes of the file.
 
     Raises ConfigError with every problem found, each with its place.
     """
@@ -33,7 +34,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     problems = reading.problems
     if isinstance(root.value, dict) and "name" not in root.value:
         root.value["name"] = Node(Scalar(_name(path), plain=False), Place(str(path)))
-    return _overridden(root, overrides, tuple(reading.folders), problems)
+    return _overridden(root, overrides, tuple(reading.folders), problems).written_as(reading.content)
 
 
 def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), folders: tuple[Path, ...] = ()) -> Config:
@@ -49,7 +50,7 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises ConfigError with every problem found.
     """
-    changed = from_mapping(config.model_dump(mode="json"), overrides, config.folders)
+    changed = from_mapping(config.model_dump(mode="json"), overrides, config.folders).holding(config.held)
     return changed.as_sent() if config.sent else changed
 
 
@@ -91,18 +92,19 @@ class _Reading:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.folders: list[Path] = []
-        self.files = 0
+        self.files, self.content = 0, b""
 
     def tree(self, path: Path, above: tuple[str, ...], asked: Node | None = None) -> Node:
         """The tree of a file, merged onto the files it extends; `above` are the files that led here."""
         self.files += 1
         if self.files > MAX_FILES:
             raise _at(asked, "extends", f"more than {MAX_FILES} files extend each other", "use fewer")
-        text = read(path, asked.place if asked else None)
+        found = content(path, asked.place if asked else None)
+        self.content = self.content if above else found
         real = os.path.realpath(path)
         if real in above:
             raise _at(asked, "extends", "a config cannot extend itself", "remove one of the files from extends")
-        root, duplicates = parse(text, str(path))
+        root, duplicates = parse(decoded(found, path), str(path))
         self.problems += duplicates
         _a_mapping(root)
         if path.parent not in self.folders:

@@ -20,6 +20,7 @@ INITS = (
     *("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"),
     *("orthogonal", "normal", "uniform", "zeros"),
 )
+BIAS_INITS = ("zeros", "normal", "data")
 NORMS = ("none", "batch", "layer", "rms")
 LOSSES = (
     *("cross_entropy", "bce", "quadratic", "focal", "mse", "mae", "huber", "log_cosh", "quantile", "poisson"),
@@ -99,6 +100,19 @@ class Layer(Section):
     residual: Annotated[bool | None, Bool(null=True)] = key(None, "as model.residual")
 
 
+class NumericEmbedding(Section):
+    """An embedding of numbers with its parameters."""
+
+    name: Annotated[str, Word(words=("none", "periodic"))] = key(..., "which one")
+    frequencies: Annotated[int, Int(ge=1, le=4096, example="16")] = key(16, "cosines per number")
+    size: Annotated[int, Int(ge=2, le=1024, example="4")] = key(4, "inputs per number, itself among them")
+    sigma: Annotated[float, Float(gt=0, example="0.1")] = key(0.1, "deviation of the frequencies at the start")
+
+
+_Embedding = Annotated[
+    Annotated[str, Word(words=("none", "periodic")), Tag(SCALAR)] | Annotated[NumericEmbedding, Tag(MAPPING)],
+    OR_MAPPING,
+]
 HiddenLayer = Annotated[Annotated[int, _UNITS, Tag(SCALAR)] | Annotated[Layer, Tag(MAPPING)], OR_MAPPING]
 
 
@@ -109,6 +123,16 @@ class Model(Section):
         (64, 64), "hidden layers from first to last: units, or a mapping; [] for none"
     )
     activation: ActivationChoice = key("relu", "activation of the hidden layers, or {name, alpha}")
+    parametric: Annotated[bool, Bool()] = key(
+        False, "each unit learns its share alpha of the activation: z + alpha (f(z) - z), from alpha = 1"
+    )
+    parametrization: Annotated[str, Word(words=("standard", "ntk"))] = key(
+        "standard", "ntk: products are divided by the root of their inputs, and weights begin so much larger"
+    )
+    numeric_embedding: _Embedding = key(
+        "none", "periodic: learned waves of each number beside it, or {name, frequencies, size, sigma}"
+    )
+    input_scale: Annotated[bool, Bool()] = key(False, "a learned factor for every input, 1 at the start")
     norm: Annotated[str, Word(words=NORMS)] = key("none", "normalization in every hidden layer")
     norm_position: Annotated[str, Word(words=("pre_activation", "post_activation"))] = key(
         "pre_activation", "normalize before or after the activation"
@@ -122,6 +146,13 @@ class Model(Section):
     residual: Annotated[bool, Bool()] = key(False, "add a layer's input to its output where the widths match")
     bias: Annotated[bool, Bool()] = key(True, "layers have biases")
     init: InitChoice = key("auto", "how weights start, or {name, std, scale}; auto: by activation")
+    init_rescale: Annotated[bool, Bool()] = key(
+        False, "weights into each unit are scaled at the start so that its z has deviation 1 over training rows"
+    )
+    bias_init: Annotated[str, Word(words=BIAS_INITS)] = key(
+        "zeros",
+        "how hidden biases start: normal: N(0, 1); data: minus a random mean of the unit's z on training rows",
+    )
     output_init: InitChoice = key(
         "auto", "how the weights of the output layer start; auto: as model.init if that is given, else glorot_uniform"
     )
@@ -132,6 +163,13 @@ class Model(Section):
     weights: Annotated[
         str | None, Text(null=True, what="a checkpoint or a run directory", example="runs/digits-001")
     ] = key(None, "begin with the weights of this model, and with its preprocessing; null: with drawn ones")
+
+    @property
+    def periodic(self) -> NumericEmbedding | None:
+        """The embedding of numbers with its parameters, None if there is none."""
+        chosen = self.numeric_embedding
+        chosen = NumericEmbedding(name=chosen) if isinstance(chosen, str) else chosen
+        return chosen if chosen.name == "periodic" else None
 
     def layers(self) -> tuple[Layer, ...]:
         """The hidden layers with every setting filled in, from the layer or else from the model."""

@@ -19,6 +19,7 @@ class Checkpoint(Section):
     monitor: Monitor = key("val_loss", "metric that decides which epoch is best; train_loss without validation rows")
     mode: Annotated[str, Word(words=MODES)] = key("auto", "whether smaller or larger is better; auto: by metric")
     best: Annotated[bool, Bool()] = key(True, "save the best epoch")
+    ties: Annotated[str, Word(words=("first", "last"))] = key("first", "which of several equally good epochs is best")
     last: Annotated[bool, Bool()] = key(True, "save the newest epoch, from which a run is resumed")
     every: Annotated[int | None, Int(ge=1, null=True, example="10")] = key(
         None, "save also every so many epochs, each in its own file; null: do not"

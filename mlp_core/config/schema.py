@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import has_magic, iglob
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +23,8 @@ from mlp_core.config.value_kinds import INT_MAX, Int
 from mlp_core.errors import ConfigError, Problem
 
 VERSION = 1
+IN_MEMORY = "-"
+"""The name of data that is in no file: what a program has in memory, or what came through a pipe."""
 NAME = r"\w[\w .+-]{0,59}"
 _BASE = Text(what="a config file", example="base.yaml")
 Extends = Annotated[
@@ -43,11 +45,15 @@ class Source:
     """Where a config was written: its tree with places, and the folders of its files.
 
     sent: it came inside a model or a run directory, which may be a stranger's, and was not named by the user.
+    held: the parts of the data (train, val, test) that are in memory; the config calls each of them `IN_MEMORY`.
+    content: the file as it is, byte for byte.
     """
 
     root: Node
     folders: tuple[Path, ...] = ()
     sent: bool = False
+    held: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes = b""
 
 
 class Config(Section):
@@ -153,6 +159,28 @@ class Config(Section):
         config._source = replace(self._source, sent=True)
         return config
 
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file that it was read from, empty where there was none."""
+        return self._source.content
+
+    def written_as(self, content: bytes) -> Self:
+        """The same config, read from a file of these bytes."""
+        config = self.model_copy()
+        config._source = replace(self._source, content=content)
+        return config
+
+    @property
+    def held(self) -> Mapping[str, Any]:
+        """The parts of the data that are in memory, by name: objects with a method `read`, that gives their cells."""
+        return self._source.held
+
+    def holding(self, held: Mapping[str, Any]) -> Self:
+        """The same config with parts of its data in memory, beside those that it holds."""
+        config = self.model_copy()
+        config._source = replace(self._source, held={**self._source.held, **held})
+        return config
+
     def resolve_path(self, text: str) -> Path:
         """The file meant by a path: next to a file of this config if it is there, else in the current folder.
 
@@ -200,6 +228,8 @@ class Config(Section):
 
 
 def _changed(files: str | tuple[str, ...] | ArrayFiles | None, change: Callable[[str], str]) -> Any:
+    if files == IN_MEMORY:
+        return files
     if isinstance(files, tuple):
         return [change(file) for file in files]
     if isinstance(files, ArrayFiles):

@@ -17,8 +17,10 @@ OPTIMIZERS = (
 )
 SCHEDULES = (
     *("constant", "linear", "cosine", "cosine_restarts", "step", "multistep", "exponential", "polynomial"),
-    *("inverse_sqrt", "one_cycle", "plateau", "wsd"),
+    *("inverse_sqrt", "one_cycle", "plateau", "wsd", "coslog"),
 )
+FADES = ("constant", "flat_cos")
+MOST_WAVES = 30
 _AVERAGED = tuple(f"{name}_{way}" for way in ("macro", "micro", "weighted") for name in ("precision", "recall", "f1"))
 METRICS = (
     *("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mcc", *_AVERAGED, "roc_auc", "pr_auc"),
@@ -44,6 +46,18 @@ class Group(Section):
         None, "as optimizer.weight_decay; null: that value"
     )
     freeze: Annotated[bool, Bool()] = key(False, "leave these parameters as they are")
+
+
+_FACTOR = Float(ge=0, example="0.1")
+
+
+class LrFactors(Section):
+    """What the learning rate of one kind of parameters is multiplied by."""
+
+    bias: Annotated[float, _FACTOR] = key(1.0, "biases of the layers")
+    numeric_embedding: Annotated[float, _FACTOR] = key(1.0, "everything in model.numeric_embedding")
+    input_scale: Annotated[float, _FACTOR] = key(1.0, "the factors of model.input_scale")
+    alpha: Annotated[float, _FACTOR] = key(1.0, "the shares of model.parametric")
 
 
 Betas = Annotated[
@@ -85,6 +99,7 @@ class Optimizer(Section):
     ema: Annotated[float | None, Float(gt=0, lt=1, null=True, example="0.999")] = key(
         None, "decay of the running average of weights that is used for evaluation; null: none"
     )
+    lr_factors: LrFactors = key(LrFactors(), "factors of the learning rate, by kind of parameters")
     groups: tuple[Group, ...] = key((), "settings for parameters by name: {match, lr_scale, weight_decay, freeze}")
 
     def rules(self) -> Iterator[Complaint]:
@@ -106,14 +121,24 @@ class Schedule(Section):
         0.1, "factor of each drop of step and multistep, and of exponential over the run"
     )
     power: Annotated[float, Float(gt=0, example="1.0")] = key(1.0, "exponent of polynomial")
-    cycles: Annotated[int, Int(ge=1, example="1")] = key(1, "number of periods of cosine_restarts")
+    cycles: Annotated[int | Literal["auto"], Int(ge=1, words=("auto",), example="4")] = key(
+        "auto", "number of periods of cosine_restarts and coslog; auto: 1, coslog 4"
+    )
     patience: Annotated[int, Int(ge=0, example="5")] = key(5, "epochs without progress before plateau drops")
     factor: Annotated[float, Float(gt=0, lt=1, example="0.5")] = key(0.5, "factor of each drop of plateau")
     per: Annotated[str, Word(words=("step", "epoch"))] = key("step", "change the rate every step or every epoch")
+    dropout: Annotated[str, Word(words=FADES)] = key(
+        "constant", "flat_cos: dropout stays to half time, then falls to 0 by a cosine"
+    )
+    weight_decay: Annotated[str, Word(words=FADES)] = key(
+        "constant", "flat_cos: optimizer.weight_decay stays to half time, then falls to 0 by a cosine"
+    )
 
     def rules(self) -> Iterator[Complaint]:
         if any(later <= earlier for earlier, later in zip(self.milestones, self.milestones[1:], strict=False)):
             yield Complaint("milestones", "expected increasing epochs", "for example milestones: [10, 20]", show=False)
+        if self.name == "coslog" and self.cycles != "auto" and self.cycles > MOST_WAVES:
+            yield Complaint("cycles", f"coslog has at most {MOST_WAVES}, each twice as long as the last", "write 4")
         if self.name == "multistep" and not self.milestones:
             yield Complaint(
                 "milestones", "multistep needs them", "for example milestones: [10, 20]", "missing", show=False

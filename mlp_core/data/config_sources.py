@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.column_roles import nearest
 from mlp_core.data.column_types import unread
 from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
@@ -47,7 +48,14 @@ def read_part(
     memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
     Raises DataError for what cannot be read, or cannot stay on the disk.
     """
-    data = config.data
+    data, held = config.data, config.held.get(name)
+    if held is not None:
+        found: Source = held.read(read_options(config, task))
+        return found
+    if getattr(data, name) == IN_MEMORY:
+        message = "the data of this model was in memory or came through a pipe, and is not kept"
+        problem = config.problem(f"data.{name}", message, code="not_kept", hint=f"say where it is: data.{name}=FILE")
+        raise DataError(problem)
     if name == "train" and data.name is not None:
         if data.memory == "memmap":
             message, hint = "embedded data sets are small and live in memory", "remove the key"
@@ -171,7 +179,7 @@ def _told(config: Config, part: object) -> list[str]:
 def training_files(config: Config) -> list[Path]:
     """The files of the training table that a config names."""
     where = config.data.train
-    return _paths(config, where) if isinstance(where, str | tuple) else []
+    return _paths(config, where) if where != IN_MEMORY and isinstance(where, str | tuple) else []
 
 
 def told_files(config: Config) -> str:
@@ -180,7 +188,8 @@ def told_files(config: Config) -> str:
     for part in (config.data.train, config.data.val, config.data.test):
         texts = part if isinstance(part, tuple) else () if part is None else (part,)
         for one in texts:
-            named += [shown(config.resolve_path(text)) for text in ([one] if isinstance(one, str) else [one.x, one.y])]
+            paths = [one] if isinstance(one, str) else [one.x, one.y]
+            named += [shown(config.resolve_path(text)) for text in paths if text != IN_MEMORY]
     named = list(dict.fromkeys(named))
     return ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED:,} more" if named[MOST_NAMED:] else "")
 
@@ -232,6 +241,8 @@ def split_source(
     if path is not None:
         config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
     mine = dealt.get(split) if path is None else None
+    if split in config.held:
+        return read_part(config, split, memory="auto"), mine
     return read_part(config, split if mine is None else "train", memory="auto"), mine
 
 

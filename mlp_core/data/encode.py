@@ -135,7 +135,8 @@ def _looked_up(lookup: npt.NDArray[np.float64]) -> Any:
 
 
 def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
-    """The row weights of a column. Raises DataError at the first that is no number of at least 0, or if all are 0."""
+    """The row weights of a column. Raises DataError at the first that is no number of at least 0, or if all
+    are zero."""
     values = np.array(source.matrix([column])[:, 0], np.float64)
     name = source.names[column]
     if column in source.words:
@@ -146,7 +147,7 @@ def weights(source: Source, column: int) -> npt.NDArray[np.float64]:
         message = f'weight "{source.cell(row, column)}" in column "{name}"'
         raise DataError(source.problem("bad_weight", message, row, column, "give a number of at least 0"))
     if not values.any():
-        raise DataError(source.problem("bad_weight", f'all weights in column "{name}" are 0', None, column))
+        raise DataError(source.problem("bad_weight", f'all weights in column "{name}" are zero', None, column))
     return values
 
 

@@ -27,7 +27,7 @@ def fit_surveyed(inputs: Preprocessor, survey: Survey, words: Mapping[int, Seque
     for column, plan in inputs.plans.items():
         if isinstance(plan, CategoryPlan):
             mine = counts[column]
-            inputs.categories[column] = Categories.counted(plan, mine[:-1], bool(mine[-1]), words.get(column, ()))
+            inputs.categories[column] = Categories.counted(plan, mine[:-1], int(mine[-1]), words.get(column, ()))
     sampled = _numbers(inputs, survey)
     if not sampled:
         return ()
@@ -64,6 +64,9 @@ def _numbers(inputs: Preprocessor, survey: Survey) -> list[str]:
         scaler.take(low, high, (mean, np.sqrt(variance), constant))
         still[at] |= scaler.constant
         numbers.scaler.shift[at], numbers.scaler.scale[at] = scaler.shift, scaler.scale
+    for j in np.flatnonzero(numbers.scaler.smooth & ~still & (numbers.scaler.scale == 0.0)).tolist():
+        spread = (all_rows.high[columns[j]] - all_rows.low[columns[j]]) / 2  # the sample is constant, the rows are not
+        numbers.scaler.scale[j] = 1.0 / spread
     numbers.hold(still)
     medians = np.array([plan.impute == "median" for plan in plans], bool) & gaps
     return [inputs.name(columns[j]) for j in np.flatnonzero(~exact | medians)]

@@ -21,6 +21,7 @@ from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.converted_table import DamagedTable
 from mlp_core.data.readers.format import Reading
 from mlp_core.data.readers.formats import read
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
@@ -214,12 +215,14 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
     ]
 
 
-def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path]) -> Dataset:
-    """Read a further file with the classes and columns of a trained task.
+def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path] | InMemory) -> Dataset:
+    """Read further rows with the classes and columns of a trained task.
 
-    source: a path, or {x: PATH, y: PATH}, relative to the working directory. Table columns are found by name;
-    others are ignored. Raises DataError naming a missing column or an unknown label.
+    source: a path, or {x: PATH, y: PATH}, relative to the working directory, or rows in memory. Table columns are found
+    by name; others are ignored. Raises DataError naming a missing column or an unknown label.
     """
+    if isinstance(source, InMemory):
+        return _further(config, task, source.read(read_options(config, task)))
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
     options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))

@@ -22,6 +22,7 @@ from mlp_core.nn.losses import Bce, CrossEntropy, GaussianNll, Mse
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import OPTIMIZERS
+from mlp_core.nn.parametric import Parametric
 from mlp_core.rng import generator
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
@@ -204,7 +205,7 @@ def _units(experiment: Experiment) -> Finding:
     A, total, dead = X.astype(np.float64), 0, 0
     for layer in _objective(experiment, len(X)).network.layers[:-1]:
         A = layer.forward(A, Pass())
-        if isinstance(layer, Activate | PRelu) or (isinstance(layer, Dense) and layer.f is not None):
+        if isinstance(layer, Activate | PRelu | Parametric) or (isinstance(layer, Dense) and layer.f is not None):
             size = np.abs(A).max(axis=0)
             total += A.shape[1]
             dead += int((np.ptp(A, axis=0) <= 1e-9 * np.maximum(size, 1e-300)).sum())

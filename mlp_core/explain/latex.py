@@ -21,7 +21,23 @@ _LEGEND = (
     "right, $\\odot$ and fractions work entry by entry. $\\mathrm{d}A$ is the derivative of the loss by $A$, and "
     "$\\Delta^{[l]}$ that by $Z^{[l]}$. In sentences W[1] stands for $W^{[1]}$, gamma for $\\gamma$."
 )
-_GREEK = ("Delta", "theta", "alpha", "beta", "gamma", "rho", "sigma", "Phi", "phi", "pi", "mu", "eta", "kappa", "tau")
+_GREEK = (
+    "Delta",
+    "theta",
+    "alpha",
+    "beta",
+    "gamma",
+    "rho",
+    "sigma",
+    "omega",
+    "Phi",
+    "phi",
+    "pi",
+    "mu",
+    "eta",
+    "kappa",
+    "tau",
+)
 _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
     "lr": r"\eta",
     "lr_scale": r"s_{\eta}",
@@ -62,10 +78,11 @@ _SCALARS = frozenset(
             "keep",
         ),
         *("loss", "total", "product", "c", "known", "limit", "r", "rate", "curvature", "base", "pi", "i", "decay"),
-        *("kappa", "tau", "n", "final"),
+        *("kappa", "tau", "n", "final", "fade_p", "fade_w"),
     )
 )
 _FUNCTIONS = {"exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "cosh": r"\cosh", "sin": r"\sin", "cos": r"\cos"}
+_FUNCTIONS |= {"log2": r"\log_2"}
 _FUNCTIONS |= {"maximum": r"\max", "minimum": r"\min", "sum_rows": r"\sum\nolimits_{\mathrm{rows}}"}
 _FUNCTIONS |= {"sum_cols": r"\sum\nolimits_{\mathrm{cols}}", "sum": r"\sum"}
 _FUNCTIONS["max_cols"] = r"\max\nolimits_{\mathrm{cols}}"

@@ -13,6 +13,7 @@ from mlp_core.explain.activations_norms import FUNCTIONS, NORMS
 from mlp_core.explain.formula import Equation, Line, Note, fill
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.parametric import Parametric
 
 Lines = list[Line]
 
@@ -22,12 +23,22 @@ def derivative(symbol: str) -> str:
     return symbol.replace("Z", "Delta", 1) if symbol.startswith("Z") else f"d{symbol}"
 
 
+def chance(p: float, fading: bool) -> str:
+    """The probability of dropout in a step, as an expression."""
+    return f"{p!r} * fade_p" if fading else f"{p!r}"
+
+
+def _divided(layer: Dense) -> str:
+    """What a product of a layer is divided by."""
+    return f" / sqrt({layer.inputs})" if layer.ntk else ""
+
+
 @dataclass
 class Chain:
     """The layers that belong to one matrix product, number l, for `rows` rows.
 
     `source` is the symbol of their input, `output` that of the last one, `inner` that before the skip connection;
-    `known` holds the helpers already defined.
+    `known` holds the helpers already defined. `fading`: a schedule leaves but the share `fade_p` of dropout.
     """
 
     l: int  # noqa: E741 - the letter of the derivation
@@ -36,6 +47,7 @@ class Chain:
     layers: list[Layer]
     residual: bool
     known: set[str]
+    fading: bool = False
     inputs: dict[int, str] = field(default_factory=dict)
     output: str = ""
     inner: str = ""
@@ -79,6 +91,8 @@ class Chain:
                 return self._dense(layer, x)
             case Activate():
                 return self._activate(layer.f, x)
+            case Parametric():
+                return self._parametric(layer, x)
             case PRelu():
                 return [Note(f"{self._at('alpha')} is trained."), *self._function("prelu", self._at("alpha"), x)]
             case Norm():
@@ -93,6 +107,8 @@ class Chain:
                 return self._dense_back(layer, x, error)
             case Activate():
                 return self._activate_back(layer.f.name, x, error)
+            case Parametric():
+                return self._parametric_back(layer, x, error)
             case PRelu():
                 return self._prelu_back(x, error)
             case Norm():
@@ -103,9 +119,8 @@ class Chain:
 
     def _dense(self, layer: Dense, x: str) -> Lines:
         W, b, Z = self._at("W"), self._at("b"), self._at("Z")
-        bias = f" + {b}" if layer.has_bias else ""
-        self.output = Z
-        product = Equation(Z, f"{x} @ {W}.T{bias}", (self.rows, layer.units))
+        bias, self.output = f" + {b}" if layer.has_bias else "", Z
+        product = Equation(Z, f"{x} @ {W}.T{_divided(layer)}{bias}", (self.rows, layer.units))
         return [product] if layer.f is None else [product, *self._activate(layer.f, Z)]
 
     def _dense_back(self, layer: Dense, x: str, error: str) -> tuple[Lines, str]:
@@ -115,22 +130,39 @@ class Chain:
         Delta = self._at("Delta")
         if error != Delta:
             lines.append(Equation(Delta, error, (self.rows, layer.units)))
-        lines.append(Equation(self._at("dW"), f"{Delta}.T @ {x}", (layer.units, layer.inputs)))
+        lines.append(Equation(self._at("dW"), f"{Delta}.T @ {x}{_divided(layer)}", (layer.units, layer.inputs)))
         if layer.has_bias:
             lines.append(Equation(self._at("db"), f"sum_rows({Delta})", (layer.units,)))
-        return lines, f"{Delta} @ {self._at('W')}"
+        return lines, f"{Delta} @ {self._at('W')}{_divided(layer)}"
 
     def _activate(self, f: Activation, x: str) -> Lines:
         return [] if f.name == "identity" else self._function(f.name, getattr(f, "alpha", 0), x)
 
-    def _function(self, name: str, alpha: str | float, x: str) -> Lines:
+    def _define(self, name: str, alpha: str | float) -> Lines:
+        """f[l] and what it needs; its slope is kept for the way back."""
         formula, f = FUNCTIONS[name], self._at("f")
         lines: Lines = [Equation(*pair) for pair in formula.helpers if pair[0] not in self.known]
         self.known.update(target for target, _ in formula.helpers)
-        self.output = self._at("A")
         self.slope = fill(formula.slope, f=f, alpha=alpha)
-        define = Equation(f"{f}(z)", fill(formula.f, alpha=alpha), None, name)
-        return [*lines, define, Equation(self.output, f"{f}({x})", self._shape())]
+        return [*lines, Equation(f"{f}(z)", fill(formula.f, alpha=alpha), None, name)]
+
+    def _function(self, name: str, alpha: str | float, x: str) -> Lines:
+        self.output = self._at("A")
+        return [*self._define(name, alpha), Equation(self.output, f"{self._at('f')}({x})", self._shape())]
+
+    def _parametric(self, layer: Parametric, x: str) -> Lines:
+        self.output = self._at("A")
+        value = f"{x} + {self._at('alpha')} * ({self._at('f')}({x}) - {x})"
+        defined = self._define(layer.f.name, getattr(layer.f, "alpha", 0))
+        return [*defined, Equation(self.output, value, self._shape(), "alpha is learned")]
+
+    def _parametric_back(self, layer: Parametric, x: str, error: str) -> tuple[Lines, str]:
+        dA, dx, f, df = self._at("dA"), derivative(x), self._at("f"), self._at("df")
+        lines = self._named(dA, error)
+        lines.append(Equation(self._at("dalpha"), f"sum_rows({dA} * ({f}({x}) - {x}))", (layer.units,)))
+        lines.append(Equation(f"{df}(z)", self.slope))
+        value = f"{dA} * (1 + {self._at('alpha')} * ({df}({x}) - 1))"
+        return [*lines, Equation(dx, value, self._shape())], dx
 
     def _activate_back(self, name: str, x: str, error: str) -> tuple[Lines, str]:
         if name == "identity":
@@ -178,10 +210,11 @@ class Chain:
 
     def _dropout(self, layer: Dropout, x: str) -> Lines:
         self.output = self._at("D")
-        note = Note(f"{self._at('M')} is 0 with probability {layer.p:g}, else 1: dropout, in training only.")
-        return [note, Equation(self.output, f"{x} * {self._at('M')} / (1 - {layer.p!r})", (self.rows, layer.units))]
+        p = chance(layer.p, self.fading)
+        note = Note(f"{self._at('M')} is 0 with probability {p}, else 1: dropout, in training only.")
+        return [note, Equation(self.output, f"{x} * {self._at('M')} / (1 - {p})", (self.rows, layer.units))]
 
     def _dropout_back(self, layer: Dropout, x: str, error: str) -> tuple[Lines, str]:
         dx = derivative(x)
-        value = fill("error * M / (1 - p)", error=error, M=self._at("M"), p=layer.p)
+        value = fill("error * M / (1 - p)", error=error, M=self._at("M"), p=chance(layer.p, self.fading))
         return [Equation(dx, value, (self.rows, layer.units))], dx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlp_core.explain.formula import Equation, Line, Loop, Note, fill, names
 from mlp_core.nn.optimizers import Muon, Optimizer
-from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.schedules import Fade, Schedule
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -85,13 +85,20 @@ _NOTES |= {"adamw": _NOTES["adam"], "amsgrad": _NOTES["adam"], "muon": _NOTES["a
 
 
 def update(
-    name: str, optimizer: Optimizer, rate: str, decay: tuple[Line, ...], size: int, hidden: int, tables: int = 0
+    name: str,
+    optimizer: Optimizer,
+    rate: str,
+    decay: tuple[Line, ...],
+    size: int,
+    hidden: int,
+    tables: int = 0,
+    fading: bool = False,
 ) -> list[Line]:
     """The update of the parameters by a rule with its settings.
 
     `rate` is the expression of the learning rate, `decay` what weight decay does just before, `size` the number of
     parameters, `hidden` the number of hidden layers and `tables` that of learned word tables, whose matrices muon
-    takes.
+    takes. `fading`: a schedule leaves but the share `fade_w` of weight decay.
     """
     lines: list[Line] = [Equation(key, fill("x", x=value)) for key, value in optimizer.settings.items()]
     lines += [Note(_NOTES[name])] if name in _NOTES else []
@@ -107,7 +114,8 @@ def update(
             [Note("moving is 0 where a parameter is frozen, else 1."), Equation("g", "g * moving")] if frozen else []
         )
         lines += _two_loop()
-        last = Equation("theta", fill("theta + rate * (d - decay * theta)", decay="decay" if decay else 0), (size,))
+        faded = "fade_w * decay" if fading else "decay"
+        last = Equation("theta", fill("theta + rate * (d - decay * theta)", decay=faded if decay else 0), (size,))
         return [*lines, Equation(rule[0][0], fill(rule[0][1], lr=rate), ()), last]
     full = () if isinstance(optimizer, Muon) else ("theta", "m", "v", "u", "top")
     lines += [Equation(target, fill(value, lr=rate), (size,) if target in full else None) for target, value in rule]
@@ -170,6 +178,7 @@ FACTORS: dict[str, str] = {
     "exponential": "gamma**(done / (steps_per_epoch * step_size))",
     "inverse_sqrt": "sqrt(first / maximum(first, step + 1))",
     "one_cycle": "where(step < peak, up, down)",
+    "coslog": "final + (1 - final) * (1 - cos(2 * pi * log2(1 + waves * x))) / 2",
     "wsd": "final + (1 - final) * minimum(1, (1 - x) / 0.2)",
 }
 
@@ -184,6 +193,7 @@ def rate(name: str, schedule: Schedule) -> list[Line]:
         final=s.final,
         power=s.power,
         cycles=s.cycles,
+        waves=2**s.cycles - 1 if name == "coslog" else 0,
         gamma=s.gamma,
         step_size=s.step_size,
         first=max(1, s.warmup),
@@ -212,6 +222,15 @@ def rate(name: str, schedule: Schedule) -> list[Line]:
         lines.append(Note("plateau is 1 at first; at the end of an epoch it may shrink, see below."))
         lines.append(Equation("lr", "lr * plateau", ()))
     return lines
+
+
+def fade(target: str, of: Fade) -> list[Line]:
+    """The share of a setting that a schedule leaves of it at a step."""
+    words = "dropout" if target == "fade_p" else "weight decay"
+    return [
+        Equation("x", f"clip(step / {of.steps}, 0, 1)", None, "of the run is done"),
+        Equation(target, "where(x < 1 / 2, 1, (1 + cos(pi * (2 * x - 1))) / 2)", (), f"of {words} is left"),
+    ]
 
 
 def plateau(patience: int, factor: float, smaller: bool) -> list[Line]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Section, fill
+from mlp_core.explain.inputs import ONLY, Front, front, start
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
-from mlp_core.explain.optimizers_schedules import plateau, rate, update
+from mlp_core.explain.optimizers_schedules import fade, plateau, rate, update
 from mlp_core.explain.use import use
 from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.network import Network
+from mlp_core.nn.numeric_embedding import NumericEmbedding
+from mlp_core.nn.parametric import Parametric
 from mlp_core.training.experiment import Experiment
-
-_ONLY = "for gradcheck only"
 
 
 def explain(experiment: Experiment, rows: int | None = None) -> Explanation:
@@ -30,29 +32,24 @@ def _title(experiment: Experiment) -> str:
     return f"{experiment.config.name}: {shape}, {network.parameters.size:,} parameters"
 
 
-def front(network: Network) -> list[Layer]:
-    """The layers before the first matrix product: learned vectors of words, dropout of inputs."""
-    first = next(i for i, layer in enumerate(network.layers) if isinstance(layer, Dense | Residual))
-    return network.layers[:first]
-
-
 def letters(layer: Layer, number: int) -> dict[str, str]:
     """The symbol of each trained tensor of a layer that belongs to the matrix product `number`, by its stored name."""
-    kinds = {Dense: ("W", "b"), Norm: ("gamma", "beta"), PRelu: ("alpha",)}
+    kinds = {Dense: ("W", "b"), Norm: ("gamma", "beta"), PRelu: ("alpha",), Parametric: ("alpha",)}
+    kinds |= {NumericEmbedding: ("F", "Q", "V", "K"), InputScale: ("I",)}
     names = [spec.name for spec in layer.specs()]
     if isinstance(layer, Embedding):
         return {name: f"E[{k}]" for k, name in enumerate(names, 1)}
     return {name: f"{letter}[{number}]" for letter, name in zip(kinds.get(type(layer), ()), names, strict=False)}
 
 
-def chains(network: Network, rows: int) -> list[Chain]:
+def chains(network: Network, rows: int, fading: bool = False) -> list[Chain]:
     """The layers of a network in groups, each from one matrix product to the next; symbols are filled in later."""
     found: list[Chain] = []
     known: set[str] = set()
     for layer in network.layers:
         group = list(layer.inner) if isinstance(layer, Residual) else [layer]
         if isinstance(group[0], Dense):
-            found.append(Chain(len(found) + 1, rows, "", group, isinstance(layer, Residual), known))
+            found.append(Chain(len(found) + 1, rows, "", group, isinstance(layer, Residual), known, fading))
         elif found:
             found[-1].layers += group
     return found
@@ -67,8 +64,11 @@ class _Step:
         self.network, self.loss = experiment.model.network, experiment.model.objective.loss
         self.limits = self.trainer.job.limits
         self.rows = rows or self.trainer.job.batches.size
-        self.chains = chains(self.network, self.rows)
+        self.fading = self.trainer.job.dropout.name != "constant"
+        self.fades_decay = self.trainer.job.decay.name != "constant"
+        self.chains = chains(self.network, self.rows, self.fading)
         self.front = front(self.network)
+        self.inputs = Front(self.front, self.rows, self.network.architecture.inputs, self.fading)
         self.tables = len(self.network.architecture.embeddings)
         self.weighted = self.trainer.job.batches.w is not None
 
@@ -76,8 +76,8 @@ class _Step:
         yield Section("Data", tuple(self._data()))
         symbol = "X"
         if self.front:
-            lines, symbol = self._front()
-            yield Section("Inputs, forward", tuple(lines))
+            lines, symbol = self.inputs.forward()
+            yield Section("Inputs, forward", (*self._parameters(self.front, 0), *lines))
         for chain in self.chains:
             chain.source = symbol
             lines = [*self._parameters(chain.layers, chain.l), *chain.forward()]
@@ -88,10 +88,10 @@ class _Step:
         for chain in reversed(self.chains):
             lines, error = chain.backward(error or f"Delta[{chain.l}]")
             if chain.l == 1 and not self.front:
-                lines.append(Equation("dX", error, (self.rows, self.network.architecture.inputs), _ONLY))
+                lines.append(Equation("dX", error, (self.rows, self.network.architecture.inputs), ONLY))
             yield Section(f"Layer {chain.l}, backward", tuple(lines))
         if self.front:
-            yield Section("Inputs, backward", tuple(self._front_back(error)))
+            yield Section("Inputs, backward", tuple(self.inputs.backward(error)))
         yield Section("Gradient", tuple(self._gradient()))
         yield Section(f"Learning rate: {self.config.schedule.name}", tuple(self._rate()))
         yield Section(f"Update: {self.config.optimizer.name}", tuple(self._update()))
@@ -117,6 +117,9 @@ class _Step:
             yield Note(f"Y [{b}, {c}] is {what}, else 0.")
         if self.weighted:
             yield Note(f"w [{b}, 1] are the weights of the rows, those of their classes included.")
+        yield from start(self.network.architecture)
+        if self.fading:
+            yield from fade("fade_p", self.trainer.job.dropout)
         if regular.mixup:
             yield Note(
                 f"Mixup: share is drawn from Beta({regular.mixup:g}, {regular.mixup:g}), other is a permutation."
@@ -127,55 +130,6 @@ class _Step:
             but = ", but 0 in the columns of codes" if self.tables else ""
             yield Note(f"Input noise: every entry of noise is drawn from N(0, 1){but}.")
             yield Equation("X", fill("X + sigma * noise", sigma=regular.input_noise), (b, n))
-
-    def _front(self) -> tuple[list[Line], str]:
-        """What happens to X before the first layer, and the symbol of the result."""
-        lines: list[Line] = []
-        symbol, b = "X", self.rows
-        for layer in self.front:
-            match layer:
-                case Embedding(numbers=n):
-                    lines += self._parameters([layer], 0)
-                    lines.append(
-                        Note(f"The last {self.tables} columns of X are codes of words; row i of C[k] has a 1 at")
-                    )
-                    lines.append(
-                        Note("the code of word k in row i, so that C[k] @ E[k] are the rows of the table E[k].")
-                    )
-                    for k, (words, _) in enumerate(layer.tables, 1):
-                        lines.append(Equation(f"C[{k}]", f"one_hot(X[:, {n + k - 1}], {words})", (b, words)))
-                    words_of = [f"C[{k}] @ E[{k}]" for k in range(1, self.tables + 1)]
-                    parts = ", ".join([f"X[:, :{n}]", *words_of] if n else words_of)
-                    lines.append(Equation("A[0]", f"columns({parts})", (b, layer.units)))
-                    symbol = "A[0]"
-                case Dropout(p=p):
-                    lines.append(
-                        Note(f"M[0] is 0 with probability {p:g}, else 1: dropout of inputs, in training only.")
-                    )
-                    lines.append(Equation("D[0]", f"{symbol} * M[0] / (1 - {p!r})", (b, layer.units)))
-                    symbol = "D[0]"
-                case _:
-                    raise TypeError(f"no formula for {type(layer).__name__}")
-        return lines, symbol
-
-    def _front_back(self, error: str) -> Iterator[Line]:
-        """From dLoss/d(input of layer 1) to the tables of words and to X."""
-        for layer in reversed(self.front):
-            if isinstance(layer, Dropout):
-                target = "dA[0]" if self.tables else "dX"
-                value = fill("error * M[0] / (1 - p)", error=error, p=layer.p)
-                yield Equation(target, value, (self.rows, layer.units), "" if self.tables else _ONLY)
-                error = target
-            if isinstance(layer, Embedding):
-                if error != "dA[0]":
-                    yield Equation("dA[0]", error, (self.rows, layer.units))
-                start = layer.numbers
-                for k, (words, dim) in enumerate(layer.tables, 1):
-                    yield Equation(f"dE[{k}]", f"C[{k}].T @ dA[0][:, {start}:{start + dim}]", (words, dim))
-                    start += dim
-                if layer.numbers:
-                    shape = (self.rows, layer.numbers)
-                    yield Equation("dX", f"dA[0][:, :{layer.numbers}]", shape, f"numbers, {_ONLY}")
 
     def _parameters(self, layers: Sequence[Layer], number: int) -> Iterator[Line]:
         """Which stored tensor each letter stands for."""
@@ -195,6 +149,8 @@ class _Step:
                     words.append(f"{layer.kind} norm")
                 case PRelu():
                     words.append("prelu")
+                case Parametric():
+                    words.append(f"parametric {layer.f.name}")
                 case Dropout():
                     words.append(f"dropout {layer.p:g}")
                 case _ if getattr(layer, "f", None) is not None:
@@ -279,7 +235,9 @@ class _Step:
         return [f"d{names[spec.name]}" for spec in self.network.parameters.specs]
 
     def _rate(self) -> list[Line]:
-        return rate(self.config.schedule.name, self.trainer.schedule)
+        decay = self.trainer.job.decay
+        lines = rate(self.config.schedule.name, self.trainer.schedule)
+        return lines if decay.name == "constant" else [*lines, *fade("fade_w", decay)]
 
     def _update(self) -> Iterator[Line]:
         optimizer, values, size = self.trainer.job.optimizer, self.config.optimizer, self.network.parameters.size
@@ -289,10 +247,13 @@ class _Step:
             yield Equation("eta", "lr * lr_scale", (size,))
         decay: tuple[Line, ...] = ()
         if self._own_decay():
-            decay = (Equation("theta", f"(1 - {eta} * decay) * theta", (size,), "weight decay"),)
+            faded = "fade_w * decay" if self.fades_decay else "decay"
+            decay = (Equation("theta", f"(1 - {eta} * {faded}) * theta", (size,), "weight decay"),)
         elif values.weight_decay and eta == "lr":  # else no matrix moves
-            decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=values.weight_decay)))
-        yield from update(values.name, optimizer, eta, decay, size, len(self.chains) - 1, self.tables)
+            faded = fill("fade_w * share" if self.fades_decay else "share", share=values.weight_decay)
+            decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=faded)))
+        hidden = len(self.chains) - 1
+        yield from update(values.name, optimizer, eta, decay, size, hidden, self.tables, self.fades_decay)
 
     def _scaled(self) -> bool:
         """Whether parameter groups change the learning rate, or freeze something."""

@@ -18,6 +18,11 @@ and Delta[l] that by Z[l].
 _WORDS = {
     "sum_rows": "sum_rows(x) adds up the rows of x: one number per column.",
     "sum_cols": "sum_cols(x) adds up the columns of x: one number per row.",
+    "flat": "flat(x) is x as one row.",
+    "blocks": "blocks(V) is one matrix with those of V on its diagonal, 0 elsewhere.",
+    "diagonal": "diagonal(M, k) are the k blocks on the diagonal of M.",
+    "sum_groups": "sum_groups(x, f) adds up every f columns of x.",
+    "repeat_cols": "repeat_cols(x, f) has every column of x f times.",
     "max_cols": "max_cols(x) is the largest of the columns of x: one number per row.",
     "mean_rows": "mean_rows(x) is the mean of the rows of x: one number per column.",
     "mean_cols": "mean_cols(x) is the mean of the columns of x: one number per row.",

@@ -11,10 +11,14 @@ import numpy as np
 from mlp_core.data.batches.batches import Batches
 from mlp_core.errors import Problem, UsageError
 from mlp_core.explain import Equation, Explanation, explain
+from mlp_core.explain.inputs import OUTPUTS, front
 from mlp_core.explain.layers import derivative
-from mlp_core.explain.step import chains, front, letters
+from mlp_core.explain.step import chains, letters
 from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.numeric_embedding import NumericEmbedding
+from mlp_core.nn.parametric import Parametric
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.steps import StageSteps
@@ -175,7 +179,7 @@ class _Recorder:
         setattr(self.model.objective, "value_and_gradient", heard)  # noqa: B010
         symbol = "X"
         for layer in front(self.network):
-            output = "A[0]" if isinstance(layer, Embedding) else "D[0]"
+            output = OUTPUTS[type(layer)]
             self._listen(layer, symbol, output, 0)
             symbol = output
         for chain in chains(self.network, 1):
@@ -223,8 +227,13 @@ class _Recorder:
             if isinstance(layer, Embedding):
                 for k, dE in enumerate(layer.dE, 1):
                     self._keep(f"dE[{k}]", dE)
-            if isinstance(layer, PRelu):
-                self._keep(f"dalpha[{number}]", layer.da)
+            if isinstance(layer, PRelu | Parametric):
+                self._keep(f"dalpha[{number}]", layer.da if isinstance(layer, PRelu) else layer.dalpha)
+            if isinstance(layer, InputScale):
+                self._keep("dI[0]", layer.ds)
+            if isinstance(layer, NumericEmbedding):
+                for letter, gradient in zip("FQVK", (layer.du, layer.dc, layer.dV, layer.dd), strict=True):
+                    self._keep(f"d{letter}[0]", gradient)
             return result
 
         setattr(layer, "forward", heard_forward)  # noqa: B010 - mypy does not allow the plain assignment
@@ -237,7 +246,7 @@ class _Recorder:
 
     def _bare(self, layer: Dense, X: Any, mode: Pass) -> Any:
         """X W^T + b by a layer of the engine that has no activation."""
-        bare = Dense(layer.index, layer.inputs, layer.units, None, layer.has_bias)
+        bare = Dense(layer.index, layer.inputs, layer.units, None, layer.has_bias, ntk=layer.ntk)
         parameters = self.network.parameters
         bare.bind(parameters.values, parameters.gradients, {})
         bare.allocate(self.network.backend, self.network.dtype, len(X), False)
@@ -247,8 +256,11 @@ class _Recorder:
         """What a layer keeps from its forward pass."""
         if isinstance(layer, Norm):
             self._keep(f"H[{number}]", layer.H)
+        if isinstance(layer, NumericEmbedding):
+            for letter, array in (("Z", layer.P), ("C", layer.C)):
+                self._keep(f"{letter}[0]", array.transpose(1, 0, 2).reshape(array.shape[1], -1))
         if isinstance(layer, Dropout) and layer.active:
-            self._keep(f"M[{number}]", layer.mask * (1 - layer.p))
+            self._keep(f"M[{number}]", (layer.mask > 0).astype(layer.mask.dtype))
 
     def finish(self) -> None:
         """What belongs to the loss: targets as the formulas have them, predictions, the loss of each row."""

@@ -170,6 +170,11 @@ def _scale(one: op.Scale, cells: Cells) -> None:
     _each(cells, f"v[k] = (v[k] - {shift}[k]) * {scale}[k];")
 
 
+def _bend(one: op.Bend, cells: Cells) -> None:
+    name = cells.source.table("smooth", one.places, "int")
+    cells.line(f"for (k = 0; k < {len(one.places)}; k++)", f"    v[{name}[k]] /= hypot(1, v[{name}[k]] / 3);")
+
+
 def _ranks(one: op.Ranks, cells: Cells) -> None:
     source = cells.source
     if "normal_score" not in source.functions:
@@ -207,6 +212,17 @@ def _one_hot(one: op.OneHot, cells: Cells) -> None:
     cells.at += one.places
 
 
+def _levels(one: op.Levels, cells: Cells) -> None:
+    _place(one, cells)
+    width = one.table.shape[1]
+    if width:
+        name = cells.source.table(f"levels{one.column}", one.table.ravel(), "double")
+        cells.line(f"if (k < 0)\n        k = {one.places};")
+        values = (f"x[{cells.at + at}] = (real){name}[k * {width} + {at}];" for at in range(width))
+        cells.line(*values)
+    cells.at += width
+
+
 def _ordinal(one: op.Ordinal, cells: Cells) -> None:
     _place(one, cells)
     cells.line(f"x[{cells.at}] = (real)(k / {number(max(1, one.places - 1))});")
@@ -226,8 +242,10 @@ _CELLS: dict[type, Callable[[Any, Cells], None]] = {
     op.Clip: _clip,
     op.Log: _log,
     op.Scale: _scale,
+    op.Bend: _bend,
     op.Ranks: _ranks,
     op.OneHot: _one_hot,
+    op.Levels: _levels,
     op.Ordinal: _ordinal,
     op.Code: _code,
 }

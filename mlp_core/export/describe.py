@@ -87,6 +87,8 @@ def _inputs(inputs: Preprocessor) -> Iterable[Any]:
         scale = np.array(numbers.scaler.scale)
         scale[constant] = 0.0  # no rank is above another
         yield op.Scale(numbers.scaler.shift, scale)
+        if numbers.scaler.smooth.any():
+            yield op.Bend(tuple(np.flatnonzero(numbers.scaler.smooth).tolist()))
         yield from (op.Ranks(j, ranks.quantiles) for j, ranks in numbers.ranks.items() if j not in constant)
     made = [_words(column, one) for column, one in inputs.categories.items()]
     yield from sorted(made, key=lambda words: isinstance(words, op.Code))
@@ -99,6 +101,10 @@ def _words(column: int, one: Categories) -> op.Words:
     nowhere = {op.Ordinal: one.places - 1, op.Code: 0}.get(kind, NOWHERE)
     unknown, missing = one.unknown_place, one.missing_place
     words = one.words
+    if one.levels is not None:
+        table = np.array(one.levels, np.float64)
+        refuse = plan.unknown == "error"
+        return op.Levels(column, words, one.unknown_place, one.missing_place, one.places, refuse=refuse, table=table)
     if one.acting == ():  # all training rows have one place, which never acts
         words, unknown, missing = (), NOWHERE, NOWHERE
     return kind(
@@ -217,4 +223,5 @@ def _unscaled(target: Target | None) -> list[Any]:
     """Back to the units of the data."""
     if target is None:
         return []
-    return [op.Unscale(target.scale, target.shift), *([op.Expm1()] if target.log else [])]
+    steps: list[Any] = [op.Unscale(target.scale, target.shift), *([op.Expm1()] if target.log else [])]
+    return steps if target.limits is None else [*steps, op.Limit(*target.limits)]

@@ -14,7 +14,7 @@ from mlp_core.export import to_c, to_numpy, to_torch
 from mlp_core.export.check import Checked, check, need_onnx
 from mlp_core.export.describe import describe
 from mlp_core.export.probes import Probes, draw
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Ensemble, Saved
 
 FILES = {"onnx": (".onnx",), "c": (".c", ".h"), "numpy": (".py", ".npz"), "torch": (".py", ".safetensors")}
 """The formats, and how their files end; the first is the one that is named."""
@@ -53,13 +53,17 @@ def format_of(path: Path, asked: str | None) -> str:
     return asked
 
 
-def export(model: Model, origin: Path, path: Path, to: str, inputs: str = "auto", force: bool = False) -> Exported:
+def export(model: Saved, origin: Path, path: Path, to: str, inputs: str = "auto", force: bool = False) -> Exported:
     """Write a model that came from `origin` to `path` and its companion; nothing is there before the check has passed.
 
     inputs: how an ONNX graph takes rows: columns, a matrix, or (auto) a matrix where all columns are numbers. Raises
     UsageError for what cannot be expressed or is there already, Failed where the check does not pass.
     """
     _refuse_existing([path.with_suffix(end) for end in FILES[to]], origin, force)
+    if isinstance(model, Ensemble):
+        hint = "export one of them, or predict with the folder"
+        message = "members that are averaged cannot be exported as one model yet"
+        raise UsageError(Problem("not_exportable", message, hint, file=str(origin.parent)))
     if to == "onnx":
         need_onnx()
     description = describe(model)

@@ -15,6 +15,7 @@ from mlp_core.export import operations as op
 from mlp_core.export.onnx_graph import Graph, Tensor
 from mlp_core.nn.complex_math import _polynomial
 
+FAR = 1e100  # bent, what is farther comes to the same, and its square is still a number
 REFUSED = -2
 """The place of a word that is refused; a graph cannot stop, so such a row is answered by what is no number."""
 
@@ -110,6 +111,12 @@ def _scale(one: op.Scale, cells: Cells) -> None:
     cells.X = (cells.block - cells.row(one.shift)) * cells.row(one.scale)
 
 
+def _bend(one: op.Bend, cells: Cells) -> None:
+    graph = cells.graph
+    X = graph.minimum(graph.maximum(cells.block, -FAR), FAR)
+    cells.chosen(one.places, X / graph.sqrt((X / 3.0) * (X / 3.0) + 1.0))
+
+
 def _ranks(one: op.Ranks, cells: Cells) -> None:
     cells.chosen((one.place,), _normal_scores(cells.graph, cells.block.columns([one.place]), one.quantiles))
 
@@ -168,6 +175,12 @@ def _one_hot(one: op.OneHot, cells: Cells) -> None:
     cells.behind.append(_place(one, cells).equals(places[None, :]).astype(np.float64))
 
 
+def _levels(one: op.Levels, cells: Cells) -> None:
+    places = np.array([[*range(one.places), -1]])
+    chosen = _place(one, cells).equals(places).astype(np.float64)
+    cells.behind.append(cells.graph.node("MatMul", chosen, cells.graph.tensor(one.table, np.float64)))
+
+
 def _ordinal(one: op.Ordinal, cells: Cells) -> None:
     cells.behind.append(_place(one, cells).astype(np.float64) / max(1, one.places - 1))
 
@@ -183,8 +196,10 @@ _CELLS: dict[type, Callable[[Any, Cells], None]] = {
     op.Clip: _clip,
     op.Log: _log,
     op.Scale: _scale,
+    op.Bend: _bend,
     op.Ranks: _ranks,
     op.OneHot: _one_hot,
+    op.Levels: _levels,
     op.Ordinal: _ordinal,
     op.Code: _code,
 }

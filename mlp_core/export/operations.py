@@ -7,7 +7,7 @@ function for each kind of operation; an operation that it has none for is refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,13 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Bend:
+    """X = X / sqrt(1 + (X / 3)^2) in these places."""
+
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Ranks:
     """X becomes normal scores in one place: its share between the quantiles of the training rows, as a quantile."""
 
@@ -104,6 +111,13 @@ class Words:
 @dataclass(frozen=True)
 class OneHot(Words):
     """An input for every place, 1 at that of the word, all 0 where it is nowhere."""
+
+
+@dataclass(frozen=True)
+class Levels(Words):
+    """The row of `table` [places + 1, inputs] at the place, the last one where it is nowhere."""
+
+    table: Floats = field(default_factory=lambda: np.zeros((1, 0)))
 
 
 @dataclass(frozen=True)
@@ -262,6 +276,14 @@ class Unscale:
 @dataclass(frozen=True)
 class Expm1:
     """V = exp(V) - 1."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """V is cut to [low, high], each [columns]."""
+
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True)

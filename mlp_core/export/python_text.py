@@ -217,6 +217,11 @@ def _scale(one: op.Scale, description: op.Description, script: Script) -> Made:
     return [f"    X = (X - {script.array('SHIFT', one.shift)}) * {script.array('SCALE', one.scale)}"], None
 
 
+def _bend(one: op.Bend, description: op.Description, script: Script) -> Made:
+    script.table("SMOOTH", list(one.places))
+    return ["    X[:, SMOOTH] /= np.hypot(1, X[:, SMOOTH] / 3)"], None
+
+
 def _ranks(one: op.Ranks, description: op.Description, script: Script) -> Made:
     script.need(parts.normal_scores)
     name = script.array(f"QUANTILES_{one.place}", one.quantiles)
@@ -251,6 +256,11 @@ def _one_hot(one: op.OneHot, description: op.Description, script: Script) -> Mad
     return lines, f"one_hot({place}, {one.places})"
 
 
+def _levels(one: op.Levels, description: op.Description, script: Script) -> Made:
+    lines, place = _words(one, description, script)
+    return lines, f"{script.array(f'LEVELS_{one.column}', one.table)}[{place}]"
+
+
 def _ordinal(one: op.Ordinal, description: op.Description, script: Script) -> Made:
     lines, place = _words(one, description, script)
     return lines, f"{place}[:, None] / {max(1, one.places - 1)}"
@@ -268,8 +278,10 @@ _INPUTS: dict[type, Callable[[Any, op.Description, Script], Made]] = {
     op.Clip: _clip,
     op.Log: _log,
     op.Scale: _scale,
+    op.Bend: _bend,
     op.Ranks: _ranks,
     op.OneHot: _one_hot,
+    op.Levels: _levels,
     op.Ordinal: _ordinal,
     op.Code: _code,
 }
@@ -327,4 +339,8 @@ _STEPS: dict[type, Callable[[Any, Script, str], str]] = {
     op.Exp: lambda step, script, name: f"np.exp({step.rate!r} * V)",
     op.Unscale: _unscale,
     op.Expm1: _needing("np.expm1(V)"),
+    op.Limit: lambda step, script, name: (
+        f"np.clip(V, {script.array(f'{name.upper()}_LOW', step.low)}, "
+        f"{script.array(f'{name.upper()}_HIGH', step.high)})"
+    ),
 }

@@ -313,6 +313,11 @@ def _unscale(step: op.Unscale, count: int, source: Source, name: str) -> Made:
     return _each(f"v[k] / {scale}[k] + {source.table(f'shift_{name}', step.shift, 'double')}[k]", count), count
 
 
+def _limit(step: op.Limit, count: int, source: Source, name: str) -> Made:
+    low, high = (source.table(f"{end}_{name}", v, "double") for end, v in (("low", step.low), ("high", step.high)))
+    return _each(f"fmin(fmax(v[k], {low}[k]), {high}[k])", count), count
+
+
 _STEPS: dict[type, Callable[[Any, int, Source, str], Made]] = {
     op.Take: _take,
     op.Softmax: _softmax,
@@ -332,6 +337,7 @@ _STEPS: dict[type, Callable[[Any, int, Source, str], Made]] = {
     op.Exp: lambda step, count, source, name: (_each(f"exp({number(step.rate)} * v[k])", count), count),
     op.Unscale: _unscale,
     op.Expm1: lambda step, count, source, name: (_each("expm1(v[k])", count), count),
+    op.Limit: _limit,
 }
 
 

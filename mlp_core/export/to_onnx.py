@@ -189,6 +189,7 @@ _STEPS: dict[type, Callable[[Any, Graph, Tensor], Tensor]] = {
     op.Exp: lambda step, graph, V: graph.exp(V * step.rate),
     op.Unscale: lambda step, graph, V: V / step.scale[None, :] + step.shift[None, :],
     op.Expm1: lambda step, graph, V: graph.expm1(V),
+    op.Limit: lambda step, graph, V: graph.minimum(graph.maximum(V, step.low[None, :]), step.high[None, :]),
 }
 
 

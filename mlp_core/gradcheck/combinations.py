@@ -23,11 +23,13 @@ from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.losses import CrossEntropy
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.rng import generator
 
 NORMS = ("none", "batch", "layer", "rms")
 DROPOUTS = (0.0, 0.3)
+PARTS = ("waves", "factors", "ntk", "parametric")
 PENALTIES = {
     "none": Penalty(),
     "l2": Penalty(l2=0.03),
@@ -57,13 +59,14 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One architecture of the matrix, by the names of its axes."""
+    """One architecture of the matrix, by the names of its axes; `parts`: those of `PARTS` that it has."""
 
     activation: str
     norm: str
     dropout: float
     shape: Shape
     training: bool
+    parts: tuple[str, ...] = ()
 
     def build(self, seed: int) -> Specimen:
         """The network with rows; its loss stands for all of them."""
@@ -77,17 +80,27 @@ class Cell:
                 norm_first=position != "post",
                 dropout=self.dropout,
                 residual=self.shape.residual,
+                parametric="parametric" in self.parts,
             )
             for units in self.shape.hidden
         )
-        architecture = Architecture(self.shape.inputs, self.shape.outputs, blocks, input_dropout=self.dropout / 2)
+        architecture = Architecture(
+            self.shape.inputs,
+            self.shape.outputs,
+            blocks,
+            input_dropout=self.dropout / 2,
+            periodic=Periodic(self.shape.inputs - 1, 2, 3) if "waves" in self.parts else None,
+            input_scale="factors" in self.parts,
+            ntk="ntk" in self.parts,
+        )
         case = LossCase("any", CrossEntropy(), self.shape.outputs)
         mode = Pass(training=self.training, seed=seed, step=3, record=False)
         return specimen(architecture, case, self.shape.rows, mode=mode, seed=seed)
 
 
 def cells() -> list[Cell]:
-    """Every architecture; batch norm also as it evaluates, because its backward pass then differs."""
+    """Every architecture; batch norm also as it evaluates, because its backward pass then differs. The parts of `PARTS`
+    all at once with everything else, and with one activation each with each other."""
     norms = ["none", *(f"{kind} {position}" for kind in NORMS[1:] for position in ("pre", "post"))]
     axes = itertools.product([*ACTIVATIONS, "prelu"], norms, DROPOUTS, SHAPES)
     training = [Cell(*axis, training=True) for axis in axes]
@@ -96,7 +109,17 @@ def cells() -> list[Cell]:
         for cell in training
         if cell.norm.startswith("batch") and not cell.dropout
     ]
-    return training + evaluating
+    return training + evaluating + _with_parts()
+
+
+def _with_parts() -> list[Cell]:
+    norms = ("none", "batch pre", "layer post")
+    every = [
+        Cell(name, norm, 0.3 * (norm == "none"), shape, True, PARTS)
+        for name, norm, shape in itertools.product([*ACTIVATIONS, "prelu"], norms, SHAPES)
+    ]
+    some = [parts for count in range(1, len(PARTS)) for parts in itertools.combinations(PARTS, count)]
+    return every + [Cell("selu", "none", 0.0, shape, True, parts) for parts in some for shape in SHAPES]
 
 
 @dataclass
@@ -186,6 +209,7 @@ def _examine(cell: Cell, seed: int, tally: _Tally) -> int:
         "norm": cell.norm,
         "dropout": str(cell.dropout),
         "shape": cell.shape.name,
+        "parts": " + ".join(cell.parts) or "none",
         "mode": "training" if cell.training else "evaluation",
     }
     for case in loss_cases():

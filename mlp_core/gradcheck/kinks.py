@@ -9,6 +9,7 @@ from mlp_core.nn.layers import Activate, Dense, Layer, PRelu, Residual
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Penalty
+from mlp_core.nn.parametric import Parametric
 
 
 def flat_layers(network: Network) -> list[Layer]:
@@ -30,9 +31,9 @@ def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.
 def _layer(layer: Layer) -> Array:
     if isinstance(layer, PRelu):
         return np.sign(layer.Z.real)
-    if isinstance(layer, Dense | Activate) and layer.f is not None and layer.f.kinks:
+    if isinstance(layer, Dense | Activate | Parametric) and layer.f is not None and layer.f.kinks:
         f = layer.f
-        if isinstance(layer, Activate) or not f.from_output:
+        if isinstance(layer, Activate | Parametric) or not f.from_output:
             return np.concatenate([np.sign(layer.Z.real - kink) for kink in f.kinks])
         at = f.forward(np, np.array(f.kinks))  # Z was overwritten by f(Z), and f is monotone
         return np.concatenate([np.sign(layer.A.real - value) for value in at])

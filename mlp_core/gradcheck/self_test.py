@@ -18,6 +18,7 @@ from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, Relu, Tanh
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.losses import CrossEntropy
 from mlp_core.nn.network import Architecture, Block
+from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Penalty
 
 
@@ -171,6 +172,10 @@ def model(name: str, seed: int = 0) -> Specimen:
         "batch, evaluating": lambda: specimen(_network(Tanh(), norm="batch"), plain, 5, seed=seed, mode=still),
         "layer": lambda: specimen(_network(Tanh(), norm="layer"), plain, 5, seed=seed),
         "rms": lambda: specimen(_network(Tanh(), norm="rms"), plain, 5, seed=seed),
+        "ntk": lambda: specimen(_network(Tanh(), ntk=True), plain, 5, seed=seed),
+        "parametric": lambda: specimen(_network(Tanh(), parametric=True), plain, 5, seed=seed),
+        "waves": lambda: specimen(_network(Tanh(), periodic=Periodic(2, 3, 3, 0.2)), plain, 5, seed=seed),
+        "factors": lambda: specimen(_network(Tanh(), input_scale=True), plain, 5, seed=seed),
         "penalties": lambda: specimen(_network(Tanh()), plain, 5, seed=seed, penalty=Penalty(0.1, 0.05)),
     }
     return special[name]()
@@ -179,8 +184,9 @@ def model(name: str, seed: int = 0) -> Specimen:
 def _network(
     f: Activation | None, widths: tuple[int, ...] = _WIDTHS, inputs: int = 3, dropout: float = 0.0, **more: Any
 ) -> Architecture:
+    whole = {name: more.pop(name) for name in ("ntk", "periodic", "input_scale") if name in more}
     blocks = tuple(Block(units, f, dropout=dropout, **more) for units in widths)
-    return Architecture(inputs, CLASSES, blocks, input_dropout=dropout / 2)
+    return Architecture(inputs, CLASSES, blocks, input_dropout=dropout / 2, **whole)
 
 
 def _with_a_zero_row(case: LossCase, seed: int) -> Specimen:

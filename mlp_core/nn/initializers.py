@@ -21,7 +21,7 @@ INITIALIZERS = (
 
 
 def initial_weights(
-    name: str, shape: tuple[int, int], rng: np.random.Generator, *, scale: float | None = None
+    name: str, shape: tuple[int, int], rng: np.random.Generator, *, scale: float | None = None, ntk: bool = False
 ) -> np.ndarray:
     """Weights [fan_out, fan_in] in float64, drawn from `rng`.
 
@@ -32,9 +32,15 @@ def initial_weights(
     - normal: standard deviation `scale` (0.01 if not given); uniform: on [-scale, scale] (0.05)
     - zeros
 
-    The uniform forms have the same variance: a uniform on [-r, r] has variance r^2 / 3.
+    The uniform forms have the same variance: a uniform on [-r, r] has variance r^2 / 3. With `ntk` the layer divides by
+    sqrt(fan_in), and what is drawn is multiplied by that, but for normal and uniform, which say what W itself is (and
+    have 1 for their `scale` if none is given): lecun_normal is N(0, 1) then.
     """
     fan_out, fan_in = shape
+    if ntk and name in ("normal", "uniform"):
+        scale = 1.0 if scale is None else scale
+    elif ntk:
+        return math.sqrt(fan_in) * initial_weights(name, shape, rng, scale=scale)
     if name == "zeros":
         return np.zeros(shape)
     if name == "orthogonal":

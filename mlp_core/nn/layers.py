@@ -7,6 +7,7 @@ call; `backward` may overwrite the error it is given. Shapes: X [b, n] in, A [b,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +27,14 @@ class Pass:
     """How a forward pass is meant: with dropout and batch statistics (`training`), and for which (seed, step).
 
     `record` lets batch norm update its running statistics; the gradient check, which must leave no trace, does not.
+    `dropout` is the share of every layer's dropout that is left at this step.
     """
 
     training: bool = False
     seed: int = 0
     step: int = 0
     record: bool = True
+    dropout: float = 1.0
 
 
 EVALUATE = Pass()
@@ -97,7 +100,10 @@ class Layer:
 class Dense(Layer):
     """A = f(X W^T + b): the matrix product, the bias and, unless it stands alone, the activation.
 
-    `draw` makes the first weights [units, inputs] from a generator; `start` are the first biases, 0 if None.
+    `draw` makes the first weights [units, inputs] from a generator; `start` are the first biases, 0 if None, drawn from
+    N(0, 1) if "normal". `ntk` is the parametrisation of the neural tangent kernel (Jacot, Gabriel, Hongler, NeurIPS
+    2018): A = f(X W^T / sqrt(n) + b), n the inputs, with weights of deviation about 1, so that one learning rate suits
+    layers of every width; then dW and dLoss/dX have the factor 1 / sqrt(n), too.
     """
 
     def __init__(
@@ -108,10 +114,12 @@ class Dense(Layer):
         f: Activation | None,
         bias: bool = True,
         draw: Draw | None = None,
-        start: Sequence[float] | None = None,
+        start: Sequence[float] | str | None = None,
+        ntk: bool = False,
     ) -> None:
         super().__init__(index)
-        self.draw, self.start = draw, start
+        self.draw, self.start, self.ntk = draw, start, ntk
+        self.scale = 1 / math.sqrt(inputs) if ntk else 1.0
         self.inputs, self.units, self.f, self.has_bias = inputs, units, f, bias
         self.modules = 1 if f is None else 2
         self._f = f or Identity()
@@ -120,7 +128,7 @@ class Dense(Layer):
 
     def specs(self) -> list[Spec]:
         weight = Spec(f"{self.index}.weight", (self.units, self.inputs), is_weight=True)
-        bias = Spec(f"{self.index}.bias", (self.units,), is_weight=False)
+        bias = Spec(f"{self.index}.bias", (self.units,), is_weight=False, kind="bias")
         return [weight, bias] if self.has_bias else [weight]
 
     def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array], kept: Mapping[str, Array]) -> None:
@@ -132,7 +140,12 @@ class Dense(Layer):
         if self.draw is not None:
             self.W[...] = self._asarray(self.draw((self.units, self.inputs), generator(seed, "init", self.index)))
         if self.b is not None:
-            self.b[...] = 0 if self.start is None else self._asarray(np.asarray(self.start))
+            self.b[...] = self._asarray(self._first_biases(seed))
+
+    def _first_biases(self, seed: int) -> np.ndarray:
+        if self.start == "normal":
+            return generator(seed, "init", self.index, 1).standard_normal(self.units)
+        return np.zeros(self.units) if self.start is None else np.asarray(self.start, np.float64)
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self._asarray = partial(as_device, backend, dtype)
@@ -147,16 +160,24 @@ class Dense(Layer):
     def forward(self, X: Array, mode: Pass) -> Array:
         self.X, self.Z, self.A = X, head(self._Z, len(X)), head(self._A, len(X))
         self._product(X, self.W.T, self.Z)  # [b, m] = [b, n] @ [n, m]
+        if self.ntk:
+            self.Z *= self.scale
         self._activate(self.Z, self.b, self._f, self.A)
         return self.A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
         self._differentiate(Delta, self._f, self.Z, self.A, self.db)  # dLoss/dZ [b, m], and its column sums [m]
         self._product(Delta.T, self.X, self.dW)  # [m, n] = [m, b] @ [b, n]
+        if self.ntk:
+            self.dW *= self.scale
         if not input_gradient:
             return None
         assert self._dX is not None
-        return self._product(Delta, self.W, head(self._dX, len(Delta)))  # [b, n] = [b, m] @ [m, n]
+        dX = head(self._dX, len(Delta))
+        self._product(Delta, self.W, dX)  # [b, n] = [b, m] @ [m, n]
+        if self.ntk:
+            dX *= self.scale
+        return dX
 
 
 class Activate(Layer):
@@ -317,7 +338,8 @@ class Norm(Layer):
 class Dropout(Layer):
     """A = X * mask / (1 - p) in training, X otherwise; the mask is 0 with probability p (Srivastava et al. 2014).
 
-    The mask is a pure function of (seed, step, layer): nothing has to be saved to draw it again.
+    The mask is a pure function of (seed, step, layer): nothing has to be saved to draw it again. A schedule may leave
+    but a share of p (`Pass.dropout`).
     """
 
     def __init__(self, index: int, units: int, p: float) -> None:
@@ -332,11 +354,12 @@ class Dropout(Layer):
             self._A = backend.empty((rows, self.units), dtype)
 
     def forward(self, X: Array, mode: Pass) -> Array:
-        self.active = mode.training and self.p > 0
+        p = self.p * mode.dropout
+        self.active = mode.training and p > 0
         if not self.active:
             return X
         uniform, self.mask, A = head(self._uniform, len(X)), head(self._mask, len(X)), head(self._A, len(X))
-        self._draw(self.mask, uniform, self.p, mode.seed, mode.step, self.index)
+        self._draw(self.mask, uniform, p, mode.seed, mode.step, self.index)
         return self._multiply(X, self.mask, A)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:

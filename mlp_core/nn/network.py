@@ -13,8 +13,11 @@ from mlp_core.nn.activations import Activation
 from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.initializers import initial_weights
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import EVALUATE, Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.numeric_embedding import NumericEmbedding, Periodic
 from mlp_core.nn.parameters import Parameters
+from mlp_core.nn.parametric import Parametric
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Block:
     """One hidden layer as the user thinks of it: a matrix product, and what is done to its result.
 
     `activation` None is prelu, whose slope is trained from `prelu_slope` on. `norm` is none, batch, layer or rms.
+    `parametric`: each unit learns how much of the activation it takes; prelu learns that already, and the identity has
+    nothing to take.
     """
 
     units: int
@@ -36,13 +41,21 @@ class Block:
     norm_momentum: float = 0.1
     dropout: float = 0.0
     residual: bool = False
+    parametric: bool = False
+
+    @property
+    def mixes(self) -> bool:
+        """Whether there is an alpha of its own for each unit."""
+        return self.parametric and self.activation is not None and self.activation.name != "identity"
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Everything that decides the shape of a network and its initial weights, but the seed.
 
-    The last of the inputs are codes of words, one for each of `embeddings`: (words, numbers learned per word).
+    The last of the inputs are codes of words, one for each of `embeddings`: (words, numbers learned per word); the
+    first of them numbers, which `periodic` embeds. `ntk`: products are divided by the root of their inputs.
+    `bias_init` and `rescale` say how hidden biases and weights start: see `data_start`.
     """
 
     inputs: int
@@ -53,6 +66,11 @@ class Architecture:
     output_scale: float | None = None
     output_bias: tuple[float, ...] | None = None
     embeddings: tuple[tuple[int, int], ...] = ()
+    periodic: Periodic | None = None
+    input_scale: bool = False
+    ntk: bool = False
+    bias_init: str = "zeros"
+    rescale: bool = False
 
     def layers(self) -> list[Layer]:
         """The layers, numbered as nn.Sequential would number its modules."""
@@ -62,28 +80,35 @@ class Architecture:
             embedding = Embedding(0, width, self.embeddings)
             layers.append(embedding)
             index, width = 1, embedding.units
+        if self.periodic is not None and self.periodic.numbers:
+            waves = NumericEmbedding(index, width, self.periodic)
+            layers.append(waves)
+            index, width = index + 1, waves.units
+        if self.input_scale:
+            layers.append(InputScale(index, width))
+            index += 1
         if self.input_dropout:
             layers.append(Dropout(index, width, self.input_dropout))
             index += 1
         for block in self.hidden:
-            inner = _block_layers(index, width, block)
+            inner = _block_layers(index, width, block, self)
             index += sum(layer.modules for layer in inner)
             if block.residual and width == block.units:
                 layers.append(Residual(inner[0].index, width, inner))
             else:
                 layers += inner
             width = block.units
-        draw = partial(initial_weights, self.output_init, scale=self.output_scale)
-        layers.append(Dense(index, width, self.outputs, None, draw=draw, start=self.output_bias))
+        draw = partial(initial_weights, self.output_init, scale=self.output_scale, ntk=self.ntk)
+        layers.append(Dense(index, width, self.outputs, None, draw=draw, start=self.output_bias, ntk=self.ntk))
         return layers
 
 
-def _block_layers(index: int, width: int, block: Block) -> list[Layer]:
+def _block_layers(index: int, width: int, block: Block, whole: Architecture) -> list[Layer]:
     """Linear, norm, activation, norm, dropout: those that the block has, in this order."""
-    fused = block.activation is not None and not (block.norm != "none" and block.norm_first)
-    draw = partial(initial_weights, block.init, scale=block.init_scale)
-    activation = block.activation if fused else None
-    layers: list[Layer] = [Dense(index, width, block.units, activation, block.bias, draw)]
+    fused = block.activation is not None and not block.mixes and not (block.norm != "none" and block.norm_first)
+    draw = partial(initial_weights, block.init, scale=block.init_scale, ntk=whole.ntk)
+    activation, start = block.activation if fused else None, "normal" if whole.bias_init == "normal" else None
+    layers: list[Layer] = [Dense(index, width, block.units, activation, block.bias, draw, start, whole.ntk)]
 
     def add(kind: Any, *arguments: Any) -> None:
         layers.append(kind(layers[-1].index + layers[-1].modules, block.units, *arguments))
@@ -93,6 +118,8 @@ def _block_layers(index: int, width: int, block: Block) -> list[Layer]:
         add(Norm, *norm)
     if block.activation is None:
         add(PRelu, block.prelu_slope)
+    elif block.mixes:
+        add(Parametric, block.activation)
     elif not fused:
         add(Activate, block.activation)
     if block.norm != "none" and not block.norm_first:

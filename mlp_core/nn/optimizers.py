@@ -65,13 +65,15 @@ class Optimizer:
         self._rule = backend.primitive(type(self).rule)
         self._slots = [[vector[segment.part] for vector in self.state.values()] for segment in self.segments]
 
-    def step(self, theta: Array, grad: Array, lr: float) -> None:
-        """Move theta by one step along grad, in place; both [parameters]."""
+    def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
+        """Move theta by one step along grad, in place; both [parameters]. decay: the share of the weight decay that is
+        left."""
         self.t += 1
         settings = {**self.settings, "t": self.t} if self.counts_steps else self.settings
         for segment, slots in zip(self.segments, self._slots, strict=True):
             part = segment.part
-            self._rule(theta[part], grad[part], *slots, lr * segment.lr_scale, segment.weight_decay, **settings)
+            own = segment.weight_decay * decay
+            self._rule(theta[part], grad[part], *slots, lr * segment.lr_scale, own, **settings)
 
 
 class Sgd(Optimizer):
@@ -175,16 +177,17 @@ class Muon(Optimizer):
             if start < stop:
                 self._rest.append(replace(segment, part=slice(start, stop)))
 
-    def step(self, theta: Array, grad: Array, lr: float) -> None:
+    def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
         self.t += 1
         m, v = self.state["m"], self.state["v"]
         rest = {name: value for name, value in self.settings.items() if name != "mu"}
         for segment, shape in self._matrices:
             W, dW, M = (vector[segment.part].reshape(shape) for vector in (theta, grad, m))
-            muon(self.backend.xp, W, dW, M, lr * segment.lr_scale, segment.weight_decay, self.settings["mu"])
+            own = segment.weight_decay * decay
+            muon(self.backend.xp, W, dW, M, lr * segment.lr_scale, own, self.settings["mu"])
         for segment in self._rest:
             vectors = (vector[segment.part] for vector in (theta, grad, m, v))
-            self._rule(*vectors, lr * segment.lr_scale, segment.weight_decay, **rest, t=self.t)
+            self._rule(*vectors, lr * segment.lr_scale, segment.weight_decay * decay, **rest, t=self.t)
 
 
 class Lbfgs(Optimizer):
@@ -200,7 +203,7 @@ class Lbfgs(Optimizer):
     default_lr = 1.0
     rule: ClassVar[Any] = two_loop
 
-    def step(self, theta: Array, grad: Array, lr: float) -> None:
+    def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
         self.t += 1
         xp, state = self.backend.xp, self.state
         g = xp.zeros_like(grad)
@@ -215,7 +218,7 @@ class Lbfgs(Optimizer):
         state["previous"][...] = g
         for segment in self.segments:
             part, own = segment.part, rate * segment.lr_scale
-            state["step"][part] = own * d[part] - (own * segment.weight_decay) * theta[part]
+            state["step"][part] = own * d[part] - (own * segment.weight_decay * decay) * theta[part]
             theta[part] += state["step"][part]
 
     def _remember(self, y: Array) -> None:

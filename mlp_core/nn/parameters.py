@@ -16,11 +16,15 @@ from mlp_core.nn.backend import Array, Backend
 
 @dataclass(frozen=True)
 class Spec:
-    """One tensor: its name (PyTorch's, such as `2.weight`), its shape, and whether it is a weight matrix."""
+    """One tensor: its name (PyTorch's, such as `2.weight`), its shape, and whether it is a weight matrix.
+
+    `kind` is what `optimizer.lr_factors` calls it, empty for what has no factor of its own.
+    """
 
     name: str
     shape: tuple[int, ...]
     is_weight: bool
+    kind: str = ""
 
     @property
     def size(self) -> int:

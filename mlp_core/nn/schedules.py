@@ -11,8 +11,29 @@ from dataclasses import dataclass
 
 SCHEDULES = (
     *("constant", "linear", "cosine", "cosine_restarts", "step", "multistep", "exponential", "polynomial"),
-    *("inverse_sqrt", "one_cycle", "wsd"),
+    *("inverse_sqrt", "one_cycle", "wsd", "coslog"),
 )
+FADES = ("constant", "flat_cos")
+
+
+@dataclass(frozen=True)
+class Fade:
+    """The share of a setting (dropout, weight decay) that is left at each step of a run of `steps`.
+
+    - constant: 1
+    - flat_cos: 1 to half time, then (1 + cos(pi (2 t - 1))) / 2 down to 0, t = step / steps
+    """
+
+    name: str = "constant"
+    steps: int = 1
+
+    def share(self, step: int) -> float:
+        """For a step counted from 0."""
+        t = min(1.0, step / self.steps)
+        return 1.0 if self.name == "constant" or t <= 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * t - 1)))
+
+
+CONSTANT = Fade()
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,9 @@ class Schedule:
                 return self._one_cycle(step)
             case "wsd":  # warm-up, stable, then linear decay over the last fifth (Hu et al. 2024)
                 return self._above_final(min(1.0, (1 - x) / 0.2))
+            case "coslog":  # `cycles` cosines from 0 to 0, each twice as long as the one before
+                waves = math.log2(1 + (2.0**self.cycles - 1) * x)
+                return self._above_final(0.5 * (1 - math.cos(2 * math.pi * waves)))
         raise ValueError(f"unknown schedule {self.name}")
 
     def _above_final(self, factor: float) -> float:

@@ -10,6 +10,15 @@ STAGES = (*BACKWARD, *AFTER_BACKWARD)
 """The stages of a step in their order. The first five are made for every batch of a step, the others once."""
 
 
+@dataclass(frozen=True, slots=True)
+class StepRates:
+    """What schedules make of a step: its learning rate, and the shares of dropout and of weight decay that are left."""
+
+    lr: float
+    dropout: float = 1.0
+    decay: float = 1.0
+
+
 @dataclass(frozen=True)
 class Limits:
     """When training ends, and how a gradient is kept in bounds. Times in seconds."""

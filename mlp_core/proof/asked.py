@@ -13,6 +13,7 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.explain.step import chains
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.parametric import Parametric
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.rows import table_of
 from mlp_core.training.experiment import Experiment
@@ -115,7 +116,7 @@ def _words(layer: Layer) -> Iterator[tuple[Any, ...]]:
             yield "activation", "prelu", layer.slope
         case Dropout():
             yield "dropout", layer.p
-        case Dense(f=f) | Activate(f=f) if f is not None:
+        case Dense(f=f) | Activate(f=f) | Parametric(f=f) if f is not None:
             yield "activation", f.name, getattr(f, "alpha", None)
 
 
@@ -166,7 +167,8 @@ def _segments(asked: _Asked, experiment: Experiment) -> None:
         inside = [s for s in job.optimizer.segments if s.part.start <= place.start and place.stop <= s.part.stop]
         asked.same(f"whether {spec.name} is trained", len(inside), 0 if frozen else 1)
         for segment in inside:
-            asked.same(f"lr_scale of {spec.name}", segment.lr_scale, scale)
+            factor = getattr(config.optimizer.lr_factors, spec.kind) if spec.kind else 1.0
+            asked.same(f"lr_scale of {spec.name}", segment.lr_scale, scale * factor)
             asked.same(f"weight_decay of {spec.name}", segment.weight_decay, decay)
 
 

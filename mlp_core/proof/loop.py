@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mlp_core.backends.job import Job
+from mlp_core.nn.step_options import StepRates
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
@@ -26,7 +27,7 @@ class Idle:
     """Steps that nobody makes: all that are left of an epoch at once, with losses that are made up."""
 
     job: Job
-    asked: list[tuple[int, int, int, list[float]]] = field(default_factory=list)
+    asked: list[tuple[int, int, int, list[StepRates]]] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
     hindrance = notice = name = None
     spared, full = 0, True
@@ -34,7 +35,7 @@ class Idle:
     def reach(self, position: int, left: int) -> int:
         return left
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         self.asked.append((epoch, position, step, list(rates)))
         self.losses += [(2 + math.cos(step + i), 1.0 + (step + i) % 3) for i in range(len(rates))]
         return len(rates)
@@ -103,7 +104,7 @@ class _Book:
         right = here == there or abs(here - there) <= 1e-12 * abs(there)
         self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
 
-    def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[float]]], progress: Progress) -> None:
+    def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
         """Everything about one epoch."""
         losses = weights = 0.0
         place = 0
@@ -119,7 +120,8 @@ class _Book:
                 if i in looked:
                     self.machine["step"] = step + i
                     self.machine.run(self.rate)
-                    self.same("the learning rate", rate, float(self.machine["lr"]))
+                    self.same("the learning rate", rate.lr, float(self.machine["lr"]))
+                    self._fades(rate, step + i)
                 weight = 1.0 + (step + i) % 3
                 losses, weights = losses + weight * (2 + math.cos(step + i)), weights + weight
             self.step += len(rates)
@@ -139,6 +141,17 @@ class _Book:
         if any(name.startswith("val_") for name in self.signs):
             self.same("whether an epoch is measured", measured, self.done % limits.eval_every == 0 or over)
         self._watch(event, progress)
+
+    def _fades(self, rate: StepRates, step: int) -> None:
+        """What is left of dropout and weight decay: all of it to half time, then half of a cosine down to nothing."""
+        schedule, steps = self.paper.config.schedule, self.trainer.schedule.steps
+        x = min(1.0, step / max(1, steps))
+        flat = 1.0 if x <= 0.5 else (1 + math.cos(math.pi * (2 * x - 1))) / 2
+        for name, here in (("dropout", rate.dropout), ("weight_decay", rate.decay)):
+            right = abs(here - (1.0 if getattr(schedule, name) == "constant" else flat)) <= 1e-9
+            self.tally.add(
+                1, 0.0, None if right else Difference(f"the share of {name} that is left", math.inf, here, flat)
+            )
 
     def _watch(self, event: EpochDone, progress: Progress) -> None:
         best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau

@@ -27,6 +27,20 @@ def _repeat(f: Callable[[Any], Any], times: int, x: Any) -> Any:
     return x.T if tall else x
 
 
+def _part(M: Any, count: int, i: int) -> Any:
+    """Block i of the `count` on the diagonal of M."""
+    high, wide = M.shape[0] // count, M.shape[1] // count
+    return M[i * high : (i + 1) * high, i * wide : (i + 1) * wide]
+
+
+def _blocks(V: Any) -> Any:
+    """The matrix with V[0], V[1], ... on its diagonal."""
+    M = np.zeros((V.shape[0] * V.shape[1], V.shape[0] * V.shape[2]))
+    for i, block in enumerate(V):
+        _part(M, len(V), i)[...] = block
+    return M
+
+
 FUNCTIONS: dict[str, Any] = {
     **{name: getattr(np, name) for name in ("exp", "log", "tanh", "cosh", "sin", "cos", "sqrt", "abs", "sign")},
     **{name: getattr(np, name) for name in ("maximum", "minimum", "where", "clip", "floor", "pi", "dot")},
@@ -43,6 +57,11 @@ FUNCTIONS: dict[str, Any] = {
     "repeat_cols": lambda Y, times: np.repeat(Y, times, axis=1),
     "vector": lambda *parts: np.concatenate([np.ravel(part) for part in parts]),
     "one_hot": lambda codes, words: np.eye(words)[np.clip(np.rint(codes), 0, words - 1).astype(int)],
+    "log2": np.log2,
+    "flat": lambda x: np.reshape(x, (1, -1)),
+    "blocks": _blocks,
+    "diagonal": lambda M, count: np.stack([_part(M, count, i) for i in range(count)]),
+    "sum_groups": lambda x, size: np.reshape(x, (len(x), -1, size)).sum(axis=2),
     "longer": lambda W: max(W.shape),
     "repeat": _repeat,
     "passed": lambda milestones, epoch: sum(epoch >= milestone for milestone in milestones),

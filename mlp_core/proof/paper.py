@@ -16,7 +16,8 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.explain import Explanation, Note, explain
-from mlp_core.explain.step import chains, front, letters
+from mlp_core.explain.inputs import front
+from mlp_core.explain.step import chains, letters
 from mlp_core.nn.layers import Dropout, Norm
 from mlp_core.nn.network import Network
 from mlp_core.proof import draws
@@ -251,9 +252,17 @@ class Walk:
         if config.regularization.input_noise:
             codes = len(paper.network.architecture.embeddings)
             machine["noise"] = draws.noise(config.seed, draw, X.shape, codes).astype(self.dtype)
+        left = 1.0 if config.schedule.dropout == "constant" else self._left()
         for number, (index, units, p) in paper.dropouts.items():
+            p *= left
             mask = draws.mask(config.seed, draw, index, (len(rows), units), p).astype(self.dtype)
             machine.setdefault("M", {})[number] = mask
+
+    def _left(self) -> float:
+        """The share of dropout that its schedule leaves at this step, by its equations."""
+        data = self.paper.text(self.paper.table.size).sections[0]
+        self.machine.run([line for line in data.equations() if line.target in ("x", "fade_p")])
+        return float(self.machine["fade_p"])
 
     def state(self) -> State:
         """What training must have come to."""

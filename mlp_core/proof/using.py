@@ -42,12 +42,25 @@ def prove_using(experiment: Experiment, paper: Paper) -> Tally:
         _predictions(tally, experiment, paper, experiment.model)
         if (kind := experiment.model.task.kind) in FITTED:
             method, slope, offset = FITTED[kind]
-            fitted = Calibration(method, slope, offset, 0.4, fitted=True)
-            _predictions(tally, experiment, paper, replace(experiment.model, calibration=fitted))
+            model = replace(experiment.model, calibration=Calibration(method, slope, offset, fitted=True))
+            fitted = replace(model.calibration, threshold=_between(experiment, paper, model))
+            _predictions(tally, experiment, paper, replace(model, calibration=fitted))
         _monitored(tally, experiment, paper)
     finally:
         before.put_back(job)
     return tally
+
+
+def _between(experiment: Experiment, paper: Paper, model: Model) -> float:
+    """A threshold that divides the rows that are looked at otherwise than 0.5 does: a quartile of probabilities."""
+    split = experiment.splits["val" if "val" in experiment.splits else "train"]
+    backend, network = paper.network.backend, paper.network
+    rows = backend.asarray(np.arange(min(ROWS, len(split.X), network.rows)))
+    machine = _forward(paper, model, State.of(experiment.trainer.job), backend.to_host(split.X[rows]))
+    P = np.asarray(machine["P"])
+    if P.shape[1] != 2 or not np.isfinite(P).all():
+        return 0.4
+    return float(np.clip(np.quantile(P[:, 1], 0.25 if np.median(P[:, 1]) < 0.5 else 0.75), 0.01, 0.99))
 
 
 def _move(before: State, experiment: Experiment) -> None:
@@ -148,7 +161,7 @@ def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: floa
         machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (total or 1.0)
         machine.run(lines[means[0] + 1 :])
     there = float(machine["loss"])
-    if not np.isfinite(there):
+    if not np.isfinite(there) or not machine["w"].any():
         return
     error = abs(here - there) / max(abs(there), 1e-3)
     tally.add(1, error, None if error <= WITHIN[dtype] else Difference(name, error, here, there))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.backends.job import Job, Steps
+from mlp_core.nn.step_options import StepRates
 from mlp_core.proof.compare import Difference, Tally, compare_losses, compare_states
 from mlp_core.proof.paper import Noise, Paper, Walk
 from mlp_core.proof.state import State
@@ -52,7 +53,7 @@ class Watched:
         read, self._read = self._read, []
         return read
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         self._sizes = self._sizes[1:]
         before = State.of(self.job)
         walk, on_paper = self._walk(before, len(rates))
@@ -75,14 +76,14 @@ class Watched:
         rates = [walk.step((self._step + i) // epoch, (self._step + i) % epoch, self._step + i) for i in range(count)]
         return walk, rates
 
-    def _compare_places(self, epoch: int, position: int, step: int, rates: Sequence[float], right: Any) -> None:
+    def _compare_places(self, epoch: int, position: int, step: int, rates: Sequence[StepRates], right: Any) -> None:
         """The learning rates, and where the trainer says that these steps are."""
         expectations = (self._step, *divmod(self._step, self.paper.table.steps))
         for name, mine, expected in zip(("step", "epoch", "place"), (step, epoch, position), expectations, strict=True):
             self.tally.add(1, 0.0, None if mine == expected else Difference(f"the {name}", np.inf, mine, expected))
         for here, rate in zip(rates, right, strict=True):
-            error = abs(here - rate) / max(abs(rate), 1e-300)
-            wrong = None if error <= RATE_WITHIN else Difference("the learning rate", error, here, rate)
+            error = abs(here.lr - rate) / max(abs(rate), 1e-300)
+            wrong = None if error <= RATE_WITHIN else Difference("the learning rate", error, here.lr, rate)
             self.tally.add(1, error, wrong)
 
     def _compare(self, before: State, walk: Walk, read: Sequence[tuple[float, float]], count: int) -> None:

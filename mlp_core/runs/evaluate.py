@@ -13,6 +13,7 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
 from mlp_core.data.preprocess.from_config import unseen, unseen_lines
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.errors import ConfigError, DataError, Problem, UsageError
 from mlp_core.metrics import compute, known
 from mlp_core.metrics.calibration import Calibration, choose, misfit, wants_fit
@@ -36,7 +37,8 @@ Judged = Saved | OutOfFold
 class Wishes:
     """How a model is to be measured; None: as its config says.
 
-    split: one of the run's own splits. data, labels: a further file. calibrate: none, temperature or platt. threshold:
+    split: one of the run's own splits. data, labels: a further file, or rows in memory. calibrate: none, temperature or
+    platt. threshold:
     a probability, or the metric it is chosen for. by: a column whose groups are measured too. metrics: measured beside
     the usual ones, as far as they are known. worst: how many of the rows with the largest losses are wanted.
     keep: have the split that counts in the report, ready for the network. trained: fingerprints of the rows that the
@@ -44,7 +46,7 @@ class Wishes:
     """
 
     split: str | None = None
-    data: Path | None = None
+    data: Path | InMemory | None = None
     labels: Path | None = None
     calibrate: str | None = None
     threshold: float | str | None = None
@@ -204,8 +206,11 @@ def evaluate_model(saved: Saved, wishes: Wishes | None = None, tell: Tell | None
     done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
     measured = {name: done[name] for name in datasets}
     report = Report(measured, calibration, split=kept, trained_on=trained_on, notes=notes)
+    config, path = model.config, wishes.data
+    if isinstance(path, InMemory):
+        config, path = config.holding({"data": path}), None
     if wishes.by is not None:
-        cells = column_cells(model.config, wishes.by, report.chosen, own.indices if own else {}, wishes.data)
+        cells = column_cells(config, wishes.by, report.chosen, own.indices if own else {}, path)
         places = datasets[report.chosen].places
         cells = cells if places is None else [cells[row] for row in places.tolist()]
         rows = report.splits[report.chosen].rows
@@ -213,7 +218,7 @@ def evaluate_model(saved: Saved, wishes: Wishes | None = None, tell: Tell | None
         report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
     if losses is not None:
         outcome, measured, dealt = done[asked].outcome, done[asked].rows, own.indices if own else {}
-        found = worst_rows(model.config, model.task, outcome, losses, wishes.worst, asked, dealt, wishes.data, measured)
+        found = worst_rows(config, model.task, outcome, losses, wishes.worst, asked, dealt, path, measured)
         report = replace(report, worst=found)
     if not fits:
         return report

@@ -16,10 +16,13 @@ from mlp_core.descriptors import read_own
 
 
 class Growing:
-    """A file that grows line by line. What the disk does not take is kept, and written with the next line."""
+    """A file that grows line by line. What the disk does not take is kept, and written with the next line.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.written, self._waiting = path, size_of(path), b""
+    Without a path it is none, and only its length is known.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.written, self._waiting = path, 0 if path is None else size_of(path), b""
         self._synced = self.written
 
     @property
@@ -33,24 +36,30 @@ class Growing:
     def flush(self) -> None:
         """Write what was added; raises OSError."""
         if self._waiting:
-            grow(self.path, self.written, self._waiting)
+            if self.path is not None:
+                grow(self.path, self.written, self._waiting)
             self.written, self._waiting = self.size, b""
 
     def sync(self) -> None:
         """Write what was added so that it survives a power cut; raises OSError."""
         self.flush()
         if self._synced != self.written:
-            sync(self.path)
+            if self.path is not None:
+                sync(self.path)
             self._synced = self.written
 
 
 class MetricsLog:
-    """The files of a run, in `folder`; each can be left out. `steps.jsonl` is there once a step was recorded."""
+    """The files of a run, in `folder` (None: nowhere); each can be left out. `steps.jsonl` is there once a step was
+    recorded."""
 
-    def __init__(self, folder: Path, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
-        self.jsonl = Growing(folder / "metrics.jsonl") if jsonl else None
-        self.csv = Growing(folder / "metrics.csv") if table else None
-        self.steps = Growing(folder / "steps.jsonl")
+    def __init__(self, folder: Path | None, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
+        def growing(name: str) -> Growing:
+            return Growing(None if folder is None else folder / name)
+
+        self.jsonl = growing("metrics.jsonl") if jsonl else None
+        self.csv = growing("metrics.csv") if table else None
+        self.steps = growing("steps.jsonl")
         self.columns = list(columns)
 
     def append(self, facts: Mapping[str, Any], clock: Mapping[str, float]) -> None:
@@ -93,12 +102,13 @@ class MetricsLog:
         False when lines from before it are missing.
         """
         complete = True
-        if self.jsonl is not None:
+        if self.jsonl is not None and self.jsonl.path is not None:
             complete = cut(self.jsonl.path, offset["jsonl"])
             self.jsonl = Growing(self.jsonl.path)
-        cut(self.steps.path, offset.get("steps", 0))
-        self.steps = Growing(self.steps.path)
-        if self.csv is not None and size_of(self.csv.path):
+        if self.steps.path is not None:
+            cut(self.steps.path, offset.get("steps", 0))
+            self.steps = Growing(self.steps.path)
+        if self.csv is not None and self.csv.path is not None and size_of(self.csv.path):
             lines = read_own(self.csv.path).splitlines(keepends=True)
             kept = [line for line in lines[: epoch + 1] if line.endswith(b"\n")]
             if kept != lines:

@@ -17,6 +17,7 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import gapless
 from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
@@ -27,6 +28,7 @@ from mlp_core.runs.trained_rows import count_trained
 from mlp_core.training.ensemble import Saved
 
 ROWS = 4096
+IN_MEMORY = 65_536  # rows that are made inputs at once
 MEASURED_ROWS = 1_000_000  # predictions kept for the metrics; what comes after is predicted only
 Columns = dict[str, Any]
 
@@ -55,6 +57,7 @@ class Predictor:
 
     probabilities: give a column for every class, too. keep: columns of the source to be carried along, before those
     that the model was told to carry (data.id). trained: fingerprints of the rows that the model was trained on.
+    rows: how many there are, where they are few: then little memory is taken.
     """
 
     def __init__(
@@ -63,46 +66,53 @@ class Predictor:
         probabilities: bool = False,
         keep: Sequence[str] = (),
         trained: Fingerprints | None = None,
+        rows: int = ROWS,
     ) -> None:
         self.model, self.task = model, model.task
         self.probabilities, self.keep = probabilities, tuple(keep)
-        self.evaluator = model.evaluator(ROWS)
+        self.rows = max(1, min(rows, ROWS))
+        self.evaluator = model.evaluator(self.rows)
         self.report, self._trained = Report(), trained
         self._outcomes: list[tuple[Any, Any, Any]] = []
 
-    def predict(self, path: Path) -> Iterator[Columns]:
-        """Columns of predictions, part by part, of the source at `path`, or on standard input for `-`.
+    def predict(self, data: Path | InMemory) -> Iterator[Columns]:
+        """Columns of predictions, part by part, of the source at a path, on standard input for `-`, or in memory.
 
         Each part maps column names to values of equal length: kept columns as text, the prediction, and where asked
         for or given by the loss, probabilities, quantiles, the standard deviation. Raises DataError.
         """
-        task, options = self.task, read_options(self.model.config, self.task)
+        task = self.task
+        for source in self._sources(data):
+            yield self._part(source)
+        if self._outcomes:
+            P, y, w = (None if some[0] is None else np.concatenate(some) for some in zip(*self._outcomes, strict=True))
+            names = self.model.metric_names(report=True)
+            outcome = Outcome(P, y, w, self.evaluator.threshold, self.evaluator.bins)
+            self.report.metrics = defined(compute(task.kind, names, outcome))
+
+    def outcomes(self, data: Path | InMemory) -> Any:
+        """Probabilities [rows, classes] or values [rows, targets] of all rows. Raises DataError."""
+        return np.concatenate([self._outcome(*self._inputs(source)[1:])[0] for source in self._sources(data)])
+
+    def _sources(self, data: Path | InMemory) -> Iterator[Source]:
+        """The rows in parts; only the columns that hold numbers are read as such."""
+        task = self.task
         kinds = task.kinds or ("numeric",) * len(task.features)
         numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
         if not task.classifies or (len(task.classes) > 2 and all(number(label) is not None for label in task.classes)):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
         numbers.difference_update(task.kept.columns)
-        for source in stream(path, options, (*task.features, *task.targets), numbers):
-            yield self._part(source)
-        if self._outcomes:
-            P, y, w = (
-                None if parts[0] is None else np.concatenate(parts) for parts in zip(*self._outcomes, strict=True)
-            )
-            names = self.model.metric_names(report=True)
-            outcome = Outcome(P, y, w, self.evaluator.threshold, self.evaluator.bins)
-            self.report.metrics = defined(compute(task.kind, names, outcome))
+        options = read_options(self.model.config, task)
+        if isinstance(data, InMemory):
+            return parts(data.source(lambda name: name not in numbers, options.csv), IN_MEMORY)
+        return stream(data, options, (*task.features, *task.targets), numbers)
 
     def _part(self, source: Source) -> Columns:
-        model, task = self.model, self.task
-        features, targets = by_name(model.config, source, task, targets=False)
-        X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
-        refuse_missing(source, [features[place] for place in gapless(model.config, task.features, task.kinds)])
-        for key, note in unlike(source, features, targets, task).items():
-            self.report.notes.setdefault(key, note)
+        targets, X, words = self._inputs(source)
         if (again := count_trained(self._trained, X, words)) is not None:
             self.report.trained_on = again + (self.report.trained_on or 0)
-        for name, (count, word) in model.inputs.unseen(X, words).items():
+        for name, (count, word) in self.model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
         P, Z = self._outcome(X, words)
@@ -110,6 +120,16 @@ class Predictor:
         if targets:
             self._measure(source, targets, P)
         return {**self._kept(source), **self._told(P, Z)}
+
+    def _inputs(self, source: Source) -> tuple[list[int], Any, dict[int, list[str]]]:
+        """The target columns, as far as there are any, the inputs and their words. Raises DataError."""
+        config, task = self.model.config, self.task
+        features, targets = by_name(config, source, task, targets=False)
+        X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
+        refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+        for key, note in unlike(source, features, targets, task).items():
+            self.report.notes.setdefault(key, note)
+        return targets, X, words
 
     def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:
         """Columns of predictions for rows X [rows, features] in memory, encoded as the preprocessing takes them."""

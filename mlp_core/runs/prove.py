@@ -21,9 +21,11 @@ from mlp_core.proof.training import Walked, first_step, prove_training
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.members import Members, is_members, members_at
+from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.model import model_of
 
 MOST_BEFORE = 1 << 20
 """Parameters up to which the first step is proved before training: in float64 it takes memory for several of each."""
@@ -64,15 +66,26 @@ def check_model(
         return _together(proofs, members)
     model, file = open_model(path)
     assert not isinstance(model, Ensemble)
-    config = with_overrides(model.config, overrides)
+    return check_checkpoint(load_checkpoint(file), str(file), with_overrides(model.config, overrides), progress, tell)
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint,
+    subject: str,
+    config: Config,
+    progress: Any = None,
+    tell: Callable[[str], None] | None = None,
+) -> Proof:
+    """The same for a checkpoint that is loaded, and its config."""
     if tell is not None and (files := told_files(config)):
         tell(f"reading what the model was trained on: {files}")
     try:
-        experiment = Experiment.build(config, own=(checkpoint := load_checkpoint(file)))
+        experiment = Experiment.build(config, own=checkpoint)
     except DataError as error:
-        return _check_synthetic(file, config, f"synthetic rows: {moved(config, error).problems[0]}", progress)
-    experiment.restore(checkpoint, str(file))
-    return check_experiment(experiment, config, str(file), progress)
+        note = f"synthetic rows: {moved(config, error).problems[0]}"
+        return _check_synthetic(checkpoint, subject, config, note, progress)
+    experiment.restore(checkpoint, subject)
+    return check_experiment(experiment, config, subject, progress)
 
 
 def _together(proofs: Sequence[Proof], members: Members) -> Proof:
@@ -146,13 +159,10 @@ def _in_turn(classes: Any) -> Any:
     return np.argsort(turn, kind="stable")
 
 
-def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Proof:
+def _check_synthetic(checkpoint: Checkpoint, subject: str, config: Config, note: str, progress: Any) -> Proof:
     """Rows of the right shape where there is no data: normal inputs, every class or random targets."""
-    from mlp_core.training.checkpoint import checkpoint_path
-    from mlp_core.training.model import model_of
-
     batch = config.gradcheck.batch
-    model = model_of(load_checkpoint(checkpoint_path(file)), str(file), rows=batch)
+    model = model_of(checkpoint, subject, rows=batch)
     rng = generator(config.seed, "gradcheck")
     X = rng.standard_normal((batch, model.inputs.inputs))
     if model.task.classifies:
@@ -160,7 +170,7 @@ def _check_synthetic(file: Path, config: Config, note: str, progress: Any) -> Pr
     else:
         y = rng.random((batch, model.task.outputs)).round(0 if model.task.kind == "multilabel" else 6)
     Y = model.targets(y)
-    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), str(file), note)
+    return Proof(_run(model.objective, X.astype(config.dtype), Y, None, config, progress), subject, note)
 
 
 def _run(objective: Any, X: Any, Y: Any, w: Any, config: Config, progress: Any) -> Report:

@@ -15,6 +15,7 @@ from mlp_core.data.readers.format import Reading
 from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem, RunDirectoryError
 from mlp_core.machine import system
 from mlp_core.metrics import plain
+from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import preflight
 from mlp_core.runs.resume import (
@@ -30,7 +31,7 @@ from mlp_core.runs.resume import (
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
 from mlp_core.runs.trained_rows import encode
-from mlp_core.training.checkpoint import Checkpoint, load, not_finite
+from mlp_core.training.checkpoint import Checkpoint, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
 from mlp_core.training.peak_memory import give_back
@@ -72,18 +73,18 @@ class Run:
     """An experiment and the directory it writes to."""
 
     experiment: Experiment
-    directory: RunDirectory
+    directory: RunDirectory | InMemory
     notices: list[str] = field(default_factory=list)
     resumed: bool = False
     restored: bool = False
     command: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        config, self.experiment.home = self.experiment.config, self.directory.path
+        config, self.experiment.home = self.experiment.config, self.directory.home
         names = [f"val_{name}" for name in ("loss", *self.experiment.model.metric_names())]
         columns = ["epoch", "step", "train_loss", *(names if "val" in self.experiment.splits else []), "lr"]
         columns += ["seconds", "rows_per_second"]
-        self.log = MetricsLog(self.directory.path, columns, config.logging.jsonl, config.logging.csv)
+        self.log = MetricsLog(self.directory.home, columns, config.logging.jsonl, config.logging.csv)
         self.metrics: dict[str, float] = {}
         self.summary: Summary | None = None
         self._waiting: dict[str, Checkpoint] = {}
@@ -121,6 +122,11 @@ class Run:
             run_directory.discard()
             raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
         return run
+
+    @classmethod
+    def in_memory(cls, config: Config, progress: Reading | None = None) -> Run:
+        """A new run that leaves nothing on the disk: the same steps, the same checkpoints."""
+        return cls(Experiment.build(config, progress), InMemory())
 
     def _write_split(self) -> None:
         """Which rows of the training file went where, if they were dealt from it."""
@@ -318,7 +324,7 @@ class Run:
         progress = self.experiment.trainer.progress
         if progress.epoch and not progress.position:
             self._set_aside(improved=False)
-            kept = {name for name in self._waiting if (self.directory.checkpoints / f"{name}.safetensors").exists()}
+            kept = {name for name in self._waiting if self.directory.has(name)}
             self._waiting = {name: self._waiting[name] for name in self._waiting if name not in kept}
             self._save_waiting()
 
@@ -333,16 +339,15 @@ class Run:
             self._end("interrupted", self._exit_code)
             return
         progress = self.experiment.trainer.progress
-        best = self.directory.checkpoints / "best.safetensors"
-        last = self.directory.checkpoints / "last.safetensors"
-        chosen = best if best.exists() else last
-        if chosen.exists():
-            checkpoint = load(chosen)
+        name = "best" if self.directory.has("best") else "last"
+        chosen = self.directory.checkpoints / f"{name}.safetensors"
+        if self.directory.has(name):
+            checkpoint = self.directory.load(name)
             self.experiment.restore(checkpoint, str(chosen))
             calibration = self.experiment.calibrate()
             if calibration is not None:
                 document = {**checkpoint.document, "calibration": calibration.to_state()}
-                self._save(Checkpoint(checkpoint.tensors, document), chosen.stem)
+                self._save(Checkpoint(checkpoint.tensors, document), name)
             del checkpoint
         give_back()  # a checkpoint is large, and so is measuring
         metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}

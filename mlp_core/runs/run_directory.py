@@ -219,6 +219,19 @@ class RunDirectory:
         save(checkpoint, path)
         return path
 
+    @property
+    def home(self) -> Path | None:
+        """The folder from which its config names data files."""
+        return self.path
+
+    def has(self, name: str) -> bool:
+        """Whether there is a checkpoint `checkpoints/<name>.safetensors`."""
+        return (self.checkpoints / f"{name}.safetensors").exists()
+
+    def load(self, name: str) -> Checkpoint:
+        """The checkpoint of this name; raises CheckpointError."""
+        return load(self.checkpoints / f"{name}.safetensors")
+
     def forget_old(self, keep: int) -> None:
         """Delete all but the newest `keep` numbered checkpoints; what cannot be deleted now is next time."""
         numbered = self.checkpoints.glob("epoch-*.safetensors")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.config import Config, dump_yaml
+from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.run_directory import RunDirectory
 
 
 class RunRecord:
     """The record of one run, written when it begins and when it ends."""
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunDirectory | InMemory) -> None:
         self.directory = directory
         self._record: dict[str, Any] = {}
 

@@ -52,6 +52,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     decided, lines = _optimizer(config)
     values |= decided
     notes += lines
+    if config.schedule.cycles == "auto":
+        decide("schedule.cycles", 4 if config.schedule.name == "coslog" else 1)
     batch, line = _batch_size(config, data.splits["train"].rows)
     if config.train.batch_size == "auto":
         decide("train.batch_size", batch, line)
@@ -220,10 +222,14 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
 
     False where a device has room for the network but not for the rows, which then stay on the host.
     """
-    architecture: Architecture = from_config.make_architecture(config, inputs.inputs, max(1, len(data.task.classes)))
+    architecture: Architecture = from_config.make_architecture(
+        config, inputs.inputs, max(1, len(data.task.classes)), numbers=inputs.numbers_first
+    )
     itemsize = np.dtype(config.dtype).itemsize
-    first = inputs.inputs + sum(dim for _, dim in inputs.embeddings)
-    widths = [first, *(block.units for block in architecture.hidden), architecture.outputs]
+    first, periodic = inputs.inputs + sum(dim for _, dim in inputs.embeddings), architecture.periodic
+    waves, learned = (0, 0) if periodic is None else (periodic.frequencies, periodic.size - 1)
+    waves, learned = waves * inputs.numbers_first, learned * inputs.numbers_first
+    widths = [first + learned, *(block.units for block in architecture.hidden), architecture.outputs]
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
@@ -235,7 +241,7 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
             stored = (fused or config.kernels == "native") and smaller_as_stored(split.X, inputs, config.dtype)
             there = 0 if not fused else split.X.dtype.itemsize  # on the host they are in memory already
             held += first * split.rows * (there if stored else itemsize)
-    needed = itemsize * (parameters * slots + rows * sum(widths))
+    needed = itemsize * (parameters * slots + rows * (sum(widths) + 3 * waves))
     free = device_memory(config)
     if fused and free is not None and needed <= free < needed + held:
         return False

@@ -28,6 +28,7 @@ from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
+from mlp_core.nn.data_start import data_start
 from mlp_core.training import from_config
 from mlp_core.training.auto import check_memory, resolve
 from mlp_core.training.checkpoint import Checkpoint, damaged
@@ -101,6 +102,8 @@ class Experiment:
         unseen = unseen_notes(inputs, data.splits)
         splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
         rows = min(config.train.eval_batch_size, max(len(split.X) for split in splits.values()))
+        if start is None:
+            data_start(model.network, splits["train"].X, config.seed)
         evaluator = model.evaluator(rows)
         trainer = make_trainer(model, splits, evaluator)
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
@@ -271,12 +274,17 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
     if "val" in splits:
         monitored = [name.split("_", 1)[1] for name in _monitored(config)]
         names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
-    job = Job(model.objective, optimizer, batches, from_config.make_limits(config), config.seed, augment)
+    limits = from_config.make_limits(config)
+    job = Job(model.objective, optimizer, batches, limits, config.seed, augment)
+    schedule = from_config.make_schedule(config, job.steps_per_epoch)
+    dropout, decay = from_config.make_fades(config, schedule.steps)
+    job = replace(job, dropout=dropout, decay=decay)
+    watch = from_config.make_watch(monitor, config.checkpoint.mode, ties=config.checkpoint.ties == "last")
     trainer = Trainer(
         make_steps(job),
-        schedule=from_config.make_schedule(config, job.steps_per_epoch),
+        schedule=schedule,
         evaluate=dict,
-        best=from_config.make_watch(monitor, config.checkpoint.mode) if config.checkpoint.best else None,
+        best=watch if config.checkpoint.best else None,
         stopping=from_config.make_stopping(config),
         plateau=from_config.make_plateau(config, monitor),
         read_every=config.logging.every_steps,

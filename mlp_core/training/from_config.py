@@ -18,9 +18,10 @@ from mlp_core.nn.layers import PRelu
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Optimizer, Segment
-from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.nn.step_options import Limits
 from mlp_core.training.trainer import Plateau, Stopping, Watch
 
@@ -81,10 +82,11 @@ def make_architecture(
     width: int,
     bias: Sequence[float] | None = None,
     embeddings: Sequence[tuple[int, int]] = (),
+    numbers: int = 0,
 ) -> Architecture:
-    """The network of the (resolved) config for `inputs` input columns, the last of which may be codes of words with
-    `embeddings`, and `width` logits."""
-    model = config.model
+    """The network of the (resolved) config for `inputs` input columns and `width` logits. The first of the inputs are
+    `numbers`, the last may be codes of words with `embeddings`."""
+    model, waves = config.model, config.model.periodic
     blocks = []
     for layer in model.layers():
         name, scale = _init(layer.init, layer.activation)
@@ -102,6 +104,7 @@ def make_architecture(
                 norm_momentum=model.norm_momentum,
                 dropout=float(layer.dropout or 0.0),
                 residual=bool(layer.residual),
+                parametric=model.parametric,
             )
         )
     output_init, output_scale = _init(model.output_init, "identity")
@@ -114,6 +117,11 @@ def make_architecture(
         output_scale,
         None if bias is None else tuple(bias),
         embeddings=tuple(embeddings),
+        periodic=None if waves is None else Periodic(numbers, waves.frequencies, waves.size, waves.sigma),
+        input_scale=model.input_scale,
+        ntk=model.parametrization == "ntk",
+        bias_init=model.bias_init,
+        rescale=model.init_rescale,
     )
 
 
@@ -130,7 +138,7 @@ def make_penalty(config: Config) -> Penalty:
 
 
 def make_segments(config: Config, network: Network) -> list[Segment]:
-    """Stretches of the parameter vector with equal settings: weight decay on weights, groups by name.
+    """Stretches of the parameter vector with equal settings: weight decay on weights, factors by kind, groups by name.
 
     Raises ConfigError for a group that matches nothing.
     """
@@ -138,6 +146,7 @@ def make_segments(config: Config, network: Network) -> list[Segment]:
     matched = [False] * len(values.groups)
     segments: list[Segment] = []
     for spec in parameters.specs:
+        factor = getattr(values.lr_factors, spec.kind) if spec.kind else 1.0
         scale, decay, frozen = 1.0, values.weight_decay if spec.is_weight else 0.0, False
         for i, group in enumerate(values.groups):
             if fnmatchcase(spec.name, group.match):
@@ -146,6 +155,7 @@ def make_segments(config: Config, network: Network) -> list[Segment]:
                 decay = decay if group.weight_decay is None else group.weight_decay
         if frozen:
             continue
+        scale *= factor
         part = parameters.slices[spec.name]
         previous = segments[-1] if segments else None
         if previous and (previous.part.stop, previous.lr_scale, previous.weight_decay) == (part.start, scale, decay):
@@ -213,9 +223,15 @@ def make_schedule(config: Config, steps_per_epoch: int) -> Schedule:
         milestones=tuple(values.milestones),
         gamma=values.gamma,
         power=values.power,
-        cycles=values.cycles,
+        cycles=int(values.cycles),
         per_epoch=values.per == "epoch",
     )
+
+
+def make_fades(config: Config, steps: int) -> tuple[Fade, Fade]:
+    """What is left of dropout and of weight decay at every step of a run."""
+    values = config.schedule
+    return Fade(values.dropout, steps), Fade(values.weight_decay, steps)
 
 
 def make_limits(config: Config) -> Limits:
@@ -233,10 +249,10 @@ def make_limits(config: Config) -> Limits:
     )
 
 
-def make_watch(metric: str, mode: str, min_delta: float = 0.0) -> Watch:
+def make_watch(metric: str, mode: str, min_delta: float = 0.0, ties: bool = False) -> Watch:
     """Watch a logged metric such as val_accuracy; `mode` auto knows which way is better."""
     smaller = smaller_is_better(metric.split("_", 1)[1]) if mode == "auto" else mode == "min"
-    return Watch(metric, smaller, min_delta)
+    return Watch(metric, smaller, min_delta, ties)
 
 
 def make_stopping(config: Config) -> Stopping | None:

@@ -58,7 +58,7 @@ class Model:
         """The model of a resolved config, its parameters still zero; memory for `rows` rows at once."""
         loss = from_config.make_loss(config)
         architecture = from_config.make_architecture(
-            config, inputs.inputs, from_config.outputs(loss, task), bias, inputs.embeddings
+            config, inputs.inputs, from_config.outputs(loss, task), bias, inputs.embeddings, inputs.numbers_first
         )
         # a forward pass alone does not repay loading the compiled kernels
         backend = make_backend(config) if training else numpy_backend()

@@ -13,7 +13,7 @@ from mlp_core.backends.job import Job, Steps
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.primitives import clip_norm, clip_value, follow, shorten_rows
-from mlp_core.nn.step_options import AFTER_BACKWARD, average_share
+from mlp_core.nn.step_options import AFTER_BACKWARD, StepRates, average_share
 
 LOSSES_AT_ONCE = 64
 """Steps after which the losses are read from a device that works on its own."""
@@ -39,6 +39,7 @@ class StageSteps:
         self._sum = backend.zeros((parameters.size,), parameters.theta.dtype) if many else None
         self._ledger = Ledger(backend, LOSSES_AT_ONCE) if backend.remote else None
         self._losses: list[tuple[float, float]] = []
+        self._dropout = 1.0
         limits = job.limits
         asked = {
             "accumulate": limits.accumulate > 1,
@@ -63,8 +64,9 @@ class StageSteps:
         return min(1, left)
 
     @np.errstate(all="ignore")
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         """One optimizer step over `accumulate` batches; numbers that overflow are found in the loss."""
+        self._dropout = rates[0].dropout
         loss, weight = self._gradient(epoch, position, step)
         if self._ledger is not None:
             self._ledger.add(loss, weight)
@@ -114,7 +116,7 @@ class StageSteps:
         return loss, total
 
     def _pass(self, draw: int) -> Pass:
-        return Pass(True, self.job.seed, draw)
+        return Pass(True, self.job.seed, draw, dropout=self._dropout)
 
     def _number(self, value: Any) -> Any:
         """A loss with all the digits of float64, read only where that costs nothing."""
@@ -124,10 +126,10 @@ class StageSteps:
         X, Y, w = self.job.batches.batch(epoch, index)
         return (X, Y, w) if self.job.augment is None else self.job.augment(X, Y, w, self._pass(draw))
 
-    def _accumulate(self, lr: float, step: int) -> None:
+    def _accumulate(self, rates: StepRates, step: int) -> None:
         self.job.network.parameters.grad[:] = self._sum
 
-    def _clip(self, lr: float, step: int) -> None:
+    def _clip(self, rates: StepRates, step: int) -> None:
         """Cut entries to clip_value, then the whole gradient to length clip_norm (Pascanu et al., ICML 2013)."""
         limits, backend, grad = self.job.limits, self.job.backend, self.job.network.parameters.grad
         if limits.clip_value is not None:
@@ -139,11 +141,11 @@ class StageSteps:
             if length > limits.clip_norm:
                 grad *= limits.clip_norm / length
 
-    def _update(self, lr: float, step: int) -> None:
+    def _update(self, rates: StepRates, step: int) -> None:
         parameters = self.job.network.parameters
-        self.job.optimizer.step(parameters.theta, parameters.grad, lr)
+        self.job.optimizer.step(parameters.theta, parameters.grad, rates.lr, rates.decay)
 
-    def _max_norm(self, lr: float, step: int) -> None:
+    def _max_norm(self, rates: StepRates, step: int) -> None:
         """Scale back to the greatest length the weights into any unit that exceed it (Srivastava et al. 2014)."""
         parameters, longest = self.job.network.parameters, self.job.limits.max_norm
         shorten = self.job.backend.primitive(shorten_rows)
@@ -151,7 +153,7 @@ class StageSteps:
             if spec.is_weight:
                 shorten(parameters.values[spec.name], longest)
 
-    def _average(self, lr: float, step: int) -> None:
+    def _average(self, rates: StepRates, step: int) -> None:
         """average += (1 - decay) (theta - average), with the decay held down at first so that it forgets the start."""
         assert self.job.limits.ema is not None
         share = average_share(self.job.limits.ema, step)

@@ -14,6 +14,7 @@ from mlp_core.backends.job import Job, Steps
 from mlp_core.errors import Diverged, Problem
 from mlp_core.nn.backend import Array
 from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.step_options import StepRates
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 
 
@@ -46,15 +47,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Watch:
-    """A metric to watch: larger is better unless `smaller`; progress is a change by more than `min_delta`."""
+    """A metric to watch: larger is better unless `smaller`; progress is a change by more than `min_delta`. With `ties`
+    a value as good as the best so far is better, being newer."""
 
     metric: str
     smaller: bool
     min_delta: float = 0.0
+    ties: bool = False
 
     def better(self, value: float, than: float | None) -> bool:
         if not math.isfinite(value):
             return False
+        if self.ties and value == than:
+            return True
         return than is None or (value < than - self.min_delta if self.smaller else value > than + self.min_delta)
 
 
@@ -145,7 +150,7 @@ class Trainer:
         most = self.job.limits.max_steps
         left = self.steps_per_epoch - p.position
         count = steps.reach(p.position, left if most is None else min(left, most - p.step))
-        rates = [self._rate(p.step + i) for i in range(count)]
+        rates = [self._rates(p.step + i) for i in range(count)]
         step, position = p.step, p.position
         made = steps.take(p.epoch, position, step, rates)
         p.step, p.position = step + made, position + made
@@ -156,17 +161,21 @@ class Trainer:
         if due or steps.full:
             losses[:] = self._read(made < count)[-count:]
         for i in range(made):
-            yield StepDone(step + i + 1, p.epoch + 1, position + i + 1, self.steps_per_epoch, losses[i], rates[i])
+            yield StepDone(step + i + 1, p.epoch + 1, position + i + 1, self.steps_per_epoch, losses[i], rates[i].lr)
         if made < count:
             steps.locate()
             loss = losses[made]
             assert loss is not None
             with np.errstate(all="ignore"):
-                raise Diverged(self._divergence(loss, rates[made]))
+                raise Diverged(self._divergence(loss, rates[made].lr))
 
     def _rate(self, step: int) -> float:
         """The learning rate of a step counted from 0."""
         return self.schedule.rate(step) * self.progress.plateau_factor
+
+    def _rates(self, step: int) -> StepRates:
+        """The same with what other schedules leave of dropout and of weight decay."""
+        return StepRates(self._rate(step), self.job.dropout.share(step), self.job.decay.share(step))
 
     def settle(self) -> float | None:
         """Read the losses that are still on the device into `progress`; the last of them, None if there is none.

@@ -26,15 +26,18 @@ OF_OPTIMIZERS: Owners = {
     for key, constants in CONSTANTS.items()
 }
 OF_SCHEDULES: Owners = {
-    "final": ("linear", "polynomial", "cosine", "cosine_restarts", "one_cycle", "wsd"),
+    "final": ("linear", "polynomial", "cosine", "cosine_restarts", "one_cycle", "wsd", "coslog"),
     "step_size": ("step", "exponential"),
     "milestones": ("multistep",),
     "gamma": ("step", "multistep", "exponential"),
     "power": ("polynomial",),
-    "cycles": ("cosine_restarts",),
+    "cycles": ("cosine_restarts", "coslog"),
     "patience": ("plateau",),
     "factor": ("plateau",),
 }
+UNMIXED = ("prelu", "identity")
+"""Activations without a share of their own: prelu learns its slope, the identity has nothing to take a share of."""
+
 OF_NORMS: Owners = {
     "norm_position": ("batch", "layer", "rms"),
     "norm_eps": ("batch", "layer", "rms"),
@@ -59,10 +62,42 @@ def _unused(config: Config) -> Iterator[Problem]:
     yield from _of_section(config, "schedule", OF_SCHEDULES, {config.schedule.name})
     norms = {str(layer.norm) for layer in config.model.layers()}
     yield from _of_section(config, "model", OF_NORMS, norms, "norm")
+    yield from _of_ingredients(config)
     regular = config.regularization
     if regular.bias and not (regular.l1 or regular.l2):
         message, hint = "there is no penalty that could count biases", "set regularization.l2 or l1, or remove it"
         yield config.problem("regularization.bias", message, code="unused", hint=hint, got="true")
+
+
+def _of_ingredients(config: Config) -> Iterator[Problem]:
+    """Settings of what the network does not have."""
+    model, layers = config.model, config.model.layers()
+    mixes = any(getattr(layer.activation, "name", layer.activation) not in UNMIXED for layer in layers)
+    drops = model.input_dropout or any(layer.dropout for layer in layers)
+    decays = config.optimizer.weight_decay or any(group.weight_decay for group in config.optimizer.groups)
+    hidden = "there is no hidden layer"
+    asked = (
+        ("model.parametric", model.parametric, mixes, f"no hidden layer has an activation but {' and '.join(UNMIXED)}"),
+        ("model.bias_init", model.bias_init != "zeros", any(layer.bias for layer in layers), f"{hidden} with biases"),
+        ("schedule.dropout", config.schedule.dropout != "constant", drops, "there is no dropout"),
+        ("schedule.weight_decay", config.schedule.weight_decay != "constant", decays, "there is no weight decay"),
+        *(
+            (
+                f"optimizer.lr_factors.{key}",
+                getattr(config.optimizer.lr_factors, key) != 1,
+                there,
+                f"there is no {what}",
+            )
+            for key, there, what in (
+                ("numeric_embedding", model.periodic is not None, "model.numeric_embedding"),
+                ("input_scale", model.input_scale, "model.input_scale"),
+                ("alpha", model.parametric, "model.parametric"),
+            )
+        ),
+    )
+    for key, given, used, message in asked:
+        if given and not used:
+            yield config.problem(key, message, code="unused", hint="remove it")
 
 
 def _of_section(config: Config, section: str, owners: Owners, used: set[str], what: str = "name") -> Iterator[Problem]:
@@ -72,6 +107,8 @@ def _of_section(config: Config, section: str, owners: Owners, used: set[str], wh
     if section == "optimizer":
         rule = OPTIMIZERS[values.name]
         usual = {key: getattr(rule, f"default_{key}") for key in owners}
+    if section == "schedule":
+        usual = {"cycles": 1}
     for key, names in owners.items():
         value = getattr(values, key)
         same = value in (type(values).model_fields[key].default, usual.get(key))

@@ -258,3 +258,14 @@ def test_a_stream_that_nobody_reads_is_no_fault_of_ours(
     result = subprocess.run(["bash", "-c", script], cwd=trained, capture_output=True, text=True, timeout=600)
     assert (result.returncode, result.stderr) == (code, "")
     assert not list(trained.glob("mlpbp-crash-*"))
+
+
+def test_a_config_may_come_on_standard_input(trained: Path, tmp_path: Path) -> None:
+    text = (trained / "small.yaml").read_text()
+    command = [sys.executable, "-P", "-m", "mlpbp", "train", "-", "-o", str(tmp_path / "run"), "train.epochs=1"]
+    done = subprocess.run(command, cwd=trained, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "config.yaml").read_text() == text
+    done = subprocess.run(command, cwd=trained, input="data: {name: digit}", capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("mlpbp: error: -:1:14: data.name: ")

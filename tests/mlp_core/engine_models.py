@@ -12,6 +12,7 @@ from mlp_core.nn.layers import Pass
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Huber, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Objective, Penalty
 
 CLASSES, TARGETS = 4, 2
@@ -108,12 +109,20 @@ def random_case(seed: int) -> Case:
                 norm_momentum=float(rng.choice([0.1, 0.4])),
                 dropout=float(rng.choice([0.0, 0.4])),
                 residual=bool(rng.random() < 0.5),
+                parametric=bool(rng.random() < 0.5),
             )
         )
     loss = random_loss(rng)
     one = bool(rng.random() < 0.3)
+    waves = Periodic(int(rng.integers(1, inputs + 1)), int(rng.integers(1, 5)), int(rng.integers(2, 5)))
     architecture = Architecture(
-        inputs, outputs(loss, one=one), tuple(blocks), input_dropout=float(rng.choice([0.0, 0.2]))
+        inputs,
+        outputs(loss, one=one),
+        tuple(blocks),
+        input_dropout=float(rng.choice([0.0, 0.2])),
+        periodic=waves if rng.random() < 0.5 else None,
+        input_scale=bool(rng.random() < 0.5),
+        ntk=bool(rng.random() < 0.5),
     )
     penalty = Penalty(*(float(rng.choice([0.0, 0.01])) for _ in range(2)), bias=bool(rng.random() < 0.5))
     objective = make_objective(architecture, loss, rows, penalty=penalty, seed=seed)

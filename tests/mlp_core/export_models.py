@@ -106,11 +106,11 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
     ]
     position = one("pre_activation", "post_activation")
     columns: dict[str, Any] = {
-        "size": {"scale": one("standard", "quantile", "robust")},
+        "size": {"scale": one("standard", "quantile", "robust", "robust_smooth")},
         "price": {"log": one(True, False), "clip": one(None, 2.0), "indicator": one(True, False)},
         "count": {"scale": one("quantile", "minmax", "none")},
         "town": {
-            "encode": one("onehot", "ordinal", "embedding", "hash", "onehot", "ordinal"),
+            "encode": one("onehot", "ordinal", "embedding", "hash", "compact", "ordinal"),
             "max_categories": one(4, 100),
         },
     }
@@ -126,11 +126,12 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
         "loss": {"name": loss, **({"quantiles": [0.1, 0.5, 0.9]} if loss == "quantile" else {})},
         "preprocess": {
             "numeric": {
-                "scale": one("standard", "minmax", "robust", "maxabs", "quantile"),
+                "scale": one("standard", "minmax", "robust_smooth", "maxabs", "quantile"),
                 "impute": one("median", "mean", "mode", "zero", 1.5),
             },
             "categorical": {
-                "encode": one("onehot", "ordinal", "embedding"),
+                "encode": one("onehot", "compact", "ordinal", "embedding"),
+                "embed_above": one(None, None, 2),
                 "unknown": one("other", "zero"),
                 "missing": one("category", "mode"),
             },
@@ -142,7 +143,11 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
         "kernels": "numpy",
     }
     if kind == "regression" and loss != "poisson":
-        config["preprocess"]["target"] = {"scale": one("standard", "minmax", "none"), "transform": one("none", "log1p")}
+        config["preprocess"]["target"] = {
+            "scale": one("standard", "minmax", "none"),
+            "transform": one("none", "log1p"),
+            "clamp": one(True, False),
+        }
     if kind == "binary":
         config["eval"] = {"calibrate": one("none", "temperature", "platt"), "threshold": one(0.4, "f1")}
     elif kind != "regression":

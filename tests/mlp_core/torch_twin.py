@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from mlp_core.nn.activations import Activation
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import Bce, CrossEntropy, Focal, Huber, Quantile
 from mlp_core.nn.network import Network
+from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.objective import Penalty
+from mlp_core.nn.parametric import Parametric
 
 ACTIVATE: dict[str, Any] = {
     "relu": lambda z, f: F.relu(z),
@@ -48,10 +51,20 @@ def run_layer(layer: Layer, A: torch.Tensor, P: dict[str, Any], S: dict[str, Any
     """One layer; `P` parameters and `S` kept statistics by name. Dropout takes the mask our layer has just drawn."""
     name = str(layer.index)
     if isinstance(layer, Dense):
-        A = F.linear(A, P[f"{name}.weight"], P.get(f"{name}.bias"))
+        W = P[f"{name}.weight"]
+        A = F.linear(A, W / W.shape[1] ** 0.5 if layer.ntk else W, P.get(f"{name}.bias"))
         return A if layer.f is None else activate(A, layer.f)
     if isinstance(layer, Activate):
         return activate(A, layer.f)
+    if isinstance(layer, Parametric):
+        return A + P[f"{name}.alpha"] * (activate(A, layer.f) - A)
+    if isinstance(layer, InputScale):
+        return A * P[f"{name}.scale"]
+    if isinstance(layer, NumericEmbedding):
+        x = A[:, : layer.numbers, None]  # [b, k, 1]
+        waves = torch.cos(2 * torch.pi * P[f"{name}.frequency"] * x + P[f"{name}.phase"])  # [b, k, f]
+        L = torch.einsum("bkf,kmf->bkm", waves, P[f"{name}.weight"]) + P[f"{name}.bias"]
+        return torch.cat([A, L.flatten(1)], 1)
     if isinstance(layer, PRelu):
         return F.prelu(A, P[f"{name}.weight"])
     if isinstance(layer, Dropout):

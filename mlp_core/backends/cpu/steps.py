@@ -19,17 +19,21 @@ from mlp_core.backends.cpu.kernels import fits, kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.row_pass import Labelled
 from mlp_core.backends.cpu.step_program import RATES, SHARE, STEP, TOTAL, StepProgram, penalised
+from mlp_core.backends.ingredients import ingredients
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.losses import Focal
 from mlp_core.nn.optimizers import Optimizer
-from mlp_core.nn.step_options import average_share
+from mlp_core.nn.step_options import StepRates, average_share
 
 STEPS_AT_ONCE = 64
 FLOPS_AT_ONCE = 2e9
 """Steps in one call, and floating-point operations after which it ends: some ten milliseconds, so that a run can be
 stopped, shown and saved at any time."""
+
+WRITTEN = frozenset({"schedule.weight_decay flat_cos"})
+"""The ingredients that there are instructions for."""
 
 DRAWN_AT_ONCE = 4 << 20
 """Bytes of what is drawn on the host for the steps of one call."""
@@ -50,6 +54,9 @@ def whole_steps(threads: int, library: Library | None, job: Job) -> WholeSteps |
 
 def hindrance(job: Job) -> str | None:
     """What of a job is not in whole steps, as it is called in the config; None if all of it is."""
+    missing = next((name for name in ingredients(job) if name not in WRITTEN), None)
+    if missing is not None:
+        return missing
     batches, optimizer, loss = job.batches, job.optimizer, job.objective.loss
     if type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in numbers.RULES:
         return f"optimizer.name {type(optimizer).__name__.lower()}"
@@ -101,15 +108,16 @@ class WholeSteps:
         alike = self.job.batches.rows // self._rows - position
         return min(self.most, max(1, alike), left)
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         count, optimizer = len(rates), self.job.optimizer
         rows = self._numbers(epoch, position, count)
         weights = [self._weight(epoch, position + i) for i in range(count)]
         given, totals = np.empty((count, len(self._crew.cells))), np.empty(count)
-        for i, (weight, lr) in enumerate(zip(weights, rates, strict=True)):
+        for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
             row = self._given(weight, step + i)
             for segment in optimizer.segments:
-                row += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay, optimizer.t + 1 + i)
+                decay = segment.weight_decay * rate.decay
+                row += self._rule_numbers(rate.lr * segment.lr_scale, decay, optimizer.t + 1 + i)
             given[i] = row
         blocks = self.program.draws(rows.shape[1]).blocks(rows, step)
         made = self._crew.run(self._program(rows.shape[1]), given, blocks, totals)

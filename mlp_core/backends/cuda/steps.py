@@ -19,17 +19,20 @@ from mlp_core.backends.cuda.graph import Graph
 from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
 from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
+from mlp_core.backends.ingredients import ingredients
 from mlp_core.backends.job import Job
 from mlp_core.backends.numbers import RULE_NUMBERS
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.optimizers import Lbfgs, Muon
-from mlp_core.nn.step_options import average_share
+from mlp_core.nn.step_options import StepRates, average_share
 
 MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
 LAUNCH_FLOPS = 1e12
 """Floating-point operations of the products of one launch, about 0.1 s at most: a run can be stopped between two."""
+WRITTEN = frozenset({"schedule.weight_decay flat_cos"})
+"""The ingredients that can be written down as launches."""
 LEDGER = 256
 """Steps after which the losses are read from the device."""
 
@@ -43,6 +46,9 @@ def hindrance(job: Job) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
     objective, optimizer, batches, limits = job.objective, job.optimizer, job.batches, job.limits
     network = objective.network
+    missing = next((name for name in ingredients(job) if name not in WRITTEN), None)
+    if missing is not None:
+        return missing
     if network.backend.recorder is None:
         return "kernels: numpy"
     if batches.X.resident is None:
@@ -126,9 +132,9 @@ class WholeSteps:
 
     def gradient(self, step: int) -> None:
         """It is what a step at a rate of 0 leaves behind."""
-        self.take(0, 0, step, [0.0])
+        self.take(0, 0, step, [StepRates(0.0)])
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[float]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         """Steps `step`, `step + 1`, ... of a run with these learning rates, on the batches from `position` on.
 
         What was sent for the place of a loss is not changed before that was read.
@@ -138,8 +144,8 @@ class WholeSteps:
         if epoch != self._epoch:
             self._order[...] = self.objective.network.backend.asarray(self.batches.dealt(epoch).astype(np.int64))
             self._epoch = epoch
-        for i, lr in enumerate(rates):
-            self._host[slot + i] = self._row(epoch, position + i, step + i, slot + i, lr, self.optimizer.t + 1 + i)
+        for i, rate in enumerate(rates):
+            self._host[slot + i] = self._row(epoch, position + i, step + i, slot + i, rate, self.optimizer.t + 1 + i)
         self._recorder.graphs.send(self._host[slot : slot + count], self._given[:count])
         start = position * self.batches.size
         rows = min(self.batches.size, self.batches.rows - start)
@@ -154,13 +160,14 @@ class WholeSteps:
         self.optimizer.t += count
         return count
 
-    def _row(self, epoch: int, position: int, step: int, slot: int, lr: float, t: int) -> list[float]:
+    def _row(self, epoch: int, position: int, step: int, slot: int, rate: StepRates, t: int) -> list[float]:
         """The numbers of one step, in the order of FIRST, DRAW, SLOT, TOTAL, SHARE, NUMBERS; t is the optimizer's."""
         total = self.batches.weight(epoch, position) or 1.0
         share = average_share(self.limits.ema, step) if self.limits.ema else 0.0
         row, settings = [position * self.batches.size, step, slot, total, share], self._settings(t)
         for segment in self.optimizer.segments:
-            row += rule_numbers(self._rule, lr * segment.lr_scale, segment.weight_decay, **settings)
+            decay = segment.weight_decay * rate.decay
+            row += rule_numbers(self._rule, rate.lr * segment.lr_scale, decay, **settings)
         return row
 
     def _settings(self, t: int) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.preprocess.scaling import METHODS, Scaler, bent
 from mlp_core.data.readers.csv_dialect import NUMBER
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem
@@ -21,7 +22,8 @@ NOWHERE = -1
 
 @dataclass(frozen=True)
 class CategoryPlan:
-    """What is asked for: the values of `preprocess.categorical` for one column."""
+    """What is asked for: the values of `preprocess.categorical` for one column; scale: how `compact` inputs are scaled,
+    as columns of numbers are."""
 
     encode: str = "onehot"
     max_categories: int = 100
@@ -29,6 +31,8 @@ class CategoryPlan:
     unknown: str = "other"
     missing: str = "category"
     embedding_dim: int | str = "auto"
+    embed_above: int | None = None
+    scale: str = "none"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Categories:
     words: the words kept, sorted; word i has place i (for hash: none, the place is the word's checksum).
     other, gap: whether words not kept, and missing ones, have a place of their own, after the words in this order.
     mode: the place of the most frequent word. acting: the places that have an input which is not always 0; None: all.
+    levels: for compact, the inputs of every place and, last, of a word that has none, [places + 1][width].
 
     A place that no training row has, or all of them have, teaches nothing, and would act as its weights were drawn: it
     does not act. A word without a place is no word, or the most frequent one where a vector is learned for each.
@@ -49,6 +54,7 @@ class Categories:
     gap: bool
     mode: int = 0
     acting: tuple[int, ...] | None = None
+    levels: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def fit(cls, plan: CategoryPlan, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> Self:
@@ -58,13 +64,13 @@ class Categories:
         """
         missing = np.isnan(codes)
         counts = np.bincount(codes[~missing].astype(np.int64), minlength=len(vocabulary))
-        return cls.counted(plan, counts, bool(missing.any()), vocabulary)
+        return cls.counted(plan, counts, int(missing.sum()), vocabulary)
 
     @classmethod
-    def counted(cls, plan: CategoryPlan, counts: Codes, missing: bool, vocabulary: Sequence[str]) -> Self:
-        """The same from how many rows have each word of the vocabulary, and whether a row has none."""
-        gap = missing and plan.missing == "category"
+    def counted(cls, plan: CategoryPlan, counts: Codes, missing: int, vocabulary: Sequence[str]) -> Self:
+        """The same from how many rows have each word of the vocabulary, and how many have none."""
         order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], vocabulary[code]))
+        gap = missing > 0 and plan.missing == "category"
         if plan.encode == "hash":
             mode = _hashed(vocabulary[order[0]], plan.max_categories) if order else 0
             seen = {_hashed(vocabulary[code], plan.max_categories) for code in order}
@@ -72,6 +78,17 @@ class Categories:
             return cls(plan, (), False, gap, mode, tuple(sorted(seen)) if len(seen) > 1 else ())
         kept = [code for code in order if counts[code] >= plan.min_count][: plan.max_categories]
         words = sorted(vocabulary[code] for code in kept)
+        if plan.embed_above is not None and len(words) > plan.embed_above and plan.encode in ("onehot", "compact"):
+            plan = replace(plan, encode="embedding")
+        if plan.encode == "compact":
+            mode = words.index(vocabulary[kept[0]]) if kept else 0
+            rows = {vocabulary[code]: int(counts[code]) for code in kept}
+            known = np.array([rows[word] for word in words], np.int64)
+            if plan.missing == "mode" and kept:
+                known[mode] += missing
+            nowhere = int(counts.sum()) + missing - int(known.sum())
+            levels = _levels(plan.scale, np.array([*known, nowhere], np.int64))
+            return cls(plan, tuple(words), False, False, mode, levels=levels)
         other = len(kept) < len(order) or not kept
         alone = len(words) + other + gap == 1 and plan.encode == "onehot"
         return cls(
@@ -83,6 +100,13 @@ class Categories:
         """How many places there are."""
         named = self.plan.max_categories if self.plan.encode == "hash" else len(self.words)
         return named + self.other + self.gap
+
+    @property
+    def width(self) -> int:
+        """How many inputs of the network its places give: a code counts as one."""
+        if self.levels is not None:
+            return len(self.levels[0])
+        return 1 if self.plan.encode in ("ordinal", "embedding") else self.places
 
     @property
     def dim(self) -> int:
@@ -97,6 +121,8 @@ class Categories:
             named = [f"#{place}" for place in range(self.plan.max_categories)]
         else:
             named = list(self.words)
+        if self.levels is not None:
+            return named[-self.width :] if self.width else []
         return named + ["(other)"] * self.other + ["(missing)"] * self.gap
 
     def place(self, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> Codes:
@@ -176,6 +202,11 @@ class Categories:
             "gap": self.gap,
             "mode": self.mode,
         }
+        del state["embed_above"]  # has been decided
+        if self.levels is None:
+            del state["scale"]
+        else:
+            state["levels"] = [list(level) for level in self.levels]
         return state if self.acting is None else {**state, "acting": list(self.acting)}
 
     @classmethod
@@ -188,15 +219,40 @@ class Categories:
             str(state["unknown"]),
             str(state["missing"]),
             state["embedding_dim"] if state["embedding_dim"] == "auto" else int(state["embedding_dim"]),
+            scale=str(state.get("scale", "none")),
         )
         words = tuple(state["words"])
         if not all(isinstance(word, str) for word in words):
             raise ValueError("expected words")
         acting = None if state.get("acting") is None else tuple(int(place) for place in state["acting"])
-        made = cls(plan, words, bool(state["other"]), bool(state["gap"]), int(state["mode"]), acting)
-        if plan.encode not in ("onehot", "ordinal", "hash", "embedding") or not 0 <= made.mode <= made.places:
+        levels = None
+        if plan.encode == "compact":
+            levels = tuple(tuple(float(value) for value in level) for level in state["levels"])
+            width = 1 if len(words) == 2 else len(words)
+            if [len(level) for level in levels] != [width] * (len(words) + 1) or not np.isfinite(levels).all():
+                raise ValueError("expected the inputs of every place")
+        made = cls(plan, words, bool(state["other"]), bool(state["gap"]), int(state["mode"]), acting, levels)
+        if (
+            plan.encode not in ("onehot", "compact", "ordinal", "hash", "embedding")
+            or not 0 <= made.mode <= made.places
+        ):
             raise ValueError("places do not fit together")
         return made
+
+
+def _levels(scale: str, counts: Codes) -> tuple[tuple[float, ...], ...]:
+    """The inputs of words with so many rows each, and last of rows without any of them.
+
+    Two words give one input, -1 and 1, more give one each, which is 1 for its word; a row without gives 0; and then
+    they are scaled like numbers (by ranks there is nothing to scale). What is constant in training is 0.
+    """
+    places = len(counts) - 1
+    raw = np.array([[-1.0], [1.0], [0.0]]) if places == 2 else np.vstack([np.eye(places), np.zeros((1, places))])
+    if not places:
+        return ((),)
+    scaler = Scaler(scale if scale in METHODS else "none").fit_counted(raw, counts)
+    made = bent((raw - scaler.shift) * np.where(scaler.constant, 0.0, scaler.scale), scaler.smooth)
+    return tuple(tuple(level) for level in made.tolist())
 
 
 def refuse_unknown(name: str, words: Sequence[str], count: int) -> DataError:

@@ -30,7 +30,8 @@ def default_plan(config: Config) -> NumericPlan:
 
 def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[int, Plan]:
     """The plan of every column, by its place, that is not simply the default."""
-    numbers, words = default_plan(config), CategoryPlan(**config.preprocess.categorical.model_dump())
+    numbers = default_plan(config)
+    words = CategoryPlan(**config.preprocess.categorical.model_dump(), scale=numbers.scale)
     log, own = set(config.preprocess.numeric.log), config.preprocess.columns
     found: dict[int, Plan] = {}
     for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
@@ -72,11 +73,11 @@ def make_target(config: Config, kind: str) -> Target | None:
             raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
         return None
     if config.loss.name != "auto" and LOSSES[config.loss.name].counts:
-        if wish.scale not in ("auto", "none") or wish.transform != "none":
+        if wish.scale not in ("auto", "none") or wish.transform != "none" or wish.clamp:
             message, hint = f"the {config.loss.name} loss predicts counts as they are", "remove the key"
             raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
         return None
-    return Target("standard" if wish.scale == "auto" else wish.scale, log=wish.transform == "log1p")
+    return Target("standard" if wish.scale == "auto" else wish.scale, wish.transform == "log1p", wish.clamp)
 
 
 def check_fits(config: Config, inputs: Preprocessor) -> None:

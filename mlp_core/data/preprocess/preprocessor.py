@@ -72,16 +72,21 @@ class Preprocessor:
     @property
     def linear(self) -> tuple[Floats, Floats] | None:
         """(shift, scale), each [columns], where all that is done to complete rows is (X - shift) * scale; else None."""
-        if self.categories or not self.numbers.plain:
+        if self.categories or not self.numbers.plain or self.numbers.scaler.smooth.any():
             return None
         return self.numbers.scaler.shift, self.numbers.scaler.scale
 
     @property
     def inputs(self) -> int:
         """How many inputs the network gets."""
-        wide = sum(self._width(one) for one in self.categories.values())
+        wide = sum(one.width for one in self.categories.values())
         circles = 2 * sum(map(len, self.numbers.cycles.values()))
         return len(self.numbers.fill) + int(self.numbers.flag.sum()) + circles + wide
+
+    @property
+    def numbers_first(self) -> int:
+        """How many of the first inputs are numbers as they were given: no flags, circles or words."""
+        return len(self.numbers.fill)
 
     @property
     def embeddings(self) -> tuple[tuple[int, int], ...]:
@@ -94,13 +99,9 @@ class Preprocessor:
         dead = [np.zeros(len(self.numbers.fill) + int(self.numbers.flag.sum()) + 2 * len(self._circles), bool)]
         for one in self.categories.values():
             if one.plan.encode != "embedding":
-                acts = np.arange(self._width(one)) if one.acting is None else np.array(one.acting, np.int64)
-                dead.append(~np.isin(np.arange(self._width(one)), acts))
+                acts = np.arange(one.width) if one.acting is None else np.array(one.acting, np.int64)
+                dead.append(~np.isin(np.arange(one.width), acts))
         return np.concatenate(dead)
-
-    @staticmethod
-    def _width(one: Categories) -> int:
-        return 1 if one.plan.encode in ("ordinal", "embedding") else one.places
 
     def input_names(self) -> list[str]:
         """What every input is called, in order."""
@@ -131,7 +132,7 @@ class Preprocessor:
             if one.plan.encode == "embedding":
                 last.append(column)
             else:
-                columns += [column] * self._width(one)
+                columns += [column] * one.width
         return columns + last
 
     def fit(self, X: Array, words: Words | None = None) -> Self:
@@ -202,6 +203,7 @@ class Preprocessor:
                 shift[places], scale[places], constant[places] = fitted.shift, fitted.scale, fitted.constant
         numbers.scaler = Scaler("none")
         numbers.scaler.shift, numbers.scaler.scale = shift, scale
+        numbers.scaler.smooth = np.array([method == "robust_smooth" for method in methods], bool)
         return constant
 
     def _scaler(self, method: str, block: Array, places: Sequence[int]) -> Scaler:
@@ -253,6 +255,9 @@ class Preprocessor:
                 places[places == NOWHERE] = one.places - 1
                 result[:, start] = places / max(1, one.places - 1)
                 start += 1
+            elif one.levels is not None:
+                result[:, start : start + one.width] = np.array(one.levels)[places]
+                start += one.width
             else:
                 result[:, start : start + one.places] = 0
                 rows = np.flatnonzero(places != NOWHERE)

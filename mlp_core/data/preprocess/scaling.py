@@ -1,4 +1,5 @@
-"""Scaling, fitted on training rows only: (X - shift) * scale, column by column; and what is done to targets."""
+"""Scaling, fitted on training rows only: (X - shift) * scale, column by column, some of it bent; and what is done to
+targets."""
 
 from __future__ import annotations
 
@@ -13,8 +14,10 @@ import numpy.typing as npt
 from mlp_core.errors import CheckpointError, DataError, Problem
 from mlp_core.nn.backend import BLOCK, blocks
 
-METHODS = ("standard", "minmax", "robust", "maxabs", "none")
+METHODS = ("standard", "minmax", "robust", "maxabs", "none", "robust_smooth")
 CELLS = 1 << 20  # cells summed at once; another number would give other last bits
+ROBUST = ("robust", "robust_smooth")
+SMOOTH_LIMIT = 3.0  # the most that a smooth column comes to, as in the paper
 FEW = 1 << 17  # cells converted at once, so that temporaries stay in the cache's reach
 
 Array = npt.NDArray[Any]
@@ -43,11 +46,13 @@ class Scaler:
     """Scales columns, and undoes it.
 
     standard: to mean 0 and deviation 1 (population deviation); minmax: training rows to the range 0 to 1; robust: to
-    median 0 and quartiles 1 apart; maxabs: training rows to at most 1 in size; none. A column that is constant over
-    the training rows keeps its unit: scale 1.
+    median 0 and quartiles 1 apart; robust_smooth: the same, or half the range where the quartiles are equal, and then
+    Z / sqrt(1 + (Z / 3)^2), which takes far values smoothly to at most 3 (Holzmueller, Grinsztajn and Steinwart 2024);
+    maxabs: training rows to at most 1 in size; none. A column that is constant over the training rows
+    keeps its unit: scale 1.
 
-    After `fit`: `shift` and `scale`, float64 [columns], with transform(X) = (X - shift) * scale, and `constant`, bool
-    [columns].
+    After `fit`: `shift` and `scale`, float64 [columns], and `smooth`, bool [columns], with transform(X) = Z = (X -
+    shift) * scale, bent where it is smooth; and `constant`, bool [columns].
 
     >>> Scaler("minmax").fit(np.array([[0.0], [4.0]])).transform(np.array([[1.0]]))
     array([[0.25]])
@@ -59,6 +64,7 @@ class Scaler:
         self.method, self.names = method, names
         self.shift: Floats = np.empty(0)
         self.scale: Floats = np.empty(0)
+        self.smooth: npt.NDArray[np.bool_] = np.empty(0, bool)
         self.constant: npt.NDArray[np.bool_] = np.empty(0, bool)
 
     def fit(self, X: Array) -> Self:
@@ -67,7 +73,7 @@ class Scaler:
         Raises DataError naming the first column whose spread is too large for float64.
         """
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-        quartiles = _quartiles(X) if self.method == "robust" else None
+        quartiles = _quartiles(X) if self.method in ROBUST else None
         with np.errstate(over="ignore", invalid="ignore"):  # `take` tells of it
             moments = _moments(X, low, high) if self.method == "standard" else None
         try:
@@ -84,7 +90,8 @@ class Scaler:
         quartiles: Floats | None = None,
     ) -> Self:
         """Take shift and scale from what is known of the training rows, each [columns]: their range, and for `standard`
-        (mean, deviation, whether constant), for `robust` the three quartiles [3, columns]. Raises DataError as `fit`.
+        (mean, deviation, whether constant), for `robust` and `robust_smooth` the three quartiles [3, columns]. Raises
+        DataError as `fit`.
         """
         columns = len(low)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -98,6 +105,8 @@ class Scaler:
                 constant = spread == 0
             elif quartiles is not None:
                 shift, spread = quartiles[1], quartiles[2] - quartiles[0]
+                if self.method == "robust_smooth":
+                    spread = np.where(spread == 0, (high - low) / 2, spread)
                 constant = spread == 0
             else:
                 assert moments is not None
@@ -111,8 +120,19 @@ class Scaler:
         with np.errstate(divide="ignore", over="ignore"):
             scale = 1.0 / spread
         self.shift, self.scale = shift, np.where(constant | ~np.isfinite(scale), 1.0, scale)
+        self.smooth = np.full(columns, self.method == "robust_smooth")
         self.constant = constant | (low == high)
         return self
+
+    def fit_counted(self, values: Floats, counts: npt.NDArray[np.int64]) -> Self:
+        """The same as `fit` to counts[k] rows of values[k], [rows, columns], without their being written out."""
+        there = counts > 0
+        values, counts, rows = values[there], counts[there], int(counts.sum())
+        mean = counts @ values / rows
+        deviation = np.sqrt(counts @ (values - mean) ** 2 / rows)
+        low, high = values.min(axis=0), values.max(axis=0)
+        quartiles = _counted_quartiles(values, counts) if self.method in ROBUST else None
+        return self.take(low, high, (mean, deviation, low == high), quartiles)
 
     def transform(self, X: Array, out: Array | None = None, dtype: npt.DTypeLike = np.float64) -> Array:
         """The scaled rows, [rows, inputs] in `dtype`, or written to `out`; computed in float64 before rounding.
@@ -125,7 +145,7 @@ class Scaler:
                 for part in parts(X, FEW):
                     block = np.subtract(X[part], self.shift, dtype=np.float64)
                     block *= self.scale
-                    result[part] = block
+                    result[part] = bent(block, self.smooth)
         except FloatingPointError:
             message = f"a scaled value does not fit {result.dtype.name}"
             hint = "use dtype: float64, or preprocess.numeric.scale: standard"
@@ -133,7 +153,7 @@ class Scaler:
         return result
 
     def inverse(self, Z: Array, out: Array | None = None) -> Array:
-        """The rows before scaling, Z / scale + shift, in the dtype of Z."""
+        """The rows before scaling, Z / scale + shift, in the dtype of Z; nothing is smooth."""
         result = np.empty_like(Z) if out is None else out
         for part in parts(Z):
             result[part] = Z[part] / self.scale + self.shift
@@ -141,7 +161,8 @@ class Scaler:
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint; Python writes and reads their JSON without loss."""
-        return {"method": self.method, "shift": self.shift.tolist(), "scale": self.scale.tolist()}
+        smooth = {"smooth": np.flatnonzero(self.smooth).tolist()} if self.smooth.any() else {}
+        return {"method": self.method, "shift": self.shift.tolist(), "scale": self.scale.tolist(), **smooth}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
@@ -151,23 +172,37 @@ class Scaler:
             made.shift, made.scale = (np.array(_numbers(state[key]), np.float64) for key in ("shift", "scale"))
             if len(made.shift) != len(made.scale):
                 raise ValueError("shift and scale do not fit together")
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            made.smooth = np.zeros(len(made.shift), bool)
+            made.smooth[[int(place) for place in state.get("smooth", ())]] = True
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             problem = Problem("bad_preprocessing", f"the stored preprocessing cannot be used ({error})")
             raise CheckpointError(problem) from None
         return made
 
 
-class Target(Scaler):
-    """What is done to regression targets [rows, outputs]: log(1 + y) if `log`, then scaling; `inverse` undoes both."""
+def bent(block: Floats, smooth: npt.NDArray[np.bool_]) -> Floats:
+    """The block [rows, columns] with Z / sqrt(1 + (Z / 3)^2) in the columns that are smooth, in place."""
+    if smooth.any():
+        Z = block if smooth.all() else block[:, smooth]
+        block[:, smooth] = Z / np.hypot(1.0, Z / SMOOTH_LIMIT)
+    return block
 
-    def __init__(self, method: str = "standard", log: bool = False) -> None:
+
+class Target(Scaler):
+    """What is done to regression targets [rows, outputs]: log(1 + y) if `log`, then scaling; `inverse` undoes both, and
+    with `clamp` cuts to the range of the training targets: `limits`, [2, outputs] in the units of the data."""
+
+    def __init__(self, method: str = "standard", log: bool = False, clamp: bool = False) -> None:
         super().__init__(method)
-        self.log = log
+        self.log, self.clamp = log, clamp
+        self.limits: Floats | None = None
 
     def fit(self, X: Array) -> Self:
         if self.log and (X <= -1).any():
             message, hint = f"a target is {X.min():g}, log(1 + y) needs more than -1", "set target.transform: none"
             raise DataError(Problem("out_of_range", message, hint=hint))
+        if self.clamp:
+            self.limits = np.stack([X.min(axis=0), X.max(axis=0)]).astype(np.float64)
         return super().fit(np.log1p(X) if self.log else X)
 
     def transform(self, X: Array, out: Array | None = None, dtype: npt.DTypeLike = np.float64) -> Array:
@@ -177,10 +212,15 @@ class Target(Scaler):
 
     def inverse(self, Z: Array, out: Array | None = None) -> Array:
         result = super().inverse(Z, out)
-        return np.expm1(result, out=result) if self.log else result
+        result = np.expm1(result, out=result) if self.log else result
+        if self.limits is None:
+            return result
+        low, high = self.limits.astype(result.real.dtype)
+        return np.where(result.real < low, low, np.where(result.real > high, high, result))
 
     def to_state(self) -> dict[str, Any]:
-        return {**super().to_state(), "log": self.log}
+        limits = {} if self.limits is None else {"limits": self.limits.tolist()}
+        return {**super().to_state(), "log": self.log, **limits}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
@@ -188,6 +228,15 @@ class Target(Scaler):
         if not made.scale.all():
             raise CheckpointError(Problem("bad_preprocessing", "the stored scale of a target is 0"))
         made.log = bool(state.get("log", False))
+        if "limits" in state:
+            try:
+                made.limits = np.array([_numbers(row) for row in state["limits"]], np.float64)
+                if made.limits.shape != (2, len(made.shift)) or (made.limits[0] > made.limits[1]).any():
+                    raise ValueError("limits do not fit")
+            except (TypeError, ValueError, OverflowError) as error:
+                problem = Problem("bad_preprocessing", f"the stored limits of a target cannot be used ({error})")
+                raise CheckpointError(problem) from None
+            made.clamp = True
         return made
 
 
@@ -199,6 +248,23 @@ def _quartiles(X: Array) -> Floats:
         part = slice(start, start + step)
         found[:, part] = np.quantile(X[:, part].astype(np.float64), (0.25, 0.5, 0.75), axis=0)
     return found
+
+
+def _counted_quartiles(values: Floats, counts: npt.NDArray[np.int64]) -> Floats:
+    """The three quartiles of every column of counts[k] rows of values[k], [3, columns], as `numpy.quantile` has
+    them."""
+    found = np.empty((3, values.shape[1]))
+    at = (counts.sum() - 1) * np.array([0.25, 0.5, 0.75])
+    for j in range(values.shape[1]):
+        order = np.argsort(values[:, j])
+        ends = np.cumsum(counts[order])
+        below, above = (values[order, j][np.searchsorted(ends, place, side="right")] for place in _around(at))
+        found[:, j] = below + (above - below) * (at - np.floor(at))
+    return found
+
+
+def _around(at: Floats) -> tuple[Floats, Floats]:
+    return np.floor(at), np.ceil(at)
 
 
 def _moments(X: Array, low: Floats, high: Floats) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:

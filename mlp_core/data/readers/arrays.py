@@ -116,6 +116,8 @@ class Arrays:
     def cell(self, row: int, column: int) -> str:
         """The text of a cell."""
         inputs = self.X.shape[1]
+        if column in self.words:
+            return self.words[column][int(self.Y[row, column - inputs])]
         return str(self.X[row, column] if column < inputs else self.Y[row, column - inputs])
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.arrow import ODD_KEPT, fill, taken_out
+from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.format import Format
 from mlp_core.data.readers.open_file import (
     check_file,
@@ -24,7 +25,6 @@ from mlp_core.data.readers.table_builder import Drain
 from mlp_core.errors import DataError, Problem, counted
 
 ROWS = 65_536
-ODD_KEPT = 20
 
 
 def read_parquet(path: Path, options: CsvOptions, words: Collection[str] = ()) -> Table:
@@ -80,11 +80,7 @@ def _table(
     path: Path, values: Floats, names: tuple[str, ...], vocabularies: dict[int, dict[str, int]], first: int, notes: Any
 ) -> Table:
     words = {column: list(vocabulary) for column, vocabulary in vocabularies.items()}
-    odd: dict[int, dict[int, str]] = {}
-    for column in range(len(names)):
-        if column not in words and (bad := np.flatnonzero(np.isinf(values[:, column]))).size:
-            odd[column] = {int(row): str(values[row, column]) for row in bad[:ODD_KEPT]}
-            values[bad, column] = np.nan
+    odd = taken_out(values, words)
     return Table(names, values, words, odd, (Piece(path, 0, Lines([0], [first + 1])),), 0, notes, keyed=True)
 
 
@@ -110,51 +106,13 @@ def _tables(
             for batch in file.iter_batches(ROWS):
                 values = np.empty((batch.num_rows, len(names)))
                 for column, name in enumerate(names):
-                    _fill(path, batch.column(column), name, column, values, vocabularies, is_text(name), options)
+                    fill(path, batch.column(column), name, column, values, vocabularies, is_text(name), options)
                 yield values, names, vocabularies
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise refusal(path, "damaged", f"damaged or not a Parquet file ({text})", hint="fetch it again") from None
-
-
-def _fill(
-    path: Path,
-    array: Any,
-    name: str,
-    column: int,
-    values: Floats,
-    vocabularies: dict[int, dict[str, int]],
-    as_text: bool,
-    options: CsvOptions,
-) -> None:
-    """One column of a batch into `values`: numbers, or codes into its vocabulary."""
-    import pyarrow
-    from pyarrow import types
-
-    kind = array.type
-    numeric = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    if types.is_nested(kind):
-        message, hint = f'column "{name}" holds {kind}', "write every value in a column of its own"
-        raise refusal(path, "nested_column", message, hint=hint)
-    if numeric and not as_text:
-        values[:, column] = array.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return
-    vocabulary = vocabularies.setdefault(column, {})
-    coded = array if types.is_dictionary(kind) else array.dictionary_encode()
-    lookup = [_code(cell, vocabulary, options) for cell in coded.dictionary.to_pylist()] + [np.nan]
-    indices = coded.indices.fill_null(len(lookup) - 1).to_numpy(zero_copy_only=False)
-    values[:, column] = np.array(lookup)[indices.astype(np.int64)]
-
-
-def _code(cell: Any, vocabulary: dict[str, int], options: CsvOptions) -> float:
-    if cell is None or cell != cell:
-        return float("nan")
-    word = str(cell).lower() if isinstance(cell, bool) else str(cell).strip()
-    if isinstance(cell, float) and (value := number(repr(cell))) is not None and value.is_integer():
-        word = str(int(value))
-    return float("nan") if word in options.na else float(vocabulary.setdefault(word, len(vocabulary)))
 
 
 PARQUET = Format(

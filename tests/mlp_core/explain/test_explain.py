@@ -98,6 +98,13 @@ def explained(build: Build) -> Explained:
     return explanation
 
 
+STRONG = [
+    *("model.numeric_embedding=periodic", "model.input_scale=true", "model.parametrization=ntk"),
+    *("model.parametric=true", "model.activation=selu", "model.init_rescale=true", "model.bias_init=data"),
+    *("model.dropout=0.2", "model.input_dropout=0.1", "optimizer.weight_decay=0.02"),
+    "optimizer.lr_factors={bias: 0.1, numeric_embedding: 0.1, input_scale: 6, alpha: 0.1}",
+]
+FADING = ["schedule={name: coslog, dropout: flat_cos, weight_decay: flat_cos}", "train.max_steps=4"]
 CASES: dict[str, list[str]] = {
     "plain": [],
     "no hidden layer": ["model.hidden=[]"],
@@ -131,6 +138,15 @@ CASES: dict[str, list[str]] = {
         "optimizer.weight_decay=0.1",
         "optimizer.groups=[{match: '0.*', freeze: true}, {match: '*.bias', lr_scale: 0.1, weight_decay: 0.2}]",
     ],
+    "ntk": ["model.parametrization=ntk", "model.norm=batch"],
+    "ntk residual": ["model.hidden=[6,6]", "model.residual=true", "model.parametrization=ntk"],
+    "parametric": ["model.parametric=true", "model.activation=mish", "model.dropout=0.1"],
+    "parametric behind a norm": ["model.parametric=true", "model.activation={name: elu, alpha: 0.7}", "model.norm=rms"],
+    "waves": ["model.numeric_embedding=periodic", "data.name=diabetes"],
+    "waves among words": [*WORDS, "model.numeric_embedding={name: periodic, frequencies: 3, size: 2}"],
+    "factors": ["model.input_scale=true"],
+    "strong": [*WORDS, *STRONG],
+    "factors by kind": ["optimizer.lr_factors.bias=0.1", "optimizer.groups=[{match: 0.bias, lr_scale: 3}]"],
     "warm-up": ["schedule={name: cosine, warmup: 0.2, final: 0.1}"],
     "adam": ["optimizer.name=adam", "optimizer.lr=auto"],
 }
@@ -151,6 +167,14 @@ def test_the_equations_are_what_the_engine_computes(build: Build, overrides: lis
     walked = walk(build(*overrides), "numpy")
     assert walked.wrong is None
     assert walked.steps >= (9 if "loss.name=poisson" in overrides else 13)  # which diverges at this rate
+
+
+@pytest.mark.parametrize("more", [STRONG, ["model.dropout=0.3", "optimizer={name: lbfgs, weight_decay: 0.1}"]])
+def test_what_fades_is_what_the_engine_leaves(build: Build, more: list[str]) -> None:
+    lbfgs = ["train.batch_size=full"] if "lbfgs" in more[1] else []
+    walked = walk(build(*more, *FADING, *lbfgs), "numpy")
+    assert walked.wrong is None
+    assert walked.steps == 4
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -190,6 +214,7 @@ def test_no_name_is_without_a_formula() -> None:
     assert set(FACTORS) == set(SCHEDULE_NAMES)
     assert {kind.__name__ for kind in Layer.__subclasses__()} == {
         *("Dense", "Activate", "PRelu", "Norm", "Dropout", "Residual", "Embedding"),
+        *("NumericEmbedding", "InputScale", "Parametric"),
     }
 
 
@@ -295,7 +320,7 @@ def _balanced(tex: str) -> None:
 COMMANDS = set(
     textwrap.dedent("""
     documentclass usepackage setlength parindent allowdisplaybreaks begin end section subsection odot mathrm Delta top
-    left right frac sqrt sum nolimits operatorname text cdot lVert rVert lfloor rfloor hat bar infty ell mathcal
+    left right frac sqrt sum nolimits operatorname text cdot lVert rVert lfloor rfloor hat bar infty ell mathcal omega
     exp log tanh cosh sin cos max min ge le bmod dots to theta alpha beta gamma rho sigma Phi phi pi mu eta kappa tau
     varepsilon times nu
     """).split()

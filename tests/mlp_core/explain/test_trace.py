@@ -34,6 +34,9 @@ CASES = {
     "residual": ["model.hidden=[6,6,6]", "model.residual=true", "model.norm=batch", "model.dropout=0.2"],
     "residual of nothing else": ["model.hidden=[6,6]", "model.residual=true", "model.activation=identity"],
     "dropout of inputs": ["model.input_dropout=0.3"],
+    "ntk and shares": ["model.parametrization=ntk", "model.parametric=true", "model.norm=batch"],
+    "waves and factors": ["data.name=diabetes", "model.numeric_embedding=periodic", "model.input_scale=true"],
+    "fading dropout": ["model.dropout=0.3", "model.input_dropout=0.2", "schedule.dropout=flat_cos"],
     "class weights": ["loss.class_weight=balanced"],
     "noise": ["regularization.input_noise=0.1"],
     "mixup": ["regularization.mixup=0.4"],
@@ -53,6 +56,10 @@ ON_THE_WAY = (
     "d",
     "P",
     "X",
+    "x",
+    "fade",
+    "L[0]",
+    "Delta[0]",
     "highest",
     "logP",
     "softplus",
@@ -73,7 +80,7 @@ def rerun(one: Trace) -> Machine:
         values.append(array.ravel())
         place += array.size
     machine = Machine(np.concatenate(values), parts)
-    machine |= {name: one.arrays.get(name) for name in ("X", "Y", "w")}
+    machine |= {name: one.arrays.get(name) for name in ("X", "Y", "w")} | {"step": one.step - 1}
     for symbol, array in one.arrays.items():
         if symbol.startswith("M["):
             machine.store(symbol, array)
@@ -82,6 +89,8 @@ def rerun(one: Trace) -> Machine:
         machine.store(symbol.replace("gamma", "running_mean"), np.zeros(size))
         machine.store(symbol.replace("gamma", "running_var"), np.ones(size))
     for section in one.explanation.sections:
+        if section.title == "Data":
+            machine.run(line for line in section.lines if getattr(line, "target", None) in ("x", "fade_p"))
         if section.title.startswith(("Inputs", "Layer", "Loss")):
             machine.run(section.lines)
     return machine

@@ -213,7 +213,8 @@ def test_numbers_alone_can_come_as_a_matrix(tmp_path: Path) -> None:
     limit = 1e-5 if description.dtype == "float32" else 1e-12
     assert difference(by_onnx(path, description, cells), trained.answers) <= limit
     X = np.array([[float(cell or "nan") for cell in cells[name]] for name in numbers]).T
-    assert [entry.shape for entry in to_onnx.run(path.read_bytes(), {"X": X})[0]] == [(len(X), 1), (len(X), 1)]
+    shape = (len(X), len(trained.model.task.targets))
+    assert [entry.shape for entry in to_onnx.run(path.read_bytes(), {"X": X})[0]] == [shape, shape]
 
 
 def test_a_matrix_is_refused_where_there_are_words(small: Trained, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_there_are_as_many_as_promised_and_all_slips_of_the_article_among_them()
     assert len(CHECKERS) >= 8
     assert {bug.slip for bug in BUGS if bug.slip} == set(range(1, 11))
     families = {"reductions", "layout", "activations", "loss", "norm", "dropout", "penalties", "precision", "state"}
+    families |= {"ntk", "parametric", "numeric embedding", "input scale"}
     assert {bug.family for bug in BUGS} == families
 
 

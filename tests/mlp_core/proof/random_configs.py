@@ -102,6 +102,22 @@ def mapping(folder: Path, seed: int) -> dict[str, Any]:
     model |= some(0.3, {"dropout": 0.3}, {}) | some(0.2, {"input_dropout": 0.2}, {}) | some(0.2, {"bias": False}, {})
     if hidden and rng.random() < 0.25:
         model |= {"hidden": [hidden[0]] * 2, "residual": True}
+    strong = dict[str, Any]()
+    for key, value in {"parametrization": "ntk", "input_scale": True, "init_rescale": True}.items():
+        strong |= some(0.3, {key: value}, {})
+    if rng.random() < 0.3:
+        strong["numeric_embedding"] = {"name": "periodic", "frequencies": 3, "size": int(rng.integers(2, 5))}
+        optimizer["lr_factors"] = some(0.5, {"numeric_embedding": 0.3}, {})
+    if hidden and activation not in ("prelu", "identity"):
+        strong |= some(0.3, {"parametric": True}, {})
+    if hidden and model.get("bias", True):
+        strong |= some(0.3, {"bias_init": pick("normal", "data")}, {})
+        optimizer.setdefault("lr_factors", {}).update(some(0.3, {"bias": 0.2}, {}))
+    model |= strong
+    if "dropout" in model or "input_dropout" in model:
+        schedule |= some(0.4, {"dropout": "flat_cos"}, {})
+    if "weight_decay" in optimizer:
+        schedule |= some(0.4, {"weight_decay": "flat_cos"}, {})
     loss: dict[str, Any] = {"name": pick(*LOSSES[kind])}
     if loss["name"] == "cross_entropy":
         loss |= some(0.4, {"label_smoothing": 0.1}, {})

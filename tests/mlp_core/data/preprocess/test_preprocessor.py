@@ -230,3 +230,69 @@ def test_places_that_training_never_had_do_not_act() -> None:
     assert not rows[:, made.dead].any()
     one = Preprocessor(plans={0: CategoryPlan()}).fit(codes * 0, {0: ["a"]})
     assert not one.transform(np.array([[0.0], [1.0], [np.nan]]), {0: ["a", "b"]}).any()
+
+
+def smoothly(column: Any) -> Any:
+    """robust_smooth of one column, written out."""
+    low, middle, high = np.quantile(column, [0.25, 0.5, 0.75])
+    spread = high - low or (column.max() - column.min()) / 2
+    z = (column - middle) / spread if spread else np.zeros_like(column)
+    return z / np.sqrt(1 + (z / 3) ** 2)
+
+
+def test_robust_smooth_is_its_formula_and_nothing_is_farther_than_three() -> None:
+    X = np.column_stack([RNG.lognormal(0, 3, 400), RNG.random(400) < 0.1, np.full(400, 2.0), RNG.normal(size=400)])
+    X[0, 3] = 1e200
+    plans = {3: NumericPlan("robust_smooth"), 0: NumericPlan("robust_smooth")}
+    for fitted in (
+        Preprocessor(NumericPlan("robust_smooth")).fit(X),
+        Preprocessor(NumericPlan("minmax"), plans).fit(X),
+    ):
+        inputs = stored(fitted).transform(X)
+        columns = range(4) if fitted.plan.scale == "robust_smooth" else (0, 3)
+        for column in columns:
+            expected = np.clip(smoothly(np.clip(X[:, column], None, 1e100)), None, 3)
+            np.testing.assert_allclose(inputs[:, column], expected, rtol=1e-13)
+        assert np.abs(inputs).max() <= 3
+        assert fitted.linear is None
+    assert (inputs[:, 1] == X[:, 1]).all()  # its neighbours are scaled as they were
+
+
+@pytest.mark.parametrize("scale", ["robust_smooth", "standard", "robust", "minmax", "maxabs", "none", "quantile"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_compact_words_are_one_hot_columns_scaled_like_numbers(scale: str, count: int) -> None:
+    vocabulary = ["a", "b", "c", "d", "e", "unseen"]
+    codes = RNG.choice(count, 301, p=np.arange(1, count + 1) / np.arange(1, count + 1).sum()).astype(np.float64)
+    codes[RNG.random(301) < 0.1] = np.nan
+    words = {0: vocabulary}
+    fitted = stored(
+        Preprocessor(NumericPlan(scale), {0: CategoryPlan("compact", scale=scale)}).fit(codes[:, None], words)
+    )
+    raw = (codes[:, None] == np.arange(count)).astype(float)
+    raw = raw[:, 1:] - raw[:, :1] if count == 2 else raw
+    scaled = Preprocessor(NumericPlan("none" if scale == "quantile" else scale)).fit(raw)
+    np.testing.assert_allclose(fitted.transform(codes[:, None], words), scaled.transform(raw), rtol=1e-12, atol=1e-15)
+    new = fitted.transform(np.array([[5.0], [np.nan]]), words)
+    np.testing.assert_allclose(new, scaled.transform(np.zeros((2, raw.shape[1]))), rtol=1e-12, atol=1e-15)
+    assert fitted.input_names() == [f"column 0 (from 0)={word}" for word in vocabulary[count == 2 : count]]
+
+
+def test_columns_of_more_words_get_learned_vectors() -> None:
+    plan = CategoryPlan("compact", embedding_dim=8, embed_above=3)
+    few, many = CODES[CODES < 2], CODES
+    assert Categories.fit(plan, few, WORDS).plan.encode == "compact"
+    fitted = stored(
+        Preprocessor(plans={0: plan, 1: CategoryPlan(embed_above=3)}).fit(
+            np.column_stack([many, many]), {0: WORDS, 1: WORDS}
+        )
+    )
+    assert fitted.embeddings == ()  # three of the words are kept
+    plan = CategoryPlan("compact", min_count=1, embedding_dim=8, embed_above=3)
+    assert stored(Preprocessor(plans={0: plan}).fit(many[:, None], {0: WORDS})).embeddings == ((6, 8),)
+
+
+def test_a_compact_column_with_nothing_to_tell_gives_zeros() -> None:
+    same, each = np.zeros((9, 1)), np.arange(5.0)[:, None]
+    plan = CategoryPlan("compact", scale="robust_smooth")
+    assert not Preprocessor(plans={0: plan}).fit(same, {0: WORDS}).transform(same, {0: WORDS}).any()
+    assert Preprocessor(plans={0: plan}).fit(each, {0: WORDS}).transform(each, {0: WORDS}).shape == (5, 0)

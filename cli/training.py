@@ -1,4 +1,7 @@
-"""`mlpbp train`: from a config to a trained model in a run directory, or on with a run that was left."""
+"""`mlpbp train`: from a config to a trained model in a run directory, or on with a run that was left.
+
+Not called `train.py`: `mlpbp.train` is the function, for Python.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ HELP = "Train a network from a config, or go on with a run that was stopped."
 
 def train(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="The config file.", autocompletion=complete.configs)
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]", help="The config file, - for standard input.", autocompletion=complete.configs
+        ),
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[
@@ -68,7 +74,7 @@ def train(
 
     if dry_run:
         return _plan(loaded, console)
-    run = Run.start(loaded, path.read_bytes(), output, sys.argv[1:], console.reading)
+    run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading)
     return _execute(run, console, report)
 
 

@@ -1,0 +1,59 @@
+"""A run that leaves nothing on the disk: the face of a run directory, its checkpoints in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlp_core.errors import CheckpointError, Problem
+from mlp_core.training.checkpoint import Checkpoint
+
+NAMED = Path("memory")
+
+
+class InMemory:
+    """Where a run in memory puts its best and its last checkpoint; what else it would write down is forgotten.
+
+    The last one is the arrays that training works on, which it need not survive; the best one has its own.
+    """
+
+    home: Path | None = None
+    path = checkpoints = NAMED
+
+    def __init__(self) -> None:
+        self.saved: dict[str, Checkpoint] = {}
+
+    def save(self, checkpoint: Checkpoint, name: str) -> Path:
+        self.saved[name] = checkpoint
+        return self.path
+
+    def has(self, name: str) -> bool:
+        return name in self.saved
+
+    def load(self, name: str) -> Checkpoint:
+        """The checkpoint of this name; raises CheckpointError."""
+        if name not in self.saved:
+            raise CheckpointError(Problem("no_checkpoint", "no checkpoint was saved", "let checkpoint.last be true"))
+        return self.saved[name]
+
+    def forget_old(self, keep: int) -> None:
+        """Forget all numbered checkpoints but the newest `keep`."""
+        for name in sorted(name for name in self.saved if name.startswith("epoch-"))[:-keep]:
+            del self.saved[name]
+
+    def newest(self) -> tuple[Path, Checkpoint, list[Problem]] | None:
+        """Nothing that a run could go on from."""
+        return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Nothing is written."""
+
+    def write_json(self, name: str, content: Mapping[str, Any], compact: bool = False) -> None:
+        """Nothing is written."""
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
