@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,14 +13,14 @@ import typer
 from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
-from .options import Overrides, find_config
+from .options import RESOLVED, Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.diagnostics.data_summary import Overview
 
 HELP = "Look at data: types, ranges, missing values, classes, repeated rows, constant and leaking columns."
-CONFIGS = (".yaml", ".yml", ".json")
+CONFIGS = (".yaml", ".yml")
 CLASSES_LISTED = 30
 
 
@@ -41,12 +43,24 @@ def data(
 def _config(source: Path, overrides: list[str], target: list[str] | None) -> Config:
     from mlp_core.config import from_mapping, load
 
-    path = find_config(source)
-    if path.suffix.lower() in CONFIGS:
+    if _is_config(source):
+        path = find_config(source)
         if target:
             raise UsageError(Problem("usage", "--target goes with a file of data", "for a config write data.target="))
         return load(path, overrides)
-    return from_mapping({"data": {"train": str(path), **({"target": target} if target else {})}}, overrides)
+    return from_mapping({"data": {"train": str(source), **({"target": target} if target else {})}}, overrides)
+
+
+def _is_config(source: Path) -> bool:
+    """Whether a config or a run is meant, and no data: JSON may be either, a config is one object with `data`."""
+    if source.is_dir():
+        return (source / RESOLVED).is_file()
+    if source.suffix.lower() == ".json":
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            content = json.loads(source.read_bytes()[: 1 << 16])
+            return isinstance(content, dict) and "data" in content
+        return False
+    return source.suffix.lower() in CONFIGS or (not source.exists() and find_config(source).exists())
 
 
 def _brings_targets(source: Path) -> bool:

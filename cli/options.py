@@ -73,7 +73,9 @@ def split_off(first: str | None, overrides: list[str] | None) -> tuple[Path | No
 
 def find_config(path: Path) -> Path:
     """The config file meant: the path itself, that of a run (of members: of the first), or the installed example if
-    there is no such file here."""
+    there is no such file here. Raises UsageError for a file of data."""
+    from mlp_core.training.misnamed import refuse_data
+
     if (path / MEMBERS).is_file():
         from mlp_core.runs.members import Members
 
@@ -82,6 +84,7 @@ def find_config(path: Path) -> Path:
         return path / members.runs[0] / RESOLVED
     if (path / RESOLVED).is_file():
         return path / RESOLVED
+    refuse_data(path)
     if path.exists() or (path.parts[:1] != (EXAMPLES,) and path.suffix):
         return path
     from importlib.resources import files

@@ -34,6 +34,10 @@ def report(
     runs = [Path(word) for word in words if word not in changes]
     if not runs:
         raise UsageError(Problem("usage", "no run given", "for example: mlpbp report runs/digits-001"))
+    from mlp_core.training.misnamed import refuse_no_run
+
+    for run in runs:
+        refuse_no_run(run)
     path, size = write_report(console, runs, output, force, changes)
     if not console.json:
         console.show(f"report  {path}")

@@ -31,18 +31,20 @@ def runs(
     best: Annotated[
         bool, typer.Option("--best", help="Print the path of the best run only, by --sort. [default: val_loss]")
     ] = False,
+    about: Annotated[
+        str | None, typer.Option("--about", metavar="WORD", help="Only runs whose data, task or target holds this.")
+    ] = None,
 ) -> int:
-    from mlp_core.report.listing import best as best_of
     from mlp_core.report.listing import grouped, list_runs
 
     console = Console("runs")
     if best and group:
         raise UsageError(Problem("usage", "--best names one run, --group shows several", "leave out one of them"))
-    listing = list_runs(folder, sort)
+    listing = list_runs(folder, sort, about)
     for problem in listing.skipped:
         console.warn(f"left out: {problem}")
     if best:
-        return _best(console, listing, best_of(listing, sort or BEST_BY), sort or BEST_BY)
+        return _best(console, listing, sort or BEST_BY)
     parts = listing.subjects()
     if not parts:
         console.note(f"no runs in {folder}")
@@ -65,10 +67,16 @@ def _skipped(listing: Listing) -> list[dict[str, Any]]:
     return [{"file": problem.file, "line": problem.line, "message": problem.message} for problem in listing.skipped]
 
 
-def _best(console: Console, listing: Listing, run: RunFiles, sort: str) -> int:
+def _best(console: Console, listing: Listing, sort: str) -> int:
     """The path alone, so that a shell can take it."""
-    if len(listing.subjects()) > 1:
-        console.warn("there are runs about different data, whose numbers do not compare")
+    subjects = listing.subjects()
+    if len(subjects) > 1:
+        told = "; ".join(clean(words, 50) for words, _ in subjects[:3]) + ("; ..." if len(subjects) > 3 else "")
+        hint = f'choose with --about WORD, such as --about "{clean(subjects[0][0].partition(":")[0], 40)}"'
+        raise UsageError(Problem("different_data", f"runs about different things do not compare: {told}", hint))
+    from mlp_core.report.listing import best
+
+    run = best(listing, sort)
     if run.status != "finished":
         console.warn(f"{run.path} is not finished ({run.status})")
     if not settings.json:

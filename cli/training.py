@@ -87,8 +87,9 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
     RunDirectory(path).refuse_links()
     resolved = path / "config.resolved.yaml"
     if not resolved.is_file():
-        problem = Problem("no_run", "there is no run here", "give the directory of a run", file=str(path))
-        raise UsageError(problem)
+        from mlp_core.training.misnamed import refuse_no_run
+
+        refuse_no_run(path)
     config = load(resolved, changes)
     console = Console("train", config.logging.progress)
     from mlp_core.runs.run import Run

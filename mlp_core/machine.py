@@ -24,6 +24,12 @@ def available_cpus(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return count
 
 
+def asked_threads() -> int | None:
+    """How many threads OMP_NUM_THREADS allows, as most programs that compute have it; None where it says nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() and 0 < int(first) < 10_000 else None
+
+
 def single_thread_blas() -> None:
     """Give the linear algebra one thread: its threads wait by spinning, and beside another busy process take the
     processor from the one that they wait for; large products are shared out by threads of our own."""

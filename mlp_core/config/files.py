@@ -86,7 +86,8 @@ def _configs(folder: Path) -> list[str]:
 
 def _similar(path: Path) -> str | None:
     """The file in the same folder that was probably meant."""
-    near = nearest(path.name, _configs(path.parent))
+    known = _configs(path.parent)
+    near = next((name for name in known if name.rpartition(".")[0] == path.name), None) or nearest(path.name, known)
     return f'did you mean "{path.parent / near}"?' if near else None
 
 

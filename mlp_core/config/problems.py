@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -108,7 +110,7 @@ def _problem(root: Node, path: tuple[str, ...], detail: Any, model: type[BaseMod
         return located(root, path, "missing", "required", hint)
     empty = isinstance(node.value, Scalar) and node.value.is_null
     if kind in ("tuple_type", "list_type"):
-        item = node.value if isinstance(node.value, Scalar) and not empty else "..."
+        item = _items(node.value.text) if isinstance(node.value, Scalar) and not empty else "..."
         hint = f"write it as a list: {path[-1]}: [{item}]"
         return located(root, path, "wrong_type", "expected a list", hint, "nothing" if empty else got)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
@@ -210,3 +212,10 @@ def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterable[str]
             continue
         for section in sections_in(field.annotation):
             yield from _homes(name, section, f"{prefix}{key}.")
+
+
+def _items(text: str) -> str:
+    """What stands in a list that was written without its brackets: 64,32 or (64, 32) or 64 32."""
+    parts = [part for part in re.split(r"[,;\s]+", text.strip().strip("()[]{}")) if part]
+    plain = all(re.fullmatch(r"[\w.+-]+", part) for part in parts)
+    return ", ".join(parts) if plain and parts else json.dumps(text, ensure_ascii=False)

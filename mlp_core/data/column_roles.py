@@ -211,7 +211,7 @@ def by_name(config: Config, source: Source, task: Task, targets: bool = True) ->
     if missing and source.targets is not None:
         return _same_shape(source, source.targets, task, targets)
     if missing and not source.named:
-        message = f"{len(names)} columns without names; trained on {len(task.features)} named inputs"
+        message = f"the first line does not name the columns that the model takes ({some(missing, 4)})"
         hint = "add a header line with the column names"
         raise DataError(source.problem("columns_differ", message, None, None, hint))
     if missing:

@@ -26,7 +26,7 @@ from mlp_core.data.readers.open_file import shown
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import cached
 from mlp_core.data.task import Task
-from mlp_core.errors import DataError
+from mlp_core.errors import DataError, Problem
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -87,6 +87,26 @@ def _as_text(config: Config, source: Source, task: Task | None) -> list[str]:
 
 
 def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str], memory: str | None) -> Source:
+    """The source in the files that a config names; where one is missing, the error names both places it may lie in."""
+    try:
+        return _read_files(config, where, options, names, memory)
+    except DataError as error:
+        raise DataError([_both_places(config, where, problem) for problem in error.problems]) from None
+
+
+def _both_places(config: Config, where: Any, problem: Problem) -> Problem:
+    if problem.code != "missing_file":
+        return problem
+    texts = (where,) if isinstance(where, str) else where if isinstance(where, tuple) else (where.x, where.y)
+    for text in texts:
+        path = config.resolve_path(text)
+        if not Path(text).is_absolute() and shown(path) == problem.file and Path(text).absolute() != path.absolute():
+            message = f"no such file (tried {path.absolute()} and {Path(text).absolute()})"
+            return replace(problem, message=message, file=text)
+    return problem
+
+
+def _read_files(config: Config, where: Any, options: ReadOptions, names: Sequence[str], memory: str | None) -> Source:
     if isinstance(where, str | tuple):
         paths = _paths(config, where)
         if len(paths) == 1 and is_folder(paths[0]):

@@ -71,8 +71,9 @@ class Group:
         return self.behind is not None and not math.isnan(self.behind[1]) and abs(self.behind[0]) <= self.behind[1]
 
 
-def list_runs(folder: Path, sort: str | None = None) -> Listing:
-    """The runs in a folder. Raises UsageError where there is no such folder, or nothing to sort by."""
+def list_runs(folder: Path, sort: str | None = None, about: str | None = None) -> Listing:
+    """The runs in a folder, those alone whose subject holds the words of `about`. Raises UsageError where there is no
+    such folder, nothing to sort by, or nothing about that."""
     if not folder.is_dir():
         hint = "give the folder of your runs, or train one"
         raise UsageError(Problem("no_folder", "there is no such folder", hint, file=str(folder)))
@@ -88,6 +89,12 @@ def list_runs(folder: Path, sort: str | None = None) -> Listing:
             skipped.append(Problem("damaged", "is no record of a run", file=str(path / "run.json")))
         else:
             runs.append(run)
+    if about is not None:
+        subjects = dict.fromkeys(subject_words(subject(run)) for run in runs)
+        runs = [run for run in runs if about.casefold() in subject_words(subject(run)).casefold()]
+        if not runs:
+            hint = "there are " + "; ".join(list(subjects)[:6]) if subjects else "train one"
+            raise UsageError(Problem("no_run", "there is no run about this", hint, got=about))
     if sort is not None:
         runs = _sorted(runs, sort)
     return Listing(tuple(runs), differing_keys(runs), tuple(skipped), sort)

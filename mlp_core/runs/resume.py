@@ -10,9 +10,11 @@ from mlp_core.data.config_sources import moved
 from mlp_core.errors import ConfigError, DataError, Problem, counted
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.from_config import make_schedule
 from mlp_core.training.model import home_of
-from mlp_core.training.trainer import Progress, Stopping
+from mlp_core.training.trainer import Trainer
 
+JUMP = 0.02  # of the base rate: a change of the learning rate between two steps that is told
 # keys that a resumed run may change, because nothing that was computed depends on them
 CHANGEABLE = (
     *("data.train", "data.val", "data.test", "data.cache"),  # files may move; what is in them is compared by its digest
@@ -42,25 +44,38 @@ def rebuilt(config: Config, own: Checkpoint | None = None) -> Experiment:
         raise moved(config, error) from None
 
 
-def take_up(progress: Progress, early: Stopping | None, changes: Sequence[str]) -> list[str]:
+def take_up(trainer: Trainer, changes: Sequence[str], before: Config) -> list[str]:
     """Make an end that was reached no end any more, as far as more is asked for now; what is to be said about it.
 
     Where a run stopped early and `train` keys changed, its epochs without progress count anew.
     """
-    more, said = any(key.startswith("train.") for key in changes), []
+    progress, early = trainer.progress, trainer.stopping
+    more, said = any(key.startswith("train.") for key in changes), bent(before, trainer)
     if progress.finished == "early_stopping":
         stopped = f"stopped early, after {counted(progress.stale, 'epoch')} without progress"
         if more:
             progress.stale = 0
             patience = "" if early is None else f", up to {early.patience} (train.early_stopping.patience)"
-            said = [f"{stopped}; they are counted anew{patience}"]
+            said += [f"{stopped}; they are counted anew{patience}"]
         else:
-            said = [f"{stopped}; to go on: train.epochs=N, or train.early_stopping=false to train to the end"]
+            said += [f"{stopped}; to go on: train.epochs=N, or train.early_stopping=false to train to the end"]
     if progress.finished == "max_time" or more:
         progress.finished = None
     if any(key.startswith("train.early_stopping") for key in changes):
         progress.stale, progress.reference = 0, None
     return said
+
+
+def bent(before: Config, trainer: Trainer) -> list[str]:
+    """A line where a run that is made longer takes up another learning rate than the one that it had come to."""
+    step, now = trainer.progress.step, trainer.schedule
+    then = make_schedule(before, trainer.steps_per_epoch)
+    if not step or abs(now.rate(step) - then.rate(step)) <= JUMP * now.lr:
+        return []
+    return [
+        f"schedule {now.name} is that of {now.steps:,} steps now, not of {then.steps:,}: the learning rate goes on at "
+        f"{now.rate(step):.2g}, after {then.rate(step - 1):.2g}"
+    ]
 
 
 def same_data(experiment: Experiment, sha256: str) -> None:

@@ -155,13 +155,13 @@ class Run:
             newest, checkpoint, problems = found
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
-            changes = allowed_changes(config_of(checkpoint, str(newest)), config)
+            changes = allowed_changes(before := config_of(checkpoint, str(newest)), config)
             experiment = rebuilt(config, checkpoint)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
             enough_epochs(experiment)
             run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
-            run._go_on(checkpoint, changes)
+            run._go_on(checkpoint, changes, before)
         except BaseException as error:
             directory.close()
             raise _no_room(path, error) if isinstance(error, OSError) else error from None
@@ -186,10 +186,10 @@ class Run:
             directory.write(MARK, resolved(experiment.config, directory.path))
         return run
 
-    def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str]) -> None:
+    def _go_on(self, checkpoint: Checkpoint, changes: Sequence[str], before: Config) -> None:
         """Set logs and progress to the checkpoint, and say what is different now."""
         progress = self.experiment.trainer.progress
-        self.notices += take_up(progress, self.experiment.trainer.stopping, changes)
+        self.notices += take_up(self.experiment.trainer, changes, before)
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")

@@ -13,7 +13,7 @@ from mlp_core.data.batches.inputs import smaller_as_stored
 from mlp_core.data.load import Data
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.errors import ConfigError
-from mlp_core.machine import available_cpus
+from mlp_core.machine import asked_threads, available_cpus
 from mlp_core.metrics import fitting, known
 from mlp_core.metrics.calibration import misfit, wants_fit
 from mlp_core.nn.network import Architecture
@@ -72,12 +72,16 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     kernels, note = decide_kernels(config, device)
     decide("kernels", kernels, note)
     if config.threads == "auto":
-        threads = auto_threads(config, data, batch, kernels)
-        decide("threads", threads, f"threads: {threads}")
+        threads, most = auto_threads(config, data, batch, kernels), asked_threads()
+        said = f", OMP_NUM_THREADS is {most}" if most is not None and threads > most else ""
+        threads = threads if most is None else min(threads, most)
+        decide("threads", threads, f"threads: {threads}{said}")
     elif config.threads > 1 and kernels == "numpy":
         notes.append("threads: 1, kernels: numpy takes no more")
     if config.loss.class_weight != "none":
-        decide("loss.class_weight", _class_weights(config, data), "class weights: " + str(config.loss.class_weight))
+        weights = _class_weights(config, data)
+        told = ", ".join(f"{name} {weight:.4g}" for name, weight in list(weights.items())[:8])
+        decide("loss.class_weight", weights, f"class weights: {told}{', ...' if len(weights) > 8 else ''}")
     if "val" not in data.splits:
         if config.train.early_stopping:
             decide("train.early_stopping", False, "early stopping: off, there are no validation rows")

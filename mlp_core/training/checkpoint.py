@@ -25,7 +25,8 @@ import numpy as np
 
 from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.descriptors import READ_AT_ONCE
-from mlp_core.errors import CheckpointError, Problem, UsageError
+from mlp_core.errors import CheckpointError, Problem
+from mlp_core.training.misnamed import MARK, like_run, refuse_misnamed
 
 FORMAT = 1
 KEY = "mlpbp"
@@ -165,10 +166,9 @@ def _brackets(header: bytes | bytearray) -> int:
 def checkpoint_path(path: Path) -> Path:
     """The checkpoint meant by a MODEL argument: the file itself, or the best (else last) one of a run directory.
 
-    Raises UsageError where there is neither file nor directory.
+    Raises UsageError where it is neither, with what was probably meant.
     """
-    if not path.exists():
-        raise UsageError(Problem("no_such_file", "no such file or directory", file=str(path)))
+    refuse_misnamed(path)
     if not path.is_dir():
         return path
     refuse_foreign(path / "checkpoints", folder=True)
@@ -177,7 +177,8 @@ def checkpoint_path(path: Path) -> Path:
         refuse_foreign(candidate)
         if candidate.exists():
             return candidate
-    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", file=str(path)))
+    hint = f"go on with it: mlpbp train --resume {path}" if (path / MARK).is_file() else like_run(path)
+    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", hint, file=str(path)))
 
 
 def load(path: Path) -> Checkpoint:

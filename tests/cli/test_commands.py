@@ -34,6 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config and a finished run."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "small.yaml").write_text(SMALL)
+    (folder / "a.csv").write_text("x,y\n1,2\n")
     result = mlpbp("train", "small.yaml", "-o", "run", cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder
@@ -174,10 +175,18 @@ BAD = [
         r"(command line: )?loss\.name: does not fit a multiclass task \(got mse\).*",
     ),
     (("train", "small.yaml", "data.target=7", "data.train=no.csv", "~data.name"), 2, r".*no\.csv.*"),
-    (("eval", "nowhere"), 2, "nowhere: no such file or directory"),
-    (("eval", "small.yaml"), 1, r"small\.yaml: not a usable checkpoint: .*"),
+    (("eval", "nowhere"), 2, "nowhere: no such file or directory.*"),
+    (("eval", "rum"), 2, 'rum: no such file or directory; did you mean "run"\\?'),
+    (("train", "--resume", "rum"), 2, 'rum: there is no run here; did you mean "run"\\?'),
+    (("eval", "small.yaml"), 2, r"small\.yaml: this is a config, not a trained model; train it: mlpbp train .*"),
+    (("predict", "a.csv", "run"), 2, r"a\.csv: this is data, not a trained model; name the run first, .*"),
+    (("eval", "."), 2, r"\.: this is a folder of runs, not a run; name one of them, such as run; .*"),
+    (("eval", "run/config.yaml"), 2, r"run/config\.yaml: a file of a run, not a model; name the run: run"),
+    (("eval", "run/checkpoints"), 2, r"run/checkpoints: a folder inside a run, not a model; name the run: run"),
+    (("check", "a.csv"), 2, r"a\.csv: this is data, not a config; this writes a config for it: mlpbp init a\.csv .*"),
+    (("check", "small"), 2, r'small: no such file; did you mean "small\.yaml"\?'),
     (("gradcheck", "small.yaml", "--full", "--fast"), 2, "--full and --fast exclude each other; keep one of them"),
-    (("inspect", "nowhere"), 2, "nowhere: no such file or directory"),
+    (("inspect", "nowhere"), 2, "nowhere: no such file or directory.*"),
     *(((*words, LONG), 2, f"{LONG[:100]}.*too long.*") for words in TAKE_A_NAME),
     (("nonsense",), 2, r"no such command 'nonsense'.*"),
 ]

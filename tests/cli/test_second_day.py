@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def test_runs_fit_a_narrow_screen_and_say_what_differs(folder: Path) -> None:
     grouped = mlpbp("runs", "--group", cwd=folder)
     assert re.search(r"^ lr=0\.\d+ +2 +0\.\d{4} ± 0\.\d{4}", grouped.stdout, re.M)
     assert max(map(len, grouped.stdout.splitlines())) <= 80
+
+
+def test_the_best_of_runs_about_different_things_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs/b0", tmp_path / "runs/b0")
+    made = mlpbp("-q", "train", folder / "r.yaml", "train.epochs=1", "-o", "runs/r0", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    refused = mlpbp("runs", "--best", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "runs about different things do not compare: b.csv: binary of label; diabetes: regression" in refused.stderr
+    assert mlpbp("runs", "--best", "--about", "diab", cwd=tmp_path).stdout == "runs/r0\n"
+    assert document("runs", "--about", "LABEL", cwd=tmp_path)["runs"][0]["run"] == "runs/b0"
 
 
 def test_the_best_run_is_a_path_for_a_shell(folder: Path) -> None:
@@ -221,10 +233,12 @@ def test_what_differs_from_the_defaults_or_between_two(folder: Path) -> None:
 REFUSED = [
     (("runs", "nowhere"), r"nowhere: there is no such folder; give the folder of your runs, or train one"),
     (("runs", "--sort", "val_acc"), r'no run has such a value to sort by \(got val_acc\); did you mean "val_mcc"\?'),
+    (("runs", "--about", "nothing"), r"there is no run about this \(got nothing\); there are b\.csv: .*"),
     (("runs", "--best", "--group"), r"--best names one run, --group shows several; leave out one of them"),
-    (("report", "runs"), r"runs: there is no run here; give the directory of a run"),
+    (("report", "runs"), r"runs: this is a folder of runs, not a run; name one of them, such as runs/\w+; .*"),
+    (("report", "b.yaml"), r"b\.yaml: this is a config, not a trained model; train it: mlpbp train b\.yaml.*"),
     (("report", "runs/b0", "-o", "no/where.html"), r"no: there is no such folder; name a file with -o FILE"),
-    (("importance", "nothing"), r"nothing: no such file or directory"),
+    (("importance", "nothing"), r"nothing: no such file or directory; mlpbp runs lists those that there are"),
     (("importance", "runs/b0", "--metric", "rmse"), r"--metric: no such metric for a binary task \(got rmse\); .*"),
     (("importance", "runs/b0", "--row", "999"), r"--row: there is no such row \(got 999\); rows are 0 to 199"),
     (
@@ -247,6 +261,6 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=lambda part: " ".join(part) if part else "")
 def test_what_does_not_fit_is_refused_in_one_line(folder: Path, arguments: tuple[str, ...], message: str) -> None:
     result = mlpbp(*arguments, cwd=folder)
-    assert result.returncode == (1 if arguments == ("report", "runs") else 2), result.stderr
+    assert result.returncode == 2, result.stderr
     assert re.fullmatch(f"mlpbp: error: (.*: )?{message}\n", result.stderr)
     assert result.stdout == ""

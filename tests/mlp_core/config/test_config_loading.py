@@ -209,3 +209,9 @@ def test_an_override_that_does_not_fit_is_refused(override, line, complaints):
 def test_a_single_sign_on_the_command_line_is_that_sign(sign: str) -> None:
     made = from_mapping({"data": {"train": "t.csv", "target": "y"}}, [f"data.csv.comment={sign}"])
     assert made.data.csv.comment == sign
+
+
+@pytest.mark.parametrize("text", ["64,32", "64 32", "(64, 32)"])
+def test_a_list_without_brackets_is_told_how_to_be_written(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected a list .*; write it as a list: hidden: \[64, 32\]"):
+        from_mapping({"data": {"name": "digits"}}, [f"model.hidden={text}"])

@@ -321,3 +321,21 @@ def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tm
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == done + 2
     never = Run.resume(tmp_path / "run", ["train.early_stopping=false", "train.epochs=8"])
     assert finish(never)[-1] == Finished("epochs")
+
+
+def test_a_schedule_that_is_stretched_is_told(config: Path, tmp_path: Path) -> None:
+    """A finished cosine made longer takes up a rate far above the one that it had come to."""
+    finish(start(config, tmp_path / "run", ["schedule.name=cosine", "train.epochs=4", "train.early_stopping=false"]))
+    more = Run.resume(tmp_path / "run", ["train.epochs=8"])
+    (told,) = (notice for notice in more.notices if "schedule" in notice)
+    schedule, step = more.experiment.trainer.schedule, more.experiment.trainer.progress.step
+    assert f"schedule cosine is that of {2 * step} steps now, not of {step}" in told
+    assert f"the learning rate goes on at {schedule.rate(step):.2g}, after" in told
+
+
+@pytest.mark.parametrize("schedule", [["schedule.name=constant"], ["schedule={name: step, step_size: 2}"]])
+def test_a_schedule_that_does_not_depend_on_the_length_is_not_told(
+    schedule: list[str], config: Path, tmp_path: Path
+) -> None:
+    finish(start(config, tmp_path / "run", [*schedule, "train.epochs=4", "train.early_stopping=false"]))
+    assert not [notice for notice in Run.resume(tmp_path / "run", ["train.epochs=8"]).notices if "schedule" in notice]

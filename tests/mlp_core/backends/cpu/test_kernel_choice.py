@@ -77,6 +77,19 @@ def test_threads_go_as_far_as_the_largest_product_and_its_rows(cpus, hidden, bat
     assert resolve.auto_threads(config, data, batch, "numpy") == 1
 
 
+@needs_kernels
+@pytest.mark.parametrize(
+    ("said", "threads", "note"), [("1", 1, ", OMP_NUM_THREADS is 1"), ("3,2", 2, ""), ("x", 2, "")]
+)
+def test_threads_are_no_more_than_the_environment_allows(said, threads, note, monkeypatch):
+    monkeypatch.setattr(resolve, "available_cpus", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    config = from_mapping({**DATA, "model": {"hidden": [1024, 1024]}, "train": {"batch_size": 256}})
+    decided, notes = resolve.resolve(config, load_data(config))
+    assert decided.threads == threads
+    assert f"threads: {threads}{note}" in notes
+
+
 def test_numpy_takes_one_thread_and_says_so_where_more_are_asked_for():
     built = Experiment.build(from_mapping({**DATA, "kernels": "numpy", "threads": 4}))
     assert "threads: 1, kernels: numpy takes no more" in built.notes
