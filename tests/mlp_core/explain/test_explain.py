@@ -177,9 +177,9 @@ def test_what_fades_is_what_the_engine_leaves(build: Build, more: list[str]) -> 
     assert walked.steps == 4
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize(
-    "groups", ["", "{match: '*.bias', lr_scale: 0.1, weight_decay: 0.3}", "{match: '2.*', freeze: true}"]
+    ("groups", "decay"),
+    [("", 0.0), ("{match: '*.bias', lr_scale: 0.1, weight_decay: 0.3}", 0.1), ("{match: '2.*', freeze: true}", 0.1)],
 )
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_updates_are_what_the_optimizer_does(build: Build, name: str, groups: str, decay: float) -> None:

@@ -12,7 +12,7 @@ from random_configs import experiment
 from mlp_core.proof.state import State
 from mlp_core.proof.training import first_step, prove_training
 
-MANY = int(os.environ.get("MLPBP_PROVED", "20"))
+MANY = int(os.environ.get("MLPBP_PROVED", "10"))
 
 
 @pytest.mark.parametrize("seed", range(500, 500 + MANY))
