@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 CASES = {
@@ -21,8 +22,12 @@ CASES = {
     "tall": ((784, 512, 512, 10), 1024),
     "large": ((784, 2048, 2048, 10), 256),
     "tabular": ((32, 256, 256, 256, 2), 256),
-    "strong": ((20, 256, 256, 256, 2), 128),
+    "three layers": ((20, 256, 256, 256, 2), 128),
+    "strong 128": ((20, 256, 256, 256, 2), 128),
+    "strong": ((20, 256, 256, 256, 2), 256),
 }
+WAVES = 4
+"""Numbers that the periodic embedding of a strong case makes of each input."""
 RATE, BATCHES = 1e-3, 32
 Run = Callable[[int], None]
 
@@ -37,15 +42,16 @@ def data(sizes: tuple[int, ...], batch: int):
     return X, Y
 
 
-def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native") -> Run:
-    """The engine's own trainer, step by step, as `mlpbp train` runs it."""
+def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native", strong: bool = False) -> Run:
+    """The engine's own trainer, as `mlpbp train` runs it; `strong` with the ingredients of that recipe."""
     from mlp_core.backends.job import Job
     from mlp_core.data.batches.batches import Batches
     from mlp_core.machine import single_thread_blas
-    from mlp_core.nn.activations import Relu
+    from mlp_core.nn.activations import Mish, Relu
     from mlp_core.nn.backend import numpy_backend
     from mlp_core.nn.losses import CrossEntropy
     from mlp_core.nn.network import Architecture, Block, Network
+    from mlp_core.nn.numeric_embedding import Periodic
     from mlp_core.nn.objective import Objective
     from mlp_core.nn.optimizers import OPTIMIZERS
     from mlp_core.nn.schedules import Schedule
@@ -62,8 +68,10 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
         backend = numpy_backend()
     single_thread_blas()
     X, Y = data(sizes, batch)
-    hidden = tuple(Block(units, Relu()) for units in sizes[1:-1])
-    network = Network(Architecture(sizes[0], sizes[-1], hidden), backend, "float32", batch)
+    block = Block(0, Mish(), dropout=0.15, parametric=True) if strong else Block(0, Relu())
+    hidden = tuple(replace(block, units=units) for units in sizes[1:-1])
+    inputs = {"periodic": Periodic(sizes[0], size=WAVES), "input_scale": True, "ntk": True} if strong else {}
+    network = Network(Architecture(sizes[0], sizes[-1], hidden, **inputs), backend, "float32", batch)
     network.initialize(0)
     optimizer = OPTIMIZERS["adam"](network.parameters, backend, beta1=0.9, beta2=0.999, eps=1e-8)
     batches = Batches(backend, X, Y, None, size=batch)
@@ -79,8 +87,8 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     return run
 
 
-def make_numpy(sizes: tuple[int, ...], batch: int, threads: int) -> Run:
-    return make_ours(sizes, batch, threads, "numpy")
+def make_numpy(sizes: tuple[int, ...], batch: int, threads: int, strong: bool = False) -> Run:
+    return make_ours(sizes, batch, threads, "numpy", strong)
 
 
 def make_torch(sizes: tuple[int, ...], batch: int, threads: int, compiled: bool = False) -> Run:
@@ -228,7 +236,11 @@ def peak_mib() -> float:
 
 def work(name: str, case: str, threads: int, clock: Callable[[], float]) -> None:
     sizes, batch = CASES[case]
-    run = PEERS[name](sizes, batch, threads)
+    if case.startswith("strong") and name in ("ours", "numpy"):
+        run: Run = (make_ours if name == "ours" else make_numpy)(sizes, batch, threads, strong=True)
+    else:  # the others train the same layers without the ingredients; the products are those with them
+        inputs = sizes[0] * (WAVES if case.startswith("strong") and name == "products" else 1)
+        run = PEERS[name]((inputs, *sizes[1:]), batch, threads)
     run(BATCHES)
     run(BATCHES)
     print("ready", flush=True)

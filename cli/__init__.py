@@ -31,10 +31,14 @@ def __getattr__(name: str) -> Any:
         return __version__
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mlp_core.api import estimators, trained, training
-
-    homes = {"estimators": estimators, "trained": trained, "training": training}
-    return getattr(homes[_HOMES[name]], name)
+    home: Any
+    if _HOMES[name] == "estimators":
+        from mlp_core.api import estimators as home
+    elif _HOMES[name] == "trained":
+        from mlp_core.api import trained as home
+    else:
+        from mlp_core.api import training as home
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

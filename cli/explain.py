@@ -25,8 +25,11 @@ def explain(
     format: Annotated[
         str | None, typer.Option("--format", help="text, markdown or latex. [default: by the name of FILE, else text]")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this file; - for the screen.")
+    ] = None,
 ) -> int:
+    output = None if str(output) == "-" else output
     chosen = format or (SUFFIXES.get(output.suffix.lower(), "text") if output else "text")
     if chosen not in SUFFIXES.values():
         raise UsageError(Problem("usage", "no such format", "choose from text, markdown, latex", got=chosen))

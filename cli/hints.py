@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from mlp_core.errors import ConfigError
 
 COMMANDS = {
     "resume": "train --resume RUN",
     "continue": "train --resume RUN",
     "fit": "train CONFIG",
+    "crossval": "cv CONFIG -k 5",
+    "folds": "cv CONFIG -k 5",
+    "search": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
+    "tune": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
+    "optimize": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
     "run": "train CONFIG",
     "learn": "train CONFIG",
     "evaluate": "eval MODEL",
@@ -40,6 +48,23 @@ def typed(path: Path | str) -> str:
     """A path as it is typed in a command: in quotes where the shell needs them, and never like an option."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def searching(error: ConfigError, config: Path, overrides: Sequence[str]) -> ConfigError:
+    """An error about overrides; one that gives several values where one belongs is told of the command that tries them
+    all."""
+    from mlp_core.search.space import is_search
+
+    several = {key: text for key, _, text in (word.partition("=") for word in overrides) if is_search(text)}
+    problems = []
+    for problem in error.problems:
+        if problem.key in several:
+            text = several[problem.key]
+            space = text if "(" in text else f"[{text}]"
+            word = shlex.quote(f"{problem.key}={space}")
+            problem = replace(problem, hint=f"to try them all: mlpbp sweep {typed(config)} {word}")
+        problems.append(problem)
+    return ConfigError(problems)
 
 
 def for_option(option: str, arguments: Sequence[str]) -> str | None:

@@ -13,6 +13,7 @@ from . import (
     check,
     config,
     convert,
+    cv,
     data,
     doctor,
     evaluate,
@@ -25,6 +26,7 @@ from . import (
     predict,
     report,
     runs,
+    sweep,
     trace,
     training,
     verify,
@@ -54,6 +56,8 @@ app.command("train", help=training.HELP, short_help="Train from a config, or res
 app.command("eval", help=evaluate.HELP, short_help="Measure a trained model.")(evaluate.evaluate)
 app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predict.predict)
 app.command("export", help=export.HELP, short_help="Take a model away: ONNX, C, numpy, PyTorch.")(export.export)
+app.command("cv", help=cv.HELP, short_help="Cross-validate: every fold a run, all one model.")(cv.cv)
+app.command("sweep", help=sweep.HELP, short_help="Search for good values of config keys.")(sweep.sweep)
 app.command("runs", help=runs.HELP, short_help="List runs, or find the best.")(runs.runs)
 app.command("report", help=report.HELP, short_help="One page about a run, or about several.")(report.report)
 app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)

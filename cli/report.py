@@ -25,7 +25,10 @@ def report(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The file to write. [default: report.html in the run]")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="The file to write; - for standard output. [default: report.html in the run]"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report.")] = False,
 ) -> int:
@@ -38,6 +41,10 @@ def report(
 
     for run in runs:
         refuse_no_run(run)
+    if str(output) == "-":
+        page = made(console, runs, changes)
+        console.data_stream().write(page if not console.json else "")
+        return console.result({"report": None, "runs": [str(run) for run in runs], "bytes": len(page), "page": page})
     path, size = write_report(console, runs, output, force, changes)
     if not console.json:
         console.show(f"report  {path}")
@@ -54,11 +61,7 @@ def write_report(
     """Write the report of runs; returns where it is and its bytes. An earlier report is replaced, nothing else."""
     path = output or (runs[0] / NAME if len(runs) == 1 else Path(NAME))
     _check(path, force)
-    from mlp_core.machine import single_thread_blas
-    from mlp_core.report.build import report as make
-
-    single_thread_blas()
-    text = make(runs, console.note, changes).encode("utf-8", "replace")
+    text = made(console, runs, changes).encode("utf-8", "replace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(text)
@@ -69,6 +72,15 @@ def write_report(
     finally:
         temporary.unlink(missing_ok=True)
     return path, len(text)
+
+
+def made(console: Console, runs: list[Path], changes: Sequence[str]) -> str:
+    """The text of the page."""
+    from mlp_core.machine import single_thread_blas
+    from mlp_core.report.build import report as make
+
+    single_thread_blas()
+    return make(runs, console.note, changes)
 
 
 def _check(path: Path, force: bool) -> None:

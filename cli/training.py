@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import MlpbpError, Problem, UsageError, counted
+from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, counted
 
 from . import complete
 from .console import Console
-from .hints import typed
-from .options import RESOLVED, Device, Overrides, find_config, settings
+from .hints import searching, typed
+from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -65,8 +65,14 @@ def train(
     if (config / RESOLVED).is_file():
         hint = f"to go on with it: mlpbp train --resume {typed(config)}"
         raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
+    if (config / MEMBERS).is_file():
+        hint = "train one of them with --resume, or give a config"
+        raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
     path = find_config(config)
-    loaded = load(path, changes)
+    try:
+        loaded = load(path, changes)
+    except ConfigError as error:
+        raise searching(error, path, changes) from None
     console = Console("train", loaded.logging.progress)
     if path != config:
         console.note(f"{config}: not in this folder, using the installed example")

@@ -61,7 +61,8 @@ def _part(data: Any, name: str) -> InMemory:
 def _changes(wanted: Wanted, held: Mapping[str, InMemory]) -> list[str]:
     """What has to be said in a config about data in memory, unless it is said there: where it is, and its target."""
     given = _data_section(wanted)
-    changes = [f"data.{name}='{IN_MEMORY}'" for name in held if name not in given]
+    taken = {*given, *(["train"] if "name" in given else [])}
+    changes = [f"data.{name}='{IN_MEMORY}'" for name in held if name not in taken]
     train = held.get("train")
     if train is not None and train.targets and not train.is_array and "target" not in given:
         changes.append("data.target=[" + ", ".join(map(_quoted, train.targets)) + "]")

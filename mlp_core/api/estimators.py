@@ -14,7 +14,7 @@ from mlp_core.api.trained import TrainedModel, model_from
 from mlp_core.api.training import Training, in_memory, train
 from mlp_core.config import Config, from_mapping
 from mlp_core.config.schema import IN_MEMORY
-from mlp_core.data.readers.frames import InMemory, as_table, column_names, label_name
+from mlp_core.data.readers.frames import InMemory, as_table, column_names, is_missing, label_name
 from mlp_core.errors import DataError, Problem, Refused
 from mlp_core.metrics import Outcome, compute, decide
 from mlp_core.training.checkpoint import Checkpoint
@@ -309,17 +309,23 @@ def _targets(y: Any) -> Any:
         )
         array = array[:, 0]
     if array.dtype.kind == "O":
-        kinds = {type(value) for value in array.ravel().tolist()}
-        array = array.astype(str) if kinds == {str} else array
-        array = array.astype(np.float64) if kinds <= {int, float} else array.astype(bool) if kinds == {bool} else array
+        array = _of_one_kind(array)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         what = "NaN" if np.isnan(array).any() else f"infinity or a value too large for {array.dtype!r}"
         raise DataError(Problem("missing_target", f"Input y contains {what}.", "leave these rows out"))
-    if array.dtype.kind == "O":
-        array = np.array(["" if value is None else label_name(value) for value in array.ravel().tolist()]).reshape(
-            array.shape
-        )
     return array
+
+
+def _of_one_kind(array: Any) -> Any:
+    """Targets that came as objects, as what all of them are, else as words. Raises DataError for a missing one."""
+    values = array.ravel().tolist()
+    if any(map(is_missing, values)):
+        raise DataError(Problem("missing_target", "Input y contains NaN.", "leave these rows out"))
+    kinds = {type(value) for value in values}
+    for found, dtype in (({bool}, bool), ({int}, np.int64), ({int, float}, np.float64)):
+        if kinds <= found:
+            return array.astype(dtype)
+    return np.array([label_name(value) for value in values]).reshape(array.shape)
 
 
 def _numbers(y: Any) -> Any:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import html
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,27 @@ from mlp_core.errors import Failed, Problem
 from mlp_core.runs.run import Run, Summary
 from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.events import EpochDone, Event, Noticed
+
+STOPPED, INTERRUPTED = 1, 130
+
+
+@contextmanager
+def _interrupting(code: list[int]) -> Iterator[None]:
+    """The first Ctrl-C asks training to save and end, where signals can be caught: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def asked(number: int, frame: object) -> None:
+        code[0] = INTERRUPTED
+        signal.signal(signal.SIGINT, before)  # the second one is not ours
+
+    signal.signal(signal.SIGINT, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Training:
@@ -60,22 +84,16 @@ class Training:
     def finish(self, progress: bool = True) -> Training:
         """Train to the end, with a line of progress. Ctrl-C saves the run as it is, and is raised again."""
         if self._run.summary is None:
-            with Progress(self.config.train.epochs, progress) as shown:
-                events = iter(self)
-                while True:
-                    try:
-                        event = next(events)
-                    except StopIteration:
-                        break
-                    except KeyboardInterrupt:
-                        self.stop()
-                        raise
+            with Progress(self.config.train.epochs, progress) as shown, _interrupting(self._exit_code):
+                for event in self:
                     shown.show(event)
+            if self._run.summary is None and self._exit_code[0] == INTERRUPTED:
+                raise KeyboardInterrupt
         return self
 
     def stop(self) -> None:
         """Save the run as it is; `mlpbp train --resume` goes on with one that has a directory."""
-        self._exit_code[0] = 130
+        self._exit_code[0] = STOPPED
         for _ in self:
             pass
 

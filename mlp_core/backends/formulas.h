@@ -77,12 +77,19 @@ INLINE REAL FN(silu_slope)(REAL z, REAL a, REAL p)
     return s * (1 + z * (1 - s));
 }
 
-INLINE REAL FN(mish)(REAL z, REAL p) { (void)p; return z * TANH(FN(log_1_exp)(z)); }
+/* tanh(softplus(z)) = n / (n + 2), n = u (u + 2), u = e^z; from e^40 on that is 1, and u^2 is not yet infinite.
+ * Then (1 - tanh^2) sigmoid = 4 u (1 + u) / (n + 2)^2. */
+INLINE REAL FN(mish)(REAL z, REAL p)
+{
+    REAL u = EXP(z > 40 ? (REAL)40 : z), n = u * (u + 2), r = 1 / (n + 2);
+    (void)p;
+    return z * (n * r);
+}
 INLINE REAL FN(mish_slope)(REAL z, REAL a, REAL p)
 {
-    REAL t = TANH(FN(log_1_exp)(z));
+    REAL u = EXP(z > 40 ? (REAL)40 : z), n = u * (u + 2), r = 1 / (n + 2);
     (void)a; (void)p;
-    return t + z * (1 - t * t) * FN(logistic)(z);
+    return n * r + 4 * z * (u * (1 + u) * r) * r;
 }
 
 INLINE REAL FN(tanh)(REAL z, REAL p) { (void)p; return TANH(z); }

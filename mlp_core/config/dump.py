@@ -19,7 +19,12 @@ _LONGEST_KEY = 1000
 
 def dump_yaml(config: Config) -> str:
     """The text of a config file that gives an equal config."""
-    return "\n".join(_lines(config.model_dump(mode="json"), "")) + "\n"
+    return dump_values(config.model_dump(mode="json"))
+
+
+def dump_values(values: dict[str, Any]) -> str:
+    """The text of a config file that holds these plain values."""
+    return "\n".join(_lines(values, "")) + "\n"
 
 
 def _lines(mapping: dict[str, Any], indent: str) -> Iterator[str]:

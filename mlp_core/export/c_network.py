@@ -90,6 +90,41 @@ static void {name}(real *a, size_t n)
     }}
 }}
 """
+BLEND = """
+/* a = a + alpha * (b - a), number by number */
+static void blend(real *a, size_t n, const real *alpha, const real *b)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        a[i] += alpha[i] * (b[i] - a[i]);
+}
+"""
+MULTIPLY = """
+/* a = factors * a, number by number */
+static void multiply(real *a, size_t n, const real *factors)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        a[i] *= factors[i];
+}
+"""
+WAVES = """
+/* out = d + V cos(u a + c) for each of k numbers of a: f waves of it, m sums of these */
+static void waves(const real *a, size_t k, size_t f, size_t m, const real *u, const real *c, const real *V,
+                  const real *d, real *out)
+{
+    size_t i, j, q;
+    for (i = 0; i < k; i++) {
+        for (j = 0; j < m; j++)
+            out[i * m + j] = d[i * m + j];
+        for (q = 0; q < f; q++) {
+            const real wave = cosF(a[i] * u[i * f + q] + c[i * f + q]);
+            for (j = 0; j < m; j++)
+                out[i * m + j] += wave * V[(i * m + j) * f + q];
+        }
+    }
+}
+"""
 PRELU = """
 /* negative numbers times a slope */
 static void prelu(real *a, size_t n, real slope)
@@ -181,6 +216,34 @@ def _activation(one: op.Activation, calls: Calls) -> None:
     calls.line(f"{name}({calls.here}, {calls.width});")
 
 
+def _parametric(one: op.Parametric, calls: Calls) -> None:
+    """The other buffer holds f(a) for a moment."""
+    calls.source.need("blend", BLEND)
+    alpha, width = calls.source.table(calls.named("alpha"), one.alpha), calls.width
+    calls.line(f"memcpy({calls.there}, {calls.here}, {width} * sizeof(real));")
+    calls.turn(width)
+    _activation(one.f, calls)
+    calls.turn(width)
+    calls.line(f"blend({calls.here}, {width}, {alpha}, {calls.there});")
+
+
+def _multiply(one: op.Multiply, calls: Calls) -> None:
+    calls.source.need("multiply", MULTIPLY)
+    calls.line(f"multiply({calls.here}, {calls.width}, {calls.source.table(calls.named('scale'), one.factors)});")
+
+
+def _waves(one: op.Waves, calls: Calls) -> None:
+    """They stand behind the numbers, in the same buffer."""
+    calls.source.need("waves", WAVES.replace("cosF", f"cos{calls.source.f}"))
+    columns, learned, count = one.weight.shape
+    given = {"turns": one.turns, "phase": one.phase, "V": one.weight, "d": one.bias}
+    tables = ", ".join(calls.source.table(calls.named(name), values) for name, values in given.items())
+    a = calls.here
+    calls.line(f"waves({a}, {columns}, {count}, {learned}, {tables}, {a} + {calls.width});")
+    calls.width += columns * learned
+    calls.largest = max(calls.largest, calls.width)
+
+
 def hash_of(alpha: float) -> int:
     """A whole number that tells one parameter of an activation from another."""
     return int(np.float64(alpha).view(np.int64)) >> 20
@@ -215,6 +278,9 @@ _CALLS: dict[type, Callable[[Any, Calls], None]] = {
     op.Embed: _embed,
     op.Dense: _dense,
     op.Activation: _activation,
+    op.Parametric: _parametric,
+    op.Multiply: _multiply,
+    op.Waves: _waves,
     op.PRelu: _prelu,
     op.BatchNorm: _batch_norm,
     op.LayerNorm: _layer_norm,

@@ -16,8 +16,11 @@ from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.losses import GaussianNll, Poisson, Quantile
+from mlp_core.nn.numeric_embedding import NumericEmbedding
+from mlp_core.nn.parametric import Parametric
 from mlp_core.training.model import Model
 
 
@@ -67,7 +70,7 @@ def _network(model: Model) -> list[Any]:
         keep = np.ones(width, model.config.dtype)
         keep[: len(model.inputs.dead)][model.inputs.dead] = 0
         first = sum(isinstance(one, op.Embed) for one in found[:1])
-        found.insert(first, op.Dense(np.diag(keep), None))
+        found.insert(first, op.Multiply(keep))
     return found
 
 
@@ -128,7 +131,8 @@ def _layer(layer: Layer) -> list[Any]:
 
 
 def _dense(layer: Dense) -> list[Any]:
-    return [op.Dense(layer.W, layer.b), *([] if layer.f is None else [_activation(layer.f)])]
+    W = layer.W if layer.scale == 1 else np.asarray(layer.W * layer.scale, layer.W.dtype)
+    return [op.Dense(W, layer.b), *([] if layer.f is None else [_activation(layer.f)])]
 
 
 def _activation(f: Any) -> op.Activation:
@@ -145,6 +149,9 @@ _LAYERS: dict[type[Layer], Callable[[Any], list[Any]]] = {
     Embedding: lambda layer: [op.Embed(tuple(layer.E))],
     Dense: _dense,
     Activate: lambda layer: [_activation(layer.f)],
+    Parametric: lambda layer: [op.Parametric(_activation(layer.f), layer.alpha)],
+    InputScale: lambda layer: [op.Multiply(layer.s)],
+    NumericEmbedding: lambda layer: [op.Waves(layer.u, layer.c, layer.V, layer.d)],
     PRelu: lambda layer: [op.PRelu(layer.a)],
     Norm: _norm,
     Dropout: lambda layer: [op.Dropout(layer.p)],

@@ -157,6 +157,39 @@ class Activation:
 
 
 @dataclass(frozen=True)
+class Parametric:
+    """A = A + alpha * (f(A) - A), one alpha per unit."""
+
+    f: Activation
+    alpha: Array
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """A = factors * A, one factor per column."""
+
+    factors: Array
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Behind A stand V cos(2 pi u x + c) + d for each of its first k columns x, one after another.
+
+    u (frequency), c (phase): [k, f]. V (weight): [k, m, f]. d (bias): [k, m].
+    """
+
+    frequency: Array
+    phase: Array
+    weight: Array
+    bias: Array
+
+    @property
+    def turns(self) -> Array:
+        """2 pi u, what a column is multiplied by."""
+        return np.asarray((2 * np.pi) * self.frequency, self.frequency.dtype)
+
+
+@dataclass(frozen=True)
 class PRelu:
     """A = A where A > 0, else slope * A. slope [1]."""
 

@@ -89,10 +89,33 @@ def _dense(one: op.Dense, network: _Weights) -> None:
 
 
 def _activation(one: op.Activation, network: _Weights) -> None:
+    if one.name != "identity":
+        network.line(f"A = {_formula(one, network)}")
+
+
+def _formula(one: op.Activation, network: _Weights) -> str:
+    """f(A)."""
     if one.name in _NEEDED:
         network.script.need(_NEEDED[one.name])
-    if one.name != "identity":
-        network.line(f"A = {ACTIVATIONS[one.name].format(alpha=one.alpha)}")
+    return ACTIVATIONS[one.name].format(alpha=one.alpha)
+
+
+def _parametric(one: op.Parametric, network: _Weights) -> None:
+    (alpha,) = network.take(alpha=one.alpha)
+    network.line(f"A = A + {alpha} * ({_formula(one.f, network)} - A)")
+
+
+def _multiply(one: op.Multiply, network: _Weights) -> None:
+    (factors,) = network.take(scale=one.factors)
+    network.line(f"A = A * {factors}")
+
+
+def _waves(one: op.Waves, network: _Weights) -> None:
+    """The waves of a column stand side by side, and behind them those of the next one."""
+    turns, phase, weight, bias = network.take(turns=one.turns, phase=one.phase, weight=one.weight, bias=one.bias)
+    network.line(f"waves = np.cos(A[:, :{len(one.bias)}, None] * {turns} + {phase})  # [rows, columns, waves]")
+    network.line(f"learned = np.einsum('rkf,kmf->rkm', waves, {weight}) + {bias}")
+    network.line("A = np.concatenate([A, learned.reshape(len(A), -1)], axis=1)")
 
 
 def _prelu(one: op.PRelu, network: _Weights) -> None:
@@ -120,6 +143,9 @@ _NETWORK: dict[type, Callable[[Any, _Weights], None]] = {
     op.Embed: _embed,
     op.Dense: _dense,
     op.Activation: _activation,
+    op.Parametric: _parametric,
+    op.Multiply: _multiply,
+    op.Waves: _waves,
     op.PRelu: _prelu,
     op.BatchNorm: _batch_norm,
     op.LayerNorm: _layer_norm,

@@ -124,6 +124,20 @@ def _dense(one: op.Dense, network: Network) -> Tensor:
     return graph.node("Gemm", A, graph.tensor(one.W, A.dtype), *bias, transB=1)
 
 
+def _parametric(one: op.Parametric, network: Network) -> Tensor:
+    return (_activation(one.f, network) - network.A) * one.alpha + network.A
+
+
+def _waves(one: op.Waves, network: Network) -> Tensor:
+    graph, A = network.graph, network.A
+    columns, learned, _ = one.weight.shape
+    x = graph.node("Unsqueeze", A.columns(range(columns)), graph.tensor([2], np.int64))  # [rows, columns, 1]
+    waves = graph.node("Cos", x * one.turns + one.phase)  # [rows, columns, waves]
+    made = graph.node("Einsum", waves, graph.tensor(one.weight, A.dtype), equation="rkf,kmf->rkm") + one.bias
+    flat = graph.node("Reshape", made, graph.tensor([0, columns * learned], np.int64))
+    return graph.join([A, flat])
+
+
 def _activation(one: op.Activation, network: Network) -> Tensor:
     """A node of its own where both number types have one, else what the engine's formula does."""
     graph, A = network.graph, network.A
@@ -159,6 +173,9 @@ _NETWORK: dict[type, Callable[[Any, Network], Tensor]] = {
     op.Embed: _embed,
     op.Dense: _dense,
     op.Activation: _activation,
+    op.Parametric: _parametric,
+    op.Multiply: lambda one, network: network.A * one.factors,
+    op.Waves: _waves,
     op.PRelu: _prelu,
     op.BatchNorm: _batch_norm,
     op.LayerNorm: _layer_norm,

@@ -41,6 +41,45 @@ class Sin(nn.Module):
     def forward(self, A):
         return torch.sin(A)
 ''',
+    "Parametric": '''
+class Parametric(nn.Module):
+    """A + alpha * (f(A) - A), one alpha per unit."""
+
+    def __init__(self, units, f):
+        super().__init__()
+        self.f, self.alpha = f, nn.Parameter(torch.ones(units))
+
+    def forward(self, A):
+        return A + self.alpha * (self.f(A) - A)
+''',
+    "Multiply": '''
+class Multiply(nn.Module):
+    """scale * A, one factor per column."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(columns))
+
+    def forward(self, A):
+        return A * self.scale
+''',
+    "Waves": '''
+class Waves(nn.Module):
+    """Behind A: weight cos(2 pi frequency x + phase) + bias for each of its first columns x, one after another."""
+
+    def __init__(self, columns, waves, learned):
+        super().__init__()
+        shapes = {"frequency": (columns, waves), "phase": (columns, waves)}
+        shapes |= {"weight": (columns, learned, waves), "bias": (columns, learned)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.randn(shape)))
+
+    def forward(self, A):
+        x = A[:, : len(self.bias), None]
+        waves = torch.cos(x * (2 * torch.pi * self.frequency) + self.phase)
+        learned = torch.einsum("rkf,kmf->rkm", waves, self.weight) + self.bias
+        return torch.cat([A, learned.flatten(1)], dim=1)
+''',
     "RmsNorm": '''
 class RmsNorm(nn.Module):
     """weight * A / sqrt(mean of A^2 over a row + eps)."""
@@ -151,6 +190,23 @@ def _activation(one: op.Activation, modules: _Modules) -> Module:
     return ACTIVATIONS[one.name].format(alpha=one.alpha), {}
 
 
+def _parametric(one: op.Parametric, modules: _Modules) -> Module:
+    modules.needs("Parametric")
+    return f"Parametric({len(one.alpha)}, {_activation(one.f, modules)[0]})", {"alpha": one.alpha}
+
+
+def _multiply(one: op.Multiply, modules: _Modules) -> Module:
+    modules.needs("Multiply")
+    return f"Multiply({len(one.factors)})", {"scale": one.factors}
+
+
+def _waves(one: op.Waves, modules: _Modules) -> Module:
+    modules.needs("Waves")
+    columns, learned, waves = one.weight.shape
+    tensors = {"frequency": one.frequency, "phase": one.phase, "weight": one.weight, "bias": one.bias}
+    return f"Waves({columns}, {waves}, {learned})", tensors
+
+
 def _batch_norm(one: op.BatchNorm, modules: _Modules) -> Module:
     tensors = {"weight": one.gain, "bias": one.shift, "running_mean": one.mean, "running_var": one.variance}
     return f"nn.BatchNorm1d({len(one.gain)}, eps={one.eps!r})", {**tensors, "num_batches_tracked": np.array(0)}
@@ -169,6 +225,9 @@ _MODULES: dict[type, Callable[[Any, _Modules], Module]] = {
     op.Embed: _embed,
     op.Dense: _dense,
     op.Activation: _activation,
+    op.Parametric: _parametric,
+    op.Multiply: _multiply,
+    op.Waves: _waves,
     op.PRelu: lambda one, modules: ("nn.PReLU()", {"weight": one.slope}),
     op.BatchNorm: _batch_norm,
     op.LayerNorm: _layer_norm,

@@ -236,7 +236,7 @@ class Run:
         except MlpbpError as error:
             self._end("failed", error.exit_code)
             raise self._with_checkpoint(error) from None
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):
             self._end("interrupted", None)
             raise
         except BaseException:

@@ -23,6 +23,7 @@ from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.predict import Predictor
 from mlp_core.runs.run import Run
 from mlp_core.training.model import Model
+from mlp_core.training.unused import UNMIXED
 
 ROWS, NEW_ROWS = 60, 40
 KINDS = ("binary", "multiclass", "multilabel", "regression")
@@ -122,6 +123,10 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
             **({"norm_position": position} if any(layer["norm"] != "none" for layer in hidden) else {}),
             "bias": one(True, True, False),
             "input_dropout": one(0, 0.1),
+            "parametric": any(name_of(layer["activation"]) not in UNMIXED for layer in hidden) and one(True, False),
+            "parametrization": one("standard", "ntk"),
+            "input_scale": one(True, False),
+            "numeric_embedding": one("none", {"name": "periodic", "frequencies": 5, "size": 3, "sigma": 0.3}),
         },
         "loss": {"name": loss, **({"quantiles": [0.1, 0.5, 0.9]} if loss == "quantile" else {})},
         "preprocess": {
@@ -153,6 +158,10 @@ def random_config(rng: np.random.Generator, kind: str, turn: int) -> dict[str, A
     elif kind != "regression":
         config["eval"] = {"calibrate": one("none", "temperature"), "threshold": 0.5 if kind == "multiclass" else 0.4}
     return config
+
+
+def name_of(activation: Any) -> str:
+    return str(activation["name"] if isinstance(activation, dict) else activation)
 
 
 def train(seed: int, folder: Path, kind: str | None = None, **changes: Any) -> Trained:

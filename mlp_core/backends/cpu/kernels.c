@@ -32,6 +32,8 @@
 #include "sums.h"
 #include "products.c"
 #include "rows.c"
+#include "activations.c"
+#include "waves.c"
 #include "losses.c"
 #include "units.c"
 #undef DOUBLE
@@ -43,6 +45,8 @@
 #include "sums.h"
 #include "products.c"
 #include "rows.c"
+#include "activations.c"
+#include "waves.c"
 #include "losses.c"
 #include "units.c"
 #undef DOUBLE

@@ -95,7 +95,7 @@ class Kernels:
         if not _known(f) or not _real(Z, A, b):
             bias_activation(np, Z, b, f, A, block)
         elif b is not None or A is not Z or not isinstance(f, Identity):
-            record = do.activation(f.name, Z, b, A, self._keep([numbers.of_activation(f)]))
+            record = do.activation(f.name, Z, b, A, self._keep([numbers.of_activation(f), 1.0]))
             self._do(record, Z.size >= LEAST_NUMBERS)
 
     def activation_gradient(
@@ -106,7 +106,7 @@ class Kernels:
             return
         share = Delta.size >= LEAST_NUMBERS
         if not isinstance(f, Identity):
-            self._do(do.slope(f.name, Delta, Z, A, self._keep([numbers.of_activation(f)])), share)
+            self._do(do.slope(f.name, Delta, Z, A, self._keep([numbers.of_activation(f), 1.0])), share)
         if db is not None:
             self._do(do.sum_rows(Delta, db), share)
 
@@ -127,9 +127,9 @@ class Kernels:
 
     def dropout_mask(self, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
         if _real(mask):
-            given = self._keep((step, 1 / (1 - p)))
-            record = do.dropout_mask(mask, p, seed, index, given, 0, given + 8)
-            self._do(record, mask.size >= LEAST_NUMBERS)
+            given, left = self._keep((step, p, 1.0)), np.empty(mask.shape, np.uint8)
+            self._do(do.dropout(left, seed, index, given, 0, given + 8, given + 16), mask.size >= LEAST_NUMBERS)
+            np.multiply(left, 1 / (1 - p), out=mask, casting="same_kind")
         else:
             dropout_mask(np, mask, uniform, p, seed, step, index)
 

@@ -39,18 +39,45 @@ EXPORT void gather(const word *a, word part, word parts)
         memcpy(out + bytes * i, X + bytes * rows[i], (size_t)bytes);
 }
 
-/* Philox4x64-10 (Salmon et al., SC 2011): four random words for a place and a key. */
-static inline void philox(uint64_t block, uint64_t step, uint64_t layer, uint64_t k0, uint64_t k1, uint64_t *w)
+/* Philox4x64-10 (Salmon et al., SC 2011): four random words for a place, as eight halves, the lower ones first. `keys`
+ * are those of its ten rounds. */
+static inline void philox(uint64_t block, uint64_t step, uint64_t layer, const uint64_t *keys, uint32_t *halves)
 {
     uint64_t c0 = block, c1 = step, c2 = layer, c3 = 0;
     for (int round = 0; round < 10; round++) {
         unsigned __int128 p0 = (unsigned __int128)0xD2E7470EE14C6C93u * c0;
         unsigned __int128 p1 = (unsigned __int128)0xCA5A826395121157u * c2;
-        c0 = (uint64_t)(p1 >> 64) ^ c1 ^ k0, c1 = (uint64_t)p1;
-        c2 = (uint64_t)(p0 >> 64) ^ c3 ^ k1, c3 = (uint64_t)p0;
-        k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu;
+        c0 = (uint64_t)(p1 >> 64) ^ c1 ^ keys[2 * round], c1 = (uint64_t)p1;
+        c2 = (uint64_t)(p0 >> 64) ^ c3 ^ keys[2 * round + 1], c3 = (uint64_t)p0;
     }
-    w[0] = c0, w[1] = c1, w[2] = c2, w[3] = c3;
+    const uint64_t words[4] = {c0, c1, c2, c3};
+    for (int k = 0; k < 4; k++)
+        halves[2 * k] = (uint32_t)words[k], halves[2 * k + 1] = (uint32_t)(words[k] >> 32);
+}
+
+/* What dropout leaves: 1, and 0 with a probability, the same as numpy's bit for bit. Words: left (bytes [rows, m]),
+ * where the step is, how many steps after it, rows, m, layer, two words of the key, where the probability is, where the
+ * share of it is. numpy compares the upper 24 bits of each half, over 2^24, with the probability as a float. */
+EXPORT void dropout(const word *a, word part, word parts)
+{
+    enum { TOGETHER = 64 };
+    const uint64_t step = (uint64_t)*AT(const double, 2) + (uint64_t)a[3];
+    const uint32_t reached = (uint32_t)ceilf((float)(*AT(const double, 9) * *AT(const double, 10)) * 16777216);
+    uint64_t keys[20] = {(uint64_t)a[7], (uint64_t)a[8]};
+    uint32_t halves[8 * TOGETHER];
+    uint8_t *left = AT(uint8_t, 1);
+    word first, last;
+    for (int k = 2; k < 20; k++)
+        keys[k] = keys[k - 2] + (k % 2 ? 0xBB67AE8584CAA73Bu : 0x9E3779B97F4A7C15u);
+    share(a[4], part, parts, &first, &last);
+    first *= a[5], last *= a[5];
+    for (word block = first / 8; 8 * block < last; block += TOGETHER) {
+        const word start = 8 * block, end = least(last, start + 8 * TOGETHER), from = start < first ? first : start;
+        for (word k = 0; k < (end - start + 7) / 8; k++)
+            philox((uint64_t)(block + k) + 1, step, (uint64_t)a[6], keys, halves + 8 * k);
+        for (word k = from; k < end; k++)
+            left[k] = halves[k - start] >> 8 >= reached;
+    }
 }
 
 /* Some instructions for some units after others, so that the next instruction finds in the cache what the last one

@@ -89,9 +89,44 @@ static void FN(copy)(const REAL *source, word stride, word rows, word columns, R
         memcpy(target + width * i, source + stride * i, (size_t)columns * sizeof(REAL));
 }
 
-/* C [m, n] = A [m, k] B [k, n], A and its strides as for a tile; `scratch` has SCRATCH bytes. */
-static void FN(outer_product)(const REAL *A, word row, word step, const REAL *B, word ldb, REAL *C, word ldc, word m,
-                              word n, word k, REAL *scratch)
+/* `rows` rows of source, `stride` numbers apart, at most LANES of them and `length` long, become as many columns of
+ * target, whose rows are `width` apart. Vectors change places in pairs, then pairs of them, and so on. */
+INLINE void FN(turn)(const REAL *source, word stride, word rows, word length, REAL *target, word width)
+{
+    for (word k = 0; k < length; k += LANES) {
+        const word left = least(LANES, length - k);
+        VEC v[LANES];
+        UNROLLED for (int i = 0; i < LANES; i++)
+            v[i] = i >= rows       ? (VEC){0}
+                   : left == LANES ? FN(load)(source + stride * i + k)
+                                   : FN(load_first)(source + stride * i + k, left);
+#define SWAP(step)                                                                       \
+    UNROLLED for (int i = 0; i < LANES; i++) if (LANES > step && !(i & step)) {          \
+        const VEC a = v[i], b = v[i | (step % LANES)];                                   \
+        v[i] = SHUFFLE(LANE_NUMBERS, a, b, EACH(LEFT, step));                            \
+        v[i | (step % LANES)] = SHUFFLE(LANE_NUMBERS, a, b, EACH(RIGHT, step));          \
+    }
+        SWAP(1)
+#if LANES > 2
+        SWAP(2)
+#endif
+#if LANES > 4
+        SWAP(4)
+#endif
+#if LANES > 8
+        SWAP(8)
+#endif
+#undef SWAP
+        UNROLLED for (int i = 0; i < LANES; i++)
+            if (i < left)
+                FN(store)(target + width * (k + i), v[i]);
+    }
+}
+
+/* C [m, n] = A [m, k] B [k, n], or A B^T with B [n, k] if it is `turned`; A and its strides as for a tile; `scratch` has
+ * SCRATCH bytes. */
+INLINE void FN(outer_product)(const bool turned, const REAL *A, word row, word step, const REAL *B, word ldb, REAL *C,
+                              word ldc, word m, word n, word k, REAL *scratch)
 {
     for (word k0 = 0; k0 < k; k0 += BLOCK) {
         word length = least(BLOCK, k - k0);
@@ -99,7 +134,11 @@ static void FN(outer_product)(const REAL *A, word row, word step, const REAL *B,
         for (word j = 0; j < n; j += 2 * LANES) {
             word left = least(n - j, 2 * LANES), ldp = ldb, i = 0;
             const REAL *panel = B + ldb * k0 + j;
-            if (FN(far_apart)(ldb, m)) {
+            if (turned) {
+                panel = scratch, ldp = 2 * LANES;
+                for (word c = 0; c < left; c += LANES)
+                    FN(turn)(B + ldb * (j + c) + k0, ldb, least(LANES, left - c), length, scratch + c, ldp);
+            } else if (FN(far_apart)(ldb, m)) {
                 FN(copy)(panel, ldb, length, left, scratch, 2 * LANES);
                 panel = scratch, ldp = 2 * LANES;
             }
@@ -163,7 +202,7 @@ EXPORT void FN(outer)(const word *a, word part, word parts)
     word first, last;
     share(a[8], part, parts, &first, &last);
     if (last > first)
-        FN(outer_product)(AT(REAL, 1) + a[2] * first, a[2], a[3], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
+        FN(outer_product)(false, AT(REAL, 1) + a[2] * first, a[2], a[3], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
                           last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
 }
 
@@ -173,7 +212,28 @@ EXPORT void FN(outer_by_columns)(const word *a, word part, word parts)
     word first, last;
     share(a[9], part, parts, &first, &last);
     if (last > first)
-        FN(outer_product)(AT(REAL, 1), a[2], a[3], AT(REAL, 4) + first, a[5], AT(REAL, 6) + first, a[7], a[8],
+        FN(outer_product)(false, AT(REAL, 1), a[2], a[3], AT(REAL, 4) + first, a[5], AT(REAL, 6) + first, a[7], a[8],
+                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+}
+
+/* C = A B^T, B turned piece by piece: for many rows and many columns. Words: A [m, k], its stride, -, B [n, k], its
+ * stride, C, its stride, m, n, k, scratch. Rows of C are shared out. */
+EXPORT void FN(turned)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[8], part, parts, &first, &last);
+    if (last > first)
+        FN(outer_product)(true, AT(REAL, 1) + a[2] * first, a[2], 1, AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
+                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+}
+
+/* The same; columns of C are shared out. */
+EXPORT void FN(turned_by_columns)(const word *a, word part, word parts)
+{
+    word first, last;
+    share(a[9], part, parts, &first, &last);
+    if (last > first)
+        FN(outer_product)(true, AT(REAL, 1), a[2], 1, AT(REAL, 4) + a[5] * first, a[5], AT(REAL, 6) + first, a[7], a[8],
                           last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
 }
 

@@ -1,14 +1,12 @@
 """Programs of the kernels: lists of what is to be done, with the addresses of what it is done to.
 
-An instruction is written down as (function, arguments...); `rows.c`, `losses.c`, `units.c` and `products.c` say what
-its words are. `assemble` makes a list of them ready to be carried out by a `Crew`. Arrays are named by their addresses,
-so they must outlive the program. A number that changes from step to step is named by the address that it is found
-at.
+An instruction is written down as (function, arguments...); the C files beside this one say what its words are.
+`assemble` makes a list of them ready to be carried out by a `Crew`. Arrays are named by their addresses, so they must
+outlive the program. A number that changes from step to step is named by the address that it is found at.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +17,8 @@ from mlp_core.nn.backend import Array
 from mlp_core.rng import stream
 
 Record = tuple[str | int, *tuple[int, ...]]
+Drop = tuple[Array, int, Array]
+"""What dropout leaves, where the share of its probability is, and where the result goes."""
 
 WIDTH, MEET, CHECK = 16, 0, 1
 """Words of an instruction, and what stands in place of an address, as in program.h."""
@@ -58,6 +58,9 @@ def assemble(library: Library, records: Sequence[Record]) -> np.ndarray:
 
 # --- products.c ---
 
+MANY = 32
+"""Rows and columns of A B^T from which B is turned, piece by piece, before it is multiplied."""
+
 
 def product(A: Array, B: Array, out: Array, scratch: int, by_columns: bool = False) -> Record:
     """out = A @ B. Rows of `out` and rows of B, or rows of A and columns of B, lie without gaps.
@@ -70,11 +73,12 @@ def product(A: Array, B: Array, out: Array, scratch: int, by_columns: bool = Fal
     if along == 1:
         function = "outer_by_columns" if by_columns else "outer"
     else:
-        function, step, ldb = "dot_by_columns" if by_columns else "dot", 0, along
+        function, step, ldb = "turned" if min(out.shape) >= MANY else "dot", 0, along
+        function += "_by_columns" if by_columns else ""
     return record(function, out, at(A), row, step, at(B), ldb, at(out), ldc, *out.shape, A.shape[1], scratch)
 
 
-# --- rows.c, plain.c ---
+# --- rows.c, plain.c, activations.c, waves.c ---
 
 STORED = ("uint8", "float32")
 """The dtypes of rows that can be scaled while they are gathered."""
@@ -107,31 +111,33 @@ def add_noise(X: Array, cursor: int, normal: int, sigma: int) -> Record:
     return record("add_noise", X, at(X), cursor, normal, *X.shape, sigma)
 
 
-def activation(name: str, Z: Array, b: Array | None, A: Array, parameter: int) -> Record:
-    """Z += b, A = f(Z), Z and A [rows, m]; A may be Z."""
-    return record(f"{name}_forward", Z, at(Z), at(b), at(A), *Z.shape, parameter)
+def activation(
+    name: str, Z: Array, b: Array | None, F: Array, given: int, learned: Array | None = None, drop: Drop | None = None
+) -> Record:
+    """Z = factor Z + b, F = f(Z), both [rows, m]; F may be Z. `given`: the number of f, the factor, and the probability
+    of dropout. With `learned` alpha [m] F becomes Z + alpha (F - Z); `drop` says what comes after."""
+    left, share, A = drop or (None, 0, F)
+    return record(
+        f"{name}_forward", Z, at(Z), at(b), at(F), *Z.shape, given, at(learned), at(left), at(A), share
+    )  # fmt: skip
 
 
-def slope(name: str, Delta: Array, Z: Array, A: Array, parameter: int) -> Record:
-    """Delta *= f'(Z), all [rows, m]."""
-    return record(f"{name}_backward", Delta, at(Delta), at(Z), at(A), *Delta.shape, parameter)
+def slope(
+    name: str, Delta: Array, Z: Array, F: Array, given: int, learned: Array | None = None, drop: Drop | None = None
+) -> Record:
+    """Delta becomes dLoss/d(product) from dLoss/dA, all [rows, m]. With `learned` alpha, Z becomes Delta (f - Z)."""
+    left, share, _ = drop or (None, 0, F)
+    return record(
+        f"{name}_backward", Delta, at(Delta), at(Z), at(F), *Delta.shape, given, at(learned), at(left), 0, share
+    )
 
 
-def dropout_mask(mask: Array, p: float, seed: int, index: int, step: int, after: int, scale: int) -> Record:
-    """The mask [rows, m] of a layer with this index, `after` steps after the one found at `step`; `scale` is where
-    1 / (1 - p) is.
-
-    numpy compares 24 random bits, over 2^24, with p as float32.
-    """
+def dropout(left: Array, seed: int, index: int, step: int, after: int, p: int, share: int) -> Record:
+    """What the dropout of a layer with this index leaves, uint8 [rows, m], `after` steps after the one found at `step`.
+    `p` is where the probability is, `share` where the share of it is that the step has."""
     (key0, key1), _ = stream(seed, "dropout")
     signed = [key - (key >> 63 << 64) for key in (key0, key1)]
-    least = math.ceil(float(np.float32(p)) * 2**24)
-    return record("dropout_mask", mask, at(mask), step, after, *mask.shape, index, *signed, least, scale)
-
-
-def multiply(A: Array, B: Array, out: Array) -> Record:
-    """out = A B, entry by entry, all [rows, m]."""
-    return record("multiply", out, at(A), at(B), at(out), *out.shape)
+    return "dropout", at(left), step, after, *left.shape, index, *signed, p, share
 
 
 def add(A: Array, B: Array, out: Array) -> Record:
@@ -142,6 +148,11 @@ def add(A: Array, B: Array, out: Array) -> Record:
 def copy_columns(X: Array, A: Array, columns: int) -> Record:
     """The first columns of X [rows, n] to those of A [rows, m]."""
     return record("copy_columns", A, at(X), X.shape[1], at(A), *A.shape, columns)
+
+
+def scale_columns(X: Array, s: Array, A: Array) -> Record:
+    """A = X s, both [rows, m], s [m]; A may be X."""
+    return record("scale_columns", A, at(X), at(s), at(A), *A.shape)
 
 
 def prelu(X: Array, A: Array, slope: Array) -> Record:
@@ -196,6 +207,18 @@ def embedding_gradient(X: Array, column: int, Delta: Array, start: int, dE: Arra
     return record("embedding_gradient", Delta, *places, *Delta.shape, at(dE), *dE.shape)
 
 
+def waves(X: Array, A: Array, u: Array, V: Array) -> Record:
+    """A [rows, m] is X [rows, n] and waves of its first columns: u [k, f], V [k, s, f], and c and d beside them in the
+    parameter vector."""
+    return record("waves", A, at(X), X.shape[1], at(A), *A.shape, at(u), *u.shape, V.shape[1])
+
+
+def waves_gradient(X: Array, Delta: Array, u: Array, V: Array, du: Array) -> Record:
+    """The gradients of u, c, V and d, which lie behind each other from du on, too."""
+    shapes = *Delta.shape, at(u), *u.shape, V.shape[1]
+    return record("waves_gradient", Delta, at(X), X.shape[1], at(Delta), *shapes, at(du))
+
+
 # --- losses.c ---
 
 
@@ -210,9 +233,9 @@ def loss(
 # --- units.c: theta and gradient are [units, entries] ---
 
 
-def sum_rows(Delta: Array, db: Array) -> Record:
-    """db = the sum of the rows of Delta."""
-    return record("sum_rows", Delta, at(Delta), at(db), 0, *Delta.shape)
+def sum_rows(Delta: Array, db: Array, factor: int = 0) -> Record:
+    """db = the sum of the rows of Delta, times the factor found there."""
+    return record("sum_rows", Delta, at(Delta), at(db), factor, *Delta.shape)
 
 
 def sum_row_products(Delta: Array, H: Array, dg: Array) -> Record:

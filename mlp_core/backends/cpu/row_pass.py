@@ -8,7 +8,7 @@ out by columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,10 @@ from mlp_core.backends.cpu.crew import Crew
 from mlp_core.nn.activations import Activation, Identity
 from mlp_core.nn.backend import Array
 from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.nn.numeric_embedding import NumericEmbedding
+from mlp_core.nn.parametric import Parametric
 
 CACHE = 1 << 20
 """Bytes of a matrix from which reading it twice is waiting for memory."""
@@ -47,8 +50,10 @@ class Kept:
 class Tensor:
     """What the gradient of a tensor is made of, after the backward pass: `kind` says how.
 
-    weight: Delta^T X. bias: the sum of Delta's rows. gain: that of Delta X. table: see Embedding, `column` and `start`.
-    slope: the total of X. done: it was needed before, and is there.
+    weight: Delta^T X. bias: `factor` times the sum of Delta's rows. gain: that of Delta X. table: see Embedding,
+    `column` and `start`. slope: the total of X. waves: see NumericEmbedding; those of the three tensors behind it are
+    made with it. done: it is there already. `after`: the instruction from which on it can be made, and nothing in the
+    pass needs the tensor any more.
     """
 
     name: str
@@ -57,6 +62,76 @@ class Tensor:
     X: Array | None = None
     column: int = 0
     start: int = 0
+    factor: float = 1.0
+    waves: NumericEmbedding | None = None
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Layers that are one instruction behind their matrix product, if they have one: what happens to each entry of it,
+    an activation of which each unit may take a learned share, and dropout."""
+
+    dense: Dense | None = None
+    active: Dense | Activate | Parametric | None = None
+    dropout: Dropout | None = None
+
+    @property
+    def f(self) -> Activation:
+        return (self.active and self.active.f) or Identity()
+
+    @property
+    def learned(self) -> Array | None:
+        """The share of the activation that each unit takes."""
+        return self.active.alpha if isinstance(self.active, Parametric) else None
+
+    @property
+    def factor(self) -> float:
+        """Of the product."""
+        return self.dense.scale if self.dense is not None else 1.0
+
+    @property
+    def p(self) -> float:
+        """The probability of dropout."""
+        return self.dropout.p if self.dropout is not None else 0.0
+
+    def places(self, Z: Array) -> tuple[Array, Array]:
+        """Where f(Z) goes, which must stay for the way back if its derivative is made of it, and where the output."""
+        rows, stays = len(Z), self.active is None or (self.active.f or Identity()).from_output
+        out = self.dropout and self.dropout._A[:rows]
+        if isinstance(self.active, Parametric):
+            A = self.active._A[:rows] if out is None else out
+            return A, A
+        if self.dense is not None and (self.active is None or self.dense._A is self.dense._Z):
+            F = Z
+        elif out is not None and (self.active is None or not stays):
+            F = out
+        else:
+            assert self.active is not None
+            F = self.active._A[:rows]
+        return F, F if out is None else out
+
+    def with_(self, layer: Layer) -> Unit | None:
+        """This with the next layer, if there is room for it."""
+        if self.dropout is not None or not isinstance(layer, Activate | Parametric | Dropout):
+            return None
+        if isinstance(layer, Dropout):
+            return replace(self, dropout=layer)
+        return replace(self, active=layer) if self.active is None else None
+
+
+def units(layers: Sequence[Layer]) -> list[Unit | Layer]:
+    """The layers in their order, as many of them as possible as units."""
+    found: list[Unit | Layer] = []
+    for layer in layers:
+        last = found[-1] if found else None
+        if isinstance(last, Unit) and (more := last.with_(layer)):
+            found[-1] = more
+        elif isinstance(layer, Dense):
+            found.append(Unit(layer, layer if layer.f else None))
+        else:
+            found.append(Unit().with_(layer) or layer)
+    return found
 
 
 @dataclass
@@ -64,7 +139,8 @@ class RowPass:
     """Writes down the passes of one batch; `records` are its instructions, `tensors` what gradients are made of.
 
     gradients: where those go that are needed on the way. step: where the number of the step is; `draw` is added to it
-    for the dropout masks. `record`: running statistics are moved.
+    for the dropout masks. share: where the share of every dropout is. `record`: running statistics are moved.
+    `turn`: how many instructions there are before the way back.
     """
 
     crew: Crew
@@ -72,30 +148,45 @@ class RowPass:
     seed: int
     gradients: Mapping[str, Array]
     step: int
+    share: int
     draw: int = 0
     record: bool = True
+    turn: int = 0
     records: list[Labelled] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     _inputs: dict[int, Array] = field(default_factory=dict)
     _inverse: dict[int, np.ndarray] = field(default_factory=dict)
+    _left: dict[int, np.ndarray] = field(default_factory=dict)
+    _units: dict[int, list[Unit | Layer]] = field(default_factory=dict)
 
     def _do(self, label: str, record: do.Record) -> None:
         self.records.append((label, record))
 
     def forward(self, layers: Sequence[Layer], X: Array) -> Array:
         """From inputs X [b, n] to the outputs of the last layer."""
-        for layer in layers:
-            self._inputs[id(layer)] = X
-            X = _FORWARD[type(layer)](self, layer, X)
+        for one in self._grouped(layers):
+            self._inputs[id(one)] = X
+            X = _FORWARD[type(one)](self, one, X)
         return X
 
     def backward(self, layers: Sequence[Layer], Delta: Array, first: Layer | None) -> Array:
         """From Delta to that of the inputs, or no further than the layer `first`, before which nothing is learned."""
-        for layer in reversed(layers):
-            Delta = _BACKWARD[type(layer)](self, layer, Delta, layer is not first)
-            if layer is first:
+        self.turn = self.turn or len(self.records)
+        for one in reversed(self._grouped(layers)):
+            last = first is not None and (one.dense if isinstance(one, Unit) else one) is first
+            known = len(self.tensors)
+            Delta = _BACKWARD[type(one)](self, one, Delta, not last)
+            new = (
+                tensor if tensor.after else replace(tensor, after=len(self.records)) for tensor in self.tensors[known:]
+            )
+            self.tensors[known:] = list(new)
+            if last:
                 break
         return Delta
+
+    def _grouped(self, layers: Sequence[Layer]) -> list[Unit | Layer]:
+        """The same units on the way there and on the way back."""
+        return self._units.setdefault(id(layers), units(layers))
 
     # --- products, bias, activation ---
 
@@ -105,45 +196,53 @@ class RowPass:
         product = label, do.product(A, B, out, self.crew.scratch, by_columns)
         self.records += [MEET, product, MEET] if by_columns else [product]
 
-    def _activate(self, f: Activation, Z: Array, b: Array | None, A: Array) -> None:
-        if b is not None or A is not Z or not isinstance(f, Identity):
-            parameter = self.kept.numbers(numbers.of_activation(f))
-            self._do("bias, activation", do.activation(f.name, Z, b, A, parameter))
-
-    def _differentiate(self, f: Activation, Delta: Array, Z: Array, A: Array) -> None:
-        if not isinstance(f, Identity):
-            parameter = self.kept.numbers(numbers.of_activation(f))
-            self._do("activation gradient", do.slope(f.name, Delta, Z, A, parameter))
-
-    def _dense(self, layer: Dense, X: Array) -> Array:
-        Z, A = layer._Z[: len(X)], layer._A[: len(X)]
-        few = 2 * len(X) <= layer.units  # fewer numbers of rows than of W come from another core's cache
-        self._product(f"product {layer.index} forward", X, layer.W.T, Z, few)
-        self._activate(layer._f, Z, layer.b, Z if layer._A is layer._Z else A)
+    def _unit(self, unit: Unit, X: Array) -> Array:
+        Z, dense, f = X, unit.dense, unit.f
+        if dense is not None:
+            Z, few = (
+                dense._Z[: len(X)],
+                2 * len(X) <= dense.units,
+            )  # fewer numbers of rows than of W come from elsewhere
+            self._product(f"product {dense.index} forward", X, dense.W.T, Z, few)
+        (F, A), b = unit.places(Z), None if dense is None else dense.b
+        if unit.dropout is not None:
+            self._draw(unit.dropout, len(X))
+        if b is not None or F is not Z or A is not Z or unit.factor != 1 or not isinstance(f, Identity):
+            given = self.kept.numbers(numbers.of_activation(f), unit.factor, unit.p)
+            self._do(
+                "bias, activation, dropout", do.activation(f.name, Z, b, F, given, unit.learned, self._drop(unit, A))
+            )
         return A
 
-    def _dense_gradient(self, layer: Dense, Delta: Array, needed: bool) -> Array:
-        rows, X = len(Delta), self._inputs[id(layer)]
-        self._differentiate(layer._f, Delta, layer._Z[:rows], layer._A[:rows])
-        self.tensors.append(Tensor(f"{layer.index}.weight", "weight", Delta, X))
-        if layer.b is not None:
-            self.tensors.append(Tensor(f"{layer.index}.bias", "bias", Delta))
+    def _unit_gradient(self, unit: Unit, Delta: Array, needed: bool) -> Array:
+        rows, dense, X = len(Delta), unit.dense, self._inputs[id(unit)]
+        Z, learned = X if dense is None else dense._Z[:rows], unit.learned
+        (F, A), f = unit.places(Z), unit.f
+        drop = self._drop(unit, A)
+        if drop or unit.factor != 1 or not isinstance(f, Identity):
+            given = self.kept.numbers(numbers.of_activation(f), unit.factor, unit.p)
+            self._do("activation gradient", do.slope(f.name, Delta, Z, F, given, learned, drop))
+        if isinstance(unit.active, Parametric):
+            self.tensors.append(Tensor(f"{unit.active.index}.alpha", "bias", Z))
+        if dense is None:
+            return Delta
+        self.tensors.append(Tensor(f"{dense.index}.weight", "weight", Delta, X))
+        if dense.b is not None:
+            self.tensors.append(Tensor(f"{dense.index}.bias", "bias", Delta, factor=1 / dense.scale))
         if not needed:
             return Delta
-        assert layer._dX is not None
-        dX = layer._dX[:rows]
-        long = 2 * rows <= layer.inputs and layer.W.nbytes > CACHE
-        self._product(f"product {layer.index} input gradient", Delta, layer.W, dX, long)
+        assert dense._dX is not None
+        dX, long = dense._dX[:rows], 2 * rows <= dense.inputs and dense.W.nbytes > CACHE
+        self._product(f"product {dense.index} input gradient", Delta, dense.W, dX, long)
         return dX
 
-    def _activation(self, layer: Activate, X: Array) -> Array:
-        A = layer._A[: len(X)]
-        self._activate(layer.f, X, None, A)
-        return A
+    def _draw(self, dropout: Dropout, rows: int) -> None:
+        left = self._left[id(dropout)] = self.kept.array(np.empty((rows, dropout.units), np.uint8))
+        p = self.kept.numbers(dropout.p)
+        self._do("dropout mask", do.dropout(left, self.seed, dropout.index, self.step, self.draw, p, self.share))
 
-    def _activation_gradient(self, layer: Activate, Delta: Array, needed: bool) -> Array:
-        self._differentiate(layer.f, Delta, self._inputs[id(layer)], layer._A[: len(Delta)])
-        return Delta
+    def _drop(self, unit: Unit, A: Array) -> do.Drop | None:
+        return None if unit.dropout is None else (self._left[id(unit.dropout)], self.share, A)
 
     def _prelu(self, layer: PRelu, X: Array) -> Array:
         A = layer._A[: len(X)]
@@ -156,18 +255,7 @@ class RowPass:
         self.tensors.append(Tensor(f"{layer.index}.weight", "slope", Delta, sums))
         return Delta
 
-    # --- dropout, skips, embeddings ---
-
-    def _dropout(self, layer: Dropout, X: Array) -> Array:
-        mask, A, scale = layer._mask[: len(X)], layer._A[: len(X)], self.kept.numbers(1 / (1 - layer.p))
-        drawn = do.dropout_mask(mask, layer.p, self.seed, layer.index, self.step, self.draw, scale)
-        self._do("dropout mask", drawn)
-        self._do("dropout", do.multiply(X, mask, A))
-        return A
-
-    def _dropout_gradient(self, layer: Dropout, Delta: Array, needed: bool) -> Array:
-        self._do("dropout gradient", do.multiply(Delta, layer._mask[: len(Delta)], Delta))
-        return Delta
+    # --- skips, embeddings, inputs ---
 
     def _residual(self, layer: Residual, X: Array) -> Array:
         A = layer._A[: len(X)]
@@ -196,6 +284,32 @@ class RowPass:
             tensor = Tensor(f"{layer.index}.{k}.weight", "table", Delta, X, layer.numbers + k, start)
             self.tensors.append(tensor)
         return Delta
+
+    def _waves(self, layer: NumericEmbedding, X: Array) -> Array:
+        A = layer._A[: len(X)]
+        self._do("waves", do.waves(X, A, layer.u, layer.V))
+        return A
+
+    def _waves_gradient(self, layer: NumericEmbedding, Delta: Array, needed: bool) -> Array:
+        """Delta as it is: its first columns go on to tables of words, which take nothing from those of numbers."""
+        first, *others = (spec.name for spec in layer.specs())
+        self.tensors.append(Tensor(first, "waves", Delta, self._inputs[id(layer)], waves=layer))
+        self.tensors += [Tensor(name, "done", Delta) for name in others]
+        return Delta
+
+    def _input_scale(self, layer: InputScale, X: Array) -> Array:
+        A = layer._A[: len(X)]
+        self._do("input scale", do.scale_columns(X, layer.s, A))
+        return A
+
+    def _input_scale_gradient(self, layer: InputScale, Delta: Array, needed: bool) -> Array:
+        self.tensors.append(Tensor(layer.specs()[0].name, "gain", Delta, self._inputs[id(layer)]))
+        if not needed:
+            return Delta
+        assert layer._T is not None
+        dX = layer._T[: len(Delta)]
+        self._do("input scale", do.scale_columns(Delta, layer.s, dX))
+        return dX
 
     # --- norms ---
 
@@ -238,21 +352,21 @@ def _starts(layer: Embedding) -> list[int]:
     return [layer.numbers + sum(dims[:k]) for k in range(len(dims))]
 
 
-_FORWARD: dict[type[Layer], Callable[[RowPass, Any, Array], Array]] = {
-    Dense: RowPass._dense,
-    Activate: RowPass._activation,
+_FORWARD: dict[type, Callable[[RowPass, Any, Array], Array]] = {
+    Unit: RowPass._unit,
     PRelu: RowPass._prelu,
-    Dropout: RowPass._dropout,
     Residual: RowPass._residual,
     Embedding: RowPass._embedding,
+    NumericEmbedding: RowPass._waves,
+    InputScale: RowPass._input_scale,
     Norm: RowPass._norm,
 }
-_BACKWARD: dict[type[Layer], Callable[[RowPass, Any, Array, bool], Array]] = {
-    Dense: RowPass._dense_gradient,
-    Activate: RowPass._activation_gradient,
+_BACKWARD: dict[type, Callable[[RowPass, Any, Array, bool], Array]] = {
+    Unit: RowPass._unit_gradient,
     PRelu: RowPass._prelu_gradient,
-    Dropout: RowPass._dropout_gradient,
     Residual: RowPass._residual_gradient,
     Embedding: RowPass._embedding_gradient,
+    NumericEmbedding: RowPass._waves_gradient,
+    InputScale: RowPass._input_scale_gradient,
     Norm: RowPass._norm_gradient,
 }

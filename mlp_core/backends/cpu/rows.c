@@ -1,4 +1,4 @@
-/* Instructions on rows of the batch, which are shared out: activations, dropout, norms, embeddings, skips.
+/* Instructions on rows of the batch, which are shared out: gathered, mixed, normed, words looked up, skips.
  * Z, A, H, X, Delta are [rows, m] without gaps; words 4 and 5 are rows and m where nothing else is said. */
 
 /* This part's entries of a matrix of so many rows and columns. */
@@ -73,123 +73,7 @@ EXPORT void FN(add_noise)(const word *a, word part, word parts)
     INDEPENDENT for (word i = first; i < last; i++) X[i] += (REAL)N[i] * sigma;
 }
 
-/* --- activations --- */
-
-/* A = f(Z + b), Z += b. Words: Z, b [m] or 0, A (may be Z), rows, m, where the parameter of f is.
- * Delta *= f'. Words: Delta, Z, A, rows, m, where the parameter of f is. f' is a factor, so that NaN and infinity in
- * Delta stay. */
-#define ACTIVATION(name)                                                                   \
-    EXPORT void FN(name##_forward)(const word *a, word part, word parts)                   \
-    {                                                                                      \
-        const word m = a[5];                                                               \
-        const REAL *b = AT(const REAL, 2), p = (REAL)*AT(const double, 6);                 \
-        word first, last;                                                                  \
-        share(a[4], part, parts, &first, &last);                                           \
-        for (word i = first; i < last; i++) {                                              \
-            REAL *Z = AT(REAL, 1) + m * i, *A = AT(REAL, 3) + m * i;                       \
-            if (A == Z && b)                                                               \
-                INDEPENDENT for (word j = 0; j < m; j++) Z[j] = FN(name)(Z[j] + b[j], p);  \
-            else if (A == Z)                                                               \
-                INDEPENDENT for (word j = 0; j < m; j++) Z[j] = FN(name)(Z[j], p);         \
-            else {                                                                         \
-                if (b)                                                                     \
-                    INDEPENDENT for (word j = 0; j < m; j++) Z[j] += b[j];                 \
-                INDEPENDENT for (word j = 0; j < m; j++) A[j] = FN(name)(Z[j], p);         \
-            }                                                                              \
-        }                                                                                  \
-    }                                                                                      \
-    EXPORT void FN(name##_backward)(const word *a, word part, word parts)                  \
-    {                                                                                      \
-        REAL *Delta = AT(REAL, 1), p = (REAL)*AT(const double, 6);                         \
-        const REAL *Z = AT(const REAL, 2), *A = AT(const REAL, 3);                         \
-        word first, last;                                                                  \
-        FN(entries)(a[4], a[5], part, parts, &first, &last);                               \
-        INDEPENDENT for (word i = first; i < last; i++)                                    \
-            Delta[i] *= FN(name##_slope)(Z[i], A[i], p);                                   \
-    }
-ACTIVATION(identity)
-ACTIVATION(relu)
-ACTIVATION(leaky_relu)
-ACTIVATION(elu)
-ACTIVATION(selu)
-ACTIVATION(gelu)
-ACTIVATION(gelu_tanh)
-ACTIVATION(silu)
-ACTIVATION(mish)
-ACTIVATION(tanh)
-ACTIVATION(sigmoid)
-ACTIVATION(softplus)
-ACTIVATION(softsign)
-ACTIVATION(hard_tanh)
-ACTIVATION(hard_sigmoid)
-ACTIVATION(hard_swish)
-ACTIVATION(sin)
-
-/* A = X for X > 0, else slope X. Words: X, -, A, rows, m, the slope. */
-EXPORT void FN(prelu_forward)(const word *a, word part, word parts)
-{
-    const REAL *X = AT(const REAL, 1), slope = *AT(const REAL, 6);
-    REAL *A = AT(REAL, 3);
-    word first, last;
-    FN(entries)(a[4], a[5], part, parts, &first, &last);
-    INDEPENDENT for (word i = first; i < last; i++) A[i] = X[i] > 0 ? X[i] : slope * X[i];
-}
-
-/* Delta *= slope where X <= 0, and before that sums[i] = sum over these entries of row i of Delta X.
- * Words: Delta, X, -, rows, m, the slope, sums [rows]. */
-EXPORT void FN(prelu_backward)(const word *a, word part, word parts)
-{
-    const word m = a[5];
-    const REAL slope = *AT(const REAL, 6);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
-        REAL *Delta = AT(REAL, 1) + m * i;
-        const REAL *X = AT(const REAL, 2) + m * i;
-        double sum = 0;
-        for (word j = 0; j < m; j++)
-            if (!(X[j] > 0))
-                sum += (double)(Delta[j] * X[j]);
-        AT(double, 7)[i] = sum;
-        INDEPENDENT for (word j = 0; j < m; j++) Delta[j] = X[j] <= 0 ? Delta[j] * slope : Delta[j];
-    }
-}
-
-/* --- dropout: the same masks as numpy's, bit for bit --- */
-
-/* mask = 0 or a scale. Words: mask, where the step is, how many steps after it, rows, m, layer, two words of the key,
- * what 24 random bits must reach, where the scale is. Two numbers come from a word of Philox, the lower half first. */
-EXPORT void FN(dropout_mask)(const word *a, word part, word parts)
-{
-    const uint64_t step = (uint64_t)*AT(const double, 2) + (uint64_t)a[3];
-    const REAL scale = (REAL)*AT(const double, 10);
-    word first, last;
-    REAL *mask = AT(REAL, 1);
-    FN(entries)(a[4], a[5], part, parts, &first, &last);
-    for (word block = first / 8; 8 * block < last; block++) {
-        uint64_t w[4];
-        REAL drawn[8];
-        philox((uint64_t)block + 1, step, (uint64_t)a[6], (uint64_t)a[7], (uint64_t)a[8], w);
-        for (int k = 0; k < 8; k++)
-            drawn[k] = (int64_t)(w[k / 2] >> (32 * (k % 2) + 8) & 0xFFFFFF) >= a[9] ? scale : 0;
-        if (8 * block >= first && 8 * block + 8 <= last)
-            memcpy(mask + 8 * block, drawn, sizeof drawn);
-        else
-            for (int k = 0; k < 8; k++)
-                if (8 * block + k >= first && 8 * block + k < last)
-                    mask[8 * block + k] = drawn[k];
-    }
-}
-
-/* C = A B, entry by entry. Words: A, B, C, rows, m; C may be A. */
-EXPORT void FN(multiply)(const word *a, word part, word parts)
-{
-    const REAL *A = AT(const REAL, 1), *B = AT(const REAL, 2);
-    REAL *C = AT(REAL, 3);
-    word first, last;
-    FN(entries)(a[4], a[5], part, parts, &first, &last);
-    INDEPENDENT for (word i = first; i < last; i++) C[i] = A[i] * B[i];
-}
+/* --- skips --- */
 
 /* C = A + B. Words: A, B, C, rows, m; C may be A. */
 EXPORT void FN(add)(const word *a, word part, word parts)
@@ -207,6 +91,20 @@ EXPORT void FN(copy_columns)(const word *a, word part, word parts)
     word first, last;
     share(a[4], part, parts, &first, &last);
     FN(copy)(AT(const REAL, 1) + a[2] * first, a[2], last - first, a[6], AT(REAL, 3) + a[5] * first, a[5]);
+}
+
+/* A = X s, column by column. Words: X, s [m], A, rows, m; A may be X. */
+EXPORT void FN(scale_columns)(const word *a, word part, word parts)
+{
+    const word m = a[5];
+    const REAL *s = AT(const REAL, 2);
+    word first, last;
+    share(a[4], part, parts, &first, &last);
+    for (word i = first; i < last; i++) {
+        const REAL *X = AT(const REAL, 1) + m * i;
+        REAL *A = AT(REAL, 3) + m * i;
+        INDEPENDENT for (word j = 0; j < m; j++) A[j] = X[j] * s[j];
+    }
 }
 
 /* --- norms: A = gain H + shift, H = (X - mean) inverse, inverse = 1 / sqrt(variance + eps) --- */

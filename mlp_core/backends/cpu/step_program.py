@@ -2,7 +2,8 @@
 
 Each thread takes its rows of the batch through the whole forward and backward pass; then all meet, and each takes its
 units of every layer through the gradient and all that follows from it, while they are in its cache. Where the whole
-gradient is needed first (its length, or a sum over several batches), all meet once more.
+gradient is needed first (its length, or a sum over several batches), all meet once more. One thread alone does both
+layer by layer.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from mlp_core.backends.job import Job
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
 
-TOTAL, STEP, SHARE, RATES = range(4)
-"""Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, and from
-there on the numbers of the update rule for each segment of the optimizer."""
+TOTAL, STEP, SHARE, DROPOUT, RATES = range(5)
+"""Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, that of
+dropout, and from there on the numbers of the update rule for each segment of the optimizer."""
 
 STRIP = 1 << 20
 """Bytes of the gradient of a weight that are made and used up at once by a thread: few enough to stay in its caches."""
@@ -59,8 +60,23 @@ class StepProgram:
 
     def step(self, rows: int) -> list[Labelled]:
         """A step of so many rows, each instruction with its name."""
+        if self._crew.threads == 1 and self._limits.clip_norm is None and rows <= self._batches.size:
+            return self._step_layer_by_layer(rows)
         found, tensors = self.passes(rows)
         return [*found, ("check", do.check(self._terms(rows))), *self._changes(tensors)]
+
+    def _step_layer_by_layer(self, rows: int) -> list[Labelled]:
+        """The same, each tensor changed as soon as the way back is behind it: what its gradient is made of is still in
+        the caches. Several threads would have to meet over each layer."""
+        one = self._batch(0, rows, self.draws(rows), self._parameters.gradients, True)
+        found = [*one.records[: one.turn], *self._penalties(rows), ("check", do.check(self._terms(rows)))]
+        done = one.turn
+        for tensor in one.tensors:
+            if tensor.after > done:
+                found += one.records[done : tensor.after]
+                done = tensor.after
+            found += self._changes([tensor])
+        return [*found, *one.records[done:]]
 
     def gradient(self, rows: int) -> list[Labelled]:
         """The gradient of so many rows in the network, with what penalties add to it; running statistics stay."""
@@ -102,8 +118,8 @@ class StepProgram:
     def _batch(self, number: int, size: int, draws: Draws, gradients: Mapping[str, Array], record: bool) -> RowPass:
         """The passes of one batch of a step."""
         network, first = self._objective.network, number * self._batches.size
-        step = do.at(self._crew.cells[STEP:])
-        one = RowPass(self._crew, self._kept, self._seed, gradients, step, number, record)
+        step, share = (do.at(self._crew.cells[place:]) for place in (STEP, DROPOUT))
+        one = RowPass(self._crew, self._kept, self._seed, gradients, step, share, number, record)
         X, Y, w = self._batches.memory(size)
         one.records += self._gathers(first, X, Y, w)
         if self._augment is not None and self._augment.mixup:
@@ -213,13 +229,16 @@ class StepProgram:
             product = f"product {index} weight gradient", do.product(Delta.T, X, grad, scratch, few)
             return [product, MEET] if few else [product]
         if tensor.kind == "bias":
-            return [("bias gradient", do.sum_rows(Delta, grad))]
+            factor = 0 if tensor.factor == 1 else self._kept.numbers(tensor.factor)
+            return [("bias gradient", do.sum_rows(Delta, grad, factor))]
         if tensor.kind == "gain":
             return [("norm gradient", do.sum_row_products(Delta, X, grad))]
         if tensor.kind == "slope":
             return [("activation gradient", do.total(X, grad))]
         if tensor.kind == "table":
             return [("embedding", do.embedding_gradient(X, tensor.column, Delta, tensor.start, grad))]
+        if tensor.waves is not None:
+            return [("waves gradient", do.waves_gradient(X, Delta, tensor.waves.u, tensor.waves.V, grad))]
         return []
 
     def _few(self, name: str, X: Array) -> bool:
@@ -295,7 +314,7 @@ class StepProgram:
         Few units are never in strips: all threads may have to meet over them, which none can within an instruction.
         """
         units, *inputs = self._parameters.values[name].shape
-        dense = inputs and name.count(".") == 1 and name in self._moves
+        dense = name in self._weights and name.count(".") == 1 and name in self._moves  # and no table of words
         if not dense or units < FEW or self._limits.clip_norm is not None or self._limits.accumulate > 1:
             return 0
         rows = max(16, STRIP // (16 * inputs[0] * self._Delta.itemsize) * 16)

@@ -18,8 +18,7 @@ from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
 from mlp_core.backends.cpu.kernels import fits, kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.row_pass import Labelled
-from mlp_core.backends.cpu.step_program import RATES, SHARE, STEP, TOTAL, StepProgram, penalised
-from mlp_core.backends.ingredients import ingredients
+from mlp_core.backends.cpu.step_program import DROPOUT, RATES, SHARE, STEP, TOTAL, StepProgram, penalised
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.nn.backend import Backend
@@ -31,9 +30,6 @@ STEPS_AT_ONCE = 64
 FLOPS_AT_ONCE = 2e9
 """Steps in one call, and floating-point operations after which it ends: some ten milliseconds, so that a run can be
 stopped, shown and saved at any time."""
-
-WRITTEN = frozenset({"schedule.weight_decay flat_cos"})
-"""The ingredients that there are instructions for."""
 
 DRAWN_AT_ONCE = 4 << 20
 """Bytes of what is drawn on the host for the steps of one call."""
@@ -54,9 +50,6 @@ def whole_steps(threads: int, library: Library | None, job: Job) -> WholeSteps |
 
 def hindrance(job: Job) -> str | None:
     """What of a job is not in whole steps, as it is called in the config; None if all of it is."""
-    missing = next((name for name in ingredients(job) if name not in WRITTEN), None)
-    if missing is not None:
-        return missing
     batches, optimizer, loss = job.batches, job.optimizer, job.objective.loss
     if type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in numbers.RULES:
         return f"optimizer.name {type(optimizer).__name__.lower()}"
@@ -114,7 +107,7 @@ class WholeSteps:
         weights = [self._weight(epoch, position + i) for i in range(count)]
         given, totals = np.empty((count, len(self._crew.cells))), np.empty(count)
         for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
-            row = self._given(weight, step + i)
+            row = self._given(weight, step + i, rate.dropout)
             for segment in optimizer.segments:
                 decay = segment.weight_decay * rate.decay
                 row += self._rule_numbers(rate.lr * segment.lr_scale, decay, optimizer.t + 1 + i)
@@ -142,7 +135,7 @@ class WholeSteps:
         """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
         found, optimizer, batches = list[tuple[str, float]](), self.job.optimizer, self.job.batches
         rates = self._rule_numbers(0.0, 0.0) * len(optimizer.segments)
-        given = np.tile([*self._given(self._rows, 0), *rates], (count, 1))
+        given = np.tile([*self._given(self._rows, 0, 1.0), *rates], (count, 1))
         size = min(self._rows, batches.rows)
         rows = np.resize(np.random.default_rng(0).permutation(batches.rows), (count, size))
         blocks, totals = self.program.draws(size).blocks(rows, 0), np.empty(count)
@@ -166,17 +159,17 @@ class WholeSteps:
         part = range(position * k, min((position + 1) * k, batches.count))
         return sum(batches.weight(epoch, index) for index in part)
 
-    def _given(self, weight: float, step: int) -> list[float]:
+    def _given(self, weight: float, step: int, dropout: float) -> list[float]:
         """What changes from step to step, but for the numbers of the update rule."""
         limits, given = self.job.limits, [0.0] * RATES
         given[TOTAL], given[STEP] = weight or 1.0, step * limits.accumulate  # rows of no weight have no gradient
-        given[SHARE] = average_share(limits.ema, step) if limits.ema else 0.0
+        given[SHARE], given[DROPOUT] = average_share(limits.ema, step) if limits.ema else 0.0, dropout
         return given
 
     def _gradient(self, rows: np.ndarray, step: int, weight: float) -> None:
         """The gradient of the rows with these numbers, as in the given step, left in the network."""
         given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
-        given[0, :RATES] = self._given(weight, step)
+        given[0, :RATES] = self._given(weight, step, self.job.dropout.share(step))
         blocks = self.program.draws(len(rows)).blocks(rows[None], step)
         self._crew.run(self._assembled(self.program.gradient(len(rows))), given, blocks, total)
 

@@ -6,7 +6,8 @@
     word first, last;                \
     FN(entries)(units, entries_of_each, part, parts, &first, &last)
 
-/* db[j] = sum over the rows of Delta[:, j]. Words: Delta, db, -, rows, m. Columns are shared out. */
+/* db[j] = sum over the rows of Delta[:, j], times a factor. Words: Delta, db, where the factor is or 0, rows, m.
+ * Columns are shared out. */
 EXPORT void FN(sum_rows)(const word *a, word part, word parts)
 {
     const word rows = a[4], m = a[5], whole = rows - rows % 4;
@@ -22,6 +23,11 @@ EXPORT void FN(sum_rows)(const word *a, word part, word parts)
     for (word i = whole; i < rows; i++)
         for (word j = first; j < last; j++)
             db[j] += D[m * i + j];
+    if (a[3]) {
+        const REAL factor = (REAL)*AT(const double, 3);
+        for (word j = first; j < last; j++)
+            db[j] *= factor;
+    }
 }
 
 /* dg[j] = sum over the rows of Delta[:, j] H[:, j]. Words: Delta, dg, H, rows, m. Columns are shared out. */

@@ -100,7 +100,8 @@ class InMemory:
         for place, (values, vocabulary) in enumerate(further.values(), width):
             cells[:, place] = values
             words |= {place: vocabulary} if vocabulary else {}
-        odd = taken_out(cells, words)
+        infinite = taken_out(cells, words)  # in a file, this word may mean that a number is missing; here it is one
+        odd = {column: {row: f"{cell} (float64)" for row, cell in some.items()} for column, some in infinite.items()}
         note = f"table: {counted(count, 'row')} of {counted(cells.shape[1], 'column')}, in memory"
         pieces = (Piece(path, 0, Lines([0], [1])),)
         return Frame((*names, *further), _locked(cells), words, odd, pieces, 0, (note,), keyed=True)
@@ -169,6 +170,14 @@ def label_name(value: Any) -> str:
     return str(value)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value is none: None, NaN, or what pandas calls NA, which says of no comparison whether it holds."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
 def _free(name: str, taken: set[str]) -> str:
     while name in taken:
         name += "_"
@@ -200,9 +209,11 @@ def _columns(X: Any, name: str) -> tuple[list[str], list[Any]]:
         keys = list(dict.fromkeys(str(key) for row in X for key in row))
         X = {key: [row.get(key) for row in X] for key in keys}
     names = column_names(X)
-    if hasattr(X, "iloc"):  # pandas
-        columns: list[Any] = [X.iloc[:, place] for place in range(X.shape[1])]
-        columns = [_plain(column) for column in columns]
+    columns: list[Any]
+    if hasattr(X, "iloc") and all(isinstance(one, np.dtype) and one.kind in "iuf" for one in X.dtypes):  # pandas
+        columns = list(X.to_numpy(np.float64).T)
+    elif hasattr(X, "iloc"):
+        columns = [_plain(column) for _, column in X.items()]
     elif isinstance(X, Mapping):
         columns = list(X.values())
     elif names is not None:
@@ -238,7 +249,7 @@ def _arrow(column: Any) -> Any:
     try:
         found = pyarrow.array(column, from_pandas=True)
     except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
-        cells = [None if cell is None or cell != cell else label_name(cell) for cell in column]
+        cells = [None if is_missing(cell) else label_name(cell) for cell in column]
         found = pyarrow.array(cells)
     return found.combine_chunks() if isinstance(found, pyarrow.ChunkedArray) else found
 
@@ -259,7 +270,7 @@ def _coded(values: Any) -> tuple[Any, list[str]]:
     """One column of targets: numbers as they are; labels as codes into their names, in order of appearance."""
     if values.dtype.kind in "iuf":
         return values.astype(np.float64), []
-    missing = np.array([value is None or value != value for value in values.tolist()], bool)
+    missing = np.array([is_missing(value) for value in values.tolist()], bool)
     if values.dtype.kind == "O" and not missing.all():
         present = [value for value, gone in zip(values.tolist(), missing, strict=True) if not gone]
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):

@@ -55,6 +55,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "norm behind": ("model.norm=layer", "model.norm_position=post_activation"),
     "layer norm, numpy": ("model.norm=layer", "model.norm_eps=0.01", NUMPY),
     "rms norm": ("model.norm=rms", "model.norm_eps=0.01"),
+    "ntk": ("model.parametrization=ntk",),
+    "parametric": ("model.parametric=true",),
     "leaky": ("model.activation={name: leaky_relu, alpha: 0.2}",),
     "prelu": ("model.activation=prelu",),
     "class weights": ("loss.class_weight=balanced",),

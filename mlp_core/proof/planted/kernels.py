@@ -66,7 +66,7 @@ STEPS = (
         ("optimizer.t + 1 + i", "optimizer.t + 1"),
         ("optimizer.t += made", "optimizer.t += 1"),
     ),
-    *_in("steps together", WholeSteps.take, "dropout", ("self._given(weight, step + i)", "self._given(weight, step)")),
+    *_in("steps together", WholeSteps.take, "dropout", ("self._given(weight, step + i", "self._given(weight, step")),
     *_in("steps together", WholeSteps.take, "mixup", (".blocks(rows, step)", ".blocks(rows, 0)")),
     *_in("steps together", WholeSteps.take, "noise", (".blocks(rows, step)", ".blocks(rows, 0)")),
     *_in(
@@ -94,7 +94,21 @@ STEPS = (
     ),
 )
 
+UNIT = RowPass._unit, RowPass._unit_gradient
 PROGRAM = (
+    *_in("instructions", RowPass._draw, "dropout", ("self.seed, dropout.index", "self.seed, 0")),
+    *_in("instructions", RowPass._draw, "dropout", ("self.seed, ", "self.seed + 1, ")),
+    *_in("instructions", RowPass._draw, "dropout", ("numbers(dropout.p)", "numbers(1 - dropout.p)")),
+    *_in("instructions", RowPass._draw, "accumulate", ("self.step, self.draw", "self.step, 0")),
+    *_in("instructions", UNIT[0], "dropout", ("unit.factor, unit.p)", "unit.factor, 1 - unit.p)")),
+    *_in("instructions", UNIT[1], "dropout", ("unit.factor, unit.p)", "unit.factor, 1 - unit.p)")),
+    *_in("instructions", UNIT[1], "dropout", ("given, learned, drop)", "given, learned, None)")),
+    *_in("instructions", UNIT[1], "plain", ('"bias", Delta, factor', '"bias", A, factor')),
+    *_in("instructions", UNIT[1], "plain", ('"weight", Delta, X', '"weight", Z, X')),
+    *_in("instructions", UNIT[0], "ntk", ("unit.factor, unit.p)", "1.0, unit.p)")),
+    *_in("instructions", UNIT[1], "ntk", ("unit.factor, unit.p)", "1.0, unit.p)")),
+    *_in("instructions", UNIT[1], "ntk", ("factor=1 / dense.scale", "factor=1.0")),
+    *_in("instructions", UNIT[1], "parametric", ('.alpha", "bias", Z', '.alpha", "bias", Delta')),
     *_in("instructions", StepProgram._batch, "accumulate, noise", ("draws.normal(number)", "draws.normal(0)")),
     *_in(
         "instructions",
@@ -159,22 +173,6 @@ PROGRAM = (
         "mixup, weights",
         ("mixed[0], mixed[1], None if w is None else mixed[2][:, 0]", "mixed[0], mixed[1], w"),
     ),
-    *_in(
-        "instructions",
-        RowPass._dropout,
-        "dropout",
-        ("1 / (1 - layer.p)", "1 / layer.p"),
-        ("self.seed, layer.index", "self.seed, 0"),
-        ("mask, layer.p", "mask, 1 - layer.p"),
-        ("mask, layer.p, self.seed", "mask, layer.p, self.seed + 1"),
-    ),
-    *_in("instructions", RowPass._dropout, "accumulate", ("self.draw, scale", "0, scale")),
-    *_in(
-        "instructions",
-        RowPass._dropout_gradient,
-        "dropout",
-        ("do.multiply(Delta, layer._mask[: len(Delta)], Delta)", "do.multiply(Delta, layer._A[: len(Delta)], Delta)"),
-    ),
     *_in("instructions", RowPass._residual, "residual", ("do.add(X, ", "do.add(A, ")),
     *_in("instructions", RowPass._residual_gradient, "residual", ("do.add(dX, skip, dX)", "do.add(dX, dX, dX)")),
     *_in(
@@ -196,13 +194,6 @@ PROGRAM = (
     *_in("instructions", RowPass._embedding, "words", ("layer.numbers + k, A", "layer.numbers, A")),
     *_in("instructions", RowPass._embedding_gradient, "words", ("layer.numbers + k, start", "layer.numbers, start")),
     *_in("instructions", row_pass._starts, "words", ("sum(dims[:k])", "k")),
-    *_in(
-        "instructions",
-        RowPass._dense_gradient,
-        "plain",
-        ('"bias", Delta)', '"bias", layer._A[:rows])'),
-        ("self._inputs[id(layer)]", "self._inputs[id(layer)] * 1.0"),
-    ),
     *_in(
         "instructions",
         Draws.blocks,

@@ -179,6 +179,17 @@ def test_what_is_refused_is_a_value_error_with_the_text_of_the_command_line():
         model.predict(np.full((1, 4), np.inf))
 
 
+@pytest.mark.parametrize("y", [[None, *"ab" * 20], [float("nan"), *"ab" * 20], [np.nan] * 41, [0, None] * 20 + [1]])
+def test_a_missing_label_is_refused(y):
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        MLPClassifier().fit(np.arange(41.0)[:, None], np.array(y, object))
+
+
+def test_whole_numbers_that_came_as_objects_stay_whole():
+    model = MLPClassifier(**QUICK).fit(np.arange(40.0)[:, None], np.array([1, 2] * 20, object))
+    assert model.classes_.dtype == np.int64
+
+
 def test_the_estimators_need_no_scikit_learn(tmp_path):
     code = (
         "import sys\n"

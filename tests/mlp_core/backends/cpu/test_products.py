@@ -69,7 +69,8 @@ def test_numbers_that_are_none_come_through():
 def test_nothing_beside_a_factor_is_read(library):
     """Rows that end with a page of memory: reading on would be a fault, and what stands there has no influence."""
     poison = np.full(4096, np.nan, np.float32)
-    A, B = (poison[start : start + 39].reshape(3, 13) for start in (100, 1000))
-    A[:], B[:] = np.arange(39).reshape(3, 13), 1
-    np.testing.assert_array_equal(multiplied(Crew(1, kernels=library), A, B.T), A @ B.T)
-    np.testing.assert_array_equal(multiplied(Crew(1, kernels=library), A.T, B), A.T @ B)
+    for rows in (3, 37):
+        A, B = (poison[start : start + 13 * rows].reshape(rows, 13) for start in (100, 1000))
+        A[:], B[:] = np.arange(13 * rows).reshape(rows, 13), 1
+        np.testing.assert_array_equal(multiplied(Crew(1, kernels=library), A, B.T), A @ B.T)
+        np.testing.assert_array_equal(multiplied(Crew(1, kernels=library), A.T, B), A.T @ B)

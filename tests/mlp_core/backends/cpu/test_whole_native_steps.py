@@ -23,9 +23,10 @@ from mlp_core.nn.backend import Backend, numpy_backend
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Focal, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
-from mlp_core.nn.schedules import Schedule
+from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.nn.step_options import Limits
 from mlp_core.runs.run import Run
 from mlp_core.training.events import EpochDone, Finished, StepDone
@@ -63,6 +64,8 @@ def make(
     drop_last: bool = False,
     noise: float = 0.0,
     mixup: float = 0.0,
+    fades: bool = False,
+    whole: dict | None = None,
     **limits,
 ) -> Trainer:
     rng = np.random.default_rng(0)
@@ -76,7 +79,10 @@ def make(
         X[:, INPUTS - len(embeddings) + k] = rng.integers(0, words, ROWS)
     w = rng.uniform(0.1, 2, ROWS).astype(dtype) if weighted else None
     network = Network(
-        Architecture(INPUTS, outputs, hidden, input_dropout, embeddings=embeddings), backend, dtype, BATCH
+        Architecture(INPUTS, outputs, hidden, input_dropout, embeddings=embeddings, **(whole or {})),
+        backend,
+        dtype,
+        BATCH,
     )
     network.initialize(0)
     parameters = network.parameters
@@ -89,7 +95,9 @@ def make(
     schedule = Schedule("cosine", rate, 100, batches.count, warmup=3)
     objective = Objective(network, loss, penalty)
     augment = Augment(backend, noise, mixup, outputs, len(embeddings)) if noise or mixup else None
-    return Trainer(make_steps(Job(objective, optimizer, batches, Limits(3, **limits), 0, augment)), schedule, dict)
+    fade = Fade("flat_cos", 15) if fades else Fade()
+    job = Job(objective, optimizer, batches, Limits(3, **limits), 0, augment, dropout=fade, decay=fade)
+    return Trainer(make_steps(job), schedule, dict)
 
 
 def trained(trainer: Trainer):
@@ -131,6 +139,14 @@ def assert_equal_trainings(settings: dict) -> None:
 
 
 BLOCKS = (Block(40, LeakyRelu(0.2)), Block(7, Relu(), bias=False))
+
+
+def mixing(name: str, **settings) -> tuple[Block, ...]:
+    """Two layers of units that learn how much of an activation they take."""
+    return tuple(Block(units, ACTIVATIONS[name](), parametric=True, **settings) for units in (37, 7))
+
+
+STRONG = {"periodic": Periodic(7), "input_scale": True, "ntk": True}
 CASES = {
     "cross entropy": {},
     "float32": {"dtype": "float32"},
@@ -191,6 +207,38 @@ CASES = {
     "mixup": {"mixup": 0.4, "weighted": True},
     "mixup of squares, noise": {"mixup": 0.4, "noise": 0.1, "loss": Mse(), "weighted": True},
     "sums over mixed batches": {"mixup": 0.4, "noise": 0.1, "accumulate": 2, "loss": Bce(2.0)},
+    "ntk": {"whole": {"ntk": True}},
+    "ntk, no bias, a norm": {
+        "whole": {"ntk": True},
+        "hidden": (Block(37, Relu(), bias=False), Block(7, Relu(), norm="layer")),
+    },
+    "input scale": {"whole": {"input_scale": True}, "input_dropout": 0.2},
+    "input scale, embeddings": {"whole": {"input_scale": True}, "embeddings": ((7, 3), (40, 5))},
+    "waves": {"whole": {"periodic": Periodic(INPUTS)}},
+    "waves, float32": {"whole": {"periodic": Periodic(INPUTS)}, "dtype": "float32"},
+    "waves of many frequencies": {"whole": {"periodic": Periodic(2, 37, 2, 1.0)}},
+    "waves of one frequency, many numbers": {"whole": {"periodic": Periodic(8, 1, 10)}, "rule": "momentum"},
+    "waves, sums, lengths cut": {
+        "whole": {"periodic": Periodic(4, 5, 6)},
+        "accumulate": 2,
+        "clip_norm": 0.1,
+        "ema": 0.9,
+    },
+    "waves beside embeddings": {"whole": {"periodic": Periodic(7)}, "embeddings": ((7, 3), (40, 5)), "weighted": True},
+    **{f"a learned share of {name}": {"hidden": mixing(name)} for name in ACTIVATIONS if name != "identity"},
+    "a learned share, dropout": {"hidden": mixing("mish", dropout=0.3)},
+    "a learned share behind norms": {"hidden": mixing("selu", norm="batch", dropout=0.1), "dtype": "float32"},
+    "a learned share between skips": {"hidden": (Block(9, Relu(), residual=True, parametric=True, norm="layer"),)},
+    "dropout and decay that fade": {"fades": True, "hidden": (Block(37, Relu(), dropout=0.5),), "segments": True},
+    "all ingredients": {
+        **{"whole": STRONG, "hidden": mixing("mish", dropout=0.15), "embeddings": ((7, 3), (40, 5)), "fades": True},
+        **{"segments": True, "loss": CrossEntropy(0.1)},
+    },
+    "all ingredients, float32": {"whole": STRONG, "hidden": mixing("selu", dropout=0.15), "dtype": "float32"},
+    "all ingredients, two batches to a step": {
+        **{"whole": STRONG, "hidden": mixing("mish", dropout=0.15), "accumulate": 2, "clip_norm": 0.5, "ema": 0.9},
+        **{"loss": Mse(), "fades": True, "penalty": Penalty(l2=0.01, bias=True)},
+    },
     "sums over all batches": {"accumulate": 100, "hidden": (Block(9, None, residual=True),)},
 }
 
@@ -206,7 +254,10 @@ def test_every_rule_moves_as_its_primitive_does(rule):
 
 
 @every_library
-@pytest.mark.parametrize("case", ["gelu", "float32", "sums over three batches", "two quantiles", "skips", "embeddings"])
+@pytest.mark.parametrize(
+    "case",
+    ["gelu", "float32", "sums over three batches", "two quantiles", "skips", "all ingredients", "waves, float32"],
+)
 def test_every_set_of_instructions_makes_these_steps(case, library):
     settings, states = CASES[case], []
     for backend in (numpy_backend(), native_backend(2, library)):

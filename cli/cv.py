@@ -1,0 +1,123 @@
+"""`mlpbp cv`: cross-validation, every fold a run, all folds one model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlp_core.errors import Problem, UsageError, clean, counted
+
+from .console import Console
+from .hints import typed
+from .options import ConfigFile, Overrides, find_config
+from .signals import StopRequest
+
+if TYPE_CHECKING:
+    from mlp_core.search.folds import CrossValidation, FoldDone, Outcome
+
+HELP = (
+    "Train once for each fold of the rows, judge each by the rows that it held out, and say what the metrics come to. "
+    "The folder is then one model that averages its members. Interrupted, it goes on with the same command."
+)
+
+
+def cv(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    folds: Annotated[
+        int, typer.Option("-k", "--folds", min=2, max=1000, help="Into how many folds rows are dealt.")
+    ] = 5,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, max=1000, help="How often they are dealt, each time in another way.")
+    ] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", "--jobs", min=1, help="Folds trained at once. [default: as the processors allow]"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The folder: new, empty or begun. [default: runs/NAME-cv-NNN]")
+    ] = None,
+) -> int:
+    from mlp_core.config import load
+    from mlp_core.search.folds import CrossValidation, Outcome
+
+    path = find_config(config)
+    loaded = load(path, list(overrides or []))
+    if folds * repeats > 1000:
+        raise UsageError(Problem("usage", "more than 1,000 trainings", "use fewer folds or --repeats"))
+    console = Console("cv", loaded.logging.progress)
+    work = CrossValidation.open(loaded, path.read_bytes(), folds, repeats, output, sys.argv[1:])
+    where = work.folder.path
+    found = Outcome.read(where)
+    if found is not None:
+        console.note(f"{where}: finished earlier, shown again")
+        return _result(console, work, found)
+    done = _train(console, work, work.workers(jobs), jobs)
+    if isinstance(done, int):
+        return done
+    return _result(console, work, work.finish(done))
+
+
+def _train(console: Console, work: CrossValidation, count: int, asked: int | None) -> list[FoldDone] | int:
+    """Train what is left, a line for each fold; the exit code where it was interrupted."""
+    from mlp_core.metrics.shown import metric
+
+    where, many = work.folder.path, len(work.parts)
+    ready = sum(part.training.record() is not None for part in work.parts)
+    if ready or not work.folder.fresh:
+        console.note(f"going on with {where}: {ready} of {counted(many, 'fold')} done")
+    if asked is not None and asked > count and asked > many - ready:
+        console.note(f"jobs: {count}")
+    elif asked is not None and asked > count:
+        console.note(f"jobs: {count}, as many as there are processors for their threads")
+    done: list[FoldDone] = []
+    with StopRequest() as stop, console.working("folds") as progress:
+        for one in work.run(count, stop):
+            done.append(one)
+            if progress is not None:
+                progress(len(done), many)
+            values = [
+                f"{name} {metric(name, value)}"
+                for name, value in list(one.record["metrics"]["test"].items())[:3]
+                if value is not None
+            ]
+            epochs = counted(one.record["epochs"], "epoch")
+            console.note(f"{one.fold.name}: {'  '.join(values)}  ({epochs}, {one.record['seconds']:.1f} s)")
+        if len(done) < many:
+            command = f"mlpbp cv ... -o {typed(where)}" if "-o" in sys.argv else "the same command"
+            console.say(f"mlpbp: interrupted, {len(done)} of {counted(many, 'fold')} done; continue with {command}")
+            fields = {"folder": str(where), "folds": len(done), "interrupted": True}
+            return console.result(fields, stop.exit_code or 1)
+    return done
+
+
+def _result(console: Console, work: CrossValidation, outcome: Outcome) -> int:
+    """The table of metrics, what its interval is, where everything lies."""
+    where = work.folder.path
+    if not console.json:
+        from mlp_core.metrics.shown import metric
+
+        from .tables import grid
+
+        rows = [
+            (
+                clean(name, 20),
+                metric(name, one.mean),
+                metric(name, one.deviation),
+                f"± {metric(name, (one.high - one.low) / 2)}",
+                metric(name, min(one.values)),
+                metric(name, max(one.values)),
+            )
+            for name, one in outcome.metrics.items()
+        ]
+        console.show(grid(("held out", "mean", "deviation", "95 %", "lowest", "highest"), rows))
+        again = f", dealt {work.repeats} times" if work.repeats > 1 else ""
+        console.show(f"{counted(work.folds, 'fold')}{again}, {counted(outcome.rows, 'row')} held out once in each")
+        console.note("95 %: by the folds' deviation, widened for the training rows that they share: a rough guide")
+        console.show(f"folder  {where}\nnext    mlpbp predict {typed(where)} FILE\n        mlpbp eval {typed(where)}")
+    fields: dict[str, Any] = {**outcome.to_json(), "folder": str(where), "repeats": work.repeats}
+    fields.pop("format")
+    return console.result({**fields, "oof": str(where / "oof.csv")})

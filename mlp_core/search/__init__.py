@@ -1,0 +1,1 @@
+"""Many trainings that answer one question: folds of cross-validation, trials of a search, a learning rate's range."""

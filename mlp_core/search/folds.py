@@ -1,0 +1,250 @@
+"""Cross-validation: every fold is a run that held its rows out; together they say how well such a training does.
+
+The folder holds `fold-N/` (or `repeat-M-fold-N/`), `members.json`, so that it is one model, `oof.csv` with what each
+fold says of the rows that it held out, and `cv.json` with what the metrics come to. All but the clock's numbers in the
+runs are the same bytes for any number of workers, and however often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_core.config import Config
+from mlp_core.data.writers import writing
+from mlp_core.errors import CheckpointError, Problem
+from mlp_core.runs.evaluate import open_model, read_own_data
+from mlp_core.runs.members import CV, Members
+from mlp_core.runs.predict import ROWS, Columns, Predictor
+from mlp_core.search.folder import SearchFolder, read_json, write_json
+from mlp_core.search.intervals import SAID, FoldSpread, spread
+from mlp_core.search.training import Training
+from mlp_core.search.workers import Stop, at_once, carry_out
+from mlp_core.training.unused import refuse_unused
+
+FORMAT = 1
+RESULT = "cv.json"
+OOF = "oof.csv"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of the folds: its place, and its run."""
+
+    repeat: int
+    fold: int
+    training: Training
+
+    @property
+    def name(self) -> str:
+        return self.training.folder.name
+
+
+@dataclass(frozen=True)
+class FoldDone:
+    """A fold is trained. record: what `run.json` says of it. predictions: of the rows that it held out."""
+
+    fold: Fold
+    record: Mapping[str, Any]
+    predictions: Columns
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the folds come to: every metric over them, and every fold for itself."""
+
+    task: str
+    rows: int
+    metrics: Mapping[str, FoldSpread]
+    folds: tuple[Mapping[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `cv.json`, which hold nothing that the clock or the number of workers changes."""
+        metrics = {
+            name: {
+                **{key: _finite(getattr(one, key)) for key in ("mean", "deviation", "low", "high")},
+                "folds": [_finite(value) for value in one.values],
+            }
+            for name, one in self.metrics.items()
+        }
+        fields = {"format": FORMAT, "task": self.task, "rows": self.rows, "interval": SAID, "metrics": metrics}
+        return {**fields, "folds": list(self.folds)}
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome | None:
+        """What `cv.json` says, None where there is none: then the folds are not all done."""
+        told = read_json(folder / RESULT)
+        if not told:
+            return None
+        try:
+            metrics = {name: _spread_of(one) for name, one in told["metrics"].items()}
+            return cls(str(told["task"]), int(told["rows"]), metrics, tuple(told["folds"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise CheckpointError(
+                Problem("damaged", "this is no result of mlpbp cv", file=str(folder / RESULT))
+            ) from None
+
+
+class CrossValidation:
+    """The folds of a config, in their folder."""
+
+    def __init__(self, config: Config, folds: int, repeats: int, folder: SearchFolder, threads: int) -> None:
+        self.config, self.folds, self.repeats, self.folder, self.threads = config, folds, repeats, folder, threads
+        self.parts: tuple[Fold, ...] = ()
+
+    @classmethod
+    def open(
+        cls, config: Config, text: bytes, folds: int, repeats: int, path: Path | None, command: Sequence[str] = ()
+    ) -> CrossValidation:
+        """The cross-validation in the folder `path`, or in `output.dir`: a new one, or the one begun there.
+
+        Each fold takes one thread unless the config says how many. Raises ConfigError, UsageError.
+        """
+        refuse_unused(fold_config(config, folds, 1, 1))  # what does not go with folds is refused at once, too
+        threads = 1 if config.threads == "auto" else int(config.threads)
+        config = config.replace(threads=threads)
+        home = Path(config.output.dir) if path is None else path.parent
+        plan = {
+            "format": FORMAT,
+            "command": "cv",
+            "folds": folds,
+            "repeats": repeats,
+            "config": config.with_paths_from(home).model_dump(mode="json"),
+        }
+        if path is None:
+            folder = SearchFolder.numbered(home, f"{config.name}-cv", plan, lambda path: (path / RESULT).exists())
+        else:
+            folder = SearchFolder.at(path, plan)
+        made = cls(config, folds, repeats, folder, threads)
+        made.parts = tuple(made._parts(text, tuple(command)))
+        return made
+
+    def _parts(self, text: bytes, command: tuple[str, ...]) -> Iterator[Fold]:
+        for repeat in range(1, self.repeats + 1):
+            for fold in range(1, self.folds + 1):
+                name = f"fold-{fold}" if self.repeats == 1 else f"repeat-{repeat}-fold-{fold}"
+                config = fold_config(self.config, self.folds, fold, repeat)
+                yield Fold(repeat, fold, Training.of(config, self.folder.path / name, text, command))
+
+    def workers(self, asked: int | None) -> int:
+        """How many folds are trained at once."""
+        return at_once(asked, len(self.parts), self.threads, self.config.device)
+
+    def run(self, jobs: int, stop: Stop = lambda: 0) -> Iterator[FoldDone]:
+        """Train what is not trained yet; yields the folds as they are done, unless `stop()` says so before.
+
+        Raises what a training raises; a folder in which nothing was begun is then not left behind.
+        """
+        self.folder.take()
+        try:
+            tasks = [part.training for part in self.parts]
+            for place, done in carry_out(_train, tasks, jobs, self.threads, stop):
+                if done is not None:
+                    yield FoldDone(self.parts[place], *done)
+        except BaseException:
+            if not any(part.training.folder.exists() for part in self.parts):
+                self.folder.discard()
+            raise
+        finally:
+            self.folder.close()
+
+    def finish(self, done: Sequence[FoldDone]) -> Outcome:
+        """Write down what all folds come to. Raises OSError."""
+        ordered = sorted(done, key=lambda one: (one.fold.repeat, one.fold.fold))
+        outcome = _outcome(ordered, open_model(ordered[0].fold.training.folder)[0].task.kind)
+        digits = 9 if self.config.dtype == "float32" else 17
+        with writing(self.folder.path / OOF, "csv", True, digits) as write:
+            write(_table(ordered, self.repeats))
+        Members(self.folder.path, CV, tuple(one.fold.name for one in ordered), outcome.task).write()
+        write_json(self.folder.path / RESULT, outcome.to_json())
+        return outcome
+
+
+def fold_config(config: Config, folds: int, fold: int, repeat: int) -> Config:
+    """The config of one fold."""
+    return config.replace(**{"data.split.folds": folds, "data.split.fold": fold, "data.split.repeat": repeat})
+
+
+def _train(training: Training, stop: Stop) -> tuple[dict[str, Any], Columns] | None:
+    """A fold trained, and what it says of the rows that it held out; None where it was stopped."""
+    record = training.carry_out(stop)
+    return None if record is None else (record, held_out(training.folder))
+
+
+def held_out(folder: Path) -> Columns:
+    """What the model of a fold says of the rows that it held out: their numbers in the training file, the truth, and
+    the columns of `predict`. Raises CheckpointError, DataError."""
+    model, file = open_model(folder)
+    data = read_own_data(model)
+    if "test" not in data.indices:
+        raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
+    part, task = data.splits["test"], model.task
+    predictor = Predictor(model, probabilities=True)
+    chunks = [
+        predictor.answer(np.asarray(part.X[start : start + ROWS]), part.words) for start in range(0, part.rows, ROWS)
+    ]
+    columns: Columns = {"row": data.indices["test"]}
+    if task.classifies:
+        columns["truth"] = [task.classes[index] for index in part.y.tolist()]
+    else:
+        Y = part.y.reshape(part.rows, -1)
+        names = ["truth"] if Y.shape[1] == 1 else [f"truth_{name}" for name in task.targets]
+        columns |= {name: Y[:, k] for k, name in enumerate(names)}
+    return columns | {name: _chained([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _chained(parts: Sequence[Any]) -> Any:
+    return [one for part in parts for one in part] if isinstance(parts[0], list) else np.concatenate(parts)
+
+
+def _table(done: Sequence[FoldDone], repeats: int) -> Columns:
+    """What all folds said, repeat by repeat in the order of the rows: every row once in each."""
+    order: list[tuple[int, int, int]] = []
+    for place, one in enumerate(done):
+        order += [(one.fold.repeat, int(row), place) for row in one.predictions["row"]]
+    first = {place: {int(row): i for i, row in enumerate(one.predictions["row"])} for place, one in enumerate(done)}
+    order.sort()
+    places = [(place, first[place][row]) for _, row, place in order]
+    table: Columns = {"row": [row for _, row, _ in order]}
+    if repeats > 1:
+        table["repeat"] = [repeat for repeat, _, _ in order]
+    table["fold"] = [done[place].fold.fold for place, _ in places]
+    for name in done[0].predictions:
+        if name != "row":
+            cells = [done[place].predictions[name][i] for place, i in places]
+            table[name] = np.array(cells) if isinstance(done[0].predictions[name], np.ndarray) else cells
+    return table
+
+
+def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
+    """Every metric of the rows held out, over the folds."""
+    facts = []
+    for one in done:
+        split = read_json(one.fold.training.folder / "split.json")
+        rows = {name: len(numbers) for name, numbers in split.items()}
+        progress = {"best_epoch": one.record["best"]["epoch"], "epochs": one.record["epochs"]}
+        place = {"run": one.fold.name, "repeat": one.fold.repeat, "fold": one.fold.fold}
+        facts.append({**place, "rows": rows, **progress, "metrics": one.record["metrics"]["test"]})
+    names = facts[0]["metrics"]
+    share = float(np.mean([one["rows"]["test"] / one["rows"]["train"] for one in facts]))
+    values = {name: [_number(one["metrics"].get(name)) for one in facts] for name in names}
+    seen = sum(one["rows"]["test"] for one in facts if one["repeat"] == 1)
+    return Outcome(task, seen, {name: spread(given, share) for name, given in values.items()}, tuple(facts))
+
+
+def _spread_of(told: Mapping[str, Any]) -> FoldSpread:
+    mean, deviation, low, high = (_number(told[key]) for key in ("mean", "deviation", "low", "high"))
+    return FoldSpread(mean, deviation, low, high, tuple(map(_number, told["folds"])))
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

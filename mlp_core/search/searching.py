@@ -1,0 +1,230 @@
+"""A search as a command carries it out: its folder, its workers, what comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlp_core.atomic_files import remove_folder, write_atomically
+from mlp_core.config import Config
+from mlp_core.errors import Problem, UsageError
+from mlp_core.search.folder import SearchFolder, read_json, write_json
+from mlp_core.search.folds import fold_config
+from mlp_core.search.space import STRONG, Space
+from mlp_core.search.study import JOURNAL, SAMPLERS, importances, without_password
+from mlp_core.search.sweep import Sweep, TrialDone, best_config, dump_changed, real_trials, study_name, table, work
+from mlp_core.search.workers import Stop, at_once, carry_out
+from mlp_core.training.unused import refuse_unused
+
+FORMAT = 1
+RESULT, BEST = "sweep.json", "best.yaml"
+USUAL = 50
+EVERY = 0.5  # seconds between two looks at what other processes have ended
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to: all trials, the best first, how many ended how, what decides, the best complete one."""
+
+    trials: tuple[TrialDone, ...]
+    counts: Mapping[str, int]
+    importances: Mapping[str, float]
+    best: TrialDone | None
+    metric: str
+    space: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `sweep.json`."""
+        return {
+            "metric": self.metric,
+            "space": dict(self.space),
+            "counts": dict(self.counts),
+            "importances": dict(self.importances),
+            "best": None if self.best is None else _fields(self.best),
+            "trials": [_fields(one) for one in self.trials],
+        }
+
+
+def _fields(one: TrialDone) -> dict[str, Any]:
+    value = one.value if one.value is not None and math.isfinite(one.value) else None
+    told = {"trial": one.number, "state": one.state, "value": value, "epochs": one.epochs, "params": dict(one.params)}
+    return told | ({"why": one.why} if one.why else {})
+
+
+class Search:
+    """A sweep, in its folder."""
+
+    def __init__(self, sweep: Sweep, folder: SearchFolder, notes: Sequence[str]) -> None:
+        self.sweep, self.folder, self.notes = sweep, folder, tuple(notes)
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        text: bytes,
+        words: Sequence[str],
+        trials: int | None,
+        folds: int,
+        sampler: str,
+        prune: bool,
+        storage: str | None,
+        until: float | None,
+        path: Path | None,
+        command: Sequence[str] = (),
+    ) -> Search:
+        """The search in the folder `path`, or in `output.dir`: a new one, or the one begun there. Raises ConfigError,
+        UsageError."""
+        if sampler not in SAMPLERS:
+            raise UsageError(Problem("usage", "--sampler: unknown", "choose from " + ", ".join(SAMPLERS), got=sampler))
+        if folds == 1:
+            raise UsageError(Problem("usage", "--folds: one is none", "give 2 or more, or 0"))
+        space = Space.of(config, words)
+        if not space.dimensions:
+            space = Space.of(config, [*words, *STRONG])
+        grid = space.grid if sampler == "grid" else None
+        count = trials if trials is not None else grid if grid is not None else USUAL
+        count = count if grid is None else min(count, grid)
+        if space.config.threads == "auto":
+            space = Space(space.config.replace(threads=1), space.dimensions)
+        if folds:
+            fold_config(space.config, folds, 1, 1)  # refused at once where it does not go with folds
+        refuse_unused_settled(space)
+        name = study_name(space.config, space, folds)
+        home = Path(space.config.output.dir) if path is None else path.parent
+        plan = {
+            "format": FORMAT,
+            "command": "sweep",
+            "study": name,
+            "sampler": sampler,
+            "folds": folds,
+            "prune": prune,
+            "storage": None if storage is None else without_password(storage),
+            "space": space.to_json(),
+            "config": space.config.with_paths_from(home).model_dump(mode="json"),
+        }
+        if path is None:
+            folder = SearchFolder.numbered(home, f"{config.name}-sweep", plan, lambda at: _ended(at) >= count)
+        else:
+            folder = SearchFolder.at(path, plan)
+        said = tuple(without_password(word) for word in command)
+        place = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:16]
+        sweep = Sweep(
+            folder.path,
+            place,
+            name,
+            space,
+            text,
+            count,
+            folds,
+            sampler,
+            prune,
+            storage,
+            math.inf if until is None else until,
+            said,
+        )
+        return cls(sweep, folder, list(_notes(sweep, folder, words)))
+
+    def workers(self, asked: int | None) -> int:
+        """How many trials are trained at once by this command."""
+        threads = int(self.sweep.space.config.threads)
+        return at_once(asked, self.sweep.trials, threads, self.sweep.space.config.device)
+
+    def run(self, count: int, stop: Stop, hear: Callable[[TrialDone, int], None]) -> None:
+        """Take trials until there are enough, or `stop()` says so; `hear` gets each that ends meanwhile, wherever it
+        was trained, and how many have ended. Raises what a training raises, and Failed."""
+        sweep, told = self.sweep, set[int]()
+        try:
+            study = sweep.study()
+        except BaseException:
+            self._discard()
+            raise
+        told |= {one.number for one in table(sweep, study) if one.state in ENDED}
+        looked = time.monotonic()
+
+        def look() -> int:
+            nonlocal looked
+            if time.monotonic() - looked > EVERY:
+                looked = time.monotonic()
+                news()
+            return stop()
+
+        def news() -> None:
+            now = sorted(table(sweep, study), key=lambda one: one.number)
+            ended = [one for one in now if one.state in ENDED]
+            for one in ended:
+                if one.number not in told:
+                    told.add(one.number)
+                    hear(one, len(ended))
+
+        try:
+            for _ in carry_out(work, [sweep] * count, count, int(sweep.space.config.threads), look):
+                pass
+        except BaseException:
+            if not real_trials(study) or not any(self.folder.path.glob("trial-*")):
+                self._discard()
+            raise
+        news()
+
+    def _discard(self) -> None:
+        """Remove the folder where nothing was begun."""
+        if not self.folder.fresh:
+            return
+        for name in (JOURNAL, f".{JOURNAL}.lock"):
+            (self.folder.path / name).unlink(missing_ok=True)
+        remove_folder(self.sweep.locks)
+        self.folder.discard()
+
+    def finish(self) -> Found:
+        """Write down what is known: `sweep.json`, and `best.yaml` where a trial is complete. Raises OSError."""
+        sweep, study = self.sweep, self.sweep.study()
+        trials = table(sweep, study)
+        counts = Counter(one.state for one in trials)
+        best = best_config(sweep, study)
+        shown = None if best is None else next(one for one in trials if one.number == best[0].number)
+        found = Found(tuple(trials), counts, importances(study), shown, sweep.metric, sweep.space.to_json())
+        write_json(self.folder.path / RESULT, {"format": FORMAT, **found.to_json()})
+        if best is not None and shown is not None:
+            head = f"# trial {shown.number} of {counted_trials(len(trials))}: {sweep.metric} {shown.value!r}\n"
+            write_atomically(self.folder.path / BEST, (head + dump_changed(best[1], self.folder.path)).encode())
+        return found
+
+
+ENDED = frozenset({"complete", "pruned", "failed"})
+
+
+def counted_trials(count: int) -> str:
+    return f"{count} trial{'s' if count != 1 else ''}"
+
+
+def refuse_unused_settled(space: Space) -> None:
+    """Refuse keys without effect, unless a key that is open decides about that. Raises ConfigError."""
+    deciding = {one.key for one in space.dimensions if one.key.endswith(".name")}
+    if not deciding:
+        refuse_unused(space.config)
+
+
+def _ended(folder: Path) -> int:
+    """How many trials of a search have ended, as it wrote down."""
+    counts = read_json(folder / RESULT).get("counts", {})
+    return sum(int(counts.get(state, 0)) for state in ENDED) if isinstance(counts, dict) else 0
+
+
+def _notes(sweep: Sweep, folder: SearchFolder, words: Sequence[str]) -> Any:
+    """What is said before the first trial."""
+    if not folder.fresh:
+        yield f"going on with {folder.path}"
+    if not any(one.key in word for word in words for one in sweep.space.dimensions):
+        shown = ", ".join(one.key for one in sweep.space.dimensions)
+        yield f"space of the strong recipe: {shown}"
+    changing = [one.key for one in sweep.space.dimensions if one.key.startswith(("loss.", "regularization."))]
+    if changing and sweep.metric == "val_loss" and not sweep.folds:
+        yield (
+            f"note: {', '.join(changing)} changes what val_loss is, so its values are not comparable; "
+            "set checkpoint.monitor, for example to val_log_loss or val_rmse"
+        )
