@@ -6,6 +6,7 @@ Not called `train.py`: `mlpbp.train` is the function, for Python.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.runs.run import Run, Summary
 
-HELP = "Train a network from a config, or go on with a run that was stopped."
+HELP = "Train a network from a config or a table, or go on with a run that was stopped."
+CONFIGS = ("", ".yaml", ".yml")
+"""How names of configs end; what ends otherwise is a table."""
 
 
 def train(
     config: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CONFIG]", help="The config file, - for standard input.", autocompletion=complete.configs
+            metavar="[CONFIG or TABLE]",
+            help="The config file, - for standard input; or a file of data, with --target.",
+            autocompletion=complete.configs,
         ),
     ] = None,
     overrides: Overrides = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Column of the table to predict; several for several outputs.")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Go on with this run.", autocompletion=complete.models),
@@ -55,33 +63,83 @@ def train(
     short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
     changes += [f"{key}={value}" for key, value in short.items() if value is not None]
     if resume is not None:
+        if target:
+            raise UsageError(Problem("usage", "a resumed run has its target", "leave out --target"))
         if dry_run:
             raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
         return _resume(resume, changes, output, report)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
-    from mlp_core.config import load
-
     if (config / RESOLVED).is_file():
         hint = f"to go on with it: mlpbp train --resume {typed(config)}"
         raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
     if (config / MEMBERS).is_file():
         hint = "train one of them with --resume, or give a config"
         raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
-    path = find_config(config)
-    try:
-        loaded = load(path, changes)
-    except ConfigError as error:
-        raise searching(error, path, changes) from None
+    table = bool(target) or (config.suffix not in CONFIGS and config.is_file())
+    loaded = _of_table(config, target or [], changes) if table else _of_file(config, changes)
     console = Console("train", loaded.logging.progress)
-    if path != config:
+    if not table and find_config(config) != config:
         console.note(f"{config}: not in this folder, using the installed example")
     from mlp_core.runs.run import Run
 
     if dry_run:
         return _plan(loaded, console)
+    if loaded.ensemble > 1:
+        return _ensemble(loaded, output, console)
     run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading)
     return _execute(run, console, report)
+
+
+def _ensemble(config: Config, output: Path | None, console: Console) -> int:
+    """Train several networks and measure them as the one model that they are."""
+    from mlp_core.metrics import plain
+    from mlp_core.runs.ensemble import train_members
+    from mlp_core.runs.evaluate import evaluate_model, open_model
+
+    from .render import metrics_table
+
+    begun, folder, members = time.monotonic(), Path(), list[dict[str, Any]]()
+    console.note(f"ensemble: {config.ensemble} networks, seeds {config.seed} to {config.seed + config.ensemble - 1}")
+    for done in train_members(config, output, sys.argv[1:]):
+        if isinstance(done, Path):
+            folder = done
+            continue
+        member, summary = done
+        members.append({"member": member.number, "seed": member.config.seed, **summary.to_json()})
+        console.note(
+            f"member {member.number}: best epoch {summary.best_epoch} of {summary.epochs}, {summary.seconds:.1f} s"
+        )
+    model, _ = open_model(folder)
+    report = evaluate_model(model)
+    metrics = {name: one.metrics for name, one in report.splits.items()}
+    seconds = round(time.monotonic() - begun, 3)
+    console.show(metrics_table(metrics))
+    console.show(f"model {folder}\nnext  mlpbp eval {typed(folder)}")
+    shown = {name: plain(values) for name, values in metrics.items()}
+    epochs = sum(one["epochs"] for one in members)
+    told = {"run": str(folder), "epochs": epochs, "seconds": seconds, "metrics": shown, "best": members[0]["best"]}
+    return console.result({**told, "members": sorted(members, key=lambda one: one["member"])})
+
+
+def _of_file(file: Path, changes: list[str]) -> Config:
+    from mlp_core.config import load
+
+    path = find_config(file)
+    try:
+        return load(path, changes)
+    except ConfigError as error:
+        raise searching(error, path, changes) from None
+
+
+def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
+    """The config that `init` would write for a table, with overrides."""
+    from mlp_core.config.loader import from_text, name_after
+    from mlp_core.diagnostics.propose_config import SETTLED, propose
+
+    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0] not in SETTLED]
+    proposal = propose(table, targets, Path("config.yaml"), reading)
+    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), changes)
 
 
 def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
@@ -225,12 +283,17 @@ def _summarize(summary: Summary, reason: str, console: Console) -> None:
     """The end of a run for people: what it came to, where it is, what to type next."""
     if settings.json:
         return
-    from .render import metrics_table
+    from .render import baseline_lines, metrics_table, unbeaten
 
     console.note(
         f"{reason}: {counted(summary.epochs, 'epoch')}, {counted(summary.steps, 'step')} in {summary.seconds:.1f} s; "
         f"best epoch {summary.best_epoch}"
     )
     console.show(metrics_table(summary.metrics))
+    if summary.baselines is not None:
+        for line in baseline_lines(summary.baselines):
+            console.show(line)
+        for warning in unbeaten(summary.baselines):
+            console.warn(warning)
     where = typed(summary.run)
     console.show(f"run   {summary.run}\nnext  mlpbp eval {where}\n      mlpbp report {where}")

@@ -33,8 +33,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     root = reading.tree(path, ())
     problems = reading.problems
     if isinstance(root.value, dict) and "name" not in root.value:
-        root.value["name"] = Node(Scalar(_name(path), plain=False), Place(str(path)))
+        root.value["name"] = Node(Scalar(name_after(path), plain=False), Place(str(path)))
     return _overridden(root, overrides, tuple(reading.folders), problems).written_as(reading.content)
+
+
+def from_text(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that a text of YAML gives, with its name, as `load` gives that of a file in the current folder."""
+    root, problems = parse(text, None)
+    _a_mapping(root)
+    assert isinstance(root.value, dict)
+    root.value.setdefault("name", Node(Scalar(name, plain=False)))
+    return _overridden(root, overrides, (), problems).written_as(text.encode())
 
 
 def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), folders: tuple[Path, ...] = ()) -> Config:
@@ -161,8 +170,8 @@ def _at(node: Node | None, code: str, message: str, hint: str) -> ConfigError:
     return ConfigError(located(node or Node({}), (), code, message, hint, str(node) if node else None, key="extends"))
 
 
-def _name(path: Path) -> str:
-    """A run's name from the name of its config file."""
+def name_after(path: Path) -> str:
+    """A run's name from the name of its config file, or of its data."""
     name = re.sub(r"[^\w .+-]+", "-", path.stem).lstrip(" .+-")[:60].rstrip(" .")
     return name or "run"
 

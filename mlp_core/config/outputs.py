@@ -64,6 +64,9 @@ class Eval(Section):
     calibrate: Annotated[str, Word(words=("none", "temperature", "platt"))] = key(
         "none", "how `eval` fits probabilities to the validation rows: one temperature, or slope and offset"
     )
+    baselines: Annotated[bool, Bool()] = key(
+        True, "beside the result of a run stands what no network and one without hidden layers come to"
+    )
     bins: Annotated[int, Int(ge=1, le=10_000, example="15")] = key(15, "bins of the calibration error")
 
 

@@ -29,7 +29,6 @@ _GREEK = (
     "gamma",
     "rho",
     "sigma",
-    "omega",
     "Phi",
     "phi",
     "pi",
@@ -37,6 +36,7 @@ _GREEK = (
     "eta",
     "kappa",
     "tau",
+    "omega",
 )
 _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
     "lr": r"\eta",

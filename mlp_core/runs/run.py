@@ -31,6 +31,7 @@ from mlp_core.runs.resume import (
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
 from mlp_core.runs.trained_rows import encode
+from mlp_core.training.baselines import Baselines
 from mlp_core.training.checkpoint import Checkpoint, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
@@ -52,6 +53,7 @@ class Summary:
     best_epoch: int
     metrics: Mapping[str, Mapping[str, float]]
     checkpoint: Path
+    baselines: Baselines | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields that programs may rely on."""
@@ -65,6 +67,7 @@ class Summary:
             "best": {"epoch": self.best_epoch, **plain(watched)},
             "metrics": {split: plain(values) for split, values in self.metrics.items()},
             "checkpoint": str(self.checkpoint),
+            "baselines": None if self.baselines is None else self.baselines.to_json(),
         }
 
 
@@ -350,10 +353,20 @@ class Run:
                 self._save(Checkpoint(checkpoint.tensors, document), name)
             del checkpoint
         give_back()  # a checkpoint is large, and so is measuring
-        metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
+        measured = self.experiment.evaluate()
+        metrics = {name: result.metrics for name, result in measured.items()}
+        simple = self.experiment.baselines(measured) if self.experiment.config.eval.baselines else None
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(
-            self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
+            self.directory.path,
+            event.reason,
+            progress.epoch,
+            progress.step,
+            seconds,
+            best_epoch,
+            metrics,
+            chosen,
+            simple,
         )
         told = self.summary.to_json()  # a run does not say where it is: it may move
         where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}
