@@ -138,7 +138,9 @@ def _step(asked: _Asked, experiment: Experiment) -> None:
     for key in ("l1", "l2", "bias"):
         asked.same(f"regularization.{key}", getattr(penalty, key), getattr(regular, key))
     asked.same("regularization.max_norm", limits.max_norm, regular.max_norm)
-    for key in ("accumulate", "clip_norm", "clip_value", "ema"):
+    table = table_of(config, job.batches, experiment.splits["train"], 1)
+    asked.same("optimizer.accumulate", limits.accumulate, table.many)
+    for key in ("clip_norm", "clip_value", "ema"):
         asked.same(f"optimizer.{key}", getattr(limits, key), getattr(values, key))
     asked.same("train.epochs", limits.epochs, config.train.epochs)
     asked.same("train.max_steps", limits.max_steps, config.train.max_steps)

@@ -143,7 +143,7 @@ def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: floa
     text = paper.text(count)
     machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
     sections = [s for s in text.sections if s.title.startswith("Loss")]
-    if paper.config.optimizer.accumulate > 1:
+    if paper.table.many > 1:
         sections += [s for s in text.sections if s.title == "Gradient"]
     for section in sections:
         lines = []
