@@ -206,6 +206,16 @@ def test_rates_are_those_of_the_schedule(build: Build, name: str, warmup: float,
         assert float(machine["lr"]) == pytest.approx(schedule.rate(step), rel=1e-12)
 
 
+def test_no_name_means_two_things(explained: Explained) -> None:
+    """A letter with a number stands for an array of each layer; the same letter alone would take its place."""
+    alone, numbered = set[str](), set[str]()
+    for overrides in CASES.values():
+        for equation in explained(overrides).equations():
+            name, bracket, _ = equation.target.partition("[")
+            (numbered if bracket else alone).add(name.partition("(")[0])
+    assert not alone & numbered
+
+
 def test_no_name_is_without_a_formula() -> None:
     assert set(FUNCTIONS) == set(ACTIVATION_NAMES) == {*ACTIVATIONS, "prelu"}
     assert set(LOSS_FORMULAS) == set(LOSS_NAMES) == set(LOSSES)
