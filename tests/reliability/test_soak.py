@@ -1,4 +1,4 @@
-"""The plan of the soak names tests that are there, and its table tells of every row when it was run, if it was."""
+"""The plan of the soak names tests that are there, and its table tells of no others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def test_every_row_has_its_tests(row: soak.Row) -> None:
     assert all(name in text for name, _ in row.variables), "nothing reads how often"
 
 
-def test_every_row_stands_in_the_table() -> None:
+def test_the_table_tells_of_rows_of_the_plan() -> None:
     if not TABLE:
         pytest.skip("the page is not here")
     told = [line.split("|")[1].strip() for line in TABLE.splitlines() if line.startswith("| ")]
-    assert told == ["id", *(row.id for row in soak.PLAN)]
+    assert set(told) - {"id"} <= {row.id for row in soak.PLAN}
 
 
 def test_a_row_takes_the_place_of_its_old_one() -> None:
