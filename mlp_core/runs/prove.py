@@ -26,10 +26,11 @@ from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import model_of
+from mlp_core.training.peak_memory import PAPER_PARAMETERS
 
-MOST_BEFORE, MOST_CELLS = 1 << 17, 1 << 20
-"""Parameters, and numbers of inputs and units in a step's rows, up to which the first step is proved before training:
-on paper each takes the memory of several in float64, and training should need no more memory for being proved."""
+MOST_CELLS = 1 << 20
+"""Numbers of inputs and units in a step's rows up to which the first step is proved before training: on paper each
+takes the memory of several in float64."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def _small(experiment: Experiment) -> bool:
     architecture = experiment.model.network.architecture
     widths = architecture.inputs + architecture.outputs + sum(block.units for block in architecture.hidden)
     rows = experiment.model.network.rows * experiment.trainer.job.limits.accumulate
-    return experiment.model.network.parameters.size <= MOST_BEFORE and rows * widths <= MOST_CELLS
+    return experiment.model.network.parameters.size <= PAPER_PARAMETERS and rows * widths <= MOST_CELLS
 
 
 def _quick_gradient(experiment: Experiment) -> Report:
