@@ -15,6 +15,7 @@ COMMANDS = {
     "fit": "train CONFIG",
     "crossval": "cv CONFIG -k 5",
     "folds": "cv CONFIG -k 5",
+    "lr_find": "lr-find CONFIG",
     "search": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
     "tune": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
     "optimize": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",

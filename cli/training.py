@@ -22,7 +22,8 @@ from .signals import StopRequest
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
-    from mlp_core.runs.run import Run, Summary
+    from mlp_core.runs.run import Run
+    from mlp_core.runs.summary import Summary
 
 HELP = "Train a network from a config or a table, or go on with a run that was stopped."
 CONFIGS = ("", ".yaml", ".yml")

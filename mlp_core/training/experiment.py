@@ -112,6 +112,8 @@ class Experiment:
         trainer = make_trainer(model, splits, evaluator)
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.steps.name,) if trainer.steps.name else ()
+        if config.model.periodic is not None and not inputs.numbers_first:
+            notes += ("numeric embedding: none, there is no column of numbers",)
         notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
         return cls(model, data.without_inputs(), splits, trainer, evaluator, notes, trained_rows=prints)
 
