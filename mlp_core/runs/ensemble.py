@@ -18,8 +18,9 @@ from mlp_core.config import Config
 from mlp_core.errors import Failed, MlpbpError, Problem
 from mlp_core.machine import available_cpus
 from mlp_core.runs.members import ENSEMBLE, Members
-from mlp_core.runs.run import Run, Summary
+from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import RunDirectory
+from mlp_core.runs.summary import Summary
 
 
 @dataclass(frozen=True)
