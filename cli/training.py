@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, counted
+from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, clean, counted, typed
 
 from . import complete
 from .console import Console
-from .hints import searching, typed
+from .hints import searching
 from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
@@ -164,12 +164,19 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
 
 def _plan(config: Config, console: Console) -> int:
     """Everything but the training: what would be done, and with what."""
-    from mlp_core.config import dump_yaml
+    from mlp_core.config import defaults
+    from mlp_core.config.keys import said
+    from mlp_core.config.schema import differences
     from mlp_core.training.experiment import Experiment
 
     experiment = Experiment.build(config, console.reading)
     _describe(experiment, console)
-    console.show(dump_yaml(experiment.config).rstrip())
+    if not console.json:
+        from .tables import grid
+
+        told = differences(defaults(), experiment.config.model_dump(mode="json"))
+        console.show(grid(("not as by default", "value "), ((key, clean(said(v[1]), 60)) for key, v in told.items())))
+        console.show("every key: --dry-run --json; what a key means: mlpbp config KEY")
     parameters = experiment.model.network.parameters.size
     rows = {name: data.rows for name, data in experiment.data.splits.items()}
     resolved = experiment.config.model_dump(mode="json")

@@ -105,6 +105,13 @@ def hostile(scene: Scene) -> dict[str, list[Path]]:
     models += [scene.forge("cache", cache=str(home)), scene.forge("cache-below", cache=str(home / "new/folder"))]
     models += [scene.forge("mapped", cache=str(home), memory="memmap")]
     (scene.sent / "link.safetensors").symlink_to(models[0])
+    for number, member in enumerate(("one", "../../home", "link", "..", "/", str(home))):
+        folder = scene.sent / f"members{number}"
+        shutil.copytree(scene.work / "r", folder / "one")
+        (folder / "link").symlink_to(home)
+        told = {"format": 1, "kind": "cv", "task": "binary", "members": ["one", member] if number else ["one"]}
+        (folder / "members.json").write_text(json.dumps(told))
+        models.append(folder)
     runs = []
     for name in (*FILES, "checkpoints"):
         for kind in ("link", "hard", "pipe"):
