@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, clean, counted
+from mlp_core.errors import Problem, UsageError, clean, counted, typed
 
 from .console import Console
-from .hints import typed
 from .options import NewConfig, Overrides, new_config
 from .signals import StopRequest
 

@@ -26,9 +26,11 @@ from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import model_of
+from mlp_core.training.peak_memory import PAPER_PARAMETERS
 
-MOST_BEFORE = 1 << 20
-"""Parameters up to which the first step is proved before training: in float64 it takes memory for several of each."""
+MOST_CELLS = 1 << 20
+"""Numbers of inputs and units in a step's rows up to which the first step is proved before training: on paper each
+takes the memory of several in float64."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +224,16 @@ def gradient_wrong(proof: Proof, hint: str | None = None) -> Problem:
 def _quick_check(experiment: Experiment) -> Proof:
     """The fast check of the gradient on the first training rows, and the first step as it will be taken."""
     report = _quick_gradient(experiment)
-    small = experiment.model.network.parameters.size <= MOST_BEFORE
-    walked = (first_step(experiment),) if report.passed and small else ()
+    walked = (first_step(experiment),) if report.passed and _small(experiment) else ()
     return Proof(_with_steps(report, walked), "", walked=walked)
+
+
+def _small(experiment: Experiment) -> bool:
+    """Whether the first step on paper takes little time and memory."""
+    architecture = experiment.model.network.architecture
+    widths = architecture.inputs + architecture.outputs + sum(block.units for block in architecture.hidden)
+    rows = experiment.model.network.rows * experiment.trainer.job.limits.accumulate
+    return experiment.model.network.parameters.size <= PAPER_PARAMETERS and rows * widths <= MOST_CELLS
 
 
 def _quick_gradient(experiment: Experiment) -> Report:

@@ -18,11 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 SLIPS: tuple[tuple[str, str, str, str], ...] = (
-    ("losses.c", "i] : 1.0) / *AT(const double, 8)", "i] : 1.0) / (double)a[4]", "plain"),
-    ("losses.c", "weight / (double)a[5] : weight) * total", "weight : weight) * total", "numbers"),
-    ("losses.c", "weight / (double)targets * total", "weight * total", "gaussian_nll, native"),
+    ("losses.c", "i] : 1.0) / *AT(const double, 8)", "i] : 1.0) / (double)a[4]", "weights"),
+    ("losses.c", "weight / (double)a[5] : weight) * total", "weight : weight) * total", "one against the rest"),
+    ("losses.c", "(double)(HALF * (z[targets + k] +", "(double)((z[targets + k] +", "gaussian_nll, native"),
     ("losses.c", "(k) % levels", "0", "quantile, native"),
-    ("units.c", "whole = rows - rows % 4", "whole = rows - rows % 4 - 4 * (rows % 4 > 0)", "plain"),
     ("units.c", "for (word i = whole; i < rows; i++)", "for (word i = whole + 1; i < rows; i++)", "plain"),
     ("units.c", "sample = n / (n - 1)", "sample = 1", "batch norm"),
     ("units.c", "momentum * (mean[j] - running", "(1 - momentum) * (mean[j] - running", "batch norm"),
