@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, typed
 
 from .console import Console
-from .hints import typed
 
 if TYPE_CHECKING:
     from mlp_core.export.check import Checked

@@ -16,7 +16,8 @@ from mlp_core.api.configs import Wanted, config_of
 from mlp_core.api.display import Progress, curve_html, metrics_html
 from mlp_core.config import Config
 from mlp_core.errors import ConfigError, Failed, Problem
-from mlp_core.runs.run import Run, Summary
+from mlp_core.runs.run import Run
+from mlp_core.runs.summary import Summary
 from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.events import EpochDone, Event, Noticed
 

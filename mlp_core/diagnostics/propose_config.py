@@ -18,7 +18,7 @@ from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Part
 from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, typed
 
 LIKELY = ("target", "label", "labels", "class", "y")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -88,7 +88,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept)
     text = _with(text, given)
     head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
-    text = f"{head}look again with: mlpbp check {written} --deep\n{text}"
+    text = f"{head}look again with: mlpbp check {typed(written)} --deep\n{text}"
     return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes)
 
 
@@ -204,6 +204,8 @@ def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list
     ignored = [column.name for column in types if column.kind == "ignore"]
     lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
     lines += [f"  # {line}" for line in kept[:4]]
+    read = [name for name, notation in data.task.kept.columns.items() if not notation.plain]
+    lines += [f"  # mlpbp export does not read these yet: {', '.join(read[:6])}"] if read else []
     lines.append(f"  split: {{val: {SHARE}, test: {SHARE}}}  # shares of the rows; the rest is trained on")
     if target is not None:
         lines.append(

@@ -58,4 +58,11 @@ def walk(model: type[BaseModel], path: tuple[str | int, ...] = ()) -> Iterator[K
             yield from walk(section, (*path, name, 0) if in_list else (*path, name, *named))
 
 
+def name_beside(section: type[BaseModel], key: str | int) -> str:
+    """A `name` for a section with which one of its other keys has a meaning."""
+    words = [word for kind in section.model_fields["name"].metadata for word in getattr(kind, "words", ())]
+    wanted = {"std": "normal", "scale": "uniform"}.get(str(key), "leaky_relu")
+    return wanted if wanted in words else words[-1]
+
+
 KEYS = list(walk(Config))

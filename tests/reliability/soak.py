@@ -51,6 +51,20 @@ PLAN = (
         (("MLPBP_MATRIX_SEEDS", "3"),),
     ),
     Row(
+        "G5",
+        "training of random configs is what its formulas say, on all paths",
+        f"{C}/proof/test_training.py",
+        "300",
+        (("MLPBP_PROVED", "300"),),
+    ),
+    Row(
+        "G6",
+        "planted slips in training, kernels and use",
+        f"{C}/proof/test_self_test.py",
+        "all",
+        (("MLPBP_SLIPS_EVERY", "1"),),
+    ),
+    Row(
         "G3",
         "every mutant of the backward pass and the update rules",
         "tests/mutation/test_mutation.py",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from config_keys import KEYS, Key, sections
+from config_keys import KEYS, Key, name_beside, sections
 from fork_server import ForkServer, Result
 from pydantic import BaseModel
 
@@ -45,7 +45,7 @@ REST = (
     *("/dev/full", ".", "..", "~", "c.yaml", "t.csv", "[t.csv, t.csv]", "'*'", "'[!'", "99999d", "999999d999999h"),
     "[" + ", ".join(map(str, range(1, 3000))) + "]",
 )
-REQUIRED = {"x": "t.csv", "y": "t.csv", "units": "3", "match": "'*'", "name": "leaky_relu"}
+REQUIRED = {"x": "t.csv", "y": "t.csv", "units": "3", "match": "'*'"}
 FIXED = {
     **{"data.name": "data.train=null data.target=null", "data.csv.names": "data.csv.header=false data.target=-1"},
     **{"data.split.column": "data.split.method=hash", "data.labels": "data.target=w", "data.classes": "data.target=w"},
@@ -94,7 +94,7 @@ def _around(section: type[BaseModel], path: tuple[str | int, ...], text: str) ->
         inside = _around(section, rest, text)
         return f"[{inside}]" if part == 0 else f"{{a: {inside}}}"
     needed = [name for name, field in section.model_fields.items() if field.is_required() and name != part]
-    values = {**REQUIRED, **({"name": "normal"} if part == "std" else {"name": "uniform"} if part == "scale" else {})}
+    values = {**REQUIRED, "name": name_beside(section, part) if "name" in needed else ""}
     value = _around(_section(section, part), rest, text) if rest else text
     return "{" + ", ".join([f"{part}: {value}", *(f"{name}: {values[name]}" for name in needed)]) + "}"
 

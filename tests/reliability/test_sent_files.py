@@ -105,6 +105,13 @@ def hostile(scene: Scene) -> dict[str, list[Path]]:
     models += [scene.forge("cache", cache=str(home)), scene.forge("cache-below", cache=str(home / "new/folder"))]
     models += [scene.forge("mapped", cache=str(home), memory="memmap")]
     (scene.sent / "link.safetensors").symlink_to(models[0])
+    for number, member in enumerate(("one", "../../home", "link", "..", "/", str(home))):
+        folder = scene.sent / f"members{number}"
+        shutil.copytree(scene.work / "r", folder / "one")
+        (folder / "link").symlink_to(home)
+        told = {"format": 1, "kind": "cv", "task": "binary", "members": ["one", member] if number else ["one"]}
+        (folder / "members.json").write_text(json.dumps(told))
+        models.append(folder)
     runs = []
     for name in (*FILES, "checkpoints"):
         for kind in ("link", "hard", "pipe"):
@@ -117,6 +124,7 @@ def hostile(scene: Scene) -> dict[str, list[Path]]:
             if kind == "pipe":
                 os.mkfifo(run / name)
             runs.append(run)
+    models += members(scene)
     run = scene.run("cache")
     text = (run / "config.resolved.yaml").read_text()
     (run / "config.resolved.yaml").write_text(re.sub("cache: null", f"cache: {home}", text))
@@ -129,6 +137,34 @@ def hostile(scene: Scene) -> dict[str, list[Path]]:
     tables[1].write_text("".join(json.dumps(row) + "\n" for row in rows))
     np.savez(scene.sent / "t.npz", x=np.ones((9, 2)), y=np.arange(9) % 2)
     return {"models": models, "runs": runs, "tables": [*tables, scene.sent / "t.npz"]}
+
+
+def members(scene: Scene) -> list[Path]:
+    """Folders of members that lead elsewhere."""
+    told = {"format": 1, "kind": "cv", "task": "binary", "members": ["one"]}
+    folders = []
+    for name, runs in (
+        ("out", ["../../home"]),
+        ("whole", [str(scene.work / "r")]),
+        ("link", ["one"]),
+        ("deep", ["a/b"]),
+    ):
+        folder = scene.sent / f"members-{name}"
+        folder.mkdir()
+        (folder / "members.json").write_text(json.dumps({**told, "members": runs}))
+        folders.append(folder)
+    (folders[2] / "one").symlink_to(scene.home)
+    (folders[3] / "a").symlink_to(scene.home)
+    for name in ("listed-link", "listed-pipe"):
+        folder = scene.sent / f"members-{name}"
+        folder.mkdir()
+        folders.append(folder)
+    (folders[4] / "members.json").symlink_to(scene.home / "precious.txt")
+    os.mkfifo(folders[5] / "members.json")
+    good = scene.sent / "members-good"
+    shutil.copytree(scene.work / "r", good / "one")
+    (good / "members.json").write_text(json.dumps({**told, "kind": "ensemble"}))
+    return [*folders, good]
 
 
 def test_every_command_over_sent_files(scene: Scene) -> None:

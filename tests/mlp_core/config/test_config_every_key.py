@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from config_keys import KEYS, Key, sections
+from config_keys import KEYS, Key, name_beside, sections
 
 from mlp_core.config import Config
 from mlp_core.config.text_kinds import Word
@@ -13,7 +13,7 @@ from mlp_core.errors import ConfigError
 
 HERE = " # here"
 # A valid value for every required key.
-REQUIRED = {"x": "x.npy", "y": "y.npy", "units": "8", "match": "'*'", "name": "leaky_relu", "data": {"name": "digits"}}
+REQUIRED = {"x": "x.npy", "y": "y.npy", "units": "8", "match": "'*'", "data": {"name": "digits"}}
 
 
 def document(key: Key, text: str | None, name: str | None = None) -> str:
@@ -25,7 +25,7 @@ def document(key: Key, text: str | None, name: str | None = None) -> str:
     for part, following in zip(key.path, [*key.path[1:], None], strict=True):
         for field, info in model.model_fields.items():
             if info.is_required() and field not in node and field != "data":
-                node[field] = "uniform" if part == "scale" else "normal" if part == "std" else REQUIRED[field]
+                node[field] = name_beside(model, part) if field == "name" else REQUIRED[field]
         if following is None:
             node.pop(part, None)
             if text is not None:
