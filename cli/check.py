@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Failed, Problem, counted
+from mlp_core.errors import Failed, Problem, counted, typed
 
 from .console import Console
-from .hints import typed
 from .options import ConfigFile, Overrides, find_config
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ HELP = (
     "Check a config: every error at once; its data too, where that is quick to read or --data asks for it; with --deep "
     "whether training can work."
 )
+CHECKS = 8  # of --deep
 QUICK = 4 << 20  # bytes of data files that are read without being asked to
 
 
@@ -114,9 +114,11 @@ def _examine(experiment: Experiment, path: Path, fields: dict[str, Any], console
     from mlp_core.diagnostics.pretrain_check import examine
 
     found = []
-    for finding in examine(experiment):
-        found.append(finding)
-        console.note(f"{finding.verdict:5}  {finding.name}")
+    with console.working("checking") as progress:
+        for finding in examine(experiment):
+            found.append(finding)
+            if progress is not None:
+                progress(len(found), max(CHECKS, len(found)))
     wrong = [finding for finding in found if finding.verdict == "wrong"]
     result = {**fields, "checks": [asdict(finding) for finding in found]}
     if not console.json:

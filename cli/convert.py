@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, counted
+from mlp_core.errors import Problem, UsageError, counted, typed
 
 from .console import Console
-from .hints import typed
 from .signals import StopRequest
 
 HELP = (

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, clean, counted
+from mlp_core.errors import Problem, UsageError, clean, counted, typed
 
 from .console import Console
-from .hints import typed
-from .options import ConfigFile, Overrides, find_config
+from .options import NewConfig, Overrides, new_config
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ HELP = (
 
 
 def cv(
-    config: ConfigFile,
+    config: NewConfig,
     overrides: Overrides = None,
     folds: Annotated[
         int, typer.Option("-k", "--folds", min=2, max=1000, help="Into how many folds rows are dealt.")
@@ -44,7 +43,7 @@ def cv(
     from mlp_core.config import load
     from mlp_core.search.folds import CrossValidation, Outcome
 
-    path = find_config(config)
+    path = new_config(config)
     loaded = load(path, list(overrides or []))
     if folds * repeats > 1000:
         raise UsageError(Problem("usage", "more than 1,000 trainings", "use fewer folds or --repeats"))

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, typed
 
 from .console import Console
-from .hints import typed
 
 if TYPE_CHECKING:
     from mlp_core.export.check import Checked
@@ -37,7 +36,8 @@ def export(
         str, typer.Option("--inputs", help="What ONNX takes: columns, or a matrix where all are numbers.")
     ] = "auto",
     check: Annotated[
-        Path | None, typer.Option("--check", metavar="FILE", help="Run the test rows of an exported file again.")
+        Path | None,
+        typer.Option("--check", metavar="FILE", help="Run an exported file (its code!) on its test rows again."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
 ) -> int:

@@ -9,7 +9,7 @@ import typer
 from mlp_core.errors import Failed, Problem, UsageError, counted
 
 from .console import Console
-from .options import ConfigOrModel, Overrides, find_config
+from .options import ConfigOrModel, Device, Overrides, find_config
 
 if TYPE_CHECKING:
     from mlp_core.gradcheck import Report
@@ -27,6 +27,11 @@ def gradcheck(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of rows and directions. [default: the config's]")
     ] = None,
+    device: Device = None,
+    epochs: Annotated[
+        int | None, typer.Option("-e", "--epochs", help="As train is given it: what is proved is what train then does.")
+    ] = None,
+    batch_size: Annotated[str | None, typer.Option("-b", "--batch-size", help="The same for rows per step.")] = None,
     probes: Annotated[str | None, typer.Option("--probes", help="Where: init,burn,wild.")] = None,
     matrix: Annotated[bool, typer.Option("--matrix", help="Everything the config schema admits.")] = False,
     self_test: Annotated[bool, typer.Option("--self-test", help="Plant bugs and see that each is caught.")] = False,
@@ -41,6 +46,8 @@ def gradcheck(
     if source is None:
         return _matrix(console, seed or 0)
     changes = list(overrides or [])
+    for key, given in (("device", device), ("train.epochs", epochs), ("train.batch_size", batch_size)):
+        changes += [] if given is None else [f"{key}={given}"]
     for key, value in (("gradcheck.tolerance", tolerance), ("gradcheck.batch", batch), ("seed", seed)):
         changes += [] if value is None else [f"{key}={value}"]
     changes += [] if probes is None else [f"gradcheck.probes=[{probes}]"]
@@ -109,11 +116,17 @@ def _matrix(console: Console, seed: int) -> int:
 def _self_test(console: Console, seed: int) -> int:
     """Plant bugs in the backward pass and in the checker itself; every one must be caught."""
     from mlp_core.gradcheck import self_test
+    from mlp_core.proof.self_test import self_test as test_of_steps
 
     with console.working("planting bugs") as progress:
         report = self_test(seed=seed, progress=progress)
     for line in report.lines():
         console.show(line)
-    if report.passed or console.json:
-        return console.result(report.to_json(), 0 if report.passed else 1)
+    with console.working("planting slips") as progress:
+        steps = test_of_steps(progress=progress)
+    for line in steps.lines():
+        console.show(line)
+    passed = report.passed and steps.passed
+    if passed or console.json:
+        return console.result({**report.to_json(), "steps": steps.to_json()}, 0 if passed else 1)
     raise Failed(Problem("bug_survived", "a planted bug was not caught"))

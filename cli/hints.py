@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlp_core.errors import ConfigError
+from mlp_core.errors import ConfigError, typed
 
 COMMANDS = {
     "resume": "train --resume RUN",
@@ -15,6 +15,7 @@ COMMANDS = {
     "fit": "train CONFIG",
     "crossval": "cv CONFIG -k 5",
     "folds": "cv CONFIG -k 5",
+    "lr_find": "lr-find CONFIG",
     "search": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
     "tune": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
     "optimize": "sweep CONFIG 'KEY=log(1e-4,1e-1)'",
@@ -42,12 +43,6 @@ COMMANDS = {
     "lint": "check CONFIG",
 }
 """What other tools call a command of ours."""
-
-
-def typed(path: Path | str) -> str:
-    """A path as it is typed in a command: in quotes where the shell needs them, and never like an option."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def searching(error: ConfigError, config: Path, overrides: Sequence[str]) -> ConfigError:
@@ -89,9 +84,9 @@ def for_command(word: str) -> str | None:
     if word.lower() in COMMANDS:
         return f"write mlpbp {COMMANDS[word.lower()]}"
     if word.lower().endswith((".yaml", ".yml")):
-        return f"write mlpbp train {shlex.quote(word)}"
+        return f"write mlpbp train {typed(word)}"
     if word.lower().endswith((".csv", ".tsv", ".parquet", ".jsonl")):
-        return f"write mlpbp init {shlex.quote(word)} --target COLUMN"
+        return f"write mlpbp init {typed(word)} --target COLUMN"
     if word.lower().endswith(".safetensors") or "/" in word:
-        return f"write mlpbp eval {shlex.quote(word)}"
+        return f"write mlpbp eval {typed(word)}"
     return None

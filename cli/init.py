@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, typed
 
 from .console import Console
-from .hints import typed
 from .options import Overrides
 
 HELP = "Look at a file of data and write a short, commented config that trains well."

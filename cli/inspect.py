@@ -93,12 +93,17 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     widths = "-".join(map(str, facts["network"]))
     yield "network", f"{widths}, {facts['parameters']:,} parameters, {facts['dtype']}"
     yield "trained by", f"{facts['optimizer']}, lr {facts['lr']}, {facts['schedule']}, loss {facts['loss']}"
-    yield "progress", f"epoch {progress.get('epoch')}, step {progress.get('step'):,}, seed {facts['seed']}"
+    yield "progress", f"epoch {progress.get('epoch')}, step {_number(progress.get('step'))}, seed {facts['seed']}"
     for name, value in facts["metrics"].items():
         yield name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value)
     yield "gradient", f"proved, worst error {facts['gradient']}" if facts["gradient"] else "not checked before training"
     yield "data", f"SHA-256 {str(facts['data_sha256'])[:16]}"
     yield "made with", clean(", ".join(f"{name} {value}" for name, value in made.items()), 240)
+
+
+def _number(value: object) -> str:
+    """A number with its thousands apart; whatever else stands there, short."""
+    return f"{value:,}" if isinstance(value, int) else clean(str(value), 20)
 
 
 def _show_differences(console: Console, one: str, other: str, found: Mapping[str, Any], same: bool) -> None:

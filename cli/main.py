@@ -23,6 +23,7 @@ from . import (
     importance,
     init,
     inspect,
+    lr_find,
     predict,
     report,
     runs,
@@ -58,6 +59,7 @@ app.command("predict", help=predict.HELP, short_help="Predict new rows.")(predic
 app.command("export", help=export.HELP, short_help="Take a model away: ONNX, C, numpy, PyTorch.")(export.export)
 app.command("cv", help=cv.HELP, short_help="Cross-validate: every fold a run, all one model.")(cv.cv)
 app.command("sweep", help=sweep.HELP, short_help="Search for good values of config keys.")(sweep.sweep)
+app.command("lr-find", help=lr_find.HELP, short_help="A learning rate, from one short run.")(lr_find.lr_find)
 app.command("runs", help=runs.HELP, short_help="List runs, or find the best.")(runs.runs)
 app.command("report", help=report.HELP, short_help="One page about a run, or about several.")(report.report)
 app.command("importance", help=importance.HELP, short_help="Which columns a model needs.")(importance.importance)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from mlp_core.errors import Problem, UsageError
+
 from . import complete
 
 GLOBAL_FLAGS = frozenset({"--json", "-q", "--quiet", "--no-progress", "--debug"})
@@ -50,6 +52,7 @@ ConfigFile = Annotated[
         metavar="CONFIG", help="The config file, or a run for its config.", autocompletion=complete.configs_and_models
     ),
 ]
+NewConfig = Annotated[Path, typer.Argument(metavar="CONFIG", help="The config file.", autocompletion=complete.configs)]
 ModelFile = Annotated[
     Path,
     typer.Argument(
@@ -92,6 +95,16 @@ def find_config(path: Path) -> Path:
     name = path.name if path.suffix else f"{path.name}.yaml"
     installed = Path(str(files("mlpbp.configs") / name))
     return installed if installed.is_file() else path
+
+
+def new_config(path: Path) -> Path:
+    """The config file meant, for work that writes where the config says: never that of a run, which may have been
+    sent. Raises UsageError."""
+    for name, what in ((RESOLVED, "a run"), (MEMBERS, "a folder of members")):
+        if (path / name).is_file():
+            hint = "give a config file, for example the config.yaml in it"
+            raise UsageError(Problem("usage", f"this is {what}, not a config", hint, file=str(path)))
+    return find_config(path)
 
 
 def as_text(word: str) -> str:

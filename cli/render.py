@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mlp_core.errors import clean
 from mlp_core.metrics.shown import metric, number
+from mlp_core.training.baselines import Baselines
 from mlp_core.training.events import EpochDone, StepDone
 
 CLASSES_SHOWN = 12
@@ -102,6 +103,23 @@ def metrics_table(metrics: Mapping[str, Mapping[str, float]], title: str | None 
     for name in next(iter(metrics.values())):
         table.add_row(name, *(metric(name, values[name]) for values in metrics.values()))
     return table
+
+
+def baseline_lines(beside: Baselines) -> list[str]:
+    """What no network and one without hidden layers come to, beside the network."""
+    told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
+    ours = metric(beside.metric, beside.all[0].network)
+    return [f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"]
+
+
+def unbeaten(beside: Baselines) -> list[str]:
+    """A warning where the network is not better by more than chance."""
+    return [
+        f"on these {beside.rows:,} {beside.split} rows the network is not better than {one.name} by more than chance: "
+        f"{metric(beside.metric, one.network)} against {metric(beside.metric, one.value)}"
+        for one in beside.all
+        if not one.beaten
+    ]
 
 
 def confusion_table(cells: Any, classes: Sequence[str]) -> Table | Text:

@@ -14,7 +14,10 @@ def leave_at_once() -> None:
     """Let SIGINT, SIGTERM and SIGHUP end the program with the documented exit code from now on, without a traceback."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so do we
-            signal.signal(number, _leave)
+            try:
+                signal.signal(number, _leave)
+            except OSError:  # a system that refuses it: then signals end the program as they end any other
+                return
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, clean, counted
+from mlp_core.errors import Problem, UsageError, clean, counted, typed
 
 from .console import Console
-from .hints import typed
-from .options import ConfigFile, find_config
+from .options import NewConfig, new_config
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ SHOWN = 10
 
 
 def sweep(
-    config: ConfigFile,
+    config: NewConfig,
     space: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=SPACE]...", help="What is tried, and config values: key.path=value."),
@@ -67,7 +66,7 @@ def sweep(
     from mlp_core.config import load
     from mlp_core.search.searching import Search
 
-    path = find_config(config)
+    path = new_config(config)
     loaded = load(path)
     console = Console("sweep", loaded.logging.progress)
     search = Search.open(

@@ -6,34 +6,43 @@ Not called `train.py`: `mlpbp.train` is the function, for Python.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, counted
+from mlp_core.errors import ConfigError, MlpbpError, Problem, UsageError, clean, counted, typed
 
 from . import complete
 from .console import Console
-from .hints import searching, typed
+from .hints import searching
 from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
-    from mlp_core.runs.run import Run, Summary
+    from mlp_core.runs.run import Run
+    from mlp_core.runs.summary import Summary
 
-HELP = "Train a network from a config, or go on with a run that was stopped."
+HELP = "Train a network from a config or a table, or go on with a run that was stopped."
+CONFIGS = ("", ".yaml", ".yml")
+"""How names of configs end; what ends otherwise is a table."""
 
 
 def train(
     config: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CONFIG]", help="The config file, - for standard input.", autocompletion=complete.configs
+            metavar="[CONFIG or TABLE]",
+            help="The config file, - for standard input; or a file of data, with --target.",
+            autocompletion=complete.configs,
         ),
     ] = None,
     overrides: Overrides = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Column of the table to predict; several for several outputs.")
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Go on with this run.", autocompletion=complete.models),
@@ -55,33 +64,83 @@ def train(
     short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
     changes += [f"{key}={value}" for key, value in short.items() if value is not None]
     if resume is not None:
+        if target:
+            raise UsageError(Problem("usage", "a resumed run has its target", "leave out --target"))
         if dry_run:
             raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
         return _resume(resume, changes, output, report)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
-    from mlp_core.config import load
-
     if (config / RESOLVED).is_file():
         hint = f"to go on with it: mlpbp train --resume {typed(config)}"
         raise UsageError(Problem("usage", "this is a run, not a config", hint, file=str(config)))
     if (config / MEMBERS).is_file():
         hint = "train one of them with --resume, or give a config"
         raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
-    path = find_config(config)
-    try:
-        loaded = load(path, changes)
-    except ConfigError as error:
-        raise searching(error, path, changes) from None
+    table = str(config) != "-" and (bool(target) or (config.suffix not in CONFIGS and config.is_file()))
+    loaded = _of_table(config, target or [], changes) if table else _of_file(config, changes)
     console = Console("train", loaded.logging.progress)
-    if path != config:
+    if not table and find_config(config) != config:
         console.note(f"{config}: not in this folder, using the installed example")
     from mlp_core.runs.run import Run
 
     if dry_run:
         return _plan(loaded, console)
+    if loaded.ensemble > 1:
+        return _ensemble(loaded, output, console)
     run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading)
     return _execute(run, console, report)
+
+
+def _ensemble(config: Config, output: Path | None, console: Console) -> int:
+    """Train several networks and measure them as the one model that they are."""
+    from mlp_core.metrics import plain
+    from mlp_core.runs.evaluate import evaluate_model, open_model
+    from mlp_core.search.ensemble import Ensemble
+
+    from .render import metrics_table
+
+    begun, records = time.monotonic(), dict[int, dict[str, Any]]()
+    made = Ensemble(config, output, sys.argv[1:])
+    console.note(f"ensemble: {config.ensemble} networks, {made.count} at a time")
+    with StopRequest() as stop:
+        for place, record in made.train(stop):
+            records[place] = record
+            best, epochs = record["best"]["epoch"], record["epochs"]
+            console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
+        if len(records) < config.ensemble:
+            console.say(f"mlpbp: interrupted; {counted(len(records), 'member')} of {config.ensemble} trained")
+            return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code)
+    model, file = open_model(made.folder)
+    metrics = {name: one.metrics for name, one in evaluate_model(model).splits.items()}
+    console.show(metrics_table(metrics))
+    console.show(f"model {made.folder}\nnext  mlpbp eval {typed(made.folder)}")
+    shown = {name: plain(values) for name, values in metrics.items()}
+    fields = ("epochs", "steps", "seconds", "best")
+    members = [{name: records[place][name] for name in fields} for place in sorted(records)]
+    told = {name: sum(one[name] for one in members) for name in ("epochs", "steps")}
+    told |= {"run": str(made.folder), "seconds": round(time.monotonic() - begun, 3), "checkpoint": str(file)}
+    return console.result({**told, "best": members[0]["best"], "metrics": shown, "members": members})
+
+
+def _of_file(file: Path, changes: list[str]) -> Config:
+    from mlp_core.config import load
+
+    path = find_config(file)
+    try:
+        return load(path, changes)
+    except ConfigError as error:
+        raise searching(error, path, changes) from None
+
+
+def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
+    """The config that `init` would write for a table, with overrides."""
+    from mlp_core.config.loader import from_text, name_after
+    from mlp_core.diagnostics.propose_config import SETTLED, propose
+
+    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0] not in SETTLED]
+    proposal = propose(table, targets, Path("config.yaml"), reading)
+    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), changes)
 
 
 def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
@@ -105,12 +164,19 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
 
 def _plan(config: Config, console: Console) -> int:
     """Everything but the training: what would be done, and with what."""
-    from mlp_core.config import dump_yaml
+    from mlp_core.config import defaults
+    from mlp_core.config.keys import said
+    from mlp_core.config.schema import differences
     from mlp_core.training.experiment import Experiment
 
     experiment = Experiment.build(config, console.reading)
     _describe(experiment, console)
-    console.show(dump_yaml(experiment.config).rstrip())
+    if not console.json:
+        from .tables import grid
+
+        told = differences(defaults(), experiment.config.model_dump(mode="json"))
+        console.show(grid(("not as by default", "value "), ((key, clean(said(v[1]), 60)) for key, v in told.items())))
+        console.show("every key: --dry-run --json; what a key means: mlpbp config KEY")
     parameters = experiment.model.network.parameters.size
     rows = {name: data.rows for name, data in experiment.data.splits.items()}
     resolved = experiment.config.model_dump(mode="json")
@@ -225,12 +291,17 @@ def _summarize(summary: Summary, reason: str, console: Console) -> None:
     """The end of a run for people: what it came to, where it is, what to type next."""
     if settings.json:
         return
-    from .render import metrics_table
+    from .render import baseline_lines, metrics_table, unbeaten
 
     console.note(
         f"{reason}: {counted(summary.epochs, 'epoch')}, {counted(summary.steps, 'step')} in {summary.seconds:.1f} s; "
         f"best epoch {summary.best_epoch}"
     )
     console.show(metrics_table(summary.metrics))
+    if summary.baselines is not None:
+        for line in baseline_lines(summary.baselines):
+            console.show(line)
+        for warning in unbeaten(summary.baselines):
+            console.warn(warning)
     where = typed(summary.run)
     console.show(f"run   {summary.run}\nnext  mlpbp eval {where}\n      mlpbp report {where}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlp_core.errors import Failed, Problem, counted
+from mlp_core.scratch import scratch_folder
 
 from .console import Console
 from .options import ConfigFile, Overrides, find_config
@@ -31,8 +30,8 @@ def verify(
     loaded = load(find_config(config), overrides or [])
     console = Console("verify", loaded.logging.progress)
     console.note(f"training {counted(epochs, 'epoch')} twice, once with {counted(times, 'interruption')} ...")
-    with StopRequest() as stop, tempfile.TemporaryDirectory(prefix="mlpbp-verify-") as folder:
-        found = verify_resumption(loaded, Path(folder), epochs, times, lambda: stop() != 0)
+    with StopRequest() as stop, scratch_folder() as folder:
+        found = verify_resumption(loaded, folder, epochs, times, lambda: stop() != 0)
         if found is None:
             console.say("mlpbp: interrupted")
             return stop.exit_code

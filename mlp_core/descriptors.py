@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 _ALWAYS = sum(
@@ -85,3 +87,31 @@ def lock(descriptor: int) -> None:
     except ImportError:
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[bool]:
+    """Whether this process has a folder to itself, for as long as the context lasts; True where there is none.
+
+    A link in its place is not followed. Where folders cannot be locked, as on Windows, nobody is sure to have one.
+    """
+    if not hasattr(os, "O_DIRECTORY"):
+        yield False
+        return
+    try:
+        descriptor = os.open(folder, READ | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield True
+        return
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            lock(descriptor)
+            free = True
+        except OSError:  # in use, or on a file system without locks
+            free = False
+        yield free
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,6 +17,12 @@ def clean(value: object, width: int = VALUE_WIDTH) -> str:
     """
     text = _escaped(str(value))
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def typed(path: object) -> str:
+    """A path as it is typed in a command: in quotes where the shell needs them, and never like an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

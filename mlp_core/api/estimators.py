@@ -17,6 +17,7 @@ from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.readers.frames import InMemory, as_table, column_names, is_missing, label_name
 from mlp_core.errors import DataError, Problem, Refused
 from mlp_core.metrics import Outcome, compute, decide
+from mlp_core.search.ensemble import member_configs
 from mlp_core.training.checkpoint import Checkpoint
 
 
@@ -40,7 +41,7 @@ class _Estimator:
 
     _estimator_type: ClassVar[str]
     model_: TrainedModel
-    _checkpoint: Checkpoint
+    _checkpoints: list[Checkpoint]
 
     def __init__(self, hidden: Any = None, recipe: str | None = None, **keys: Any) -> None:
         self.hidden, self.recipe, self._keys = hidden, recipe, dict[str, Any]()
@@ -80,8 +81,8 @@ class _Estimator:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        if "_checkpoint" in state:
-            self.model_ = model_from(self._checkpoint, {})
+        if "_checkpoints" in state:
+            self.model_ = model_from(self._checkpoints, {})
 
     def __sklearn_is_fitted__(self) -> bool:
         return "model_" in self.__dict__
@@ -107,9 +108,15 @@ class _Estimator:
         if rows.weight is not None:
             data["weight"] = rows.weight_name
         config = self._config(data).holding({"train": rows})
-        training = train(config) if "output__dir" in self._keys else in_memory(config)
-        training.finish(progress=config.logging.progress not in ("auto", "off"))
-        self._keep(training)
+        written = "output__dir" in self._keys
+        if config.ensemble > 1 and written:
+            hint = "leave out output__dir, or train it with: mlpbp train"
+            raise DataError(Problem("usage", "an ensemble is kept in memory here", hint, key="ensemble"))
+        trained = []
+        for one in member_configs(config, 1) if config.ensemble > 1 else [config]:
+            trained.append(train(one) if written else in_memory(one))
+            trained[-1].finish(progress=config.logging.progress not in ("auto", "off"))
+        self._keep(trained)
 
     def _config(self, data: Mapping[str, Any]) -> Config:
         tree = nested(self._keys)
@@ -119,12 +126,16 @@ class _Estimator:
             tree["recipe"] = self.recipe
         return from_mapping({**tree, "data": {**tree.get("data", {}), **data}})
 
-    def _keep(self, training: Training) -> None:
-        self._checkpoint = training.checkpoint.copy()
-        self.model_ = model_from(self._checkpoint, {})
-        self.history_, self.n_iter_ = training.history, training.summary.epochs
-        self.metrics_ = {split: dict(values) for split, values in training.metrics.items()}
-        self.run_ = training.path
+    def _keep(self, trained: Sequence[Training]) -> None:
+        """The model of what was trained, and what is to be known of it; epochs are those of the first member."""
+        first = trained[0]
+        self._checkpoints = [training.checkpoint.copy() for training in trained]
+        self.model_ = model_from(self._checkpoints, {})
+        self.history_, self.n_iter_, self.run_ = first.history, first.summary.epochs, first.path
+        metrics = first.metrics
+        if len(trained) > 1:
+            metrics = model_from(self._checkpoints, first.config.held).metrics()
+        self.metrics_ = {split: dict(values) for split, values in metrics.items()}
 
     def _look_at(self, X: Any) -> Any:
         """The training rows, whose columns are remembered. Raises DataError."""

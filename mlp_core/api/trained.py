@@ -126,11 +126,16 @@ class TrainedModel:
         report = evaluate_model(self._model, Wishes(split=split, data=rows))
         return dict(report.splits[report.chosen].metrics)
 
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Those of every split of the model's own data, {split: {name: value}}. Raises DataError."""
+        return {name: dict(one.metrics) for name, one in evaluate_model(self._model).splits.items()}
+
     def gradcheck(self, **keys: Any) -> Report:
         """The gradient check at the model's weights, on rows of its own data; `tolerance=`, `batch=`, ... as the
         section `gradcheck` of the config has them. `passed`, `worst` and `tensors` say what it found."""
         if self._saved is None:
-            assert self.path is not None
+            if self.path is None:
+                raise UsageError(Problem("usage", "members in memory are proved one by one", "train one of them"))
             return check_model(self.path, [f"gradcheck.{name}={value}" for name, value in keys.items()]).report
         config = self._model.config.replace(**{f"gradcheck.{name}": value for name, value in keys.items()})
         return check_checkpoint(self._saved, str(self.path or MEMORY), config).report
@@ -173,7 +178,8 @@ class TrainedModel:
         """The one checkpoint of the model. Raises UsageError for several members."""
         if self._saved is None:
             message = "several members have no checkpoint and no formulas in common"
-            raise UsageError(Problem("usage", message, "load one of the runs", file=str(self.path)))
+            where = None if self.path is None else str(self.path)
+            raise UsageError(Problem("usage", message, "load or train one of them", file=where))
         return self._saved
 
     def _rows(self, data: Any) -> Path | InMemory:
@@ -202,10 +208,17 @@ def labels_of(classes: Sequence[str]) -> np.ndarray:
     return values.astype(np.int64) if (values == np.floor(values)).all() and (abs(values) < 2**53).all() else values
 
 
-def model_from(checkpoint: Checkpoint, held: Mapping[str, Any], path: Path | None = None) -> TrainedModel:
-    """The trained model of a checkpoint whose data may be in memory. Raises CheckpointError."""
-    model = model_of(checkpoint, str(path or MEMORY), rows=1)
-    return TrainedModel(replace(model, config=model.config.holding(held)), checkpoint, path)
+def model_from(checkpoints: Sequence[Checkpoint], held: Mapping[str, Any], path: Path | None = None) -> TrainedModel:
+    """The trained model of a checkpoint, or of several that are averaged, whose data may be in memory.
+
+    Raises CheckpointError.
+    """
+    models = [model_of(one, str(path or MEMORY), rows=1) for one in checkpoints]
+    model: Saved = models[0]
+    if len(models) > 1:
+        model = Ensemble.of(models, [f"member {k}" for k in range(1, len(models) + 1)])
+    model = replace(model, config=model.config.holding(held))
+    return TrainedModel(model, checkpoints[0] if len(models) == 1 else None, path)
 
 
 def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
@@ -230,7 +243,7 @@ def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
     if isinstance(model, Training):
         folder, held = model.path, model.config.held
         file = None if folder is None else folder / model.summary.checkpoint.relative_to(folder)  # type: ignore[assignment]
-        return model_from(model.checkpoint, held, file)
+        return model_from([model.checkpoint], held, file)
     if hasattr(model, "model_"):
         return load(model.model_)
     raise UsageError(Problem("usage", "not a model", "give a run, a checkpoint file or a fitted estimator"))

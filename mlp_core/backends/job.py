@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from mlp_core.data.batches.batches import Augment, Batches
@@ -34,6 +34,8 @@ class Job:
     average: Array | None = field(init=False)
 
     def __post_init__(self) -> None:
+        batches = max(1, min(self.limits.accumulate, self.batches.count))  # there are no more in an epoch
+        self.limits = replace(self.limits, accumulate=batches)
         self.average = self.network.parameters.theta.copy() if self.limits.ema else None
 
     @property

@@ -33,8 +33,17 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     root = reading.tree(path, ())
     problems = reading.problems
     if isinstance(root.value, dict) and "name" not in root.value:
-        root.value["name"] = Node(Scalar(_name(path), plain=False), Place(str(path)))
+        root.value["name"] = Node(Scalar(name_after(path), plain=False), Place(str(path)))
     return _overridden(root, overrides, tuple(reading.folders), problems).written_as(reading.content)
+
+
+def from_text(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that a text of YAML gives, with its name, as `load` gives that of a file in the current folder."""
+    root, problems = parse(text, None)
+    _a_mapping(root)
+    assert isinstance(root.value, dict)
+    root.value.setdefault("name", Node(Scalar(name, plain=False)))
+    return _overridden(root, overrides, (), problems).written_as(text.encode())
 
 
 def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), folders: tuple[Path, ...] = ()) -> Config:
@@ -45,12 +54,30 @@ def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), fold
     return _overridden(_a_mapping(from_native(mapping)), overrides, folders, [])
 
 
+def sparse(config: Config) -> dict[str, Any]:
+    """The keys of a config that were written, or that differ from their defaults, as plain values: `from_mapping` makes
+    an equal config of them, which knows too what was left open."""
+    return _sparse(config, config.model_dump(mode="json"), defaults(), "")
+
+
+def _sparse(config: Config, values: dict[str, Any], usual: dict[str, Any], prefix: str) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        key, default = f"{prefix}{name}", usual.get(name)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            if inner := _sparse(config, value, default, f"{key}."):
+                kept[name] = inner
+        elif value != default or config.given(key):
+            kept[name] = value
+    return kept
+
+
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """A config with overrides on top: what they name is in the current folder, all else where it was.
 
     Raises ConfigError with every problem found.
     """
-    changed = from_mapping(config.model_dump(mode="json"), overrides, config.folders).holding(config.held)
+    changed = from_mapping(sparse(config), overrides, config.folders).holding(config.held)
     return changed.as_sent() if config.sent else changed
 
 
@@ -161,8 +188,8 @@ def _at(node: Node | None, code: str, message: str, hint: str) -> ConfigError:
     return ConfigError(located(node or Node({}), (), code, message, hint, str(node) if node else None, key="extends"))
 
 
-def _name(path: Path) -> str:
-    """A run's name from the name of its config file."""
+def name_after(path: Path) -> str:
+    """A run's name from the name of its config file, or of its data."""
     name = re.sub(r"[^\w .+-]+", "-", path.stem).lstrip(" .+-")[:60].rstrip(" .")
     return name or "run"
 

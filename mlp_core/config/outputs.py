@@ -38,6 +38,12 @@ class Logging(Section):
     progress: Annotated[str, Word(words=("auto", "rich", "plain", "off"))] = key(
         "auto", "live table, one line per epoch, or nothing; auto: a table on a terminal"
     )
+    tensorboard: Annotated[bool, Bool()] = key(
+        False, "write the metrics of every epoch for TensorBoard, in the folder tensorboard of the run"
+    )
+    mlflow: Annotated[bool, Bool()] = key(
+        False, "log them to MLflow, where MLFLOW_TRACKING_URI says, else where MLflow does by itself"
+    )
     every_steps: Annotated[int, Int(ge=0, example="100")] = key(
         0, "write loss and learning rate to steps.jsonl every so many steps; 0: only per epoch"
     )
@@ -63,6 +69,9 @@ class Eval(Section):
     )
     calibrate: Annotated[str, Word(words=("none", "temperature", "platt"))] = key(
         "none", "how `eval` fits probabilities to the validation rows: one temperature, or slope and offset"
+    )
+    baselines: Annotated[bool, Bool()] = key(
+        True, "beside the result of a run stands what no network and one without hidden layers come to"
     )
     bins: Annotated[int, Int(ge=1, le=10_000, example="15")] = key(15, "bins of the calibration error")
 

@@ -22,7 +22,7 @@ from mlp_core.config.training import METRICS, NUMBERED, SYNONYMS, Optimizer, Sch
 from mlp_core.config.value_kinds import INT_MAX, Int
 from mlp_core.errors import ConfigError, Problem
 
-VERSION = 1
+VERSION = 2
 IN_MEMORY = "-"
 """The name of data that is in no file: what a program has in memory, or what came through a pipe."""
 NAME = r"\w[\w .+-]{0,59}"
@@ -63,6 +63,12 @@ class Config(Section):
     name: Annotated[str, Text(pattern=NAME, what="a name of at most 60 letters, digits and . + - _", example="run")] = (
         key("run", "name of the run; without it the name of the config file")
     )
+    recipe: Annotated[str, Word(words=("auto", "strong", "plain"))] = key(
+        "auto",
+        "the defaults of other keys in one word: strong, what serves tables best; plain, what this page names; auto: "
+        "strong for tables with a target column, unless the config says version: 1, or model.hidden, model.init, "
+        "optimizer.name or optimizer.lr; else plain",
+    )
     seed: Annotated[int, Int(ge=0, le=INT_MAX, example="0")] = key(0, "the one seed all randomness comes from")
     device: Annotated[
         str, Word(words=("auto", "cpu", "cuda"), pattern=r"cuda:(0|[1-9][0-9]?)", synonyms=(("gpu", "cuda"),))
@@ -82,6 +88,9 @@ class Config(Section):
         "bfloat16, sums stay float32; on the CPU products are float32 whatever stands here",
     )
     extends: Extends = key(None, "config file or files that are read first, relative to this file")
+    ensemble: Annotated[int, Int(ge=1, le=1000, example="8")] = key(
+        1, "train so many networks, with seeds that follow each other, each in a process; they are one model, averaged"
+    )
     notes: Annotated[str | None, Text(null=True, blank=True)] = key(None, "anything worth remembering about the run")
     data: Data = key(..., "where the data is and what is to be predicted")
     preprocess: Preprocess = key(Preprocess(), "what is done to the inputs")
@@ -128,6 +137,10 @@ class Config(Section):
         """The text that a dotted key was given, as it was written; None where it was not, or holds more than that."""
         node, present = find(self._source.root, key.split("."))
         return node.value.text if present and isinstance(node.value, Scalar) else None
+
+    def given(self, key: str) -> bool:
+        """Whether a dotted key was written, in a file or on the command line."""
+        return find(self._source.root, key.split("."))[1]
 
     def replace(self, **values: Any) -> Self:
         """The same config with other values for dotted keys, `replace(**{"optimizer.lr": 1e-3})`.

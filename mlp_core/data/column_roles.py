@@ -19,12 +19,14 @@ from mlp_core.data.readers.source import Source
 from mlp_core.data.task import MAX_CLASSES, Task
 from mlp_core.errors import DataError
 
+_BEGINS = re.compile(r"[^\w]{0,2}\d")
 _POSITION = re.compile("[0-9]{1,6}")
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
 
 MOST = 20  # problems told at once
+MANY_WORDS = 20
 FEW_WORDS = 10  # as many may be levels that have numbers as names
 
 
@@ -115,7 +117,7 @@ def read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, 
     told, missing = [], []
     for column, notation in notations.items():
         name = source.names[column]
-        if not notation.plain:
+        if not notation.plain or " is " in types[column].why:
             told.append(f"{name} ({types[column].why})" if " " in types[column].why else name)
         if notation.missing:
             missing.append(f"{name} ({', '.join(quoted(word) for word in notation.missing[:4])})")
@@ -125,16 +127,20 @@ def read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, 
 
 
 def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
-    """A line about columns of words most of which are numbers, with one that is none."""
-    found = []
+    """Lines about columns of words most of which are numbers, with one that is none, or begin with numbers."""
+    found, begin = [], []
     for column, place in zip(types, columns, strict=True):
-        words = source.words.get(place, ()) if column.why != "as data.types says" else ()
+        words: Sequence[str] = source.words.get(place, ()) if column.why != "as data.types says" else ()
         if column.kind in ("categorical", "ignore") and len(words) > FEW_WORDS:
             strange = [word for word in words if number(word) is None]
             if strange and 2 * len(strange) < len(words):
                 found.append(f"{column.name} ({quoted(strange[0][:20])})")
+            elif len(words) > MANY_WORDS and sum(_BEGINS.match(word) is not None for word in words) > 0.9 * len(words):
+                begin.append(f"{column.name} ({quoted(words[0][:20])})")
     hint = "mend the others, or list them under data.csv.na"
-    return [f"note: taken as words, though most are numbers: {some(found)}; {hint}"] if found else []
+    notes = [f"note: taken as words, though most are numbers: {some(found)}; {hint}"] if found else []
+    hint = "write a quantity as plain numbers, in one unit"
+    return notes + ([f"note: words that begin with numbers stay words: {some(begin)}; {hint}"] if begin else [])
 
 
 def quoted(word: str) -> str:

@@ -18,10 +18,12 @@ from typing import Literal, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.dates import is_open
+from mlp_core.data.dates import are_compact, is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
-from mlp_core.data.readers.source import Source
+from mlp_core.data.readers.csv_options import number as plain_number
+from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table import number_name
+from mlp_core.errors import clean
 
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date", "time"]
 TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "t": 1.0, "f": 0.0, "1": 1.0, "0": 0.0}
@@ -30,7 +32,7 @@ IDENTIFIER_SHARE = (
     0.9  # text with more distinct values per present cell than this names rows, it does not describe them
 )
 IDENTIFIER_ROWS = 20  # in fewer rows that says nothing
-SAMPLE = 1000
+SAMPLE, LOOKED_AT = 1000, 500
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,10 @@ def _shown(words: Sequence[str], notation: Notation) -> str:
         return f'dates such as "{usual}"' + (f", taken with the {first}" if is_open(words[:1000]) else "")
     if notation.way == "time":
         return f'times such as "{usual}"'
-    value = notation.number(usual)
-    return "numbers" if notation.plain or value is None else f'"{usual}" is {number_name(value)}'
+    usual = next((w for w in words if w not in notation.missing and plain_number(w, notation.decimal) is None), usual)
+    value, bare = notation.number(usual), plain_number(usual, notation.decimal)
+    unlike = bare is None or not notation.plain
+    return f'"{usual}" is {number_name(value)}' if value is not None and unlike else "numbers"
 
 
 def _text_kind(words: Sequence[str], present: int) -> tuple[ColumnKind, str]:
@@ -141,13 +145,19 @@ def _text_kind(words: Sequence[str], present: int) -> tuple[ColumnKind, str]:
     if len(words) <= 4 and any({word.casefold() for word in words} <= pair for pair in _PAIRS):
         return "boolean", " and ".join(words)
     if present >= IDENTIFIER_ROWS and len(words) > IDENTIFIER_SHARE * present:
-        return "ignore", f"{len(words):,} different words in {present:,} cells, like names or identifiers"
+        told = f'{len(words):,} different words in {present:,} cells, such as "{clean(words[0], 20)}"'
+        return "ignore", f"{told}, like names or identifiers"
     return "categorical", f"{len(words):,} different words"
 
 
 def unread(source: Source) -> list[str]:
-    """The columns of numbers with cells that are numbers, too, in another notation, which only the text tells."""
-    found = []
+    """The columns of numbers that only the text tells: with cells in another notation, and dates such as 20240131."""
+    found: list[str] = []
+    if on_disk(source):
+        return found
+    for place in range(len(source.names)):
+        if place not in source.words and are_compact(source.matrix([place])[:LOOKED_AT, 0].tolist()):
+            found.append(source.names[place])
     for place, cells in source.odd.items():
         texts = list(dict.fromkeys(cell.strip() for cell in cells.values()))
         if place not in source.words and markers(cells.values()) is None:

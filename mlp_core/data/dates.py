@@ -24,6 +24,7 @@ DATE = re.compile(
     r"|(?P<d3>\d{1,2})(?:st|nd|rd|th)?[-\s]+" + _MONTH.format("n3") + r"[-,\s]+(?P<y3>\d{4}|\d{2})"
     r"|" + _MONTH.format("n4") + r"[-\s]+(?P<d4>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y4>\d{4})"
     r"|(?P<y5>\d{4})[-/](?P<m5>\d{2})"
+    r"|(?P<y7>(?:19|20)\d{2})(?P<m7>\d{2})(?P<d7>\d{2})"
     r"|" + _MONTH.format("n6") + r"[-,\s]+(?P<y6>\d{4}))"
     r"(?:(?:T|,?\s+)" + _TIME + ")?",
     re.ASCII,
@@ -54,6 +55,17 @@ def date_number(text: str, order: str) -> float | None:
     return None if hours is None else days + hours / 24
 
 
+def are_compact(values: Sequence[float]) -> bool:
+    """Whether numbers are dates such as 20240131, several of them and every one.
+
+    >>> are_compact([20240131, 20231224, 19991231]), are_compact([20240131, 20231399, 20240101])
+    (True, False)
+    """
+    some = {value for value in values if value == value}
+    whole = all(19000101 <= value <= 20991231 and value == int(value) for value in some)
+    return len(some) > 2 and whole and all(date_number(str(int(value)), "") is not None for value in some)
+
+
 def time_number(text: str) -> float | None:
     """Hours of a time such as 9:30, 9:30:15 or 9:30 pm; of a duration too. None for what is none."""
     found = _CLOCK.fullmatch(text.strip())
@@ -81,6 +93,8 @@ def _day(found: re.Match[str], order: str) -> tuple[int, int, int] | None:
     """(year, month, day) of a date that was matched."""
     if found["y1"]:
         return int(found["y1"]), int(found["m1"]), int(found["d1"])
+    if found["y7"]:
+        return int(found["y7"]), int(found["m7"]), int(found["d7"])
     if found["y2"]:
         if not order:
             return None

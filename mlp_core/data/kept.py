@@ -46,4 +46,6 @@ class Kept:
         signs = {key: None if state.get(key) is None else str(state[key]) for key in ("delimiter", "decimal")}
         columns = {str(name): Notation.from_state(one) for name, one in state.get("columns", {}).items()}
         header = None if header is None else bool(header)
+        if any(len(sign) != 1 for sign in signs.values() if sign is not None):
+            raise ValueError("a sign is one character")
         return cls(**signs, header=header, base=None if base is None else int(base), columns=columns)

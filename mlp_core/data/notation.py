@@ -23,6 +23,7 @@ CODES = {"USD", "EUR", "GBP", "CHF", "JPY", "CNY", "RMB", "INR", "CAD", "AUD", "
 WORDS_OF_MONEY = CODES | {"Rs", "Rs.", "kr", "Fr.", "zł", "Kč", "Ft"}
 _USUAL = """
     na nan n.a. n/a n.d. nd nil none null missing unknown undefined void nat inf +inf -inf infinity -infinity
+    0000-00-00
     #n/a #na #div/0! #value! #ref! #num! #name? #null! (null) <null> <na> \\n - -- --- – — . .. ... * ** ? ?? : #
 """
 USUAL = frozenset(_USUAL.split())
@@ -269,4 +270,6 @@ def _without(body: str, thousands: str, decimal: str) -> str:
         lead = re.sub(f"[{BLANKS}]", " ", lead)
     groups = lead.split(thousands)
     right = len(groups) > 1 and 0 < len(groups[0]) < 4 and all(len(group) == 3 for group in groups[1:])
+    lakhs = len(groups) > 2 and len(groups[0]) < 3 and {*map(len, groups[1:-1])} == {2} and len(groups[-1]) == 3
+    right |= lakhs and thousands == ","  # 12,34,567, as in India
     return "".join(groups) + sign + tail if right else body

@@ -12,7 +12,7 @@ import numpy as np
 from mlp_core.config import changed_keys, from_mapping
 from mlp_core.runs.members import FILE, members_at
 from mlp_core.runs.run_directory import load_named
-from mlp_core.training.checkpoint import Checkpoint, checkpoint_path
+from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, damaged
 from mlp_core.training.model import model_of
 
 
@@ -43,13 +43,21 @@ def inspect(path: Path) -> tuple[dict[str, Any], Checkpoint]:
         "lr": config.optimizer.lr,
         "schedule": config.schedule.name,
         "seed": config.seed,
-        "progress": document.get("progress", {}),
-        "metrics": document.get("metrics", {}),
+        "progress": _part(document, "progress", file),
+        "metrics": _part(document, "metrics", file),
         "gradient": document.get("gradient"),
         "data_sha256": document.get("data"),
-        "environment": document.get("environment", {}),
+        "environment": _part(document, "environment", file),
         "tensors": [_tensor(name, array) for name, array in sorted(checkpoint.tensors.items(), key=_order)],
     }, checkpoint
+
+
+def _part(document: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
+    """A part of the document that nothing but people look at. Raises CheckpointError unless it has names and values."""
+    part = document.get(name, {})
+    if not isinstance(part, dict):
+        raise damaged(str(file), f"its {name} cannot be read")
+    return part
 
 
 def inspect_members(path: Path) -> dict[str, Any]:

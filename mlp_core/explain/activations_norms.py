@@ -19,7 +19,7 @@ _SELU = (("kappa", "1.0507009873554805"), ("tau", "1.6732632423543772"))
 _GELU = (("Phi(z)", "(1 + erf(z / sqrt(2))) / 2"), ("phi(z)", "exp(-z**2 / 2) / sqrt(2 * pi)"))
 _GELU_TANH = ("T(z)", "tanh(sqrt(2 / pi) * (z + 0.044715 * z**3))")
 _SOFTPLUS = "maximum(z, 0) + log(1 + exp(-abs(z)))"
-_MISH = ("V(z)", f"tanh({_SOFTPLUS})")
+_MISH = ("omega(z)", f"tanh({_SOFTPLUS})")
 
 FUNCTIONS: dict[str, Function] = {
     "identity": Function("z", "1"),
@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, Function] = {
         helpers=(_GELU_TANH, ("dT(z)", "sqrt(2 / pi) * (1 + 3 * 0.044715 * z**2)")),
     ),
     "silu": Function("z * sigma(z)", "sigma(z) * (1 + z * (1 - sigma(z)))", helpers=(_SIGMOID,)),
-    "mish": Function("z * V(z)", "V(z) + z * (1 - V(z)**2) * sigma(z)", helpers=(_MISH, _SIGMOID)),
+    "mish": Function("z * omega(z)", "omega(z) + z * (1 - omega(z)**2) * sigma(z)", helpers=(_MISH, _SIGMOID)),
     "tanh": Function("tanh(z)", "1 - f(z)**2"),
     "sigmoid": Function("1 / (1 + exp(-z))", "f(z) * (1 - f(z))"),
     "softplus": Function(_SOFTPLUS, "1 / (1 + exp(-z))"),

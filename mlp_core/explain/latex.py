@@ -21,7 +21,23 @@ _LEGEND = (
     "right, $\\odot$ and fractions work entry by entry. $\\mathrm{d}A$ is the derivative of the loss by $A$, and "
     "$\\Delta^{[l]}$ that by $Z^{[l]}$. In sentences W[1] stands for $W^{[1]}$, gamma for $\\gamma$."
 )
-_GREEK = ("Delta", "theta", "alpha", "beta", "gamma", "rho", "sigma", "Phi", "phi", "pi", "mu", "eta", "kappa", "tau")
+_GREEK = (
+    "Delta",
+    "theta",
+    "alpha",
+    "beta",
+    "gamma",
+    "rho",
+    "sigma",
+    "Phi",
+    "phi",
+    "pi",
+    "mu",
+    "eta",
+    "kappa",
+    "tau",
+    "omega",
+)
 _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
     "lr": r"\eta",
     "lr_scale": r"s_{\eta}",

@@ -34,8 +34,8 @@ _ERROR = ("d", "Z - Y")
 
 def _cross_entropy(loss: Any, c: int) -> LossFormula:
     s = loss.label_smoothing
-    smooth: Lines = (("Q", fill("(1 - s) * Y + s / c", s=s, c=c)),) if s else ()
-    q = "Q" if s else "Y"
+    smooth: Lines = (("soft", fill("(1 - s) * Y + s / c", s=s, c=c)),) if s else ()
+    q = "soft" if s else "Y"
     return LossFormula((*_SOFTMAX, *smooth, ("rows", f"-sum_cols({q} * logP)")), f"P - {q}", _STABLE)
 
 
@@ -55,9 +55,9 @@ def _focal(loss: Any, c: int) -> LossFormula:
     true: Lines = (("pt", "sum_cols(Y * P)"), ("miss", "sum_cols((1 - Y) * P)"), ("logp", "sum_cols(Y * logP)"))
     if c == 1:
         true = (
-            ("Q", "1 / (1 + exp(Z))"),
-            ("pt", "Y * P + (1 - Y) * Q"),
-            ("miss", "Y * Q + (1 - Y) * P"),
+            ("below", "1 / (1 + exp(Z))"),
+            ("pt", "Y * P + (1 - Y) * below"),
+            ("miss", "Y * below + (1 - Y) * P"),
             ("logp", "-Y * softplus(-Z) - (1 - Y) * softplus(Z)"),
         )
     rows = fill("-miss**gamma * logp", gamma=loss.gamma)

@@ -9,6 +9,7 @@ from mlp_core.explain.inputs import ONLY, Front, front, start
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
 from mlp_core.explain.optimizers_schedules import fade, plateau, rate, update
+from mlp_core.explain.use import use
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
@@ -20,8 +21,9 @@ from mlp_core.training.experiment import Experiment
 
 
 def explain(experiment: Experiment, rows: int | None = None) -> Explanation:
-    """The formulas of a model's training step with `rows` rows, by default those of a whole batch."""
-    return Explanation(_title(experiment), tuple(_Step(experiment, rows).sections()))
+    """The formulas of a model's training step with `rows` rows, by default those of a whole batch, and of its use."""
+    sections = tuple(_Step(experiment, rows).sections())
+    return Explanation(_title(experiment), (*sections, *use(experiment.model, sections)))
 
 
 def _title(experiment: Experiment) -> str:

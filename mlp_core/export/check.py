@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlp_core.errors import Failed, Problem, UsageError
 from mlp_core.export.python_parts import intact
+from mlp_core.scratch import scratch_folder
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O2", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror")
@@ -82,8 +83,8 @@ def _c(path: Path) -> Checked:
     )
     if compiler is None:
         return Checked("", why="there is no C compiler (cc, gcc, clang)")
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "check"
+    with scratch_folder() as folder:
+        program = folder / "check"
         name = re.search(r"#ifdef (\w+_CHECK)\b", path.read_text("utf-8"))
         if name is None:
             raise ValueError("there is no check in it")
@@ -102,7 +103,12 @@ def _python(path: Path) -> Checked:
 
 def _run(path: Path, command: Sequence[str]) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, timeout=SECONDS)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"it has not ended after {SECONDS} seconds") from None
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         errors = [line for line in said if "error" in line]
@@ -112,6 +118,6 @@ def _run(path: Path, command: Sequence[str]) -> str:
 
 def _worst(said: str) -> float:
     found = _WORST.search(said)
-    if found is None:
+    if found is None or not math.isfinite(float(found[2])):
         raise ValueError("it says nothing about test rows")
     return float(found[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mlp_core.export import to_c, to_numpy, to_torch
 from mlp_core.export.check import Checked, check, need_onnx
 from mlp_core.export.describe import describe
 from mlp_core.export.probes import Probes, draw
+from mlp_core.scratch import scratch_folder
 from mlp_core.training.ensemble import Ensemble, Saved
 
 FILES = {"onnx": (".onnx",), "c": (".c", ".h"), "numpy": (".py", ".npz"), "torch": (".py", ".safetensors")}
@@ -70,10 +70,10 @@ def export(model: Saved, origin: Path, path: Path, to: str, inputs: str = "auto"
     matrix = to == "onnx" and _matrix(description, inputs)
     probes = draw(model, description)
     files = written(description, probes, path, to, matrix)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         for file, data in files.items():
-            (Path(folder) / file.name).write_bytes(data)
-        checked = check(Path(folder) / path.name, path)
+            (folder / file.name).write_bytes(data)
+        checked = check(folder / path.name, path)
     for file, data in files.items():
         write_atomically(file, data)
     return Exported(description, {file: len(data) for file, data in files.items()}, probes, checked, matrix)

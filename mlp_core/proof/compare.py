@@ -14,7 +14,7 @@ from mlp_core.proof.state import State
 WITHIN = {"float64": 1e-7, "float32": 2e-3}
 """The largest error of a change, relative to the largest change in its tensor."""
 LOSS_WITHIN = {"float64": 1e-9, "float32": 1e-4}
-FLOOR = {"float64": 1e-8, "float32": 2e-2}
+FLOOR = {"float64": 1e-6, "float32": 2e-2}
 """The share of the largest change of any tensor below which a change is as good as none."""
 ULPS = 32  # by which a number may be off for the sake of the sums that it went through
 TIMES = 8  # as much as rounding moved a walk beside the right one, training may be off it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -74,7 +75,16 @@ FUNCTIONS: dict[str, Any] = {
 
 @functools.cache
 def _code(expression: str) -> CodeType:
-    return compile(expression, "<formula>", "eval")
+    """An equation's side as code. Raises ValueError for what is no arithmetic: it reaches no part of a value but its T.
+
+    Without attributes and texts nothing that the machine does not know can be named, whoever wrote the equation.
+    """
+    tree = ast.parse(expression, "<formula>", "eval")
+    for node in ast.walk(tree):
+        named = isinstance(node, ast.Attribute) and node.attr != "T"
+        if named or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
+            raise ValueError(f"no equation: {expression[:200]}")
+    return compile(tree, "<formula>", "eval")
 
 
 class Machine(dict[str, Any]):

@@ -194,7 +194,7 @@ class Walk:
 
     def step(self, epoch: int, position: int, step: int, plateau: float = 1.0) -> float:
         """Step `step` of the run (from 0), number `position` of its epoch; gives its learning rate."""
-        machine, table, many = self.machine, self.paper.table, self.paper.config.optimizer.accumulate
+        machine, table, many = self.machine, self.paper.table, self.paper.table.many
         batches = table.step(epoch, position)
         weights = [table.weight(rows) for rows in batches]
         total = sum(weights)

@@ -13,13 +13,16 @@ from mlp_core.proof.training import Walked
 def rows_of(walked: Sequence[Walked]) -> Iterator[Precondition]:
     """A row for each path that was walked: how far, how many numbers agree, or the worst that does not."""
     for one in walked:
-        name, far = f"steps, {one.path}", f"{counted(one.steps, 'step')}, {one.numbers:,} numbers"
+        name, far = f"steps, {one.path}" if one.steps else one.path, f"{one.numbers:,} numbers"
+        far = f"{counted(one.steps, 'step')}, {far}" if one.steps else far
         if one.wrong is not None:
             wrong = one.wrong
             detail = f"{wrong.where} is {wrong.here:.9g}, by the formulas {wrong.there:.9g}"
             yield Precondition(name, FAIL, f"{detail} (worst of {far})")
         elif not one.numbers:
             yield Precondition(name, SKIP, "no step could be compared")
+        elif not one.steps:
+            yield Precondition(name, PASS, f"{far} as they must be")
         else:
             yield Precondition(name, PASS, f"{far} as the formulas of mlpbp explain give them, worst {one.worst:.1e}")
 

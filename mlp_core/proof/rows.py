@@ -38,6 +38,7 @@ class Table:
         self.Y = np.asarray(to_host(self.split.Y))
         self.w = None if self.split.w is None else np.asarray(to_host(self.split.w), np.float64)
         self.count = self.rows // self.size if self.drop_last else -(-self.rows // self.size)
+        self.many = max(1, min(self.many, self.count))  # there are no more in an epoch
         self.steps = -(-self.count // self.many)
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlp_core.config import Config
 from mlp_core.errors import Diverged
+from mlp_core.proof.asked import prove_asked
 from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.loop import prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
 from mlp_core.proof.state import State
 from mlp_core.proof.twins import twin
+from mlp_core.proof.using import prove_using
 from mlp_core.proof.watched import Watched
 from mlp_core.training.events import EpochDone, StepDone
 from mlp_core.training.experiment import Experiment
@@ -42,12 +46,19 @@ def paper_of(experiment: Experiment) -> Paper:
     return Paper(experiment, table_of(experiment.config, job.batches, experiment.splits["train"], outputs))
 
 
-def prove_training(experiment: Experiment, seconds: float = SECONDS) -> Iterator[Walked]:
-    """Every path in turn: the steps as they train, the same in float64, and the generic ones in float64.
+def prove_training(experiment: Experiment, seconds: float = SECONDS, given: Config | None = None) -> Iterator[Walked]:
+    """What was built of the config, the loop, and then every path in turn: the steps as they train, the same in
+    float64, and the generic ones in float64. `given` is the config before anything in it was decided.
 
     The experiment is left as it was, to the last bit.
     """
     config = experiment.config
+    asked = prove_asked(experiment, given)
+    yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)
+    loop = prove_loop(experiment, paper_of(experiment))
+    yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
+    using = prove_using(experiment, paper_of(experiment))
+    yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
         yield walk(twin(experiment), "the same in float64", seconds)

@@ -26,9 +26,11 @@ from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import model_of
+from mlp_core.training.peak_memory import PAPER_PARAMETERS
 
-MOST_BEFORE = 1 << 20
-"""Parameters up to which the first step is proved before training: in float64 it takes memory for several of each."""
+MOST_CELLS = 1 << 20
+"""Numbers of inputs and units in a step's rows up to which the first step is proved before training: on paper each
+takes the memory of several in float64."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None
     Raises ConfigError and DataError.
     """
     config = load_config(path, overrides)
-    return check_experiment(Experiment.build(config), config, str(path), progress)
+    return check_experiment(Experiment.build(config), config, str(path), progress, config)
 
 
 def check_model(
@@ -106,19 +108,24 @@ def _together(proofs: Sequence[Proof], members: Members) -> Proof:
         hint=next((one.hint for one in reports if one.hint), None),
     )
     note = next((proof.note for proof in proofs if proof.note), None)
-    return Proof(report, f"{counted(len(reports), 'member')} of {members.folder}", note)
+    walked = tuple(one for proof in proofs for one in proof.walked)
+    return Proof(report, f"{counted(len(reports), 'member')} of {members.folder}", note, walked)
 
 
-def check_experiment(experiment: Experiment, config: Config, subject: str, progress: Any = None) -> Proof:
-    """Check a model at its weights, on training rows drawn by the seed, as the config's `gradcheck` says."""
+def check_experiment(
+    experiment: Experiment, config: Config, subject: str, progress: Any = None, given: Config | None = None
+) -> Proof:
+    """Check a model at its weights, on training rows drawn by the seed, as the config's `gradcheck` says. given: the
+    config before anything in it was decided, where that is at hand."""
     train = experiment.splits["train"]
     to_host = experiment.model.network.backend.to_host
-    rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w))
+    classes = train.y if experiment.model.task.classifies else None
+    rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w), classes)
     there = experiment.model.network.backend.asarray(rows)
     X, Y = to_host(train.X[there]), to_host(train.Y[there])
     w = None if train.w is None else to_host(train.w[there])
     report = _run(experiment.model.objective, X, Y, w, config, progress)
-    walked = tuple(prove_training(experiment))
+    walked = tuple(prove_training(experiment, given=given))
     return Proof(_with_steps(report, walked), subject, walked=walked)
 
 
@@ -128,11 +135,30 @@ def _with_steps(report: Report, walked: Sequence[Walked]) -> Report:
     return replace(report, preconditions=(*report.preconditions, *rows_of(walked)), passed=passed)
 
 
-def _rows(config: Config, count: int, w: Any) -> Any:
-    """Which training rows are used: `gradcheck.batch` of them, drawn by the seed, of weight above 0."""
+CLASSES = 10
+"""Classes of which there is a row each, unless it is said how many rows are used."""
+
+
+def _rows(config: Config, count: int, w: Any, classes: Any = None) -> Any:
+    """Which training rows are used: `gradcheck.batch` of them, drawn by the seed, of weight above 0; of as many classes
+    as there are."""
     candidates = np.arange(count) if w is None else np.flatnonzero(w > 0)
-    order = generator(config.seed, "gradcheck").permutation(len(candidates))
-    return np.sort(candidates[order[: config.gradcheck.batch]])
+    drawn = candidates[generator(config.seed, "gradcheck").permutation(len(candidates))]
+    batch = config.gradcheck.batch
+    if classes is not None:
+        drawn = drawn[_in_turn(np.asarray(classes)[drawn])]
+        if not config.written("gradcheck.batch"):
+            batch = max(batch, min(CLASSES, len(np.unique(classes))))
+    return np.sort(drawn[:batch])
+
+
+def _in_turn(classes: Any) -> Any:
+    """An order of rows that takes a row of each class, then another of each, and so on."""
+    turn = np.zeros(len(classes), np.int64)
+    for label in np.unique(classes):
+        mine = np.flatnonzero(classes == label)
+        turn[mine] = np.arange(len(mine))
+    return np.argsort(turn, kind="stable")
 
 
 def _check_synthetic(checkpoint: Checkpoint, subject: str, config: Config, note: str, progress: Any) -> Proof:
@@ -184,7 +210,8 @@ def preflight(experiment: Experiment, subject: str) -> None:
 def gradient_wrong(proof: Proof, hint: str | None = None) -> Problem:
     """What to say of a proof that failed: the gradient is wrong, or the steps are not those of their formulas."""
     wrong = next((one.wrong for one in proof.walked if one.wrong), None)
-    failed = [name for name in proof.report.failures() if not name.startswith("steps")]
+    mine = {row.name for row in rows_of(proof.walked)}
+    failed = [name for name in proof.report.failures() if name not in mine]
     if wrong is not None and not failed:
         message = f"the steps of this model are not those of their formulas: {wrong.where} is {wrong.here:.9g}"
         return Problem("step_wrong", f"{message}, and should be {wrong.there:.9g}", hint)
@@ -197,15 +224,27 @@ def gradient_wrong(proof: Proof, hint: str | None = None) -> Problem:
 def _quick_check(experiment: Experiment) -> Proof:
     """The fast check of the gradient on the first training rows, and the first step as it will be taken."""
     report = _quick_gradient(experiment)
-    small = experiment.model.network.parameters.size <= MOST_BEFORE
-    walked = (first_step(experiment),) if report.passed and small else ()
+    walked = (first_step(experiment),) if report.passed and _small(experiment) else ()
     return Proof(_with_steps(report, walked), "", walked=walked)
+
+
+def _small(experiment: Experiment) -> bool:
+    """Whether the first step on paper takes little time and memory."""
+    architecture = experiment.model.network.architecture
+    widths = architecture.inputs + architecture.outputs + sum(block.units for block in architecture.hidden)
+    rows = experiment.model.network.rows * experiment.trainer.job.limits.accumulate
+    return experiment.model.network.parameters.size <= PAPER_PARAMETERS and rows * widths <= MOST_CELLS
 
 
 def _quick_gradient(experiment: Experiment) -> Report:
     """The fast gradient check on the first training rows."""
     seed, train = experiment.config.seed, experiment.splits["train"]
-    to_host, rows = experiment.model.network.backend.to_host, slice(0, min(16, len(train.X)))
+    to_host = experiment.model.network.backend.to_host
+    first = np.arange(min(256, len(train.X)))
+    if train.w is not None:
+        first = first[np.asarray(to_host(train.w[: len(first)])) > 0]
+    order = _in_turn(np.asarray(train.y)[first]) if experiment.model.task.classifies else slice(None)
+    rows = experiment.model.network.backend.asarray(first[order][:16])
     w = None if train.w is None else to_host(train.w[rows])
     X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
     return fast_check(experiment.model.objective, X, Y, w, Pass(True, seed, 0, False), seed)

@@ -32,8 +32,9 @@ def config_of(checkpoint: Checkpoint, path: str) -> Config:
 
 
 def settled(config: Config) -> Config:
-    """The config with the inputs where they were: runs that do not say so were begun when they were in memory only."""
-    return config.replace(**{"data.memory": "ram"}) if config.data.memory == "auto" else config
+    """The config with what runs do not say that were begun before it could be chosen: inputs in memory, no recipe."""
+    config = config.replace(**{"data.memory": "ram"}) if config.data.memory == "auto" else config
+    return config.replace(recipe="plain") if config.recipe == "auto" else config
 
 
 def rebuilt(config: Config, own: Checkpoint | None = None) -> Experiment:

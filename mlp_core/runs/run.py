@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
 from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem, RunDirectoryError
 from mlp_core.machine import system
-from mlp_core.metrics import plain
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import preflight
@@ -30,6 +29,8 @@ from mlp_core.runs.resume import (
 )
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
+from mlp_core.runs.summary import Summary
+from mlp_core.runs.trackers import Tracking, make_trackers, need_trackers
 from mlp_core.runs.trained_rows import encode
 from mlp_core.training.checkpoint import Checkpoint, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
@@ -38,34 +39,6 @@ from mlp_core.training.peak_memory import give_back
 
 SAVING_SHARE = 0.05
 """Saving takes at most about this share of a run's time, if epochs are so short that it would take more."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run came to. `metrics` are those of the best epoch's weights, split by split."""
-
-    run: Path
-    reason: str
-    epochs: int
-    steps: int
-    seconds: float
-    best_epoch: int
-    metrics: Mapping[str, Mapping[str, float]]
-    checkpoint: Path
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields that programs may rely on."""
-        watched = self.metrics.get("val") or self.metrics["train"]
-        return {
-            "run": str(self.run),
-            "reason": self.reason,
-            "epochs": self.epochs,
-            "steps": self.steps,
-            "seconds": round(self.seconds, 3),
-            "best": {"epoch": self.best_epoch, **plain(watched)},
-            "metrics": {split: plain(values) for split, values in self.metrics.items()},
-            "checkpoint": str(self.checkpoint),
-        }
 
 
 @dataclass
@@ -92,6 +65,7 @@ class Run:
         self._cost = 0.0
         self._record = RunRecord(self.directory)
         self._exit_code = 0
+        self._tracking = Tracking([])
 
     @classmethod
     def start(
@@ -103,6 +77,7 @@ class Run:
         progress: Reading | None = None,
     ) -> Run:
         """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
+        need_trackers(config)
         experiment = Experiment.build(config, progress, known=True)
         give_back()  # what reading the data has freed
         if directory is None:
@@ -126,6 +101,7 @@ class Run:
     @classmethod
     def in_memory(cls, config: Config, progress: Reading | None = None) -> Run:
         """A new run that leaves nothing on the disk: the same steps, the same checkpoints."""
+        need_trackers(config, home=False)
         return cls(Experiment.build(config, progress), InMemory())
 
     def _write_split(self) -> None:
@@ -144,6 +120,7 @@ class Run:
             hint = "give the directory of a run"
             raise ConfigError(Problem("no_run", "there is no run here", hint, file=str(path)))
         config = settled(load_config(path / MARK, overrides))
+        need_trackers(config)
         if not any(override.startswith("data.cache=") for override in overrides):
             config = config.as_sent()  # the cache that a run directory names is made only where it is asked for
         directory = RunDirectory(path)
@@ -213,6 +190,7 @@ class Run:
 
         try:
             self._begin_record()
+            self._begin_tracking()
             yield from (Noticed(notice) for notice in self.notices)
             preflight(self.experiment, str(self.directory.path))
             give_back()  # what the check has freed
@@ -273,6 +251,7 @@ class Run:
             self.log.append(facts, {"seconds": event.seconds, "rows_per_second": event.rows_per_second})
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be logged ({error.strerror or error}); going on")
+        yield from map(Noticed, self._tracking.epoch(epoch, event.metrics))
         self._set_aside(event.improved)
         try:
             if len(self._waiting) > ("best" in self._waiting):
@@ -350,10 +329,20 @@ class Run:
                 self._save(Checkpoint(checkpoint.tensors, document), name)
             del checkpoint
         give_back()  # a checkpoint is large, and so is measuring
-        metrics = {name: result.metrics for name, result in self.experiment.evaluate().items()}
+        measured = self.experiment.evaluate()
+        metrics = {name: result.metrics for name, result in measured.items()}
+        simple = self.experiment.baselines(measured) if self.experiment.config.eval.baselines else None
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(
-            self.directory.path, event.reason, progress.epoch, progress.step, seconds, best_epoch, metrics, chosen
+            self.directory.path,
+            event.reason,
+            progress.epoch,
+            progress.step,
+            seconds,
+            best_epoch,
+            metrics,
+            chosen,
+            simple,
         )
         told = self.summary.to_json()  # a run does not say where it is: it may move
         where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}
@@ -370,7 +359,16 @@ class Run:
         }
         self._record.begin(self.command, facts, self.resumed)
 
+    def _begin_tracking(self) -> None:
+        """Open the trackers that the config asks for. Raises RunDirectoryError for a link, Failed where one cannot
+        begin."""
+        home, config = self.directory.home, self.experiment.config
+        if home is not None:
+            made = make_trackers(config, home, self.experiment.trainer.progress.epoch, home.resolve().name)
+            self._tracking = Tracking(made)
+
     def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
+        self._tracking.close(status)
         self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)
 
     def _with_checkpoint(self, error: MlpbpError) -> MlpbpError:

@@ -23,7 +23,7 @@ from mlp_core.atomic_files import (
     write_atomically,
 )
 from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
-from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError
+from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError, typed
 from mlp_core.training.checkpoint import Checkpoint, load, save
 
 MARK = "config.resolved.yaml"
@@ -93,7 +93,7 @@ class RunDirectory:
     def _not_empty(self) -> UsageError:
         hint = "choose another --output"
         if (self.path / MARK).exists():
-            hint += f", or continue the run in it with: mlpbp train --resume {self.path}"
+            hint += f", or continue the run in it with: mlpbp train --resume {typed(self.path)}"
         return UsageError(Problem("not_empty", "the directory is not empty", hint, file=str(self.path)))
 
     @classmethod

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 from zlib import crc32
@@ -22,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from mlp_core.atomic_files import refuse_foreign
 from mlp_core.errors import Failed, Problem, UsageError
 from mlp_core.rng import generator
 from mlp_core.search.locks import FileLock
@@ -38,7 +40,7 @@ def open_study(
     """The study of a search, made where it is new; url: None for a journal in the folder. Raises UsageError, Failed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     direction = "minimize" if smaller else "maximize"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _sound(folder / JOURNAL) if url is None else nullcontext():
         warnings.simplefilter("ignore")
         return optuna.create_study(
             storage=_storage(url, folder),
@@ -52,6 +54,7 @@ def open_study(
 
 def _storage(url: str | None, folder: Path) -> BaseStorage:
     if url is None:
+        refuse_foreign(folder / JOURNAL)
         return JournalStorage(
             JournalFileBackend(str(folder / JOURNAL), cast(Any, _JournalLock(folder / f".{JOURNAL}.lock")))
         )
@@ -71,6 +74,17 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         said = without_password(first.replace(url, without_password(url)))
         raise Failed(Problem("no_storage", f"--storage: cannot be opened: {said}", "check the address")) from None
+
+
+@contextmanager
+def _sound(journal: Path) -> Iterator[None]:
+    """Whatever optuna makes of a journal, perhaps somebody else's, whose lines it did not write, is Failed."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+        hint = "choose a new folder with -o, or remove the journal: the runs stay"
+        message = f"this is no journal of a search ({type(error).__name__})"
+        raise Failed(Problem("damaged", message, hint, file=str(journal))) from None
 
 
 def _need_driver(url: str) -> None:

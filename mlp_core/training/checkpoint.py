@@ -25,7 +25,7 @@ import numpy as np
 
 from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.descriptors import READ_AT_ONCE
-from mlp_core.errors import CheckpointError, Problem
+from mlp_core.errors import CheckpointError, Problem, typed
 from mlp_core.training.misnamed import MARK, like_run, refuse_misnamed
 
 FORMAT = 1
@@ -177,7 +177,7 @@ def checkpoint_path(path: Path) -> Path:
         refuse_foreign(candidate)
         if candidate.exists():
             return candidate
-    hint = f"go on with it: mlpbp train --resume {path}" if (path / MARK).is_file() else like_run(path)
+    hint = f"go on with it: mlpbp train --resume {typed(path)}" if (path / MARK).is_file() else like_run(path)
     raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", hint, file=str(path)))
 
 

@@ -31,9 +31,11 @@ from mlp_core.metrics.calibration import Calibration, choose, wants_fit
 from mlp_core.nn.data_start import data_start
 from mlp_core.training import from_config
 from mlp_core.training.auto import check_memory, resolve
+from mlp_core.training.baselines import Baselines, baselines
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
+from mlp_core.training.recipe import with_recipe
 from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Progress, Trainer
 from mlp_core.training.unused import refuse_unused
@@ -80,7 +82,9 @@ class Experiment:
         start = WarmStart.of(config, own)
         task, learned = (None, None) if own is None else learned_before(own)
         data = load(config, progress, task)
+        config, told = with_recipe(config, data)
         config, notes = resolve(config, data)
+        notes = (*told, *notes)
         single_thread_blas()
         train = data.splits["train"]
         prints = fingerprints(train.X, train.words) if known and _few(train.X) else None
@@ -108,6 +112,8 @@ class Experiment:
         trainer = make_trainer(model, splits, evaluator)
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.steps.name,) if trainer.steps.name else ()
+        if config.model.periodic is not None and not inputs.numbers_first:
+            notes += ("numeric embedding: none, there is no column of numbers",)
         notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
         return cls(model, data.without_inputs(), splits, trainer, evaluator, notes, trained_rows=prints)
 
@@ -117,6 +123,11 @@ class Experiment:
         chosen = self.model.metric_names(report=True) if names is None else names
         with _weights_for_use(self.trainer):
             return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+
+    def baselines(self, measured: Mapping[str, Evaluation]) -> Baselines | None:
+        """What the result is worth, beside no network and one without hidden layers."""
+        with _weights_for_use(self.trainer):
+            return baselines(self.model, self.splits, measured)
 
     def calibrate(self) -> Calibration | None:
         """Fit probabilities and threshold to the validation rows if `eval` asks for it; then they are used."""

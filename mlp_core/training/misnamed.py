@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from mlp_core.config.nearest import nearest
-from mlp_core.errors import Problem, UsageError
+from mlp_core.errors import Problem, UsageError, typed
 
 MARK, MEMBERS = "config.resolved.yaml", "members.json"
 CONFIGS = (".yaml", ".yml")
@@ -50,20 +50,20 @@ def refuse_misnamed(path: Path) -> None:
         whole = (path / "checkpoints").exists() or (path / MEMBERS).exists()
         runs = [] if whole else runs_in(path)
         if path.name == "checkpoints" and (path.absolute().parent / MARK).is_file():
-            message, hint = "a folder inside a run, not a model", f"name the run: {path.parent}"
+            message, hint = "a folder inside a run, not a model", f"name the run: {typed(path.parent)}"
         elif runs:
             newest = max(runs, key=lambda run: run.stat().st_mtime)
             message = "this is a folder of runs, not a run"
-            hint = f"name one of them, such as {newest}; mlpbp runs lists them all"
+            hint = f"name one of them, such as {typed(newest)}; mlpbp runs lists them all"
     elif path.suffix.lower() != ".safetensors" and (path.parent / MARK).is_file():
-        message, hint = "a file of a run, not a model", f"name the run: {path.parent}"
+        message, hint = "a file of a run, not a model", f"name the run: {typed(path.parent)}"
     elif path.suffix.lower() in CONFIGS:
         made = [run for run in runs_in(Path("runs")) if run.name.rpartition("-")[0] == path.stem]
-        message, hint = "this is a config, not a trained model", f"train it: mlpbp train {path}"
-        hint += f"; its newest run is {made[-1]}" if made else ""
+        message, hint = "this is a config, not a trained model", f"train it: mlpbp train {typed(path)}"
+        hint += f"; its newest run is {typed(made[-1])}" if made else ""
     elif is_data(path):
         message = "this is data, not a trained model"
-        hint = f"name the run first, then the data; a new model begins with: mlpbp init {path} --target COLUMN"
+        hint = f"name the run first, then the data; a new model begins with: mlpbp init {typed(path)} --target COLUMN"
     if message is not None:
         raise UsageError(Problem("not_a_model", message, hint, file=str(path)))
 
@@ -81,5 +81,5 @@ def refuse_no_run(path: Path) -> None:
 def refuse_data(path: Path) -> None:
     """Raise UsageError where a file of data stands in the place of a config."""
     if is_data(path) and path.suffix.lower() != ".json" and path.is_file():
-        hint = f"this writes a config for it: mlpbp init {path} --target COLUMN"
+        hint = f"this writes a config for it: mlpbp init {typed(path)} --target COLUMN"
         raise UsageError(Problem("not_a_config", "this is data, not a config", hint, file=str(path)))

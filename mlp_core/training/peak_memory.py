@@ -19,6 +19,9 @@ PROOF = 16
 FULL_CHECK = 68
 """Bytes per parameter of the whole gradient check: the directions of a sweep and 20 steps of Adam besides."""
 
+PAPER, FORMULAS, PAPER_PARAMETERS = 200, 6 << 20, 1 << 17
+"""Bytes per parameter of the first step on paper, and of the formulas and what carries them out; up to so many."""
+
 PREDICTIONS = 6
 """Arrays as large as a split's predictions in float64 that the metrics of that split need at once."""
 
@@ -89,7 +92,9 @@ def _check(experiment: Experiment) -> int:
     """
     preflight, network = experiment.config.train.preflight, experiment.model.network
     quick = max(PROOF, PROOF // 2 + (0 if network.backend.remote else 2 * network.dtype.itemsize))
-    return {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * network.parameters.size
+    size = network.parameters.size
+    paper = FORMULAS + PAPER * size if preflight != "off" and size <= PAPER_PARAMETERS else 0
+    return max(paper, {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * size)
 
 
 def _validation(experiment: Experiment) -> int:

@@ -75,6 +75,9 @@ class WarmStart:
         """Raise ConfigError where columns, classes or preprocessing are not those of the earlier model."""
         theirs = self.model.task
         wrong = [*_tasks(theirs, task)]
+        there, here = self.model.config.model.parametrization, config.model.parametrization
+        if there != here:  # the same numbers mean another function
+            wrong.append(f"model.parametrization is {there} there, {here} here")
         if not wrong:
             before, now = (one.preprocess.model_dump(mode="json") for one in (self.model.config, config))
             for key, (there, here) in list(differences(before, now).items())[:NAMED]:

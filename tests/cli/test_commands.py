@@ -107,7 +107,10 @@ def test_dry_run_writes_nothing(trained: Path) -> None:
     before = sorted(path.name for path in trained.iterdir())
     result = mlpbp("train", "small.yaml", "--dry-run", "-o", "never", cwd=trained)
     assert result.returncode == 0
-    assert "batch_size: 32" in result.stdout
+    assert re.search(r"train\.batch_size +32", result.stdout)
+    assert result.stdout.count("\n") < 30  # a screen, with what is inferred above it
+    full = json.loads(mlpbp("train", "small.yaml", "--dry-run", "--json", cwd=trained).stdout)
+    assert full["config"]["train"]["batch_size"] == 32
     assert "network: 64-12-10" in result.stderr
     assert sorted(path.name for path in trained.iterdir()) == before
 

@@ -43,6 +43,9 @@ def test_what_is_no_config_is_refused(folder: Path) -> None:
     assert mlpbp("cv", "d.yaml", "-k", "2", "-o", "c", "-j", "1", cwd=folder).returncode == 0
     for words, told in (
         (("train", "c"), "this is a folder of members, not a config"),
+        (("cv", "c"), "this is a folder of members, not a config"),
+        (("sweep", "c/fold-1"), "this is a run, not a config"),
+        (("lr-find", "c/fold-1"), "this is a run, not a config"),
         (("inspect", "c", "c"), "not compared as a whole"),
         (("importance", "c"), "trained on by some members"),
         (("cv", "d.yaml", "-k", "3", "-o", "c"), "something else was begun here (other folds)"),
@@ -52,6 +55,18 @@ def test_what_is_no_config_is_refused(folder: Path) -> None:
         assert refused.returncode == 2
         assert told in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+def test_lr_find_draws_a_curve_and_tells_the_line(folder: Path) -> None:
+    shown = mlpbp("lr-find", "d.yaml", "train.batch_size=16", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    told = document("lr-find", "d.yaml", "train.batch_size=16", cwd=folder)
+    assert f"config  optimizer: {{lr: {told['lr']:g}}}" in lines
+    assert f"next    mlpbp train d.yaml optimizer.lr={told['lr']:g}" in lines
+    assert len(told["points"]) > 50
+    assert document("train", "d.yaml", f"optimizer.lr={told['lr']}", cwd=folder)["best"]["loss"] > 0
 
 
 def test_train_tells_who_tries_several_values(folder: Path) -> None:

@@ -132,6 +132,9 @@ class StrictArray:
     def reshape(self, *shape: Any) -> StrictArray:
         return self._device.wrap(self._array.reshape(*shape))
 
+    def transpose(self, *axes: int) -> StrictArray:
+        return self._device.wrap(self._array.transpose(*axes))
+
     def ravel(self) -> StrictArray:
         return self._device.wrap(self._array.ravel())
 

@@ -97,7 +97,7 @@ class ForkServer:
 
 
 def _prepare(request: dict[str, Any]) -> None:
-    """In the child: output to files, and what the test asks for.
+    """In the child: output to files, and what the test asks for; `traced`: stop, and wait to be continued.
 
     `eager` saves after every epoch however short; `fail` are arguments of `failing.install`; `limit` is the largest
     file size in bytes; `cpu` is the most processor time in seconds; `patch` or `stall` is a function "module:name" to
@@ -167,6 +167,8 @@ def _child(request: dict[str, Any]) -> None:
     try:
         _prepare(request)
         sys.argv = ["mlpbp", *request["arguments"]]
+        if request.get("traced"):
+            os.kill(os.getpid(), signal.SIGSTOP)
         from mlpbp.__main__ import main
 
         main()

@@ -1,16 +1,17 @@
-"""The test plan with its larger counts, and a table of it: `make soak`.
+"""The test plan with its larger counts, and a table of it: `make soak`, or `python tests/reliability/soak.py K1 K2`.
 
-Every row is a part of the test suite, told how often by environment variables. Writes the table into
-docs/reliability.md with the date and the commit; ends with 1 if anything failed.
+Every row is a part of the test suite, told how often by environment variables. Writes each row into the table of
+docs/reliability.md with the day and the commit; ends with 1 if anything failed.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability.md"
 MARKS = "<!-- soak: begin -->", "<!-- soak: end -->"
+HEAD = "| id | test | count | failures | seconds | run on |\n|---|---|---|---|---|---|"
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,34 @@ class Row:
 
 R, C = "tests/reliability", "tests/mlp_core"
 PLAN = (
-    Row("G1", "gradient check of everything the schema admits", f"{C}/test_gradcheck.py"),
+    Row("G1", "gradient check of everything the schema admits", f"{C}/gradcheck/test_gradcheck.py"),
     Row(
         "A1",
         "kernels under AddressSanitizer and UBSan",
         f"{C}/backends/cpu/test_sanitizers.py",
         variables=(("MLPBP_SANITIZE", "1"),),
     ),
-    Row("G2", "planted bugs, and broken checkers", f"{C}/test_gradcheck_self_test.py"),
+    Row(
+        "G2",
+        "planted bugs, and broken checkers",
+        f"{C}/gradcheck/test_gradcheck_self_test.py",
+        "",
+        (("MLPBP_MATRIX_SEEDS", "3"),),
+    ),
+    Row(
+        "G5",
+        "training of random configs is what its formulas say, on all paths",
+        f"{C}/proof/test_training.py",
+        "300",
+        (("MLPBP_PROVED", "300"),),
+    ),
+    Row(
+        "G6",
+        "planted slips in training, kernels and use",
+        f"{C}/proof/test_self_test.py",
+        "all",
+        (("MLPBP_SLIPS_EVERY", "1"),),
+    ),
     Row(
         "G3",
         "every mutant of the backward pass and the update rules",
@@ -52,7 +74,7 @@ PLAN = (
     Row(
         "G4",
         "random models against PyTorch's autograd",
-        f"{C}/test_torch_parity.py",
+        f"{C}/nn/test_torch_parity.py",
         "200",
         (("MLPBP_PARITY_MODELS", "200"),),
     ),
@@ -101,7 +123,7 @@ PLAN = (
     Row(
         "D1",
         "damaged data files",
-        f"{C}/readers/test_damaged_files.py",
+        f"{C}/data/readers/test_damaged_files.py",
         "20,000",
         (("MLPBP_DAMAGED_FILES", "20000"),),
     ),
@@ -114,12 +136,24 @@ PLAN = (
         (("MLPBP_RESUMES", "500"),),
     ),
     Row("V1", "golden checkpoints", f"{R}/test_golden.py"),
+    Row("E1", "every key at the edges of what numbers hold", f"{R}/test_edges.py", "5,000", (("MLPBP_EDGES", "5000"),)),
+    Row(
+        "F1",
+        "a single forged value in a model or a run",
+        f"{R}/test_forged.py",
+        "2,000",
+        (("MLPBP_FORGERIES", "2000"),),
+    ),
+    Row("F2", "what was sent: every command, recorded", f"{R}/test_sent_files.py"),
+    Row("B1", "bombs of every format, every command", f"{R}/test_bombs.py", "", (("MLPBP_EVERY_BOMB", "1"),)),
+    Row("M1", "little memory, full streams, odd systems", f"{R}/test_poor_machine.py", "", (("MLPBP_POOR", "1"),)),
+    Row("M2", "the nth system call of a run is refused", f"{R}/test_system_calls.py", "", (("MLPBP_EVERY_CALL", "1"),)),
 )
 
 
 def run(row: Row) -> tuple[str, int, float]:
     """Count, failures and seconds of one row."""
-    report = Path(f"/tmp/mlpbp-soak-{os.getpid()}.xml")
+    report = Path(tempfile.gettempdir(), f"mlpbp-soak-{os.getpid()}.xml")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", row.tests]
     command += ["-k", row.only] if row.only else []
     begun = time.monotonic()
@@ -132,25 +166,28 @@ def run(row: Row) -> tuple[str, int, float]:
     return row.count or str(tests), failures + (tests == 0), seconds
 
 
+def written(page: str, lines: Mapping[str, str]) -> str:
+    """The page with these rows of the table in the place of the old ones, in the order of the plan."""
+    start, end = (page.index(mark) for mark in MARKS)
+    old = {line.split("|")[1].strip(): line for line in page[start:end].splitlines() if line.startswith("| ")}
+    found = {**old, **lines}
+    table = "\n".join([HEAD, *(found.get(row.id, f"| {row.id} | {row.what} | | not run | | |") for row in PLAN)])
+    return f"{page[:start]}{MARKS[0]}\n\n{table}\n\n{page[end:]}"
+
+
 def main() -> None:
-    """Run the rows named on the command line, or all; write the table when it is whole."""
-    wanted = sys.argv[1:]
-    lines = ["| id | test | count | failures | seconds |", "|---|---|---|---|---|"]
-    failed = 0
+    """Run the rows named on the command line, or all, and write each into the table with the day and the commit."""
+    wanted, failed = sys.argv[1:], 0
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     for row in PLAN:
         if wanted and row.id not in wanted:
             continue
         count, failures, seconds = run(row)
         failed += failures
-        lines.append(f"| {row.id} | {row.what} | {count} | {failures} | {seconds:.0f} |")
-        print(lines[-1], flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    head = f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, Python {sys.version.split()[0]}:\n"
-    table = "\n".join([MARKS[0], "", head, *lines, "", MARKS[1]])
-    print("\n".join(lines))
-    if not wanted:
-        page = PAGE.read_text()
-        PAGE.write_text(re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: table, page, flags=re.DOTALL))
+        when = f"{time.strftime('%Y-%m-%d')} at {commit.strip()}"
+        line = f"| {row.id} | {row.what} | {count} | {failures} | {seconds:.0f} | {when} |"
+        print(line, flush=True)
+        PAGE.write_text(written(PAGE.read_text("utf-8"), {row.id: line}), "utf-8")
     sys.exit(1 if failed else 0)
 
 

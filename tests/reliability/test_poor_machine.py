@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fork_server import ForkServer
 from small_runs import folder_with_config
+from waiting import wait_until
 
+OFTEN = os.environ.get("MLPBP_POOR") == "1"
 START = "from mlpbp.__main__ import main; main()"
 COMMANDS = [
     (("train", "c.yaml", "-q", "-o", "new"), 0),
@@ -44,16 +49,21 @@ def mlpbp(
     )
 
 
-@pytest.mark.parametrize("megabytes", [60, 100, 140])
+@pytest.mark.parametrize("megabytes", range(50, 401, 10) if OFTEN else [60, 100, 140])
 def test_an_address_space_that_is_too_small(folder: Path, megabytes: int) -> None:
-    result = mlpbp(
-        folder,
-        *("predict", "r", "table.csv"),
-        limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20)),
-    )
-    assert result.returncode == 1, result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("mlpbp: error: not enough memory; ")
+    """Too small to be said for sure below 150 MB; above it may do, and the same line is said where it does not."""
+    for words in COMMANDS[:2] if OFTEN else COMMANDS[1:2]:
+        result = mlpbp(
+            folder,
+            *words[0],
+            limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20)),
+        )
+        if result.returncode == 0 and megabytes >= 150:
+            continue
+        assert result.returncode == 1, result.stderr
+        *_, line = result.stderr.splitlines()
+        assert line.startswith("mlpbp: error: not enough memory; ")
+        assert "Traceback" not in result.stderr
     assert not list(folder.glob("mlpbp-crash*"))
 
 
@@ -131,3 +141,28 @@ def test_signals_are_handled_before_anything_heavy_is_loaded() -> None:
     script += "print(*sorted(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == ["mlpbp", "mlpbp.__main__", "mlpbp.signals"]
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell which signals are caught")
+@pytest.mark.parametrize("attempt", range(120 if OFTEN else 3))
+def test_a_signal_in_the_first_second(folder: Path, attempt: int) -> None:
+    """From the moment that the handlers stand, whatever is being loaded, on a busy machine."""
+    rng, kind = random.Random(attempt), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[attempt % 3]
+    words = [sys.executable, "-m", "mlpbp", "train", "c.yaml", "-o", "new", "train.epochs=100000"]
+    words += ["train.early_stopping=false"]
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        child = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: catches(child.pid, signal.SIGTERM))
+        time.sleep(rng.uniform(0, 1.2))
+        child.send_signal(kind)
+        _, said = child.communicate()
+        busy.kill()
+    assert child.returncode == 128 + kind, said
+    assert said.splitlines()[-1].startswith("mlpbp: interrupted"), said

@@ -55,7 +55,21 @@ EXTRAS = (
     "schedule.per=epoch",
     "dtype=float64",
     "optimizer.groups=[{match: '*.weight', lr_scale: 0.5}]",
+    "optimizer.lr_factors.bias=0.1",
+    "model.parametrization=ntk",
+    "model.numeric_embedding=periodic",
+    "model.input_scale=true",
+    "model.init_rescale=true",
+    "model.bias_init=data",
+    "checkpoint.ties=last",
 )
+STRONG = [
+    "model={hidden: [4, 4], activation: mish, parametric: true, parametrization: ntk, dropout: 0.3, input_scale: true, "
+    "numeric_embedding: periodic, init_rescale: true, bias_init: data}",
+    "schedule={name: coslog, dropout: flat_cos, weight_decay: flat_cos}",
+    "optimizer={lr: 0.1, weight_decay: 0.02, lr_factors: {bias: 0.1, alpha: 0.1, input_scale: 6}}",
+    "checkpoint={monitor: val_accuracy, ties: last}",
+]
 NEEDED = {"multistep": ["schedule.milestones=[1, 3]"], "plateau": ["schedule.patience=0"]}
 FULL_BATCH = ("lbfgs",)
 
@@ -81,7 +95,16 @@ def finish(run: Run, steps: int | None = None) -> Event:
 @pytest.mark.parametrize("number", range(RESUMES))
 def test_stopped_anywhere_and_resumed(room: Path, number: int) -> None:
     rng = random.Random(10_000 + number)
-    folder, overrides = folder_with_config(room / "f", BASE), combination(number)
+    _stop_and_go(room, combination(number), rng)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_a_strong_run_stopped_anywhere_and_resumed(room: Path, number: int) -> None:
+    _stop_and_go(room, STRONG, random.Random(20_000 + number))
+
+
+def _stop_and_go(room: Path, overrides: list[str], rng: random.Random) -> None:
+    folder = folder_with_config(room / "f", BASE)
     config = load(folder / "c.yaml", overrides)
     finish(Run.start(config, b"", room / "whole"))
     last = finish(Run.start(config, b"", room / "r"), rng.randrange(4))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +87,31 @@ def all_commands() -> set[str]:
     return {str(command.name) for command in app.registered_commands}
 
 
+def everything(sent: dict[str, list[Path]]) -> list[list[str]]:
+    """Every command that there is, also one that this file has never heard of, with what was sent in every place."""
+    model, run, other = str(sent["models"][0]), str(sent["runs"][-1]), str(sent["runs"][-3])
+    table = str(sent["tables"][0])
+    places = ([], [model], [run], [other], [table], [model, table], [run, "table.csv"], [model, run], ["c.yaml", model])
+    return [[name, *words] for name in sorted(all_commands()) for words in places if not takes_long(name, words)]
+
+
+def takes_long(name: str, words: list[str]) -> bool:
+    return name in ("verify", "bench") and words[:1] != ["c.yaml"]  # of one config each, which has its own line
+
+
 def hostile(scene: Scene) -> dict[str, list[Path]]:
     """Models, runs and tables that ask for more than to be read."""
     home, models = scene.home, []
     models += [scene.forge("cache", cache=str(home)), scene.forge("cache-below", cache=str(home / "new/folder"))]
     models += [scene.forge("mapped", cache=str(home), memory="memmap")]
     (scene.sent / "link.safetensors").symlink_to(models[0])
+    for number, member in enumerate(("one", "../../home", "link", "..", "/", str(home))):
+        folder = scene.sent / f"members{number}"
+        shutil.copytree(scene.work / "r", folder / "one")
+        (folder / "link").symlink_to(home)
+        told = {"format": 1, "kind": "cv", "task": "binary", "members": ["one", member] if number else ["one"]}
+        (folder / "members.json").write_text(json.dumps(told))
+        models.append(folder)
     runs = []
     for name in (*FILES, "checkpoints"):
         for kind in ("link", "hard", "pipe"):
@@ -103,6 +124,7 @@ def hostile(scene: Scene) -> dict[str, list[Path]]:
             if kind == "pipe":
                 os.mkfifo(run / name)
             runs.append(run)
+    models += members(scene)
     run = scene.run("cache")
     text = (run / "config.resolved.yaml").read_text()
     (run / "config.resolved.yaml").write_text(re.sub("cache: null", f"cache: {home}", text))
@@ -115,6 +137,34 @@ def hostile(scene: Scene) -> dict[str, list[Path]]:
     tables[1].write_text("".join(json.dumps(row) + "\n" for row in rows))
     np.savez(scene.sent / "t.npz", x=np.ones((9, 2)), y=np.arange(9) % 2)
     return {"models": models, "runs": runs, "tables": [*tables, scene.sent / "t.npz"]}
+
+
+def members(scene: Scene) -> list[Path]:
+    """Folders of members that lead elsewhere."""
+    told = {"format": 1, "kind": "cv", "task": "binary", "members": ["one"]}
+    folders = []
+    for name, runs in (
+        ("out", ["../../home"]),
+        ("whole", [str(scene.work / "r")]),
+        ("link", ["one"]),
+        ("deep", ["a/b"]),
+    ):
+        folder = scene.sent / f"members-{name}"
+        folder.mkdir()
+        (folder / "members.json").write_text(json.dumps({**told, "members": runs}))
+        folders.append(folder)
+    (folders[2] / "one").symlink_to(scene.home)
+    (folders[3] / "a").symlink_to(scene.home)
+    for name in ("listed-link", "listed-pipe"):
+        folder = scene.sent / f"members-{name}"
+        folder.mkdir()
+        folders.append(folder)
+    (folders[4] / "members.json").symlink_to(scene.home / "precious.txt")
+    os.mkfifo(folders[5] / "members.json")
+    good = scene.sent / "members-good"
+    shutil.copytree(scene.work / "r", good / "one")
+    (good / "members.json").write_text(json.dumps({**told, "kind": "ensemble"}))
+    return [*folders, good]
 
 
 def test_every_command_over_sent_files(scene: Scene) -> None:
@@ -132,15 +182,19 @@ def test_every_command_over_sent_files(scene: Scene) -> None:
     commands += [["init", str(sent["tables"][0]), "--target", "y", "-o", "new.yaml"]]
     commands += [["convert", str(sent["tables"][0]), "-o", "converted"], ["data", "converted"]]
     commands += [[name, "c.yaml"] for name in ("check", "explain", "trace", "bench", "verify")] + [["doctor"]]
-    rest = all_commands() - {words[0] for words in commands}
-    commands += [[name, *words] for name in sorted(rest) for words in ([], *([str(one)] for one in used[:6]))]
+    commands += [["train", "c.yaml", f"model.weights={one}", "-o", f"warm{i}"] for i, one in enumerate(used)]
+    commands += [["importance", str(one), "table.csv", "--repeats", "2"] for one in used[::3]]
+    commands += [["export", str(one), "-o", f"m{i}.py"] for i, one in enumerate(used[:3])]
+    commands += [["config", "--diff", str(run), "--diff", "c.yaml"] for run in sent["runs"][-5:]]
+    commands += [["runs", str(scene.sent), "--sort", "seed"], ["report", str(scene.sent), "-o", "all.html"]]
+    commands += everything(sent)
     before = picture(scene.home, scene.sent)
     deeds = walk(commands, scene.work)
     after = picture(scene.home, scene.sent)
     for deed in deeds:
         assert deed.code in (0, 1, 2), deed
         assert "Traceback" not in deed.said, deed
-        assert not deed.started, deed
+        assert not [what for what in deed.started if deed.words[0] != "export" or sys.executable not in what], deed
         _check_places(scene, deed)
     changed = {path for path in {**before, **after} if before.get(path) != after.get(path)}
     own = {str(run) for run in sent["runs"]}
@@ -152,7 +206,7 @@ def _check_places(scene: Scene, deed: Deed) -> None:
     """What was changed lies where the command was given, in the temporary folder, or in the run that is worked in."""
     allowed = [str(scene.work), "/tmp/", "/dev/null"]
     if deed.words[0] == "train":
-        allowed.append(str(scene.sent / deed.words[2 if deed.words[1] == "--resume" else 3]))
+        allowed += [word for option, word in itertools.pairwise(deed.words) if option in ("--resume", "-o")]
     if deed.words[0] == "report" and len(deed.words) > 1:
         allowed += [f"{deed.words[1]}/report.html", f"{deed.words[1]}/.report.html."]
     outside = [path for path in deed.changed if not path.startswith(tuple(allowed))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mlp_core.data.readers.open_file import refusal, refuse_width
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 from mlp_core.data.readers.text_stream import open_text
-from mlp_core.errors import counted
+from mlp_core.errors import clean, counted
 
 WANTED = "JSON Lines"
 HINT = 'write one object per line, such as {"age": 39, "job": "clerk"}'
@@ -75,9 +76,14 @@ def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Itera
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
         text = {column for column, name in enumerate(names) if is_text(name)}
         builder = Builder(path, Cells(options, options.point), names, text, final)
+        known, late = set(names), builder.late
         rest = ((number, _object(path, number, line)) for number, line in numbered)
         parsed = chain(sample, rest)
         while chunk := list(_at_most(parsed, CHUNK)):
+            if any(row.keys() - known for _, row in chunk):
+                late.update(
+                    {name: at for at, row in reversed(chunk) for name in row if name not in known and name not in late}
+                )
             builder.add_rows([[row.get(name, "") for name in names] for _, row in chunk], [n for n, _ in chunk])
             yield builder
 
@@ -133,7 +139,11 @@ def _end_of_object(text: str) -> int | None:
 
 
 def _table(builder: Builder) -> Table:
-    return builder.table(_note(builder), 0)
+    table = builder.table(_note(builder), 0)
+    if not builder.late:
+        return table
+    told = ", ".join(f"{clean(name, 40)} (line {line})" for name, line in list(builder.late.items())[:6])
+    return replace(table, notes=(*table.notes, f"note: left out, since no row among the first {SAMPLE} has it: {told}"))
 
 
 def _note(builder: Builder) -> str:

@@ -108,7 +108,7 @@ def _tables(
                 for column, name in enumerate(names):
                     fill(path, batch.column(column), name, column, values, vocabularies, is_text(name), options)
                 yield values, names, vocabularies
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError, IndexError) as error:
             if isinstance(error, DataError):
                 raise
             text = str(error).splitlines()[0] if str(error) else type(error).__name__

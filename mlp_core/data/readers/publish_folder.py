@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlp_core.atomic_files import remove_folder, sync_folder
 from mlp_core.data.readers.converted_table import TABLE, VALUES
-from mlp_core.descriptors import READ, lock
+from mlp_core.descriptors import locked_folder
 from mlp_core.errors import Problem, UsageError
 
 
@@ -47,7 +47,7 @@ def restore(folder: Path) -> None:
     stems = sorted({path.name.removesuffix(".tmp").removesuffix(".old") for path in found})
     for stem in stems:
         new, old = folder.with_name(f"{stem}.tmp"), folder.with_name(f"{stem}.old.tmp")
-        with _lock(new) as free:
+        with locked_folder(new) as free:
             if not free:
                 continue
             if old in found and not os.path.lexists(folder):
@@ -75,7 +75,7 @@ def hidden(folder: Path) -> Iterator[Path]:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     try:
-        with _lock(temporary):
+        with locked_folder(temporary):
             yield temporary
     finally:
         remove_folder(temporary)
@@ -101,28 +101,3 @@ def put(temporary: Path, folder: Path, force: bool) -> None:
 
 def _complete(folder: Path) -> bool:
     return (folder / TABLE).is_file() and (folder / VALUES).is_file()
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Whether this process has a folder to itself, for as long as the context lasts; True where there is none.
-
-    Where folders cannot be locked, as on Windows, nobody is sure to have one.
-    """
-    if not hasattr(os, "O_DIRECTORY"):
-        yield False
-        return
-    try:
-        descriptor = os.open(folder, READ | os.O_DIRECTORY)
-    except FileNotFoundError:
-        yield True
-        return
-    try:
-        try:
-            lock(descriptor)
-            free = True
-        except OSError:  # in use, or on a file system without locks
-            free = False
-        yield free
-    finally:
-        os.close(descriptor)

@@ -215,7 +215,12 @@ def _in_order(table: Table, first: Table) -> Table:
     if not table.named or set(table.names) != set(first.names):
         lacking = [name for name in first.names if name not in table.names]
         message = f"other columns than {shown(first.path)}"
-        message += f": no {', '.join(lacking[:4])}" if table.named and lacking else ""
+        more = [name for name in table.names if name not in first.names]
+        if table.named:
+            told = [f"no {', '.join(lacking[:4])}"] * bool(lacking) + [f"{', '.join(more[:4])} beside them"] * bool(
+                more
+            )
+            message += f": {'; '.join(told)}"
         raise DataError(table.problem("columns_differ", message, None, hint="give files with equal columns"))
     place = {table.names.index(name): column for column, name in enumerate(first.names)}
     order = [table.names.index(name) for name in first.names]

@@ -49,6 +49,7 @@ class Builder:
         self.odd: dict[int, dict[int, str]] = {}
         self.odd_count, self.present = np.zeros((2, len(names)), np.int64)  # cells that are not missing, odd ones too
         self.lines = Lines()
+        self.late: dict[str, int] = {}  # names of cells that were left out, with the first line of each
 
     def add(self, values: Floats, cells: Mapping[int, Coded], runs: Iterable[tuple[int, int]]) -> None:
         """Take rows [rows, columns] of numbers, NaN where missing, but for the columns in `cells`, which are filled in.

@@ -132,6 +132,19 @@ def test_nothing_is_written_unless_asked(tmp_path, monkeypatch):
     assert np.array_equal(load("kept/run-001").predict(X), model.predict(X))
 
 
+def test_an_ensemble_is_the_average_of_its_members():
+    X, y = blobs()
+    model = MLPClassifier(**QUICK, ensemble=2, data__split__seed=0).fit(X, y)
+    members = [MLPClassifier(**QUICK, seed=seed, data__split__seed=0).fit(X, y) for seed in (0, 1)]
+    mean = np.mean([one.predict_proba(X) for one in members], axis=0)
+    assert np.allclose(model.predict_proba(X), mean, atol=1e-6)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), model.predict_proba(X))
+    assert model.metrics_["val"]["accuracy"] > 0.9
+    assert repr(model.model_) == "<multiclass model of 4 columns: 2 members>"
+    with pytest.raises(Exception, match="several members have no checkpoint"):
+        model.save("model.safetensors")
+
+
 def test_a_pickle_and_a_saved_file_are_the_model(tmp_path):
     X, y = blobs()
     model = MLPClassifier(**QUICK).fit(X, y)

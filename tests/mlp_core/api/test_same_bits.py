@@ -102,7 +102,9 @@ def test_an_estimator_has_the_checkpoint_of_the_command_line(target, home, tmp_p
     )
     y = frame[target] if home != "pyarrow" else named(frame[target].to_pylist(), target)
     model = (MLPClassifier if target == "label" else MLPRegressor)(**flat(SETTINGS)).fit(X, y)
-    assert without_places(model._checkpoint) == without_places(load_checkpoint(run / "checkpoints/best.safetensors"))
+    assert without_places(model._checkpoints[0]) == without_places(
+        load_checkpoint(run / "checkpoints/best.safetensors")
+    )
     assert sorted(tmp_path.rglob("*")) == before, "fit has written something"
     answers = load(run).predict(frame)
     assert np.array_equal(model.predict(X), answers)
@@ -143,7 +145,7 @@ def test_an_array_trains_the_bits_of_its_file(tmp_path, monkeypatch):
     kept = X.copy()
     model = MLPClassifier(**flat(SETTINGS)).fit(X, y)
     run = load_checkpoint(tmp_path / "by_command/checkpoints/best.safetensors")
-    assert without_places(model._checkpoint) == without_places(run)
+    assert without_places(model._checkpoints[0]) == without_places(run)
     assert np.array_equal(X, kept), "the caller's rows were changed"
 
 

@@ -105,6 +105,8 @@ def test_errors_are_those_of_the_command_line():
         train(config(target="rihc"), table())
     with pytest.raises(ConfigError, match="names a data set, and data is given"):
         train({"data": {"name": "digits"}}, table())
+    with pytest.raises(ConfigError, match=r"ensemble: train\(\) trains one network"):
+        train({**config(), "ensemble": 2}, table())
     with pytest.raises(UsageError, match="not a model"):
         load(3)
     broken = {**table(), "age": [np.inf, *table()["age"][1:]]}

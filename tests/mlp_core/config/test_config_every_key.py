@@ -1,11 +1,10 @@
 """Y5: every key of the schema, taken from the schema: missing, of a wrong type, out of range, misspelt."""
 
-import typing
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from config_keys import KEYS, Key, name_beside, sections
 
 from mlp_core.config import Config
 from mlp_core.config.text_kinds import Word
@@ -14,54 +13,7 @@ from mlp_core.errors import ConfigError
 
 HERE = " # here"
 # A valid value for every required key.
-REQUIRED = {"x": "x.npy", "y": "y.npy", "units": "8", "match": "'*'", "name": "leaky_relu", "data": {"name": "digits"}}
-
-
-class Key(NamedTuple):
-    """A key of the schema: its path (0 stands for an item of a list, `any` for a user's own name) and its field."""
-
-    path: tuple[str | int, ...]
-    section: type[BaseModel]
-    field: Any
-
-    def __str__(self) -> str:
-        return ".".join(map(str, self.path))
-
-    @property
-    def name(self) -> str:
-        return str(self.path[-1])
-
-    @property
-    def kinds(self) -> list[Kind]:
-        """The scalar kinds that stand directly at this key."""
-        return [part for part in self.field.metadata if isinstance(part, Kind)] or [
-            part
-            for alternative in typing.get_args(self.field.annotation)
-            for part in typing.get_args(alternative)
-            if isinstance(part, Kind)
-        ]
-
-    @property
-    def nullable(self) -> bool:
-        return any(kind.null for kind in self.kinds) or str(self) == "data.classes"
-
-
-def sections(annotation: Any, in_list: bool = False) -> Iterator[tuple[type[BaseModel], bool]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, in_list
-    for part in typing.get_args(annotation):
-        yield from sections(part, in_list or typing.get_origin(annotation) is tuple)
-
-
-def walk(model: type[BaseModel], path: tuple[str | int, ...] = ()) -> Iterator[Key]:
-    for name, field in model.model_fields.items():
-        yield Key((*path, name), model, field)
-        for section, in_list in sections(field.annotation):
-            named = ("any",) if typing.get_origin(field.annotation) is dict else ()
-            yield from walk(section, (*path, name, 0) if in_list else (*path, name, *named))
-
-
-KEYS = list(walk(Config))
+REQUIRED = {"x": "x.npy", "y": "y.npy", "units": "8", "match": "'*'", "data": {"name": "digits"}}
 
 
 def document(key: Key, text: str | None, name: str | None = None) -> str:
@@ -73,7 +25,7 @@ def document(key: Key, text: str | None, name: str | None = None) -> str:
     for part, following in zip(key.path, [*key.path[1:], None], strict=True):
         for field, info in model.model_fields.items():
             if info.is_required() and field not in node and field != "data":
-                node[field] = "uniform" if part == "scale" else "normal" if part == "std" else REQUIRED[field]
+                node[field] = name_beside(model, part) if field == "name" else REQUIRED[field]
         if following is None:
             node.pop(part, None)
             if text is not None:

@@ -159,3 +159,29 @@ def test_fractions_between_semicolons_are_not_told(tmp_path: Path) -> None:
     assert not [
         note for note in load(from_mapping({"data": {"train": str(file), "target": "y"}})).notes if "point" in note
     ]
+
+
+def test_dates_of_eight_digits_are_dates_in_a_further_file_too(tmp_path: Path) -> None:
+    days = [f"{2020 + i % 5}{1 + i % 12:02d}{1 + i % 28:02d}" for i in range(60)]
+    train = table(tmp_path / "a.csv", "d,x,y", days, X, np.where(TRUE, "p", "q"))
+    config = from_mapping({"data": {"train": str(train), "target": "y"}})
+    read = load(config)
+    assert read.task.kinds == ("date", "numeric")
+    assert 'read as numbers: d (dates such as "20200101")' in read.notes
+    further = table(tmp_path / "b.csv", "d,x,y", ["20240131"] * 60, X, np.where(TRUE, "p", "q"))
+    assert (load_split(config, read.task, further).X[:, 0] == 19753).all()
+    codes = table(tmp_path / "c.csv", "d,x,y", ["20241350", *days[1:]], X, np.where(TRUE, "p", "q"))
+    assert load(from_mapping({"data": {"train": str(codes), "target": "y"}})).task.kinds == ()
+
+
+def test_signs_and_brackets_that_are_read_are_told(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", [f"({x})" if i % 3 else x for i, x in enumerate(X)], np.where(TRUE, 1, 0))
+    notes = load(from_mapping({"data": {"train": str(train), "target": "y"}})).notes
+    assert f'read as numbers: x ("({X[1]})" is {-X[1]})' in notes
+
+
+def test_quantities_in_two_units_are_told_to_stay_words(tmp_path: Path) -> None:
+    cells = [f"{x} kg" if i % 2 else f"{1000 * x:.0f} g" for i, x in enumerate(X)]
+    train = table(tmp_path / "a.csv", "v,x,y", cells, X, np.where(TRUE, 1, 0))
+    notes = load(from_mapping({"data": {"train": str(train), "target": "y"}})).notes
+    assert any(note.startswith("note: words that begin with numbers stay words: v (") for note in notes)

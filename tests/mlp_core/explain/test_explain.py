@@ -177,9 +177,9 @@ def test_what_fades_is_what_the_engine_leaves(build: Build, more: list[str]) -> 
     assert walked.steps == 4
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize(
-    "groups", ["", "{match: '*.bias', lr_scale: 0.1, weight_decay: 0.3}", "{match: '2.*', freeze: true}"]
+    ("groups", "decay"),
+    [("", 0.0), ("{match: '*.bias', lr_scale: 0.1, weight_decay: 0.3}", 0.1), ("{match: '2.*', freeze: true}", 0.1)],
 )
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_updates_are_what_the_optimizer_does(build: Build, name: str, groups: str, decay: float) -> None:
@@ -204,6 +204,16 @@ def test_rates_are_those_of_the_schedule(build: Build, name: str, warmup: float,
         machine["step"] = step
         machine.run(lines)
         assert float(machine["lr"]) == pytest.approx(schedule.rate(step), rel=1e-12)
+
+
+def test_no_name_means_two_things(explained: Explained) -> None:
+    """A letter with a number stands for an array of each layer; the same letter alone would take its place."""
+    alone, numbered = set[str](), set[str]()
+    for overrides in CASES.values():
+        for equation in explained(overrides).equations():
+            name, bracket, _ = equation.target.partition("[")
+            (numbered if bracket else alone).add(name.partition("(")[0])
+    assert not alone & numbered
 
 
 def test_no_name_is_without_a_formula() -> None:
@@ -320,7 +330,7 @@ def _balanced(tex: str) -> None:
 COMMANDS = set(
     textwrap.dedent("""
     documentclass usepackage setlength parindent allowdisplaybreaks begin end section subsection odot mathrm Delta top
-    left right frac sqrt sum nolimits operatorname text cdot lVert rVert lfloor rfloor hat bar infty ell mathcal
+    left right frac sqrt sum nolimits operatorname text cdot lVert rVert lfloor rfloor hat bar infty ell mathcal omega
     exp log tanh cosh sin cos max min ge le bmod dots to theta alpha beta gamma rho sigma Phi phi pi mu eta kappa tau
     varepsilon times nu
     """).split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from random_configs import experiment
 from mlp_core.proof.state import State
 from mlp_core.proof.training import first_step, prove_training
 
+MANY = int(os.environ.get("MLPBP_PROVED", "10"))
 
-@pytest.mark.parametrize("seed", range(500, 524))
+
+@pytest.mark.parametrize("seed", range(500, 500 + MANY))
 def test_random_experiments_are_what_their_formulas_say(tmp_path: Path, seed: int) -> None:
     built = experiment(tmp_path, seed)
     if isinstance(built, str):

@@ -18,6 +18,7 @@ import pytest
 from waiting import wait_for, wait_until
 
 from mlp_core.config import from_mapping, load
+from mlp_core.errors import Failed, RunDirectoryError
 from mlp_core.runs.run import Run
 
 optuna = pytest.importorskip("optuna")
@@ -97,6 +98,30 @@ def test_a_grid_tries_every_combination_once(folder: Path) -> None:
     found = carried_out(opened(folder, "grid", 50, words, sampler="grid", prune=False))
     told = [(one.params["optimizer.lr"], tuple(one.params["model.hidden"])) for one in found.trials]
     assert sorted(told) == [(1e-3, (4,)), (1e-3, (8,)), (1e-2, (4,)), (1e-2, (8,))]
+
+
+def study_of(folder: Path) -> object:
+    """The study that the journal of a folder tells of."""
+    return open_study(None, folder, "s", True, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner())
+
+
+@pytest.mark.parametrize("line", ["{}", '{"op_code": 99, "worker_id": "x"}'])
+def test_a_journal_of_a_stranger_is_refused(tmp_path: Path, line: str) -> None:
+    study_of(tmp_path)
+    with (tmp_path / "journal.log").open("a") as journal:
+        journal.write(line + "\n")
+    with pytest.raises(Failed, match="this is no journal of a search"):
+        study_of(tmp_path)
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    study_of(tmp_path)
+    (tmp_path / "journal.log").rename(tmp_path / "precious")
+    (tmp_path / "journal.log").symlink_to(tmp_path / "precious")
+    before = (tmp_path / "precious").read_bytes()
+    with pytest.raises(RunDirectoryError, match="this is a symbolic link"):
+        study_of(tmp_path)
+    assert (tmp_path / "precious").read_bytes() == before
 
 
 def test_folds_judge_a_trial_by_what_they_held_out(folder: Path) -> None:

@@ -112,3 +112,8 @@ def test_no_such_file_is_refused_and_a_damaged_one_fails(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b"\x00")
     with pytest.raises(CheckpointError, match="damaged"):
         Experiment.build(load(folder / "t.yaml", ["model.weights=first"]))
+
+
+def test_weights_of_another_parametrization_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="parametrization is standard there, ntk here"):
+        Experiment.build(load(folder / "t.yaml", ["model.weights=first", "model.parametrization=ntk"]))

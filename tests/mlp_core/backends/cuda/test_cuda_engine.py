@@ -22,6 +22,7 @@ from mlp_core.nn.layers import Pass
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import LOSSES, CrossEntropy, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
 from mlp_core.nn.schedules import Schedule
@@ -52,6 +53,7 @@ class Job:
     augment: dict[str, float] = field(default_factory=dict)
     input_dropout: float = 0.0
     embeddings: tuple[tuple[int, int], ...] = ()
+    parts: dict[str, Any] = field(default_factory=dict)
 
     def trainer(self, backend: Backend) -> Trainer:
         rng = np.random.default_rng(1)
@@ -62,7 +64,7 @@ class Job:
         Y = Y.astype(self.dtype) if Y.dtype.kind == "f" else Y
         w = backend.asarray((rng.random(ROWS) + 0.5).astype(self.dtype)) if self.weighted else None
         architecture = Architecture(
-            INPUTS, outputs(self.loss), self.hidden, self.input_dropout, embeddings=self.embeddings
+            INPUTS, outputs(self.loss), self.hidden, self.input_dropout, embeddings=self.embeddings, **self.parts
         )
         network = Network(architecture, backend, self.dtype, BATCH)
         network.initialize(3)
@@ -142,6 +144,10 @@ JOBS = {
     **{f"layers: {name}": Job(hidden=blocks) for name, blocks in BLOCKS.items()},
     "layers: learned words": Job(embeddings=((4, 2), (3, 3))),
     "layers: many learned words": Job(embeddings=((600, 2),)),
+    "layers: strong": Job(
+        hidden=(Block(7, Relu(), parametric=True), Block(6, Tanh(), parametric=True, residual=True)),
+        parts={"periodic": Periodic(3, 4, 3), "input_scale": True, "ntk": True},
+    ),
     **{f"activation: {name}": Job(hidden=(Block(7, kind()),)) for name, kind in ACTIVATIONS.items()},
     **{f"loss: {name}": Job(loss=kind()) for name, kind in LOSSES.items()},
     **{f"loss: {name}, weighted": Job(loss=kind(), weighted=True, dtype="float64") for name, kind in LOSSES.items()},

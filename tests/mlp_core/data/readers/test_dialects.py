@@ -147,7 +147,7 @@ def test_several_files_may_have_their_columns_in_another_order(tmp_path: Path) -
     assert table.names == ("x", "w", "y")
     assert table.values.tolist() == [[1, 0, 2], [3, 1, 4], [5, 1, 6], [7, 2, 8]]
     assert table.words == {1: ["red", "blue", "green"]}
-    with pytest.raises(DataError, match=r"other columns than .*a\.csv: no w"):
+    with pytest.raises(DataError, match=r"other columns than .*a\.csv: no w.*"):
         read_all([a, written(tmp_path / "c.csv", "x,y\n1,2\n")], ReadOptions())
 
 

@@ -176,3 +176,11 @@ def test_a_stream_gives_the_rows_of_the_table_in_parts(name: str, tmp_path: Path
 def test_the_config_knows_every_format_that_there_is() -> None:
     assert set(CONFIG_FORMATS) == {"auto", *FORMATS}
     assert all(name == each.name for name, each in FORMATS.items())
+
+
+def test_a_key_that_comes_late_is_left_out_and_told(tmp_path: Path) -> None:
+    lines = ['{"a": 1}'] * 120 + ['{"a": 2, "b": 3}', '{"a": 2, "b": 4}']
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    table = read(tmp_path / "t.jsonl", ReadOptions())
+    assert table.names == ("a",)
+    assert table.notes[-1] == "note: left out, since no row among the first 100 has it: b (line 121)"

@@ -1,0 +1,248 @@
+"""What the config asks for, beside what was built of it: what formulas take from the engine's objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from mlp_core.config import Config
+from mlp_core.explain.step import chains
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.parametric import Parametric
+from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.rows import table_of
+from mlp_core.training.experiment import Experiment
+
+ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "prelu": 0.25}
+"""The alpha of an activation that is given none: Maas et al. 2013, Clevert et al. 2016, He et al. 2015."""
+SETTINGS = {"mu": "momentum", "eps": "eps", "rho": "rho"}
+
+
+@dataclass
+class _Asked:
+    """Names of what was asked for, with what is there and what should be."""
+
+    tally: Tally
+
+    def same(self, name: str, here: Any, there: Any) -> None:
+        """Two values, equal to the last bit where they are no numbers."""
+        if isinstance(there, float) and isinstance(here, int | float):
+            right = math.isclose(here, there, rel_tol=1e-9, abs_tol=1e-300)
+        else:
+            right = here == there
+        here, there = (v if isinstance(v, int | float) else math.nan for v in (here, there))
+        self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
+
+    def close(self, name: str, here: Any, there: Any, within: float) -> None:
+        """Arrays of the same shape, entry by entry, up to a share of the largest."""
+        here, there = np.asarray(here, np.float64), np.asarray(there, np.float64)
+        if here.shape != there.shape:
+            self.same(f"the shape of {name}", here.size, there.size)
+            return
+        error = np.abs(here - there).max(initial=0) / max(float(np.abs(there).max(initial=0)), 1e-300)
+        worst = int(np.abs(here - there).argmax()) if here.size else 0
+        wrong = None
+        if not error <= within:
+            wrong = Difference(name, float(error), float(here.flat[worst]), float(there.flat[worst]))
+        self.tally.add(here.size, 0.0, wrong)
+
+
+def prove_asked(experiment: Experiment, given: Config | None = None) -> Tally:
+    """Network, loss, penalties, limits, settings, rates, weights of rows and targets as the config names them.
+
+    given: the config before anything `auto` or balanced in it was decided.
+    """
+    tally = Tally()
+    asked = _Asked(tally)
+    _network(asked, experiment)
+    _step(asked, experiment)
+    _segments(asked, experiment)
+    _schedule(asked, experiment)
+    _rows(asked, experiment, given or experiment.config)
+    if not experiment.trainer.progress.step:
+        _beginning(asked, experiment)
+    return tally
+
+
+def _network(asked: _Asked, experiment: Experiment) -> None:
+    model = experiment.config.model
+    found = chains(experiment.model.network, 1)
+    asked.same("the number of hidden layers", len(found) - 1, len(model.layers()))
+    for chain, layer in zip(found, model.layers(), strict=False):
+        name, alpha = layer.activation, None
+        if not isinstance(name, str):
+            name, alpha = name.name, name.alpha  # type: ignore[union-attr]
+        alpha = ALPHA.get(name) if alpha is None else float(alpha)
+        dense = chain.layers[0]
+        assert isinstance(dense, Dense)
+        asked.same(f"the units of layer {chain.l}", dense.units, layer.units)
+        asked.same(f"the bias of layer {chain.l}", dense.has_bias, bool(layer.bias))
+        asked.same(
+            f"the skip connection of layer {chain.l}",
+            chain.residual,
+            bool(layer.residual) and dense.inputs == layer.units,
+        )
+        built = dict[str, list[tuple[Any, ...]]]()
+        for one in chain.layers:
+            for kind, *values in _words(one):
+                built.setdefault(kind, []).append(tuple(values))
+        act = [] if name == "identity" else [(name, alpha)]
+        asked.same(
+            f"the activation of layer {chain.l}", [a for a in built.get("activation", []) if a[0] != "identity"], act
+        )
+        norm = [] if layer.norm == "none" else [(layer.norm, model.norm_eps, model.norm_momentum)]
+        asked.same(f"the norm of layer {chain.l}", built.get("norm", []), norm)
+        asked.same(
+            f"the dropout of layer {chain.l}", built.get("dropout", []), [(layer.dropout,)] if layer.dropout else []
+        )
+        if norm and act:
+            order = [kind for one in chain.layers for kind, *_ in _words(one) if kind in ("norm", "activation")]
+            asked.same(
+                f"the place of the norm of layer {chain.l}", order[0] == "norm", model.norm_position == "pre_activation"
+            )
+
+
+def _words(layer: Layer) -> Iterator[tuple[Any, ...]]:
+    """A layer in words: its kind, and its settings."""
+    match layer:
+        case Norm():
+            yield "norm", layer.kind, layer.eps, layer.momentum
+        case PRelu():
+            yield "activation", "prelu", layer.slope
+        case Dropout():
+            yield "dropout", layer.p
+        case Dense(f=f) | Activate(f=f) | Parametric(f=f) if f is not None:
+            yield "activation", f.name, getattr(f, "alpha", None)
+
+
+def _step(asked: _Asked, experiment: Experiment) -> None:
+    """Loss, penalties, limits, the settings of the update rule, the seed."""
+    config, job, loss = experiment.config, experiment.trainer.job, experiment.model.objective.loss
+    asked.same("the loss", loss.name, config.loss.name)
+    for key, value in {
+        "label_smoothing": config.loss.label_smoothing,
+        "pos_weight": float(config.loss.pos_weight or 1.0),
+        "gamma": config.loss.gamma,
+        "delta": config.loss.delta,
+        "quantiles": tuple(config.loss.quantiles),
+    }.items():
+        if hasattr(loss, key):
+            asked.same(f"loss.{key}", getattr(loss, key), value)
+    regular, values, limits = config.regularization, config.optimizer, job.limits
+    penalty = experiment.model.objective.penalty
+    for key in ("l1", "l2", "bias"):
+        asked.same(f"regularization.{key}", getattr(penalty, key), getattr(regular, key))
+    asked.same("regularization.max_norm", limits.max_norm, regular.max_norm)
+    table = table_of(config, job.batches, experiment.splits["train"], 1)
+    asked.same("optimizer.accumulate", limits.accumulate, table.many)
+    for key in ("clip_norm", "clip_value", "ema"):
+        asked.same(f"optimizer.{key}", getattr(limits, key), getattr(values, key))
+    asked.same("train.epochs", limits.epochs, config.train.epochs)
+    asked.same("train.max_steps", limits.max_steps, config.train.max_steps)
+    asked.same("seed", job.seed, config.seed)
+    settings = {name: getattr(values, key) for name, key in SETTINGS.items()}
+    settings |= {"beta1": values.betas[0], "beta2": values.betas[1]}
+    for name, value in job.optimizer.settings.items():
+        asked.same(f"{name} of {values.name}", value, settings.get(name, value))
+    augment = job.augment
+    asked.same("regularization.input_noise", augment.noise if augment else 0.0, regular.input_noise)
+    asked.same("regularization.mixup", augment.mixup if augment else 0.0, regular.mixup)
+
+
+def _segments(asked: _Asked, experiment: Experiment) -> None:
+    """The rate's scale and the decay of each tensor: decay is for matrices; of groups the last one counts."""
+    config, job = experiment.config, experiment.trainer.job
+    parameters = job.network.parameters
+    for spec in parameters.specs:
+        decay, scale, frozen = (config.optimizer.weight_decay if spec.is_weight else 0.0), 1.0, False
+        for group in config.optimizer.groups:
+            if fnmatchcase(spec.name, group.match):
+                scale, frozen = group.lr_scale, group.freeze
+                decay = decay if group.weight_decay is None else group.weight_decay
+        asked.same(f"whether {spec.name} is a matrix", spec.is_weight, len(spec.shape) == 2 and spec.is_weight)
+        place = parameters.slices[spec.name]
+        inside = [s for s in job.optimizer.segments if s.part.start <= place.start and place.stop <= s.part.stop]
+        asked.same(f"whether {spec.name} is trained", len(inside), 0 if frozen else 1)
+        for segment in inside:
+            factor = getattr(config.optimizer.lr_factors, spec.kind) if spec.kind else 1.0
+            asked.same(f"lr_scale of {spec.name}", segment.lr_scale, scale * factor)
+            asked.same(f"weight_decay of {spec.name}", segment.weight_decay, decay)
+
+
+def _schedule(asked: _Asked, experiment: Experiment) -> None:
+    """The numbers of the schedule."""
+    config, schedule = experiment.config, experiment.trainer.schedule
+    values, table = config.schedule, table_of(config, experiment.trainer.job.batches, experiment.splits["train"], 1)
+    steps = config.train.epochs * table.steps
+    steps = steps if config.train.max_steps is None else min(steps, config.train.max_steps)
+    warmup = values.warmup * steps if values.warmup < 1 else values.warmup * table.steps
+    asked.same("the steps of an epoch", experiment.trainer.steps_per_epoch, table.steps)
+    for name, there in {
+        "name": "constant" if values.name == "plateau" else values.name,
+        "lr": float(config.optimizer.lr),
+        "steps": steps,
+        "steps_per_epoch": table.steps,
+        "warmup": math.ceil(min(warmup, 2.0**62)),
+        "final": values.final,
+        "step_size": values.step_size,
+        "milestones": tuple(values.milestones),
+        "gamma": values.gamma,
+        "power": values.power,
+        "per_epoch": values.per == "epoch",
+    }.items():
+        asked.same(f"schedule: {name}", getattr(schedule, name), there)
+
+
+def _rows(asked: _Asked, experiment: Experiment, given: Config) -> None:
+    """Targets and weights of rows, from the truth as it was read."""
+    task, split, model = experiment.model.task, experiment.splits["train"], experiment.model
+    data = experiment.data.splits["train"]
+    to_host = model.network.backend.to_host
+    if len(data.y) != len(split.X):  # a twin on some of the rows
+        return
+    y, Y = np.asarray(data.y), np.asarray(to_host(split.Y), np.float64)
+    if task.classifies:
+        asked.close("the targets", Y.reshape(-1), y.reshape(-1), 0.0)
+    elif model.target is None:
+        asked.close("the targets", Y, y.reshape(len(y), -1), 1e-6)
+    else:
+        values = np.log1p(y) if experiment.config.preprocess.target.transform == "log1p" else y
+        values = np.asarray(values, np.float64).reshape(len(y), -1)
+        if experiment.config.preprocess.target.scale == "standard":
+            spread = values.std(axis=0)
+            values = (values - values.mean(axis=0)) / np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
+            asked.close("the targets", Y, values, 1e-5)
+    w = None if data.weight is None else np.asarray(data.weight, np.float64)
+    choice = given.loss.class_weight
+    if task.classifies and choice != "none":
+        counts = [int((y == k).sum()) for k in range(len(task.classes))]
+        if isinstance(choice, dict):
+            weights = [float(choice.get(name, 1.0)) for name in task.classes]
+        else:
+            weights = [len(y) / (len(counts) * max(1, count)) for count in counts]
+        own = np.array(weights)[y]
+        w = own if w is None else w * own
+    here = None if split.w is None else np.asarray(to_host(split.w), np.float64)
+    asked.same("whether rows have weights", here is not None, w is not None)
+    if here is not None and w is not None:
+        asked.close("the weights of rows", here, w, 1e-6)
+
+
+def _beginning(asked: _Asked, experiment: Experiment) -> None:
+    """What the optimizer remembers at first: nothing; the average: the weights; running statistics: 0 and 1."""
+    job = experiment.trainer.job
+    to_host = job.backend.to_host
+    asked.same("the optimizer's count of steps", job.optimizer.t, 0)
+    for name, vector in job.optimizer.state.items():
+        asked.close(f"optimizer.{name} at first", to_host(vector), np.zeros(len(vector)), 0.0)
+    if job.average is not None:
+        asked.close("the averaged weights at first", to_host(job.average), to_host(job.network.parameters.theta), 0.0)
+    if experiment.config.model.weights is None:
+        for name, place in job.network.statistics.slices.items():
+            there = np.full(place.stop - place.start, 1.0 if name.endswith("var") else 0.0)
+            asked.close(f"{name} at first", to_host(job.network.statistics.theta[place]), there, 0.0)

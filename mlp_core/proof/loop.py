@@ -1,0 +1,172 @@
+"""The proof of the loop around the steps: rates, epochs, their loss, the best one, plateaus, early stopping; without
+making a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mlp_core.backends.job import Job
+from mlp_core.nn.step_options import StepRates
+from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.machine import Machine
+from mlp_core.proof.paper import Paper
+from mlp_core.training.events import EpochDone
+from mlp_core.training.experiment import Experiment
+from mlp_core.training.trainer import Progress, Trainer
+
+EPOCHS, STEPS, LOOKED_AT = 60, 60_000, 12
+"""Epochs and steps that are gone through at most, and the steps of an epoch whose rates are computed on paper."""
+
+
+@dataclass
+class Idle:
+    """Steps that nobody makes: all that are left of an epoch at once, with losses that are made up."""
+
+    job: Job
+    asked: list[tuple[int, int, int, list[StepRates]]] = field(default_factory=list)
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    hindrance = notice = name = None
+    spared, full = 0, True
+
+    def reach(self, position: int, left: int) -> int:
+        return left
+
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
+        self.asked.append((epoch, position, step, list(rates)))
+        self.losses += [(2 + math.cos(step + i), 1.0 + (step + i) % 3) for i in range(len(rates))]
+        return len(rates)
+
+    def read(self) -> list[tuple[float, float]]:
+        losses, self.losses = self.losses, []
+        return losses
+
+    def locate(self) -> None:
+        """There is nothing to look for."""
+
+    def gradient(self, step: int) -> None:
+        """There is none."""
+
+
+def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
+    """The trainer's own loop over idle steps, with a metric that first gets better and then no more."""
+    trainer, tally = experiment.trainer, Tally()
+    idle = Idle(trainer.job)
+    metrics = iter([4.0, 3.0, 2.5, *[2.5] * EPOCHS, *[9.0] * EPOCHS])
+    watches = [
+        w
+        for w in (trainer.best, getattr(trainer.stopping, "watch", None), getattr(trainer.plateau, "watch", None))
+        if w
+    ]
+    names = {watch.metric for watch in watches if watch.metric.startswith("val_")}
+    signs = {watch.metric: 1 if watch.smaller else -1 for watch in watches}
+
+    def evaluate() -> dict[str, float]:
+        value = next(metrics)
+        return {name: signs[name] * value for name in names}
+
+    own = replace(trainer, steps=idle, evaluate=evaluate, progress=Progress())
+    book = _Book(trainer, paper, tally, signs)
+    for event in own.run():
+        if isinstance(event, EpochDone):
+            book.epoch(event, idle.asked, own.progress)
+            idle.asked = []
+            if event.epoch >= EPOCHS or own.progress.step >= STEPS or tally.wrong is not None:
+                break
+    return tally
+
+
+@dataclass
+class _Book:
+    """What must be in the books after every epoch, by plain loops and the printed formulas."""
+
+    trainer: Trainer
+    paper: Paper
+    tally: Tally
+    signs: dict[str, int]
+    step: int = 0
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        sections = self.paper.text(self.paper.table.size).sections
+        self.rate = next(s.lines for s in sections if s.title.startswith("Learning"))
+        self.drop = next((s.lines for s in sections if s.title.startswith("After an epoch")), ())
+        smaller = self.trainer.plateau is None or self.trainer.plateau.watch.smaller
+        self.machine = Machine(np.zeros(1), [("W", 1, slice(0, 1), (1, 1))])
+        self.machine |= {"plateau": 1.0, "stale": 0, "mark": math.inf if smaller else -math.inf}
+        self.best: tuple[float, int] | None = None
+        self.reference, self.stale = math.inf, 0
+
+    def same(self, name: str, here: float, there: float) -> None:
+        right = here == there or abs(here - there) <= 1e-12 * abs(there)
+        self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
+
+    def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
+        """Everything about one epoch."""
+        losses = weights = 0.0
+        place = 0
+        for epoch, position, step, rates in asked:
+            for name, here, there in (
+                ("epoch", epoch, self.done),
+                ("place", position, place),
+                ("step", step, self.step),
+            ):
+                self.same(f"the {name} of a step", here, there)
+            looked = set(np.linspace(0, len(rates) - 1, LOOKED_AT).astype(int)) if rates else set()
+            for i, rate in enumerate(rates):
+                if i in looked:
+                    self.machine["step"] = step + i
+                    self.machine.run(self.rate)
+                    self.same("the learning rate", rate.lr, float(self.machine["lr"]))
+                    self._fades(rate, step + i)
+                weight = 1.0 + (step + i) % 3
+                losses, weights = losses + weight * (2 + math.cos(step + i)), weights + weight
+            self.step += len(rates)
+            place += len(rates)
+        self.done += 1
+        mean = losses / weights
+        error = abs(event.metrics["train_loss"] - mean)
+        self.tally.add(
+            1,
+            0.0,
+            None if error <= 1e-9 else Difference("the loss of an epoch", error, event.metrics["train_loss"], mean),
+        )
+        self.same("the number of an epoch", event.epoch, self.done)
+        limits = self.trainer.job.limits
+        over = self.done >= limits.epochs or (limits.max_steps is not None and self.step >= limits.max_steps)
+        measured = any(name in event.metrics for name in self.signs if name.startswith("val_"))
+        if any(name.startswith("val_") for name in self.signs):
+            self.same("whether an epoch is measured", measured, self.done % limits.eval_every == 0 or over)
+        self._watch(event, progress)
+
+    def _fades(self, rate: StepRates, step: int) -> None:
+        """What is left of dropout and weight decay: all of it to half time, then half of a cosine down to nothing."""
+        schedule, steps = self.paper.config.schedule, self.trainer.schedule.steps
+        x = min(1.0, step / max(1, steps))
+        flat = 1.0 if x <= 0.5 else (1 + math.cos(math.pi * (2 * x - 1))) / 2
+        for name, here in (("dropout", rate.dropout), ("weight_decay", rate.decay)):
+            right = abs(here - (1.0 if getattr(schedule, name) == "constant" else flat)) <= 1e-9
+            self.tally.add(
+                1, 0.0, None if right else Difference(f"the share of {name} that is left", math.inf, here, flat)
+            )
+
+    def _watch(self, event: EpochDone, progress: Progress) -> None:
+        best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau
+        if best is not None and best.metric in event.metrics:
+            value = self.signs[best.metric] * event.metrics[best.metric]
+            if self.best is None or value < self.best[0]:
+                self.best = (value, self.done)
+            self.same("the best epoch", progress.best_epoch, self.best[1])
+        if plateau is not None and plateau.watch.metric in event.metrics:
+            self.machine["metric"] = event.metrics[plateau.watch.metric]
+            self.machine.run(self.drop)
+            self.same("the factor of the plateau", progress.plateau_factor, float(self.machine["plateau"]))
+        if stopping is not None and stopping.watch.metric in event.metrics:
+            value = self.signs[stopping.watch.metric] * event.metrics[stopping.watch.metric]
+            better = value < self.reference - stopping.watch.min_delta
+            self.reference, self.stale = (value, 0) if better else (self.reference, self.stale + 1)
+            stop = self.stale >= stopping.patience and self.done >= stopping.min_epochs
+            self.same("whether it stops early", progress.finished == "early_stopping", stop)

@@ -1,0 +1,131 @@
+"""Small experiments, each with what a slip needs to show: embedded data, and a table of words, weights and classes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from mlp_core.config import Config, from_mapping
+
+DIGITS: dict[str, Any] = {
+    "data": {"name": "digits", "limit": 90, "split": {"val": 0.2, "test": 0.0}},
+    "device": "cpu",
+    "model": {"hidden": [6, 5], "activation": "tanh"},
+    "optimizer": {"name": "momentum", "lr": 0.05},
+    "train": {"epochs": 4, "batch_size": 16},
+}
+NUMPY = "kernels=numpy"
+TABLE = ("~data.name", "~data.limit", "data.train=TABLE")
+BINARY = (*TABLE, "data.target=yes", "data.drop=[count, weight]")
+WEIGHTED = (*TABLE, "data.target=yes", "data.drop=[count]", "data.weight=weight")
+NUMBERS = (*TABLE, "data.target=count", "data.drop=[yes, weight]", "data.task=regression")
+LONG_RUN = ("train.epochs=9",)
+
+CASES: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "numpy": (NUMPY,),
+    "accumulate": ("optimizer.accumulate=2", "model.dropout=0.3", "regularization.l2=0.05"),
+    "accumulate, numpy": ("optimizer.accumulate=2", "model.dropout=0.3", "regularization.l2=0.05", NUMPY),
+    "accumulate, noise": ("optimizer.accumulate=2", "regularization.input_noise=0.1"),
+    "accumulate, noise, numpy": ("optimizer.accumulate=2", "regularization.input_noise=0.1", NUMPY),
+    "clip": ("optimizer.clip_norm=0.1", "optimizer.clip_value=0.02"),
+    "clip, numpy": ("optimizer.clip_norm=0.1", "optimizer.clip_value=0.02", NUMPY),
+    "max norm": ("regularization.max_norm=0.7",),
+    "max norm, numpy": ("regularization.max_norm=0.7", NUMPY),
+    "average": ("optimizer.ema=0.9",),
+    "average, numpy": ("optimizer.ema=0.9", NUMPY),
+    "penalties": ("regularization.l2=0.05", "regularization.l1=0.01"),
+    "penalties, numpy": ("regularization.l2=0.05", "regularization.l1=0.01", NUMPY),
+    "penalties on all": ("regularization.l2=0.05", "regularization.bias=true"),
+    "decay": ("optimizer.weight_decay=0.1",),
+    "groups": ("optimizer.weight_decay=0.1", "optimizer.groups=[{match: '*.bias', lr_scale: 0.1, weight_decay: 0.3}]"),
+    "frozen": ("optimizer.groups=[{match: '0.*', freeze: true}]",),
+    "dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
+    "dropout, numpy": ("model.dropout=0.3", "model.input_dropout=0.2", NUMPY),
+    "noise": ("regularization.input_noise=0.1",),
+    "noise, numpy": ("regularization.input_noise=0.1", NUMPY),
+    "mixup": ("regularization.mixup=0.4",),
+    "mixup, numpy": ("regularization.mixup=0.4", NUMPY),
+    "mixup, weights": ("regularization.mixup=0.4", "loss.class_weight=balanced"),
+    "residual": ("model.hidden=[6, 6]", "model.residual=true"),
+    "residual, numpy": ("model.hidden=[6, 6]", "model.residual=true", NUMPY),
+    "batch norm": ("model.norm=batch", "model.norm_eps=0.01", "model.norm_momentum=0.3"),
+    "batch norm, numpy": ("model.norm=batch", "model.norm_eps=0.01", "model.norm_momentum=0.3", NUMPY),
+    "norm behind": ("model.norm=layer", "model.norm_position=post_activation"),
+    "layer norm, numpy": ("model.norm=layer", "model.norm_eps=0.01", NUMPY),
+    "rms norm": ("model.norm=rms", "model.norm_eps=0.01"),
+    "ntk": ("model.parametrization=ntk",),
+    "parametric": ("model.parametric=true",),
+    "leaky": ("model.activation={name: leaky_relu, alpha: 0.2}",),
+    "prelu": ("model.activation=prelu",),
+    "class weights": ("loss.class_weight=balanced",),
+    "class weights, numpy": ("loss.class_weight=balanced", NUMPY),
+    "smoothing": ("loss.label_smoothing=0.1",),
+    "one against the rest": ("loss.name=bce",),
+    "focal": ("loss.name=focal", "loss.gamma=0.5", NUMPY),
+    "quadratic": ("loss.name=quadratic", NUMPY),
+    "binary": (*BINARY, "loss.pos_weight=2.5"),
+    "binary, numpy": (*BINARY, "loss.pos_weight=2.5", NUMPY),
+    "weights": (*WEIGHTED, "loss.class_weight=balanced"),
+    "weights, numpy": (*WEIGHTED, "loss.class_weight=balanced", NUMPY),
+    "words": (*BINARY, "preprocess.categorical.encode=embedding", "model.input_dropout=0.2"),
+    "words, numpy": (*BINARY, "preprocess.categorical.encode=embedding", NUMPY),
+    "numbers": NUMBERS,
+    "numbers, scaled": (*NUMBERS, "preprocess.target.scale=standard"),
+    "numbers, logarithms": (*NUMBERS, "preprocess.target.transform=log1p", "preprocess.target.scale=standard"),
+    "stop early": ("train.early_stopping={patience: 3, min_delta: 0.6}", "train.epochs=20"),
+    "eval_every": ("train.eval_every=2", "train.epochs=5"),
+    "plateau": ("schedule={name: plateau, patience: 2, factor: 0.3}", "train.epochs=20", "train.early_stopping=false"),
+    "one cycle": ("schedule={name: one_cycle}", *LONG_RUN),
+    "per epoch": ("schedule={name: linear, per: epoch}", *LONG_RUN),
+    "warm-up": ("schedule={name: cosine, warmup: 0.3, final: 0.1}", *LONG_RUN),
+    "step": ("schedule={name: step, step_size: 2, gamma: 0.3}", *LONG_RUN),
+    "multistep": ("schedule={name: multistep, milestones: [1, 3], gamma: 0.3}", *LONG_RUN),
+    "exponential": ("schedule={name: exponential, step_size: 2, gamma: 0.3}", *LONG_RUN),
+    "polynomial": ("schedule={name: polynomial, power: 2}", *LONG_RUN),
+    "restarts": ("schedule={name: cosine_restarts, cycles: 3}", *LONG_RUN),
+    "inverse_sqrt": ("schedule={name: inverse_sqrt, warmup: 1}", *LONG_RUN),
+    "linear": ("schedule={name: linear, final: 0.2}", *LONG_RUN),
+    "wsd": ("schedule={name: wsd, final: 0.2}", *LONG_RUN),
+}
+for _name in (
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "adadelta",
+    "rmsprop",
+    "adam",
+    "nadam",
+    "radam",
+    "amsgrad",
+    "lion",
+):
+    _own = (f"optimizer.name={_name}", "optimizer.weight_decay=0.1", "optimizer.lr=0.01")
+    CASES |= {_name: _own, f"{_name}, numpy": (*_own, NUMPY)}
+CASES["muon"] = ("optimizer.name=muon", "optimizer.lr=0.01")
+CASES["lbfgs"] = ("optimizer.name=lbfgs", "train.batch_size=full", "train.epochs=16", "optimizer.lr=0.3")
+for _name in ("mae", "huber", "log_cosh", "quantile", "poisson", "gaussian_nll"):
+    _more = {"huber": ("loss.delta=0.4",), "quantile": ("loss.quantiles=[0.1, 0.45, 0.8]",)}.get(_name, ())
+    CASES |= {_name: (*NUMBERS, f"loss.name={_name}", *_more, NUMPY)}
+
+
+def config(case: str, folder: Path) -> Config:
+    """The config of a case; its table, where it has one, is written into the folder."""
+    path = folder / "table.csv"
+    if not path.exists():
+        path.write_text(_table())
+    return from_mapping(DIGITS, [change.replace("TABLE", str(path)) for change in CASES[case]])
+
+
+def _table() -> str:
+    draw = random.Random(0)
+    lines = ["a,b,word,other,weight,count,yes"]
+    for _ in range(90):
+        a, b = draw.gauss(0, 1), draw.gauss(0, 1)
+        word, other = draw.choice(["ax", "bx", "cx"]), draw.choice(["px", "qx", "rx", "sx"])
+        count = int(2 + abs(3 * a)) + (word == "ax") + draw.random()
+        yes = "yes" if a + 0.5 * b > 0.8 else "no"
+        lines.append(f"{a:.3f},{b:.3f},{word},{other},{draw.randint(0, 3)},{count:.2f},{yes}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,173 @@
+"""Recipes: one word that gives other keys their defaults, `strong` what serves tables best. The word does nothing by
+itself: every key that it sets is in the resolved config, and one that is written stays as it is written.
+
+The ingredients of `strong` are those of RealMLP (Holzmueller, Grinsztajn and Steinwart, "Better by default", 2024);
+how wide, how long and in which portions was measured on one thread (benchmarks/README.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlp_core.config import Config
+from mlp_core.data.load import Data
+from mlp_core.nn.losses import LOSSES
+from mlp_core.training.from_config import usual_loss
+from mlp_core.training.unused import OF_LOSSES, UNMIXED
+
+STRONG, PLAIN = "strong", "plain"
+ADAMS = ("adam", "adamw")
+SHARES = ("loss", "log_loss", "brier", "ece", "roc_auc", "pr_auc")
+"""Aims that judge probabilities or their order: smoothed labels would spoil them."""
+OWN = ("model.hidden", "model.init", "optimizer.name", "optimizer.lr")
+"""Keys with which a config describes a training of its own, for which the others of `strong` were not chosen."""
+MOST_WAVES = 200
+"""Inputs up to which numbers get waves: with more, they tell enough by themselves."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What suits a number of training rows."""
+
+    units: int
+    epochs: int
+    batch: int
+
+
+def size_of(rows: int) -> Size:
+    """Few rows are met more often, in batches of an eighth of them; many are met less often, in larger ones.
+
+    >>> size_of(60)
+    Size(units=256, epochs=256, batch=16)
+    >>> size_of(8_000)
+    Size(units=256, epochs=128, batch=256)
+    >>> size_of(500_000)
+    Size(units=256, epochs=24, batch=1024)
+    """
+    batch = 256 if rows < 100_000 else 1024
+    if rows < 2_048:
+        batch = max(16, 1 << (rows // 8).bit_length() - 1)
+    epochs = 256 if rows < 2_048 else 128 if rows < 20_000 else 64 if rows < 100_000 else 24 if rows < 1_000_000 else 8
+    return Size(256, epochs, batch)
+
+
+def chosen(config: Config) -> tuple[str, str]:
+    """The recipe of a config and why it is that."""
+    if config.recipe != "auto":
+        return config.recipe, "as the config says"
+    if config.written("version") == "1":
+        return PLAIN, "a config of version 1"
+    if config.data.target is None or config.data.name is not None:
+        return PLAIN, "no table with a target column"
+    if config.model.weights is not None:
+        return PLAIN, "it begins with the weights of a model"
+    if own := [key for key in OWN if config.given(key)]:
+        return PLAIN, f"the config has its own {own[0]}; with recipe: strong it keeps that and takes the rest"
+    return STRONG, "a table"
+
+
+def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
+    """The config with the recipe's values for every key that was not written, and a line for what that comes to."""
+    name, why = chosen(config)
+    if name == PLAIN:
+        table = config.recipe == "auto" and config.data.target is not None
+        return config.replace(recipe=name), ((f"recipe: {name} ({why})",) if table else ())
+    wanted, rows = dict(_strong(config, data)), data.splits["train"].rows
+    free = {key: value for key, value in wanted.items() if not config.given(key)}
+    made = config.replace(recipe=name, **free)
+    shown = made.model_dump(mode="json")
+    yours = {key: _at(shown, key) for key in wanted if key not in free}
+    against = [
+        f"{key} {_said(value)}, not {_said(wanted[key])}" for key, value in yours.items() if value != wanted[key]
+    ]
+    if len(yours) == len(wanted) and not against:
+        return made, ()  # everything is written out already
+    widths = "-".join(str(layer.units) for layer in made.model.layers()) or "no hidden layer"
+    notes = [f"recipe: {name} ({why}): {widths}, {made.train.epochs} epochs for {rows:,} rows"]
+    return made, (*notes, *([f"recipe: yours stands: {'; '.join(against)}"] if against else []))
+
+
+def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
+    """The keys of `strong` with their values, as far as what is written leaves a use for them."""
+    task, size = data.task, size_of(data.splits["train"].rows)
+    loss = usual_loss(task.kind) if config.loss.name == "auto" else config.loss.name
+    regression = task.kind == "regression"
+    yield "preprocess.numeric.scale", "robust_smooth"
+    if config.regularization.mixup == 0:
+        yield from (("preprocess.categorical.encode", "compact"), ("preprocess.categorical.embed_above", 8))
+        yield "preprocess.categorical.embedding_dim", 8
+    if regression and not LOSSES[loss].counts:
+        yield "preprocess.target.clamp", True
+    yield from _network(config, size, regression, len(task.features))
+    aim = _aim(config, task.kind)
+    if task.classifies and aim not in SHARES:
+        if task.kind == "binary" and config.loss.pos_weight is None and config.loss.name == "auto":
+            loss = "cross_entropy"  # of two outputs: its targets can be smoothed
+            yield "loss.name", loss
+        if loss in OF_LOSSES["label_smoothing"]:
+            yield "loss.label_smoothing", 0.1
+    if config.optimizer.name in ADAMS:
+        yield from _training(config, size, regression)
+    if config.optimizer.name != "lbfgs":  # takes all rows at once
+        yield "train.batch_size", size.batch
+    yield "train.epochs", size.epochs
+    yield "train.early_stopping", False
+    yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
+
+
+def _network(config: Config, size: Size, regression: bool, features: int) -> Iterator[tuple[str, Any]]:
+    model = config.model
+    own = model.layers() if config.given("model.hidden") else ()
+    hidden = bool(own) or not config.given("model.hidden")
+    yield "model.hidden", [size.units] * 3
+    if hidden:
+        activation = "mish" if regression else "selu"
+        yield "model.activation", activation
+        used = [layer.activation for layer in own] if config.given("model.activation") or own else [activation]
+        mixes = any(getattr(one, "name", one) not in UNMIXED for one in used)
+        yield from (("model.parametric", True), ("optimizer.lr_factors.alpha", 0.1)) if mixes else ()
+        yield "model.dropout", 0.15
+        if not config.given("model.dropout") or model.dropout:
+            yield "schedule.dropout", "flat_cos"
+        if model.bias:
+            yield from (("model.bias_init", "data"), ("optimizer.lr_factors.bias", 0.1))
+    if features <= MOST_WAVES:
+        yield from (("model.numeric_embedding", "periodic"), ("optimizer.lr_factors.numeric_embedding", 0.1))
+    yield from (("model.input_scale", True), ("optimizer.lr_factors.input_scale", 6.0))
+    yield "model.parametrization", "ntk"
+    if not config.given("model.init"):
+        standard = {"name": "normal", "std": 1.0, "scale": None}
+        yield from (("model.init", standard), ("model.output_init", standard), ("model.init_rescale", True))
+
+
+def _training(config: Config, size: Size, regression: bool) -> Iterator[tuple[str, Any]]:
+    if not config.given("model.parametrization") or config.model.parametrization == "ntk":
+        yield "optimizer.lr", 0.2 if regression else 0.04
+    yield "optimizer.betas", [0.9, 0.95]
+    yield "optimizer.weight_decay", 0.02
+    if not config.given("optimizer.weight_decay") or config.optimizer.weight_decay:
+        yield "schedule.weight_decay", "flat_cos"
+    yield "schedule.name", "coslog"
+
+
+def _aim(config: Config, kind: str) -> str:
+    """What the best epoch is chosen by: what is asked for, or else errors."""
+    if config.given("checkpoint.monitor"):
+        return config.checkpoint.monitor.split("_", 1)[1]
+    if config.metrics != "auto":
+        return config.metrics[0]
+    return {"binary": "accuracy", "multiclass": "accuracy", "regression": "rmse"}.get(kind, "loss")
+
+
+def _at(values: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("name", "{...}"))
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")

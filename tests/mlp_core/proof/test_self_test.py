@@ -1,0 +1,48 @@
+"""Slips are noticed, one in 24 of them here and all in `mlpbp gradcheck --self-test`; and all of them fit."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import pytest
+
+from mlp_core.backends.cpu.library import NoKernels, library
+from mlp_core.proof.planted import CASES, SLIPS, Slip
+from mlp_core.proof.self_test import self_test
+
+EVERY = int(os.environ.get("MLPBP_SLIPS_EVERY", "24"))
+
+
+@pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
+def test_every_slip_fits_the_program_as_it_is(slip: Slip) -> None:
+    function = inspect.unwrap(slip.function)
+    sound = function.__code__
+    with slip.planted():
+        assert function.__code__ is not sound
+    assert function.__code__ is sound
+    assert slip.case in CASES
+
+
+def test_there_are_slips_of_every_kind() -> None:
+    assert len(SLIPS) >= 250
+    assert len(SLIPS) == len({(slip.name, slip.case) for slip in SLIPS})
+
+
+def test_slips_are_noticed_and_sound_experiments_are_not_accused() -> None:
+    try:
+        library()
+    except NoKernels as error:
+        pytest.skip(str(error))
+    report = self_test(SLIPS[::EVERY])
+    assert not report.survived
+    assert not report.accused
+    assert report.passed
+
+
+def test_a_report_names_what_was_not_caught() -> None:
+    harmless = Slip("none", SLIPS[0].function, "theta", "theta", "plain")
+    report = self_test([harmless])
+    assert not report.passed
+    assert report.lines()[1].endswith("caught: 0/1")
+    assert report.to_json()["survived"] == (f"{harmless.name} (plain)",)
