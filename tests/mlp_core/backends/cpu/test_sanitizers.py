@@ -13,17 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from mlp_core.backends.cpu.compile import compile_kernels
+from mlp_core.backends.cpu import compile as compiling
 
 HERE = Path(__file__).parent
+QUICK = tuple("-O1" if flag == "-O3" else flag for flag in compiling.FLAGS)
+"""Those of the kernels, but that with all checks in it -O3 takes a compiler a quarter of an hour."""
 FLAGS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PROGRAM = """
 import sys
 from pathlib import Path
 from mlp_core.backends.cpu import compile
-compile.BUILT = Path(sys.argv[1])
+compile.BUILT, compile.FLAGS = Path(sys.argv[1]), tuple(sys.argv[2].split())
 import pytest
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[3:]]))
 """
 
 pytestmark = [
@@ -35,7 +37,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sanitized") / "built"
-    compile_kernels(folder, ["gcc", *FLAGS])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "FLAGS", QUICK)
+        compiling.compile_kernels(folder, ["gcc", *FLAGS])
     return folder
 
 
@@ -44,6 +48,15 @@ def test_nothing_is_undefined(tests, built):
     names = (f"lib{kind}san.so" for kind in ("a", "ub"))
     files = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip() for name in names]
     settings = {"LD_PRELOAD": " ".join(files), "ASAN_OPTIONS": "detect_leaks=0"}  # Python's own are many
-    command = [sys.executable, "-c", PROGRAM, str(built), str(HERE / tests), "-k", "not bytes and not fork"]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(built),
+        " ".join(QUICK),
+        str(HERE / tests),
+        "-k",
+        "not bytes and not fork",
+    ]
     result = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
