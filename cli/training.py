@@ -77,7 +77,7 @@ def train(
     if (config / MEMBERS).is_file():
         hint = "train one of them with --resume, or give a config"
         raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
-    table = bool(target) or (config.suffix not in CONFIGS and config.is_file())
+    table = str(config) != "-" and (bool(target) or (config.suffix not in CONFIGS and config.is_file()))
     loaded = _of_table(config, target or [], changes) if table else _of_file(config, changes)
     console = Console("train", loaded.logging.progress)
     if not table and find_config(config) != config:
@@ -95,32 +95,32 @@ def train(
 def _ensemble(config: Config, output: Path | None, console: Console) -> int:
     """Train several networks and measure them as the one model that they are."""
     from mlp_core.metrics import plain
-    from mlp_core.runs.ensemble import train_members
     from mlp_core.runs.evaluate import evaluate_model, open_model
+    from mlp_core.search.ensemble import Ensemble
 
     from .render import metrics_table
 
-    begun, folder, members = time.monotonic(), Path(), list[dict[str, Any]]()
-    console.note(f"ensemble: {config.ensemble} networks, seeds {config.seed} to {config.seed + config.ensemble - 1}")
-    for done in train_members(config, output, sys.argv[1:]):
-        if isinstance(done, Path):
-            folder = done
-            continue
-        member, summary = done
-        members.append({"member": member.number, "seed": member.config.seed, **summary.to_json()})
-        console.note(
-            f"member {member.number}: best epoch {summary.best_epoch} of {summary.epochs}, {summary.seconds:.1f} s"
-        )
-    model, _ = open_model(folder)
-    report = evaluate_model(model)
-    metrics = {name: one.metrics for name, one in report.splits.items()}
-    seconds = round(time.monotonic() - begun, 3)
+    begun, records = time.monotonic(), dict[int, dict[str, Any]]()
+    made = Ensemble(config, output, sys.argv[1:])
+    console.note(f"ensemble: {config.ensemble} networks, {made.count} at a time")
+    with StopRequest() as stop:
+        for place, record in made.train(stop):
+            records[place] = record
+            best, epochs = record["best"]["epoch"], record["epochs"]
+            console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
+        if len(records) < config.ensemble:
+            console.say(f"mlpbp: interrupted; {counted(len(records), 'member')} of {config.ensemble} trained")
+            return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code)
+    model, file = open_model(made.folder)
+    metrics = {name: one.metrics for name, one in evaluate_model(model).splits.items()}
     console.show(metrics_table(metrics))
-    console.show(f"model {folder}\nnext  mlpbp eval {typed(folder)}")
+    console.show(f"model {made.folder}\nnext  mlpbp eval {typed(made.folder)}")
     shown = {name: plain(values) for name, values in metrics.items()}
-    epochs = sum(one["epochs"] for one in members)
-    told = {"run": str(folder), "epochs": epochs, "seconds": seconds, "metrics": shown, "best": members[0]["best"]}
-    return console.result({**told, "members": sorted(members, key=lambda one: one["member"])})
+    fields = ("epochs", "steps", "seconds", "best")
+    members = [{name: records[place][name] for name in fields} for place in sorted(records)]
+    told = {name: sum(one[name] for one in members) for name in ("epochs", "steps")}
+    told |= {"run": str(made.folder), "seconds": round(time.monotonic() - begun, 3), "checkpoint": str(file)}
+    return console.result({**told, "best": members[0]["best"], "metrics": shown, "members": members})
 
 
 def _of_file(file: Path, changes: list[str]) -> Config:

@@ -17,7 +17,7 @@ from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.readers.frames import InMemory, as_table, column_names, is_missing, label_name
 from mlp_core.errors import DataError, Problem, Refused
 from mlp_core.metrics import Outcome, compute, decide
-from mlp_core.runs.ensemble import member_configs
+from mlp_core.search.ensemble import member_configs
 from mlp_core.training.checkpoint import Checkpoint
 
 
@@ -113,7 +113,7 @@ class _Estimator:
             hint = "leave out output__dir, or train it with: mlpbp train"
             raise DataError(Problem("usage", "an ensemble is kept in memory here", hint, key="ensemble"))
         trained = []
-        for one in member_configs(config) if config.ensemble > 1 else [config]:
+        for one in member_configs(config, 1) if config.ensemble > 1 else [config]:
             trained.append(train(one) if written else in_memory(one))
             trained[-1].finish(progress=config.logging.progress not in ("auto", "off"))
         self._keep(trained)

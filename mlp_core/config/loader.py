@@ -54,12 +54,30 @@ def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), fold
     return _overridden(_a_mapping(from_native(mapping)), overrides, folders, [])
 
 
+def sparse(config: Config) -> dict[str, Any]:
+    """The keys of a config that were written, or that differ from their defaults, as plain values: `from_mapping` makes
+    an equal config of them, which knows too what was left open."""
+    return _sparse(config, config.model_dump(mode="json"), defaults(), "")
+
+
+def _sparse(config: Config, values: dict[str, Any], usual: dict[str, Any], prefix: str) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        key, default = f"{prefix}{name}", usual.get(name)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            if inner := _sparse(config, value, default, f"{key}."):
+                kept[name] = inner
+        elif value != default or config.given(key):
+            kept[name] = value
+    return kept
+
+
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """A config with overrides on top: what they name is in the current folder, all else where it was.
 
     Raises ConfigError with every problem found.
     """
-    changed = from_mapping(config.model_dump(mode="json"), overrides, config.folders).holding(config.held)
+    changed = from_mapping(sparse(config), overrides, config.folders).holding(config.held)
     return changed.as_sent() if config.sent else changed
 
 

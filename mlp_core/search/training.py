@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlp_core.config import Config, from_mapping
+from mlp_core.config import Config, from_mapping, sparse
 from mlp_core.errors import MlpbpError, Problem
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import MARK, RunDirectory
@@ -29,7 +29,7 @@ class Training:
     @classmethod
     def of(cls, config: Config, folder: Path, text: bytes, command: tuple[str, ...]) -> Training:
         """A config as it is carried to another process."""
-        return cls(folder, config.with_absolute_paths().model_dump(mode="json"), text, command)
+        return cls(folder, sparse(config.with_absolute_paths()), text, command)
 
     def record(self) -> dict[str, Any] | None:
         """What `run.json` says of it once it is finished, else None."""

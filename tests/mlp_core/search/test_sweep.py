@@ -100,23 +100,28 @@ def test_a_grid_tries_every_combination_once(folder: Path) -> None:
     assert sorted(told) == [(1e-3, (4,)), (1e-3, (8,)), (1e-2, (4,)), (1e-2, (8,))]
 
 
+def study_of(folder: Path) -> object:
+    """The study that the journal of a folder tells of."""
+    return open_study(None, folder, "s", True, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner())
+
+
 @pytest.mark.parametrize("line", ["{}", '{"op_code": 99, "worker_id": "x"}'])
-def test_a_journal_of_a_stranger_is_refused(folder: Path, line: str) -> None:
-    carried_out(opened(folder, "s", 1, ["optimizer.lr=[1e-3]", "train.epochs=1"], prune=False))
-    with (folder / "s/journal.log").open("a") as journal:
+def test_a_journal_of_a_stranger_is_refused(tmp_path: Path, line: str) -> None:
+    study_of(tmp_path)
+    with (tmp_path / "journal.log").open("a") as journal:
         journal.write(line + "\n")
     with pytest.raises(Failed, match="this is no journal of a search"):
-        opened(folder, "s", 2, ["optimizer.lr=[1e-3]", "train.epochs=1"], prune=False)
+        study_of(tmp_path)
 
 
-def test_a_journal_that_is_a_link_is_refused(folder: Path) -> None:
-    carried_out(opened(folder, "s", 1, ["optimizer.lr=[1e-3]", "train.epochs=1"], prune=False))
-    (folder / "s/journal.log").rename(folder / "precious")
-    (folder / "s/journal.log").symlink_to(folder / "precious")
-    before = (folder / "precious").read_bytes()
+def test_a_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    study_of(tmp_path)
+    (tmp_path / "journal.log").rename(tmp_path / "precious")
+    (tmp_path / "journal.log").symlink_to(tmp_path / "precious")
+    before = (tmp_path / "precious").read_bytes()
     with pytest.raises(RunDirectoryError, match="this is a symbolic link"):
-        opened(folder, "s", 2, ["optimizer.lr=[1e-3]", "train.epochs=1"], prune=False)
-    assert (folder / "precious").read_bytes() == before
+        study_of(tmp_path)
+    assert (tmp_path / "precious").read_bytes() == before
 
 
 def test_folds_judge_a_trial_by_what_they_held_out(folder: Path) -> None:
