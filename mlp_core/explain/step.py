@@ -16,6 +16,7 @@ from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
 from mlp_core.nn.network import Network
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
+from mlp_core.nn.step_options import stages
 from mlp_core.training.experiment import Experiment
 
 
@@ -106,6 +107,7 @@ class _Step:
         b, n, c = self.rows, self.network.architecture.inputs, self.network.architecture.outputs
         regular, task = self.config.regularization, self.model.task
         scale = self.config.preprocess.numeric.scale
+        yield Note(f"Its stages: {', '.join(stages(self.limits, self.model.objective.penalty.counts))}.")
         yield Note(f"X [{b}, {n}] are {b} rows of inputs, prepared on the training rows (scale: {scale}).")
         if task.kind == "regression":
             scaled = ", scaled over the training rows" if self.model.target else ""

@@ -27,6 +27,11 @@ class Penalty:
     l1: float = 0.0
     bias: bool = False
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to add."""
+        return bool(self.l2 or self.l1)
+
     def _penalised(self, network: Network, vector: Array) -> Array:
         return vector if self.bias else vector[network.parameters.weights]
 
@@ -100,7 +105,7 @@ class Objective:
         Z, Delta = network.forward(X, mode), network.Delta[: len(X)]
         value = self._loss_and_gradient(self.loss, Z, Y, w, total, Delta)
         dX = network.backward(Delta, input_gradient)
-        if penalties and (self.penalty.l2 or self.penalty.l1):
+        if penalties and self.penalty.counts:
             value = value + self.penalty.value(network)
             self.penalty.add_gradient(network)
         return value, dX

@@ -34,6 +34,18 @@ class Limits:
     eval_every: int = 1
 
 
+def stages(limits: Limits, penalised: bool) -> tuple[str, ...]:
+    """Those of STAGES that a step with these options has, in their order."""
+    absent = {
+        "penalty": not penalised,
+        "accumulate": limits.accumulate == 1,
+        "clip": limits.clip_value is None and limits.clip_norm is None,
+        "max_norm": limits.max_norm is None,
+        "average": not limits.ema,
+    }
+    return tuple(stage for stage in STAGES if not absent.get(stage, False))
+
+
 def average_share(ema: float, step: int) -> float:
     """How far the average moves towards the weights of a step counted from 0; far at first, to forget the start."""
     t = step + 1

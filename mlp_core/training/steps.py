@@ -13,7 +13,7 @@ from mlp_core.backends.job import Job, Steps
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.primitives import clip_norm, clip_value, follow, shorten_rows
-from mlp_core.nn.step_options import AFTER_BACKWARD, StepRates, average_share
+from mlp_core.nn.step_options import AFTER_BACKWARD, StepRates, average_share, stages
 
 LOSSES_AT_ONCE = 64
 """Steps after which the losses are read from a device that works on its own."""
@@ -40,15 +40,8 @@ class StageSteps:
         self._ledger = Ledger(backend, LOSSES_AT_ONCE) if backend.remote else None
         self._losses: list[tuple[float, float]] = []
         self._dropout = 1.0
-        limits = job.limits
-        asked = {
-            "accumulate": limits.accumulate > 1,
-            "clip": limits.clip_value is not None or limits.clip_norm is not None,
-            "update": True,
-            "max_norm": limits.max_norm is not None,
-            "average": job.average is not None,
-        }
-        self._stages = tuple(getattr(StageSteps, f"_{stage}") for stage in AFTER_BACKWARD if asked[stage])
+        asked = stages(job.limits, job.objective.penalty.counts)
+        self._stages = tuple(getattr(StageSteps, f"_{stage}") for stage in AFTER_BACKWARD if stage in asked)
 
     @property
     def name(self) -> str | None:

@@ -22,6 +22,7 @@ from mlp_core.backends.cpu.row_pass import MEET, Kept, Labelled, RowPass, Tensor
 from mlp_core.backends.job import Job
 from mlp_core.nn.backend import Array
 from mlp_core.nn.objective import Objective
+from mlp_core.nn.step_options import AFTER_BACKWARD, stages
 
 TOTAL, STEP, SHARE, DROPOUT, RATES = range(5)
 """Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, that of
@@ -42,7 +43,9 @@ class StepProgram:
 
     def __init__(self, job: Job, crew: Crew, slots: int) -> None:
         self._objective, self._optimizer, self._batches = job.objective, job.optimizer, job.batches
-        self._limits, self._average, self._seed, self._augment = job.limits, job.average, job.seed, job.augment
+        self._limits, self._seed, self._augment = job.limits, job.seed, job.augment
+        self._average_of, asked = job.average, stages(job.limits, job.objective.penalty.counts)
+        self._stages = [stage for stage in AFTER_BACKWARD if stage in asked and stage != "accumulate"]
         self._crew, self._slots, self._kept = crew, slots, Kept()
         self._parameters, optimizer = job.network.parameters, job.optimizer
         assert job.network.Delta is not None
@@ -186,7 +189,7 @@ class StepProgram:
         """theta, gradient, state and average of a tensor, each [units, entries]."""
         parameters = self._parameters
         vectors = [parameters.theta, parameters.grad, *self._optimizer.state.values()]
-        vectors += [] if self._average is None else [self._average]
+        vectors += [] if self._average_of is None else [self._average_of]
         return [self._shaped(vector, name) for vector in vectors]
 
     def _gradients(self, tensors: Sequence[Tensor], gradients: Mapping[str, Array], first: bool) -> list[Labelled]:
@@ -261,34 +264,44 @@ class StepProgram:
         sums, where = self._kept.array(np.empty(sum(units))), 0
         for name, count in zip(values, units, strict=True):
             grad = self._shaped(self._parameters.grad, name)
-            found += self._clip(grad)
+            found += self._cut(grad)
             found.append(("clipping", do.squares(grad, do.at(sums[where:]))))
             where += count
         longest = self._kept.numbers(self._limits.clip_norm)
         return [*found, MEET, ("clipping", do.shortening(self._Delta, do.at(sums), len(sums), longest, self._factors))]
 
-    def _clip(self, grad: Array) -> list[Labelled]:
+    def _cut(self, grad: Array) -> list[Labelled]:
         largest = self._limits.clip_value
         return [] if largest is None else [("clipping", do.clip_value(grad, self._kept.numbers(largest)))]
 
     def _change(self, name: str, vectors: Sequence[Array]) -> list[Labelled]:
-        """What a gradient does to (some units of) a tensor."""
-        limits, found = self._limits, list[Labelled]()
-        theta, grad, *others = vectors
-        if limits.clip_norm is not None:
-            found.append(("clipping", do.shorten(grad, self._factors)))
-        else:
-            found += self._clip(grad)
-        if name in self._moves:
-            given = do.at(self._crew.cells[RATES + self._moves[name] * self._slots :])
-            moved = vectors if self._average is None else vectors[:-1]
-            record = do.update(self._optimizer.rule.__name__, moved, given, *theta.shape)
-            found.append(("optimizer", record))
-        if limits.max_norm is not None and name in self._weights:
-            found.append(("max norm", do.shorten_rows(theta, self._kept.numbers(limits.max_norm))))
-        if self._average is not None:
-            found.append(("average", do.follow(others[-1], theta, do.at(self._crew.cells[SHARE:]))))
+        """What a gradient does to (some units of) a tensor: the stages of a step from the clipping on."""
+        found: list[Labelled] = []
+        for stage in self._stages:
+            found += getattr(self, f"_{stage}")(name, *vectors)
         return found
+
+    def _clip(self, name: str, theta: Array, grad: Array, *others: Array) -> list[Labelled]:
+        if self._limits.clip_norm is None:
+            return self._cut(grad)
+        return [("clipping", do.shorten(grad, self._factors))]
+
+    def _update(self, name: str, theta: Array, grad: Array, *others: Array) -> list[Labelled]:
+        if name not in self._moves:
+            return []
+        given = do.at(self._crew.cells[RATES + self._moves[name] * self._slots :])
+        state = others if self._average_of is None else others[:-1]
+        rule = self._optimizer.rule.__name__
+        return [("optimizer", do.update(rule, [theta, grad, *state], given, *theta.shape))]
+
+    def _max_norm(self, name: str, theta: Array, *others: Array) -> list[Labelled]:
+        longest = self._limits.max_norm
+        if longest is None or name not in self._weights:
+            return []
+        return [("max norm", do.shorten_rows(theta, self._kept.numbers(longest)))]
+
+    def _average(self, name: str, theta: Array, *others: Array) -> list[Labelled]:
+        return [("average", do.follow(others[-1], theta, do.at(self._crew.cells[SHARE:])))]
 
     def _in_strips(self, tensor: Tensor, vectors: Sequence[Array]) -> list[Labelled]:
         """The change of a long weight, some units after others: its gradient never leaves the cache, and there is but
@@ -351,5 +364,5 @@ def batch_sizes(rows: int, size: int) -> list[int]:
 def penalised(objective: Objective) -> list[str]:
     """The names of the tensors that a penalty is on."""
     penalty = objective.penalty
-    specs = objective.network.parameters.specs if penalty.l2 or penalty.l1 else []
+    specs = objective.network.parameters.specs if penalty.counts else []
     return [spec.name for spec in specs if spec.is_weight or penalty.bias]

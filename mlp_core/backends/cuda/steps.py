@@ -25,7 +25,7 @@ from mlp_core.backends.numbers import RULE_NUMBERS
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.optimizers import Lbfgs, Muon
-from mlp_core.nn.step_options import StepRates, average_share
+from mlp_core.nn.step_options import StepRates, average_share, stages
 
 MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
@@ -88,6 +88,8 @@ class WholeSteps:
         objective, optimizer, batches = job.objective, job.optimizer, job.batches
         network = objective.network
         self._recorder, backend = network.backend.recorder, network.backend
+        assert network.Delta is not None
+        self._Delta: Array = network.Delta
         self._rule = type(optimizer).rule.__name__
         self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
         width = NUMBERS + RULE_NUMBERS * len(optimizer.segments)
@@ -195,39 +197,58 @@ class WholeSteps:
         return self._written[rows, place]
 
     def _write_down(self, rows: int, given: Array) -> list[Launch]:
-        network, kernels, batches = self.objective.network, self._recorder.kernels, self.batches
-        assert network.Delta is not None
-        theta, grad = network.parameters.theta, network.parameters.grad
-        with kernels.writing_down(given) as launches:
-            X, Y, w = batches.memory(rows)
-            if batches.X.scales is not None:
-                kernels.scale_from(batches.X.resident, self._order, 0, batches.X.scales, X)
-            else:
-                kernels.gather_from(batches.X.resident, self._order, 0, X)
-            kernels.gather_from(batches.Y, self._order, 0, Y)
-            if w is not None:
-                kernels.gather_from(batches.w, self._order, 0, w)
-            Z, Delta = network.forward(X, Pass(True, self.seed, 0)), network.Delta[:rows]
-            kernels.loss_into(self.losses, self.objective.loss, Z, Y, w, 1.0, Delta)
-            network.backward(Delta)
-            if self.objective.penalty.l2 or self.objective.penalty.l1:
-                self.objective.penalty.add_at_once(network, self.losses, kernels.penalty)
-            if self.limits.clip_value is not None:
-                kernels.clip_value(grad, self.limits.clip_value)
-            if self.limits.clip_norm is not None:
-                kernels.clip_norm(grad, self.limits.clip_norm)
-            place = NUMBERS
-            for segment, slots in zip(self.optimizer.segments, self.optimizer._slots, strict=True):
-                numbers, part = (0.0,) * RULE_NUMBERS, segment.part
-                kernels.update(self._rule, theta[part], grad[part], slots, numbers, given[place:])
-                place += RULE_NUMBERS
-            if self.limits.max_norm is not None:
-                for spec in network.parameters.specs:
-                    if spec.is_weight:
-                        kernels.shorten_rows(network.parameters.values[spec.name], self.limits.max_norm)
-            if self.average is not None:
-                kernels.follow(self.average, theta, 0.0)
+        """The stages of a step on so many rows, whose numbers are `given` on the device."""
+        with self._recorder.kernels.writing_down(given) as launches:
+            for stage in stages(self.limits, self.objective.penalty.counts):
+                getattr(self, f"_{stage}")(rows, given)
         return without_repeats(launches, "narrow")
+
+    def _gather(self, rows: int, given: Array) -> None:
+        kernels, batches = self._recorder.kernels, self.batches
+        X, Y, w = batches.memory(rows)
+        if batches.X.scales is not None:
+            kernels.scale_from(batches.X.resident, self._order, 0, batches.X.scales, X)
+        else:
+            kernels.gather_from(batches.X.resident, self._order, 0, X)
+        kernels.gather_from(batches.Y, self._order, 0, Y)
+        if w is not None:
+            kernels.gather_from(batches.w, self._order, 0, w)
+
+    def _forward(self, rows: int, given: Array) -> None:
+        self._Z = self.objective.network.forward(self.batches.memory(rows)[0], Pass(True, self.seed, 0))
+
+    def _loss(self, rows: int, given: Array) -> None:
+        _, Y, w = self.batches.memory(rows)
+        self._recorder.kernels.loss_into(self.losses, self.objective.loss, self._Z, Y, w, 1.0, self._Delta[:rows])
+
+    def _backward(self, rows: int, given: Array) -> None:
+        self.objective.network.backward(self._Delta[:rows])
+
+    def _penalty(self, rows: int, given: Array) -> None:
+        self.objective.penalty.add_at_once(self.objective.network, self.losses, self._recorder.kernels.penalty)
+
+    def _clip(self, rows: int, given: Array) -> None:
+        kernels, grad = self._recorder.kernels, self.objective.network.parameters.grad
+        if self.limits.clip_value is not None:
+            kernels.clip_value(grad, self.limits.clip_value)
+        if self.limits.clip_norm is not None:
+            kernels.clip_norm(grad, self.limits.clip_norm)
+
+    def _update(self, rows: int, given: Array) -> None:
+        theta, grad = self.objective.network.parameters.theta, self.objective.network.parameters.grad
+        numbers = (0.0,) * RULE_NUMBERS  # those that count are given
+        for k, (segment, slots) in enumerate(zip(self.optimizer.segments, self.optimizer._slots, strict=True)):
+            part, place = segment.part, NUMBERS + k * RULE_NUMBERS
+            self._recorder.kernels.update(self._rule, theta[part], grad[part], slots, numbers, given[place:])
+
+    def _max_norm(self, rows: int, given: Array) -> None:
+        parameters = self.objective.network.parameters
+        for spec in parameters.specs:
+            if spec.is_weight:
+                self._recorder.kernels.shorten_rows(parameters.values[spec.name], self.limits.max_norm)
+
+    def _average(self, rows: int, given: Array) -> None:
+        self._recorder.kernels.follow(self.average, self.objective.network.parameters.theta, 0.0)
 
 
 def steps_at_once(full: int, flops: float) -> int:

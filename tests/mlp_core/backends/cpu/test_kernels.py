@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from compiled_kernels import LIBRARIES, needs_kernels
+from compiled_kernels import LIBRARIES, every_library, needs_kernels
 
+from mlp_core.backends.cpu import program as do
+from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.steps import native_backend
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches, gather
@@ -15,9 +17,11 @@ from mlp_core.data.preprocess.scaling import gather_scaled
 from mlp_core.nn import update_rules
 from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, LeakyRelu, activation_gradient, bias_activation
 from mlp_core.nn.backend import Backend, numpy_backend
+from mlp_core.nn.layers import Pass
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, loss_and_gradient
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.numeric_embedding import NumericEmbedding, Periodic
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS, Segment
 from mlp_core.nn.parameters import Parameters, Spec
@@ -247,6 +251,59 @@ def test_masks_are_those_of_numpy_bit_for_bit(p, seed, step, layer, shape, dtype
         backend.primitive(dropout_mask)(masks[-1], np.empty(shape, np.float32), p, seed, step, layer)
     for mask in masks[1:]:
         np.testing.assert_array_equal(mask, masks[0])
+
+
+@every_library
+@every_dtype
+def test_every_set_of_instructions_has_these_primitives(dtype, library):
+    """The tests above are of the best set that this processor has."""
+    backend, shape = native_backend(1, library), (7, 257)
+    for f in FUNCTIONS:
+        for run in (activated, differentiated):
+            for actual, expected in zip(run(backend, f, shape, dtype), run(GENERIC, f, shape, dtype), strict=True):
+                assert_close(actual, expected, dtype)
+    for loss, kind in LOSS_CASES:
+        Z, Y, w = loss_case(loss, shape, dtype, kind)
+        Delta, slope = np.empty_like(Z), np.empty_like(Z)
+        value = backend.primitive(loss_and_gradient)(loss, Z, Y, w, 17.5, Delta)
+        assert value == pytest.approx(
+            float(GENERIC.primitive(loss_and_gradient)(loss, Z, Y, w, 17.5, slope)), rel=10 * TOLERANCE[dtype]
+        )
+        assert_close(Delta, slope, dtype)
+    for name in OPTIMIZERS.keys() - {"muon", "lbfgs"}:
+        for slot, expected in moved(GENERIC, name, dtype, 65).items():
+            assert_close(moved(backend, name, dtype, 65)[slot], expected, dtype)
+    mask, expected = np.empty(shape, dtype), np.empty(shape, dtype)
+    for one, into in ((backend, mask), (GENERIC, expected)):
+        one.primitive(dropout_mask)(into, np.empty(shape, np.float32), 0.3, 7, 12, 4)
+    np.testing.assert_array_equal(mask, expected)
+
+
+@every_library
+@every_dtype
+@pytest.mark.parametrize("frequencies", [1, 3, 16, 37])
+def test_waves_are_those_of_numpy_also_far_from_zero(frequencies, dtype, library):
+    """cos and sin of up to a thousand turns, on rows that one and more instructions take, by the layer's own pass."""
+    rows, layer = 21, NumericEmbedding(0, 3, Periodic(2, frequencies, 4, 100.0))
+    values, gradients = {}, {}
+    sizes = [math.prod(spec.shape) for spec in layer.specs()]
+    theta, grad = np.empty(sum(sizes), dtype), np.zeros(sum(sizes), dtype)
+    for spec, start, size in zip(layer.specs(), np.cumsum([0, *sizes]), sizes, strict=False):
+        values[spec.name] = theta[start : start + size].reshape(spec.shape)
+        gradients[spec.name] = grad[start : start + size].reshape(spec.shape)
+    layer.bind(values, gradients, {})
+    layer.allocate(GENERIC, np.dtype(dtype), rows, True)
+    layer.initialize(0)
+    X, Delta = array((rows, 3), dtype, 1), array((rows, layer.units), dtype, 2)
+    expected, A = layer.forward(X, Pass(True)), np.empty((rows, layer.units), dtype)
+    layer.backward(Delta.copy(), False)
+    found, crew = np.zeros_like(grad), Crew(2, kernels=library)
+    program = [do.waves(X, A, layer.u, layer.V), do.waves_gradient(X, Delta, layer.u, layer.V, found)]
+    crew.run(do.assemble(crew.library, program))
+    turns = float(np.abs(layer.u).max() * np.abs(X).max())
+    limit = max(1.0, 2 * math.pi * turns) * np.finfo(dtype).eps * 4  # numpy rounds 2 pi u x + c, too
+    np.testing.assert_allclose(A, expected, rtol=limit, atol=limit * np.abs(layer.V).sum(axis=2).max())
+    np.testing.assert_allclose(found, grad, rtol=0, atol=rows * limit * np.abs(grad).max())
 
 
 def test_every_kernel_stands_for_a_primitive_of_its_name():
