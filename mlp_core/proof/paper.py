@@ -239,7 +239,7 @@ class Walk:
                 machine["s"], machine["y"] = [*machine["s"], s][-HISTORY:], [*machine["y"], y][-HISTORY:]
                 machine["curvature"] = (s @ y) / (y @ y)
         self._run(text, ("Update",))
-        self._moved, self._before = machine["rate"] * (machine["d"] - machine["decay"] * theta), g
+        self._moved, self._before = machine["theta"] - theta, g
 
     def _load(self, rows: Any, draw: int) -> None:
         """A batch, and the random numbers of a step on it."""
