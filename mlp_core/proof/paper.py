@@ -132,8 +132,8 @@ class Paper:
 
 class Walk:
     """Steps on paper, one after the other. `losses` are those that training must report, with the weight of their
-    rows; `noise` makes it a walk beside the right one, to see how much rounding matters. `doubt` says that rounding may
-    have decided what L-BFGS remembers."""
+    rows; `noise` makes it a walk beside the right one, to see how much rounding matters. `doubt` says that
+    rounding may decide what L-BFGS remembers."""
 
     def __init__(self, paper: Paper, state: State, noise: Noise | None, dtype: Any) -> None:
         self.paper, self.noise, self.dtype = paper, noise, np.dtype(dtype)
@@ -234,7 +234,7 @@ class Walk:
         g = machine["g"] * machine["moving"]
         if machine["t"] > 1:
             s, y = self._moved, g - self._before
-            self.doubt |= CURVATURE / 10 < s @ y < CURVATURE * 10
+            self.doubt = True  # from here on directions are quotients of differences, of which float32 keeps few digits
             if s @ y > CURVATURE:
                 machine["s"], machine["y"] = [*machine["s"], s][-HISTORY:], [*machine["y"], y][-HISTORY:]
                 machine["curvature"] = (s @ y) / (y @ y)

@@ -35,12 +35,13 @@ def twin(experiment: Experiment, generic: bool = False) -> Experiment:
 
 
 def _rows(experiment: Experiment) -> int:
-    """How many of the training rows: all of them, or of many so many that the last batch is as short as it is."""
+    """How many of the training rows: all of them, or of many so many that the last batch is as short as it is; but up
+    to three fewer, so that sums over rows by fours have a rest."""
     X, network = experiment.splits["train"].X, experiment.model.network
-    step = network.rows * experiment.config.optimizer.accumulate
-    if len(X) * X.shape[1] <= CELLS or len(X) <= 3 * step:
-        return len(X)
-    return int(max(2, CELLS // (X.shape[1] * step)) * step + len(X) % step)
+    step, rows = network.rows * experiment.config.optimizer.accumulate, len(X)
+    if rows * X.shape[1] > CELLS and rows > 3 * step:
+        rows = int(max(2, CELLS // (X.shape[1] * step)) * step + rows % step)
+    return rows - (rows + 1) % 4 if rows > 8 else rows
 
 
 def _copy(model: Model, made: Model) -> None:
