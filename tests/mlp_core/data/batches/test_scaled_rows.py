@@ -48,7 +48,7 @@ def cells(dtype: str, rows: int = ROWS, columns: int = COLUMNS) -> np.ndarray:
 
 @pytest.mark.parametrize("out", ["float32", "float64"])
 @pytest.mark.parametrize("stored", ["uint8", "float32"])
-@pytest.mark.parametrize("scale", METHODS)
+@pytest.mark.parametrize("scale", [method for method in METHODS if method != "robust_smooth"])  # not linear
 def test_what_is_gathered_has_the_bits_of_what_is_made_at_once(backend, scale, stored, out):
     X = cells(stored)
     inputs = Preprocessor(NumericPlan(scale)).fit(X[:150])
