@@ -72,6 +72,8 @@ def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
     trainer, tally, paper = experiment.trainer, Tally(), paper_of(experiment)
     before, begun = State.of(trainer.job), _begin(trainer)
     most = trainer.steps.reach(0, trainer.steps_per_epoch)
+    if begun != trainer.progress.step:  # a run that is over: the optimizer has counted on
+        trainer.job.optimizer.t = begun
     try:
         steps, ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
         if not ended and tally.wrong is None:

@@ -189,13 +189,13 @@ class Kernels:
         self.launch(name, out.dtype, out.size, X, order, *scales, out, out.size, columns, first, self._at(FIRST))
 
     def multiply(self, X: Array, M: Array, out: Array) -> Array:
-        if not _plain(X, M, out):
+        if not _plain(X, M, out) or M.shape != X.shape:
             return multiply(self.xp, X, M, out)
         self.launch("hadamard", X.dtype, X.size, X, M, out, X.size)
         return out
 
     def add(self, X: Array, Y: Array, out: Array) -> Array:
-        if not _plain(X, Y, out):
+        if not _plain(X, Y, out) or Y.shape != X.shape:
             return add(self.xp, X, Y, out)
         self.launch("plus", X.dtype, X.size, X, Y, out, X.size)
         return out
