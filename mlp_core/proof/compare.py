@@ -17,6 +17,10 @@ LOSS_WITHIN = {"float64": 1e-9, "float32": 1e-4}
 FLOOR = {"float64": 1e-6, "float32": 2e-2}
 """The share of the largest change of any tensor below which a change is as good as none."""
 ULPS = 32  # by which a number may be off for the sake of the sums that it went through
+PRODUCTS = {"high": 2.0**-10, "medium": 2.0**-7}
+"""What is between 1 and the next number that a factor of a matrix product may be, by its precision, where that is below
+the precision of float32; so many times may errors and losses be off by it, relative as above:"""
+PRODUCTS_TIMES, LOSS_TIMES = 8, 2
 TIMES = 8  # as much as rounding moved a walk beside the right one, training may be off it
 
 
@@ -67,13 +71,15 @@ def compare_states(
     statistics: Parameters,
     dtype: str,
     steps: int,
+    precision: str = "highest",
 ) -> None:
-    """Every number of a state that training reached against that of the formulas."""
+    """Every number of a state that training reached, by products of this precision, against that of the formulas."""
     if found.t != paper.t:
         tally.add(1, np.inf, Difference("the optimizer's count of steps", np.inf, found.t, paper.t))
     parts = [dict(tensors(state, parameters, statistics)) for state in (before, found, paper)]
     asked: list[dict[str, Any]] | None = None
-    within, ulp = WITHIN[dtype], float(np.finfo(dtype).eps)
+    ulp = float(np.finfo(dtype).eps)
+    within = max(WITHIN[dtype], PRODUCTS_TIMES * unit(dtype, precision))
     largest = _changes(before, paper)
     for name, there in parts[2].items():
         least = FLOOR[dtype] * largest[name.partition(" of ")[0] if " of " in name else "weights"]
@@ -105,6 +111,11 @@ def compare_states(
         tally.add(here.size, ratio, Difference(name, ratio, float(here[index]), float(there[index])))
 
 
+def unit(dtype: str, precision: str) -> float:
+    """The rounding of products of this dtype and precision: what is between 1 and the next number."""
+    return PRODUCTS[precision] if dtype == "float32" and precision in PRODUCTS else float(np.finfo(dtype).eps)
+
+
 def _changes(before: State, paper: State) -> dict[str, float]:
     """The largest change of each vector, by its name."""
     was, now = before.vectors(), paper.vectors()
@@ -118,10 +129,15 @@ def _ratio(error: Any, size: float, least: float) -> float:
 
 
 def compare_losses(
-    tally: Tally, found: list[float], paper: list[float], walks: Callable[[], list[list[float]]], dtype: str
+    tally: Tally,
+    found: list[float],
+    paper: list[float],
+    walks: Callable[[], list[list[float]]],
+    dtype: str,
+    precision: str = "highest",
 ) -> None:
     """The losses that training reports against those of the formulas."""
-    within, asked = LOSS_WITHIN[dtype], None
+    within, asked = max(LOSS_WITHIN[dtype], LOSS_TIMES * unit(dtype, precision)), None
     for i, (here, there) in enumerate(zip(found, paper, strict=False)):
         if not np.isfinite(there):
             continue

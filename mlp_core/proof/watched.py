@@ -11,7 +11,7 @@ import numpy as np
 
 from mlp_core.backends.job import Job, Steps
 from mlp_core.nn.step_options import StepRates
-from mlp_core.proof.compare import Difference, Tally, compare_losses, compare_states
+from mlp_core.proof.compare import Difference, Tally, compare_losses, compare_states, unit
 from mlp_core.proof.paper import Noise, Paper, Walk
 from mlp_core.proof.state import State
 
@@ -88,11 +88,11 @@ class Watched:
 
     def _compare(self, before: State, walk: Walk, read: Sequence[tuple[float, float]], count: int) -> None:
         network = self.job.network
-        dtype = np.dtype(network.dtype)
+        dtype, precision = np.dtype(network.dtype), network.backend.precision
 
         @functools.cache
         def beside() -> list[Walk]:
-            size = 4 * float(np.finfo(dtype).eps)
+            size = 4 * unit(dtype.name, precision)
             noises = [Noise(size, np.random.default_rng(i)) for i in range(BESIDE)]
             return [self._walk(before, count, noise, dtype)[0] for noise in noises]
 
@@ -102,6 +102,7 @@ class Watched:
             [loss for loss, _ in walk.losses],
             lambda: [[loss for loss, _ in one.losses] for one in beside()],
             dtype.name,
+            precision,
         )
         for (_, here), (_, there) in zip(read, walk.losses, strict=True):
             error = abs(here - there) / max(abs(there), 1e-300)
@@ -119,4 +120,5 @@ class Watched:
             network.statistics,
             dtype.name,
             count,
+            precision,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlp_core.nn.layers import Layer
 from mlp_core.nn.network import Network
+from mlp_core.training.baselines import ROWS
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.trainer import Trainer
 
@@ -47,7 +48,7 @@ def expected_peak(experiment: Experiment) -> int | None:
 
     What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
     larger of two peaks: the gradient check before the first step, or training with a copy of its state (the best so far
-    that waits to be saved, or what is loaded in the end) or with a split being measured. If reading the data took more,
+    that waits to be saved, or what is loaded in the end) or with a split being measured, or what is simpler than the network. If reading the data took more,
     it is that.
     """
     now = resident()
@@ -60,7 +61,8 @@ def expected_peak(experiment: Experiment) -> int | None:
     training = _gradient(trainer) + state + workspace(network) + trainer.job.batches.nbytes
     saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
     copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
-    ahead = int(now + max(_check(experiment), training + max(copy, _evaluation(experiment))))
+    measured = max(_evaluation(experiment), _baselines(experiment))
+    ahead = int(now + max(_check(experiment), training + max(copy, measured)))
     return max(ahead, peak() or 0)
 
 
@@ -115,6 +117,17 @@ def _evaluation(experiment: Experiment) -> int:
     numbers += network.architecture.inputs if any(split.X.made for split in splits.values()) else 0
     rows = max(len(split.measured().X) for split in splits.values())
     return int(network.dtype.itemsize * min(most, rows) * numbers + PREDICTIONS * 8 * rows * outputs)
+
+
+def _baselines(experiment: Experiment) -> int:
+    """Bytes of the network without hidden layers that the one trained is held against: inputs of some training rows and
+    of some measured ones in float64, the latter as they are gathered, too."""
+    others = [split for name, split in experiment.splits.items() if name != "train"]
+    if not experiment.config.eval.baselines or not others:
+        return 0
+    network, train = experiment.model.network, experiment.splits["train"]
+    fitted, held = min(ROWS, len(train.X)), min(ROWS, max(len(split.X) for split in others))
+    return int(network.architecture.inputs * (8 * (fitted + held) + network.dtype.itemsize * held))
 
 
 def _status(key: str) -> int | None:
