@@ -48,8 +48,8 @@ def expected_peak(experiment: Experiment) -> int | None:
 
     What is there now, plus what is taken and not yet touched (the system gives a page at its first use), plus the
     larger of two peaks: the gradient check before the first step, or training with a copy of its state (the best so far
-    that waits to be saved, or what is loaded in the end) or with a split being measured, or what is simpler than the network. If reading the data took more,
-    it is that.
+    that waits to be saved, or what is loaded in the end), with a split being measured, or with the baselines. If
+    reading the data took more, it is that.
     """
     now = resident()
     if now is None:
