@@ -5,9 +5,10 @@ The names are loaded when they are asked for, so that `import mlpbp` takes no ti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing would be the first module that a command loads, before its handlers of signals stand
 if TYPE_CHECKING:
+    from typing import Any
+
     from mlp_core.api.estimators import MLPClassifier, MLPRegressor
     from mlp_core.api.trained import TrainedModel, load
     from mlp_core.api.training import Training, train

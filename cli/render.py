@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,7 +110,8 @@ def baseline_lines(beside: Baselines) -> list[str]:
     """What no network and one without hidden layers come to, beside the network."""
     told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
     ours = metric(beside.metric, beside.all[0].network)
-    return [f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"]
+    line = f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"
+    return textwrap.wrap(line, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def unbeaten(beside: Baselines) -> list[str]:

@@ -301,7 +301,8 @@ def _summarize(summary: Summary, reason: str, console: Console) -> None:
     if summary.baselines is not None:
         for line in baseline_lines(summary.baselines):
             console.show(line)
-        for warning in unbeaten(summary.baselines):
-            console.warn(warning)
+        if not console.quiet:
+            for warning in unbeaten(summary.baselines):
+                console.warn(warning)
     where = typed(summary.run)
     console.show(f"run   {summary.run}\nnext  mlpbp eval {where}\n      mlpbp report {where}")

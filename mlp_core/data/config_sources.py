@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.column_roles import nearest
 from mlp_core.data.column_types import unread
-from mlp_core.data.readers.converted_table import VALUES, folder_of, is_folder
+from mlp_core.data.readers.converted_table import VALUES, DamagedTable, folder_of, is_folder
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
 from mlp_core.data.readers.format import Reading, ReadOptions
@@ -90,6 +90,8 @@ def _read(config: Config, where: Any, options: ReadOptions, names: Sequence[str]
     """The source in the files that a config names; where one is missing, the error names both places it may lie in."""
     try:
         return _read_files(config, where, options, names, memory)
+    except DamagedTable:
+        raise  # a cache's entry is made again
     except DataError as error:
         raise DataError([_both_places(config, where, problem) for problem in error.problems]) from None
 

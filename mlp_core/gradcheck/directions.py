@@ -60,19 +60,24 @@ def _entries(shape: tuple[int, ...]) -> Coverage:
 
 
 def _rows_and_columns(shape: tuple[int, ...], rng: np.random.Generator) -> Coverage:
-    """One random direction of length 1 within each row, and one within each column: every entry is met twice."""
-    m, n = shape
-    U, V = rng.standard_normal(shape), rng.standard_normal(shape)
+    """One random direction of length 1 within each row, and one within each column: every entry is met twice.
+
+    A stack of matrices [..., n] is taken as one with as many rows as they have together.
+    """
+    m, n = math.prod(shape[:-1]), shape[-1]
+    U, V = rng.standard_normal((m, n)), rng.standard_normal((m, n))
     U /= np.linalg.norm(U, axis=1, keepdims=True)
     V /= np.linalg.norm(V, axis=0, keepdims=True)
     rows = [((slice(i * n, (i + 1) * n), U[i]),) for i in range(m)]
     columns = [((slice(j, None, n), V[:, j]),) for j in range(n)]
 
     def locate(error: np.ndarray) -> tuple[int, ...]:
-        return int(np.argmax(error[:m])), int(np.argmax(error[m:]))
+        row = np.unravel_index(int(np.argmax(error[:m])), shape[:-1])
+        return *(int(i) for i in row), int(np.argmax(error[m:]))
 
     def project(g: np.ndarray) -> np.ndarray:
-        return np.concatenate([(g * U).sum(axis=1), (g * V).sum(axis=0)])
+        G = g.reshape(m, n)
+        return np.concatenate([(G * U).sum(axis=1), (G * V).sum(axis=0)])
 
     return Coverage(shape, rows + columns, project, locate, m * n, entrywise=False)
 

@@ -157,7 +157,8 @@ class _Book:
         best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau
         if best is not None and best.metric in event.metrics:
             value = self.signs[best.metric] * event.metrics[best.metric]
-            if self.best is None or value < self.best[0]:
+            again = self.paper.config.checkpoint.ties == "last" and self.best is not None and value == self.best[0]
+            if self.best is None or value < self.best[0] or again:
                 self.best = (value, self.done)
             self.same("the best epoch", progress.best_epoch, self.best[1])
         if plateau is not None and plateau.watch.metric in event.metrics:

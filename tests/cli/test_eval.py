@@ -26,7 +26,7 @@ def document(*arguments: object, cwd: Path) -> dict:
     return json.loads(result.stdout)
 
 
-REST = "model: {hidden: [16]}\ntrain: {epochs: 30, early_stopping: false}\nthreads: 1\n"
+REST = "model: {hidden: [16]}\ntrain: {epochs: 30, early_stopping: false}\nthreads: 1\nrecipe: plain\n"
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def mlpbp(*arguments: object, cwd: Path, **more: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("command", "usage"),
     [
-        ("train", "mlpbp train [OPTIONS] [CONFIG] [KEY=VALUE]..."),
+        ("train", "mlpbp train [OPTIONS] [CONFIG or TABLE] [KEY=VALUE]..."),
         ("eval", "mlpbp eval [OPTIONS] MODEL [DATA] [KEY=VALUE]..."),
         ("predict", "mlpbp predict [OPTIONS] MODEL DATA"),
         ("explain", "mlpbp explain [OPTIONS] CONFIG [KEY=VALUE]..."),
@@ -69,7 +69,7 @@ def test_every_command_that_is_hinted_at_is_there() -> None:
     assert not names & set(COMMANDS)
     assert for_command("unheard") is None
     assert for_option("--unheard", ["--unheard"]) is None
-    assert homes("dropout", Config) == ["model.dropout", "model.hidden.dropout"]
+    assert homes("dropout", Config) == ["model.dropout", "model.hidden.dropout", "schedule.dropout"]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,16 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "only the size of the blocks",
         *_statement("for rows in blocks(len(Z), Z.shape[1], block):", ("[1]", "[0]")),
     ),
+    *_in(
+        "InputScale.backward",
+        "0 is the axis of reduce anyway",
+        ("self.xp.add.reduce(T, axis=0, out=self.ds)", "self.xp.add.reduce(T, out=self.ds)"),
+    ),
+    *_in(
+        "Parametric.backward",
+        "0 is the axis of reduce anyway",
+        ("self.xp.add.reduce(T, axis=0, out=self.dalpha)", "self.xp.add.reduce(T, out=self.dalpha)"),
+    ),
     # conditions that only save work
     *_in(RULES, "a decay of 0 multiplies by exactly 1", ("if decay:", "if True:")),
     *_in("activation_gradient", "the slope of identity is 1", ("if f.name != 'identity':", "if True:")),
@@ -128,6 +138,11 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     ),
     *_in(
         "Norm.backward",
+        "memory that is filled before it is read",
+        ("T = head(self._T, len(Delta))", "T = -head(self._T, len(Delta))"),
+    ),
+    *_in(
+        "Parametric.backward",
         "memory that is filled before it is read",
         ("T = head(self._T, len(Delta))", "T = -head(self._T, len(Delta))"),
     ),

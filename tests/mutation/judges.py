@@ -19,7 +19,7 @@ from mlp_core.gradcheck.self_test import model
 from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.embedding import Embedding
-from mlp_core.nn.layers import Pass
+from mlp_core.nn.layers import Layer, Pass
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import CrossEntropy, Focal
 from mlp_core.nn.network import Architecture, Block, Network
@@ -124,6 +124,14 @@ def inputs_are_differentiated_when_asked_for() -> bool:
     return True
 
 
+def nothing_is_given_where_none_is_wanted(name: str) -> bool:
+    """The first layer of a model gives no derivative to its inputs unless it is asked for one."""
+    one = model(name)
+    layer = one.objective.network.layers[0]
+    Delta = np.ones_like(layer.forward(one.X, one.mode))
+    return layer.backward(Delta.copy(), False) is None and layer.backward(Delta.copy(), True) is not None
+
+
 def penalties_count_what_they_say() -> bool:
     """Weight matrices, or all parameters, in the value of the penalty."""
     network = model("plain").objective.network
@@ -216,6 +224,19 @@ def evaluating() -> Specimen:
     one = specimen(Architecture(3, CLASSES, blocks), PLAIN, 5, mode=Pass(training=False), penalty=Penalty(l1=0.05))
     one.objective.network.layers[0].W[0] = 0
     return one
+
+
+SPECIAL_LAYERS = {
+    "InputScale": ("factors",),
+    "NumericEmbedding": ("waves",),
+    "Parametric": ("parametric",),
+}
+"""Layers that no general model has, and the models that have them."""
+
+
+def of_layer(kind: type[Layer]) -> list[Make]:
+    """Models with a layer that is not in every network."""
+    return [partial(model, name) for name in SPECIAL_LAYERS.get(kind.__name__, ())]
 
 
 def deep() -> Specimen:

@@ -8,12 +8,15 @@ from functools import partial
 from types import FunctionType
 
 from judges import (
+    SPECIAL_LAYERS,
     Judge,
     general,
     gradient_judges,
     inputs_are_differentiated_when_asked_for,
     loss_of_blocks_is_that_of_the_whole,
+    nothing_is_given_where_none_is_wanted,
     of_activation,
+    of_layer,
     of_loss,
     passes_with_large_tables,
     penalties_count_what_they_say,
@@ -25,8 +28,10 @@ from trajectories import muon_keeps_its_momentum_in_m, the_product_of_nadam_ends
 from mlp_core.nn import activations, layers, losses, objective, optimizers, update_rules
 from mlp_core.nn import matrix_optimizers as matrix_rules
 from mlp_core.nn.embedding import Embedding
+from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.network import Network
+from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.objective import Objective, Penalty
 
 FAMILIES = {
@@ -85,7 +90,11 @@ def _of_layers(judges: tuple[Judge, ...]) -> Iterator[Target]:
         assert backward is not None
         extra: tuple[Judge, ...] = (passes_with_large_tables,) if kind is Embedding else ()
         extra += (inputs_are_differentiated_when_asked_for,) if kind in (layers.Dense, Embedding) else ()
-        yield Target(backward, (*judges, *extra))
+        if kind in (InputScale, NumericEmbedding):
+            extra += tuple(
+                partial(nothing_is_given_where_none_is_wanted, name) for name in SPECIAL_LAYERS[kind.__name__]
+            )
+        yield Target(backward, (*gradient_judges(of_layer(kind)), *judges, *extra))
     yield Target(Penalty._penalised, (*judges, penalties_count_what_they_say))
     for function in (
         *(Network.backward, Objective.value_and_gradient, Penalty.add_gradient),

@@ -53,7 +53,7 @@ PLAN = (
     Row(
         "G5",
         "training of random configs is what its formulas say, on all paths",
-        f"{C}/proof/test_training.py",
+        f"{C}/proof/test_proof_of_training.py",
         "300",
         (("MLPBP_PROVED", "300"),),
     ),

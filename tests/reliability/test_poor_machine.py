@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fork_server import ForkServer
@@ -158,11 +160,16 @@ def test_a_signal_in_the_first_second(folder: Path, attempt: int) -> None:
     words = [sys.executable, "-m", "mlpbp", "train", "c.yaml", "-o", "new", "train.epochs=100000"]
     words += ["train.early_stopping=false"]
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
-        child = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: catches(child.pid, signal.SIGTERM))
-        time.sleep(rng.uniform(0, 1.2))
-        child.send_signal(kind)
-        _, said = child.communicate()
-        busy.kill()
+        usual = partial(signal.signal, kind, signal.SIG_DFL)  # nohup, and shells in the background, have them ignored
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        child = subprocess.Popen(words, cwd=folder, preexec_fn=usual, **pipes)
+        try:
+            wait_until(lambda: catches(child.pid, signal.SIGTERM))
+            time.sleep(rng.uniform(0, 1.2))
+            child.send_signal(kind)
+            _, said = child.communicate()
+        finally:
+            busy.kill()
+            child.kill()
     assert child.returncode == 128 + kind, said
     assert said.splitlines()[-1].startswith("mlpbp: interrupted"), said

@@ -211,6 +211,27 @@ def test_a_product_with_a_matrix_in_halves():
     np.testing.assert_allclose(product(A, (real + 1j * imaginary).T, out), A @ (real + 1j * imaginary).T)
 
 
+def test_a_sweep_takes_a_stack_of_matrices_as_one():
+    """The weights of a numeric embedding are [k, m, f]: each row and each column still meets its entries."""
+    shape = (4, 3, 5)
+    coverage = cover("sweep", shape, np.random.default_rng(0))
+    assert (len(coverage.directions), coverage.checked) == (4 * 3 + 5, 60)
+    g = np.random.default_rng(1).standard_normal(shape)
+    along = [sum(u @ g.ravel()[part] for part, u in one) for one in coverage.directions]
+    np.testing.assert_allclose(coverage.project(g), along)
+    wrong = with_entry(np.zeros(60), 37, 1.0).reshape(shape)
+    error = np.abs(coverage.project(wrong))
+    assert np.count_nonzero(error) == 2
+    assert coverage.locate(error) == (2, 1, 2)
+
+
+def test_a_numeric_embedding_is_swept():
+    """More entries than `auto` takes one by one, with a tensor of three axes among them."""
+    one = model("waves")
+    report = check(one.objective, one.X, one.Y, one.w, mode=one.mode, method="sweep", probes=("init",))
+    assert (report.passed, report.method) == (True, "sweep")
+
+
 def test_a_gaussian_direction_is_the_same_whenever_it_is_drawn():
     coverage = cover("fast", (3, BLOCK), np.random.default_rng(0))
     drawn = [[np.concatenate([u for _, u in one]) for one in coverage.directions] for _ in range(2)]

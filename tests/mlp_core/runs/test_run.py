@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,7 +237,9 @@ def test_the_gradient_stamp_is_in_the_checkpoint(tmp_path: Path, config: Path) -
 
     finish(start(config, tmp_path / "r", ["train.preflight=quick"]))
     stamp = load_checkpoint(tmp_path / "r/checkpoints/best.safetensors").document["gradient"]
-    assert float(stamp) < 1e-8
+    error, steps = stamp.split("; ")
+    assert float(error) < 1e-8
+    assert re.fullmatch(r"1 step as printed, [1-9][0-9,]* numbers", steps)
 
 
 def test_a_save_that_fails_is_reported_and_training_goes_on(
@@ -286,9 +289,11 @@ def test_the_loss_of_every_few_steps_is_written_down(tmp_path: Path, config: Pat
     assert not (tmp_path / "b/steps.jsonl").exists()
 
 
-@pytest.mark.parametrize(("preflight", "method"), [("quick", "fast"), ("full", "full")])
+@pytest.mark.parametrize(
+    ("preflight", "method", "walked"), [("quick", "fast", "1 step"), ("full", "full", "[1-9][0-9]+ steps")]
+)
 def test_the_check_before_training_is_the_one_asked_for(
-    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, preflight: str, method: str
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, preflight: str, method: str, walked: str
 ) -> None:
     from mlp_core.runs import prove
 
@@ -301,7 +306,9 @@ def test_the_check_before_training_is_the_one_asked_for(
     (report,) = reports
     assert (report.method, report.passed) == (method, True)
     assert report.probes == (("init", "wild") if preflight == "full" else ("init",))
-    assert json.loads((tmp_path / "a/run.json").read_text())["gradient"] == f"{report.worst:.0e}"
+    error, steps = json.loads((tmp_path / "a/run.json").read_text())["gradient"].split("; ")
+    assert error == f"{report.worst:.0e}"
+    assert re.fullmatch(f"{walked} as printed, [1-9][0-9,]* numbers", steps)
 
 
 def test_a_run_that_stopped_early_goes_on_when_epochs_are_added(config: Path, tmp_path: Path) -> None:

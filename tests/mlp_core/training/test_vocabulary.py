@@ -405,6 +405,7 @@ SHAPES = {
     "one_cycle": lambda lr: int(np.argmax(lr)) in (1, 2) and lr[-1] < 0.01,
     "plateau": lambda lr: lr[0] == 1.0 and lr[-1] < 1.0 and set(np.diff(np.log2(lr))) <= {0.0, -1.0},
     "wsd": lambda lr: lr[0] == lr[3] == 1.0 and lr[-1] < 1,
+    "coslog": lambda lr: np.allclose(lr, [math.sin(math.pi * math.log2(1 + k / 4)) ** 2 for k in range(1, 12, 2)]),
 }
 
 
