@@ -68,7 +68,7 @@ def _notebook() -> Any:
     shell = get_ipython()
     if shell is None or not hasattr(shell, "kernel"):
         return None
-    return display(_Html(""), display_id=True)  # type: ignore[no-untyped-call]
+    return display(_Html(""), display_id=True)
 
 
 def epoch_line(event: EpochDone, epochs: int) -> str:

@@ -47,7 +47,7 @@ def open_study(
             sampler=sampler,
             pruner=pruner,
             study_name=name,
-            direction=direction,  # type: ignore[arg-type]
+            direction=direction,
             load_if_exists=True,
         )
 
@@ -135,12 +135,12 @@ class Numbered(BaseSampler):
             return self._make(drawn ^ (crc32(parameter.encode()) >> 1))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return dict(self._of(trial).infer_relative_search_space(study, trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return dict(self._of(trial).sample_relative(study, trial, search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -110,7 +110,7 @@ class Claimed:
         """Tell the study a value at a step, unless it knows; whether the trial is to end early."""
         if step not in self.reported:
             self.trial.report(value, step)
-        return self.trial.should_prune()
+        return bool(self.trial.should_prune())
 
 
 def study_name(config: Config, space: Space, folds: int) -> str:
