@@ -44,7 +44,6 @@ def test_what_is_no_config_is_refused(folder: Path) -> None:
     for words, told in (
         (("train", "c"), "this is a folder of members, not a config"),
         (("cv", "c"), "this is a folder of members, not a config"),
-        (("sweep", "c/fold-1"), "this is a run, not a config"),
         (("lr-find", "c/fold-1"), "this is a run, not a config"),
         (("inspect", "c", "c"), "not compared as a whole"),
         (("importance", "c"), "trained on by some members"),
@@ -55,6 +54,14 @@ def test_what_is_no_config_is_refused(folder: Path) -> None:
         assert refused.returncode == 2
         assert told in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+def test_a_search_takes_no_run_for_a_config(folder: Path) -> None:
+    pytest.importorskip("optuna")
+    assert mlpbp("train", "d.yaml", "-o", "r", cwd=folder).returncode == 0
+    refused = mlpbp("sweep", "r", cwd=folder)
+    assert refused.returncode == 2
+    assert "this is a run, not a config" in refused.stderr
 
 
 def test_lr_find_draws_a_curve_and_tells_the_line(folder: Path) -> None:

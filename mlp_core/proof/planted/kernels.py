@@ -143,24 +143,26 @@ PROGRAM = (
         "instructions",
         StepProgram._lengths,
         "clip",
-        ("found += self._clip(grad)", "pass"),
+        ("found += self._cut(grad)", "pass"),
         ("where += count", "where += 0"),
     ),
     *_in(
         "instructions",
-        StepProgram._change,
+        StepProgram._clip,
         "clip",
         ("do.shorten(grad, self._factors)", "do.shorten(grad, self._factors * 0 + 1)"),
     ),
-    *_in("instructions", StepProgram._change, "groups", ("self._moves[name] * self._slots", "0 * self._slots")),
-    *_in("instructions", StepProgram._change, "frozen", ("self._optimizer.rule.__name__, moved", '"sgd", moved')),
-    *_in("instructions", StepProgram._change, "average", ("do.follow(others[-1], theta", "do.follow(others[-1], grad")),
+    *_in("instructions", StepProgram._cut, "clip", ("self._kept.numbers(largest)", "self._kept.numbers(2 * largest)")),
+    *_in("instructions", StepProgram._update, "groups", ("self._moves[name] * self._slots", "0 * self._slots")),
+    *_in(
+        "instructions", StepProgram._average, "average", ("do.follow(others[-1], theta", "do.follow(others[-1], grad")
+    ),
     *_in(
         "instructions",
-        StepProgram._change,
+        StepProgram._max_norm,
         "max norm",
-        ("limits.max_norm is not None and", "limits.max_norm is None and"),
-        ("self._kept.numbers(limits.max_norm)", "self._kept.numbers(2 * limits.max_norm)"),
+        ("if longest is None or", "if longest is not None or"),
+        ("self._kept.numbers(longest)", "self._kept.numbers(2 * longest)"),
     ),
     *_in(
         "instructions", step_program.penalised, "penalties on all", ("spec.is_weight or penalty.bias", "spec.is_weight")
