@@ -38,8 +38,8 @@ ERRORS = {
 }
 """What a call of each kind fails with; EPERM where nothing else is said. In the suite, these alone."""
 BEYOND_US = {"exit_group", "exit", "rt_sigreturn", "restart_syscall", "execve", "brk", "kill", "rt_sigsuspend", "futex"}
-"""What never returns, or tells of a failure in another way than by an error; and waking another thread, which never fails
-with memory that is there: a refused wake is a lost one."""
+"""What never returns, or tells of a failure in another way than by an error; and waking another thread, which
+never fails with memory that is there: a refused wake is a lost one."""
 ABORTING = {"rseq", "set_robust_list", "munmap", "mprotect", "madvise", "rt_sigprocmask"}
 """Where the C library itself may end a process, with a word of its own and signal 6."""
 
