@@ -155,7 +155,10 @@ PROGRAM = (
     *_in("instructions", StepProgram._cut, "clip", ("self._kept.numbers(largest)", "self._kept.numbers(2 * largest)")),
     *_in("instructions", StepProgram._update, "groups", ("self._moves[name] * self._slots", "0 * self._slots")),
     *_in(
-        "instructions", StepProgram._average, "average", ("do.follow(others[-1], theta", "do.follow(others[-1], grad")
+        "instructions",
+        StepProgram._average,
+        "average",
+        ("do.follow(others[-1], theta", "do.follow(others[-1], others[0]"),
     ),
     *_in(
         "instructions",

@@ -142,6 +142,7 @@ BATCHES = (
 BUILT = (
     *_in("config", from_config.make_segments, "decay", ("if spec.is_weight else 0.0", "if spec.name else 0.0")),
     *_in("config", from_config.make_segments, "groups", ("group.weight_decay\n", "values.weight_decay\n")),
+    *_in("config", from_config.make_segments, "frozen", ("if frozen:", "if frozen and False:")),
     *_in(
         "config",
         from_config.make_schedule,
