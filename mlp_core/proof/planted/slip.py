@@ -30,7 +30,7 @@ class Slip:
     @property
     def plain(self) -> FunctionType:
         """The function itself, under what decorates or binds it."""
-        function = inspect.unwrap(self.function)
+        function: Any = inspect.unwrap(self.function)
         return cast(FunctionType, getattr(function, "__func__", function))
 
     @contextmanager
