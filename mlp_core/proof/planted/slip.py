@@ -27,7 +27,6 @@ class Slip:
     def name(self) -> str:
         return f"{self.function.__qualname__}: {self.before} -> {self.after}"
 
-    @property
     def plain(self) -> FunctionType:
         """The function itself, under what decorates or binds it."""
         function: Any = inspect.unwrap(self.function)
@@ -36,7 +35,7 @@ class Slip:
     @contextmanager
     def planted(self) -> Iterator[None]:
         """The program with this slip in it, wherever the function is referred to; as it was afterwards."""
-        function = self.plain
+        function = self.plain()
         sound = function.__code__
         function.__code__ = self._code(function)
         try:

@@ -15,7 +15,7 @@ EVERY = int(os.environ.get("MLPBP_SLIPS_EVERY", "24"))
 
 @pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
 def test_every_slip_fits_the_program_as_it_is(slip: Slip) -> None:
-    function = slip.plain
+    function = slip.plain()
     sound = function.__code__
     with slip.planted():
         assert function.__code__ is not sound
