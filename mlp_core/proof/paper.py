@@ -216,9 +216,8 @@ class Walk:
         if self.noise is not None:
             machine["g"] = self.noise.beside(machine["g"])
         self.losses.append((float(machine["loss"]), float(total)))
-        theta = machine["theta"].copy()
         if self.paper.config.optimizer.name == "lbfgs":
-            self._run_lbfgs(text, theta)
+            self._run_lbfgs(text)
         else:
             self._run(text, ("Update",))
         self._run(text, ("After the update",))
@@ -229,7 +228,7 @@ class Walk:
             if section.title.startswith(tuple(titles)):
                 self.machine.run(section.lines)
 
-    def _run_lbfgs(self, text: Explanation, theta: Any) -> None:
+    def _run_lbfgs(self, text: Explanation) -> None:
         """The update of L-BFGS, which remembers the step before and what it did to the gradient."""
         machine = self.machine
         g = machine["g"] * machine["moving"]
@@ -240,7 +239,7 @@ class Walk:
                 machine["s"], machine["y"] = [*machine["s"], s][-HISTORY:], [*machine["y"], y][-HISTORY:]
                 machine["curvature"] = (s @ y) / (y @ y)
         self._run(text, ("Update",))
-        self._moved, self._before = machine["theta"] - theta, g
+        self._moved, self._before = machine["move"], g
 
     def _load(self, rows: Any, draw: int) -> None:
         """A batch, and the random numbers of a step on it."""

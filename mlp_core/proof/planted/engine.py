@@ -110,7 +110,7 @@ RULES = (
         ("lr * (1 - mu)", "lr * (1 - mu_next)"),
     ),
     *_in("constants", rule.nadam_momentum, "nadam, numpy", ("0.004", "0.04"), ("0.96", "0.9")),
-    *_in("update rules", rule.nadam_product, "nadam, numpy", ("range(1, t + 1)", "range(1, t)")),
+    *_in("update rules", rule.nadam_product, "nadam, numpy", ("range(1, t + 1)", "range(1, t + 2)")),
     *_in(
         "update rules",
         rule.radam_rate,
