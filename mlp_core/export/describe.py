@@ -17,8 +17,9 @@ from mlp_core.export import operations as op
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu, Residual
 from mlp_core.nn.losses import GaussianNll, Poisson, Quantile
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.training.ensemble import Ensemble, Saved
