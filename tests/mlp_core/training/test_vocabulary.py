@@ -14,7 +14,8 @@ import pytest
 from mlp_core.config import from_mapping, load
 from mlp_core.config.training import OPTIMIZERS, SCHEDULES
 from mlp_core.errors import ConfigError
-from mlp_core.nn.layers import Activate, Dense, Dropout, Norm, PRelu, Residual
+from mlp_core.nn.layers import Activate, Dense, Dropout, PRelu, Residual
+from mlp_core.nn.norm import Norm
 from mlp_core.runs.run import Run
 from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.events import Finished, StepDone
