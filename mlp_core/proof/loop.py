@@ -171,7 +171,7 @@ class _Book:
             assert asked
             better = value < self.reference - asked.min_delta or (asked.ties == "last" and value == self.reference)
             self.reference, self.stale = (value, 0) if better else (self.reference, self.stale + 1)
-            best = self.done // self.trainer.job.limits.eval_every - self.stale
-            patience = asked.patience + asked.patience_factor * best
+            until_best = self.done // self.trainer.job.limits.eval_every - self.stale
+            patience = asked.patience + asked.patience_factor * until_best
             stop = self.stale >= patience and self.done >= asked.min_epochs
             self.same("whether it stops early", progress.finished == "early_stopping", stop)
