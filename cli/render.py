@@ -124,7 +124,8 @@ def baseline_lines(beside: Baselines) -> list[str]:
     told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
     ours = metric(beside.metric, beside.all[0].network)
     line = f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"
-    return textwrap.wrap(line, 80, subsequent_indent="  ", break_on_hyphens=False)
+    kept = textwrap.wrap(line.replace(" %", "\0%"), 80, subsequent_indent="  ", break_on_hyphens=False)
+    return [one.replace("\0", " ") for one in kept]
 
 
 def unbeaten(beside: Baselines) -> list[str]:

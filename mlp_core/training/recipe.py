@@ -29,6 +29,8 @@ EPOCHS = ((4_096, 256), (20_000, 192), (50_000, 96), (100_000, 64), (1_000_000, 
 """Rows below which so many epochs suit; beyond the first of them, work hardly grows any more."""
 PATIENCE = 40 / 256
 """Of the epochs, beside three times those until the best one: a network that is best early gets no better later."""
+LEAST_STEPS = 512
+"""Steps that are always waited for: of few rows, epochs are short."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -119,7 +121,8 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     if config.optimizer.name != "lbfgs":  # takes all rows at once
         yield "train.batch_size", size.batch
     yield "train.epochs", size.epochs
-    patience = max(2, round(size.epochs * PATIENCE))
+    rows = data.splits["train"].rows
+    patience = max(2, round(size.epochs * PATIENCE), math.ceil(LEAST_STEPS / math.ceil(rows / size.batch)))
     stopping = EarlyStopping(monitor=f"val_{aim}", patience=patience, patience_factor=3.0, ties="last")
     yield "train.early_stopping", stopping.model_dump(mode="json")
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
