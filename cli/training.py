@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,9 +106,12 @@ def _ensemble(config: Config, output: Path | None, console: Console) -> int:
     begun, records = time.monotonic(), dict[int, dict[str, Any]]()
     made = Ensemble(config, output, sys.argv[1:])
     console.note(f"ensemble: {config.ensemble} networks, {made.count} at a time")
-    with StopRequest() as stop:
-        for place, record in made.train(stop):
+    with StopRequest() as stop, console.working("networks") as progress:
+        watch = None if progress is None else partial(progress.runs, total=config.ensemble)
+        for place, record in made.train(stop, watch):
             records[place] = record
+            if progress is not None:
+                progress(len(records), config.ensemble)
             best, epochs = record["best"]["epoch"], record["epochs"]
             console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
         if len(records) < config.ensemble:

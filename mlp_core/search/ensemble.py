@@ -6,7 +6,7 @@ probabilities or values are the members' average.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from mlp_core.machine import available_cpus
 from mlp_core.runs.members import ENSEMBLE, Members
 from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.search.training import Training
-from mlp_core.search.workers import at_once, carry_out
+from mlp_core.search.watching import Watch, watched
+from mlp_core.search.workers import Stop, at_once, carry_out
 
 
 def member_configs(config: Config, count: int) -> list[Config]:
@@ -46,11 +47,15 @@ class Ensemble:
         made_of = zip(self.names, self.configs, strict=True)
         self.members = [Training.of(one, self.folder / name, config.content, tuple(command)) for name, one in made_of]
 
-    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    def train(self, stop: Stop = lambda: 0, watch: Watch | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
         """Train them; yields the place and the record of each as it is done, and makes the folder one model once all
-        are. Raises what training raises; what was trained until then stays where it is."""
-        done = 0
-        for place, record in carry_out(_train, self.members, self.count, int(self.configs[0].threads), stop):
+        are; `watch` hears now and then how far the others are. Raises what training raises; what was trained until
+        then stays where it is."""
+        done, waiting = 0, dict(enumerate(self.members))
+        asked = watched(waiting, self.configs[0].train.epochs, watch, stop)
+        threads = int(self.configs[0].threads)
+        for place, record in carry_out(_train, self.members, self.count, threads, asked):
+            waiting.pop(place)
             if record is not None:
                 done += 1
                 yield place, record
@@ -63,6 +68,6 @@ class Ensemble:
         return RunDirectory(self.folder / self.names[0]).has("best")
 
 
-def _train(member: Training, stop: Callable[[], int]) -> dict[str, Any] | None:
+def _train(member: Training, stop: Stop) -> dict[str, Any] | None:
     """In a process of its own: the record of a member, None where it was stopped."""
     return member.carry_out(stop)
