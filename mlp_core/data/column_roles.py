@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlp_core.config.nearest import nearest as most_like
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.notation import Notation
 from mlp_core.data.readers.csv_options import number
@@ -298,5 +298,5 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names[:1000], 1)
-    return f'did you mean "{close[0]}"?' if close else "columns are " + ", ".join(names[:12])
+    close = most_like(name, names[:1000])
+    return "columns are " + ", ".join(names[:12]) if close is None else f'did you mean "{close}"?'
