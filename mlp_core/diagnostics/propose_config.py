@@ -187,7 +187,15 @@ def _relative(file: Path, written: Path) -> str:
         return str(file.absolute())
 
 
-def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list[Column], kept: list[str], given: dict[str, Any]) -> str:
+def _text(
+    data: Data,
+    target: Any,
+    file: str,
+    drops: dict[str, str],
+    types: list[Column],
+    kept: list[str],
+    given: dict[str, Any],
+) -> str:
     """The config, line by line; given: keys of the data besides."""
     lines = ["data:", f"  train: {_scalar(file)}"] + ([] if target is None else [f"  target: {_value(target)}"])
     if drops or "drop" in given:

@@ -85,7 +85,7 @@ def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...],
 
 
 def ends_in_nothing(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is one cell shorter than all others, whose last cells are empty: a delimiter at their ends."""
+    """Whether the first row is one cell shorter than all others, which end in a delimiter."""
     if len(rows) < 2 or len(rows[1]) < 2:
         return False
     return all(len(row) == len(rows[0]) + 1 and not row[-1].strip() for row in rows[1:])
