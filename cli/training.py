@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 HELP = "Train a network from a config or a table, or go on with a run that was stopped."
 CONFIGS = ("", ".yaml", ".yml")
 """How names of configs end; what ends otherwise is a table."""
+SHORT = 0.5
+"""Seconds that tell a pace; less is spent on what happens once."""
 
 
 def train(
@@ -223,7 +225,7 @@ def _execute(run: Run, console: Console, report: bool) -> int:
             return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
     summary = run.summary
     assert summary is not None
-    _summarize(summary, _reason(summary.reason, run.experiment.config), console)
+    _summarize(summary, _reason(summary.reason, summary.best_epoch, run.experiment.config), console)
     if not report:
         return console.result(summary.to_json())
     page = _report(summary, console)
@@ -249,7 +251,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
     from mlp_core.training.events import EpochDone, Noticed, StepDone
 
     trainer = run.experiment.trainer
-    events = run.execute(stop)
+    events = _foretold(run, console, stop)
     if console.live:
         from .render import EpochTable
 
@@ -273,6 +275,28 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         yield event
 
 
+def _foretold(run: Run, console: Console, stop: StopRequest) -> Any:
+    """The events of a run; as soon as an epoch or half a second has told the pace it is said what is to be expected."""
+    from mlp_core.training.events import EpochDone
+
+    last, first, told, seen = run.experiment.trainer.job.limits.epochs, None, console.quiet, time.monotonic()
+    for event in run.execute(stop):
+        now = time.monotonic()
+        yield event
+        if isinstance(event, EpochDone) and not told and event.epoch < last:
+            pace, known = event.seconds + now - seen, event.seconds > SHORT
+            if first is None:
+                first = (event.epoch, now)
+            elif now - first[1] > SHORT:
+                pace, known = (now - first[1]) / (event.epoch - first[0]), True
+            if known:
+                from .render import expected
+
+                told = True
+                console.note(expected(pace, last - event.epoch, run.experiment.config))
+        seen = time.monotonic()
+
+
 REASONS = {
     "epochs": "all epochs done",
     "max_steps": "train.max_steps reached",
@@ -280,11 +304,13 @@ REASONS = {
 }
 
 
-def _reason(reason: str, config: Config) -> str:
+def _reason(reason: str, best: int, config: Config) -> str:
     """Why a run is at its end, in words."""
     early = config.train.early_stopping
     if reason == "early_stopping" and early:
-        return f"stopped early, no better {early.monitor} in {counted(early.patience, 'epoch')}"
+        if early.monitor == config.checkpoint.monitor:
+            return f"stopped early, no better {early.monitor} since epoch {best}"
+        return f"stopped early, no better {early.monitor} for long"
     return REASONS.get(reason, reason)
 
 
