@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlp_core.errors import clean, counted
+from mlp_core.metrics import smaller_is_better
 from mlp_core.metrics.shown import metric, number
 from mlp_core.training.baselines import Baselines
 from mlp_core.training.events import EpochDone, StepDone
@@ -124,6 +125,22 @@ def baseline_lines(beside: Baselines) -> list[str]:
     told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
     ours = metric(beside.metric, beside.all[0].network)
     line = f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"
+    return _within(line)
+
+
+def beside_members(told: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The same for an ensemble, from what its first member wrote down, and a word where it is no better."""
+    split, name = told["split"], told["metric"]
+    simple = {key: one["value"] for key, one in told.items() if isinstance(one, Mapping)}
+    ours = metrics[split][name]
+    values = ", ".join(f"{key} {metric(name, value)}" for key, value in simple.items())
+    worse = [key for key, value in simple.items() if (ours >= value if smaller_is_better(name) else ours <= value)]
+    lines = [f"beside it, {split} {name}: {values}; the ensemble {metric(name, ours)}"]
+    lines += [f"note: the ensemble is not better than {' and '.join(worse)}"] if worse else []
+    return [part for line in lines for part in _within(line)]
+
+
+def _within(line: str) -> list[str]:
     kept = textwrap.wrap(line.replace(" %", "\0%"), 80, subsequent_indent="  ", break_on_hyphens=False)
     return [one.replace("\0", " ") for one in kept]
 
