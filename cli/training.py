@@ -154,9 +154,10 @@ def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
     from mlp_core.config.loader import from_text, name_after
     from mlp_core.diagnostics.propose_config import SETTLED, propose
 
-    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0] not in SETTLED]
+    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0].strip("+") not in SETTLED]
     proposal = propose(table, targets, Path("config.yaml"), reading)
-    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), changes)
+    rest = [one for one in changes if one not in reading]
+    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), rest)
 
 
 def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
