@@ -82,6 +82,9 @@ def _units(model: Model) -> Iterator[Equation]:
     yield Equation("P", f"P / row({scale}) + row({shift})", None, "in the units of the data")
     if model.target.log:
         yield Equation("P", "exp(P) - 1")
+    if model.target.limits is not None:
+        low, high = (", ".join(repr(float(v)) for v in part) for part in model.target.limits)
+        yield Equation("P", f"clip(P, row({low}), row({high}))", None, "within the training targets")
 
 
 def _calibrated(model: Model) -> Iterator[Equation]:

@@ -286,12 +286,20 @@ def _rows(asked: _Asked, experiment: Experiment, given: Config) -> None:
     elif model.target is None:
         asked.close("the targets", Y, y.reshape(len(y), -1), 1e-6)
     else:
-        values = np.log1p(y) if experiment.config.preprocess.target.transform == "log1p" else y
-        values = np.asarray(values, np.float64).reshape(len(y), -1)
-        if experiment.config.preprocess.target.scale == "standard":
-            spread = values.std(axis=0)
-            values = (values - values.mean(axis=0)) / np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
-            asked.close("the targets", Y, values, 1e-5)
+        wish, y = experiment.config.preprocess.target, np.asarray(y, np.float64).reshape(len(y), -1)
+        values = np.log(1 + y) if wish.transform == "log1p" else y
+        shift, spread = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        if wish.scale in ("auto", "standard"):
+            shift, spread = values.mean(axis=0), values.std(axis=0)
+        elif wish.scale == "minmax":
+            shift, spread = values.min(axis=0), np.ptp(values, axis=0)
+        spread = np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
+        asked.close("the targets", Y, (values - shift) / spread, 1e-5)
+        asked.same("the logarithm of targets", model.target.log, wish.transform == "log1p")
+        asked.close("the shift of targets", model.target.shift, shift, 1e-9)
+        asked.close("the scale of targets", model.target.scale, 1 / spread, 1e-9)
+        there = np.stack([y.min(axis=0), y.max(axis=0)]) if wish.clamp else np.zeros(0)
+        asked.close("the range of targets", () if model.target.limits is None else model.target.limits, there, 0.0)
     w = None if data.weight is None else np.asarray(data.weight, np.float64)
     choice = given.loss.class_weight
     if task.classifies and choice != "none":

@@ -15,6 +15,7 @@ from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.loop import prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
+from mlp_core.proof.saved import prove_saved
 from mlp_core.proof.state import State
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
@@ -59,6 +60,8 @@ def prove_training(experiment: Experiment, seconds: float = SECONDS, given: Conf
     yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
     using = prove_using(experiment, paper_of(experiment))
     yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
+    saved = prove_saved(experiment, paper_of(experiment), given or config)
+    yield Walked("inputs from the data, and a saved model", 0, saved.numbers, saved.worst, saved.wrong)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
         yield walk(twin(experiment), "the same in float64", seconds)
