@@ -23,8 +23,10 @@ from mlp_core.training.experiment import Experiment
 
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "prelu": 0.25}
 """The alpha of an activation that is given none: Maas et al. 2013, Clevert et al. 2016, He et al. 2015."""
-LARGER = ("accuracy", "balanced_accuracy", "subset_accuracy", "mcc", "top_k", "precision", "recall", "f1")
-LARGER += ("roc_auc", "pr_auc", "r2", "explained_variance")
+LARGER = (
+    *("accuracy", "balanced_accuracy", "subset_accuracy", "mcc", "top_k", "precision", "recall", "f1"),
+    *("roc_auc", "pr_auc", "r2", "explained_variance"),
+)
 """How the metrics begin of which more is better."""
 SETTINGS = {"mu": "momentum", "eps": "eps", "rho": "rho"}
 
@@ -255,8 +257,8 @@ def _watches(asked: _Asked, experiment: Experiment) -> None:
     asked.same("train.early_stopping", trainer.stopping is not None, bool(stop))
     if trainer.stopping is not None and stop:
         watch = trainer.stopping.watch
-        found = (watch.metric, watch.smaller, watch.min_delta)
-        asked.same("early stopping's watch", found, (stop.monitor, _smaller(stop.monitor, stop.mode), stop.min_delta))
+        here = (watch.metric, watch.smaller, watch.min_delta)
+        asked.same("early stopping's watch", here, (stop.monitor, _smaller(stop.monitor, stop.mode), stop.min_delta))
         asked.same("early stopping: patience", trainer.stopping.patience, stop.patience)
         asked.same("early stopping: min_epochs", trainer.stopping.min_epochs, stop.min_epochs)
     asked.same("the plateau", trainer.plateau is not None, config.schedule.name == "plateau")

@@ -28,7 +28,7 @@ Plan = Mapping[str, Any]
 def inputs(config: Config, task: Task, train: Dataset, rows: Dataset) -> Any:
     """Inputs [rows, inputs] in float64 of some rows, fitted to the training rows."""
     names, kinds = task.features, task.kinds or ("numeric",) * len(task.features)
-    numbers, flags, circles, words, codes = [], [], [], [], []
+    numbers, flags, circles, words, codes = (list[Any]() for _ in range(5))
     X, new = np.asarray(train.X[:]), np.asarray(rows.X[:])
     for j, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         plan = _plan(config, name, kind)
@@ -179,7 +179,7 @@ def _hashed(plan: Plan, order: Sequence[str], gap: bool, new: list[str | None]) 
     most = plan["max_categories"]
 
     def at(word: str) -> int:
-        return zlib.crc32(word.encode("utf-8", "surrogatepass")) % most
+        return zlib.crc32(word.encode("utf-8", "surrogatepass")) % int(most)
 
     seen = {at(word) for word in order} | ({most} if gap else set())
     made = np.zeros((len(new), most + gap))

@@ -3,7 +3,7 @@ written and read back, alone or with another one in an ensemble, says of them wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from mlp_core.proof.inputs import inputs
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.state import State
-from mlp_core.runs.predict import Predictor
 from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.evaluator import Split
@@ -30,7 +29,11 @@ ROWS, FEW = 1500, 24  # of each split that are made inputs; that a saved model i
 SHARE = 2e-6, 1e-9  # by which inputs may be off, in float32 and in float64
 
 
-def prove_saved(experiment: Experiment, paper: Paper, given: Config) -> Tally:
+Answer = Callable[[Model, Dataset], Mapping[str, Any]]
+"""The columns that `predict` gives for rows as they were read, probabilities among them."""
+
+
+def prove_saved(experiment: Experiment, paper: Paper, given: Config, answer: Answer | None = None) -> Tally:
     """Inputs by hand from the data, read again, and a saved model on them. The experiment is left as it was."""
     tally, train = Tally(), experiment.splits["train"]
     if len(train.X) * len(experiment.model.task.features) > CELLS:
@@ -40,7 +43,7 @@ def prove_saved(experiment: Experiment, paper: Paper, given: Config) -> Tally:
         if experiment.config.model.weights is None:
             _inputs(tally, experiment, data)
         with moved(experiment):
-            _read_back(tally, experiment, paper, data)
+            _read_back(tally, experiment, paper, data, answer)
     return tally
 
 
@@ -70,7 +73,7 @@ def _some(dataset: Dataset, rows: Any) -> Dataset:
     return Dataset(np.array(dataset.X[rows]), dataset.y[rows], weight, dataset.words)
 
 
-def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data) -> None:
+def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, answer: Answer | None) -> None:
     """The checkpoint of a run, restored, read as a model, and as two members of an ensemble."""
     before, name = State.of(experiment.trainer.job), "val" if "val" in data.splits else "train"
     checkpoint = _copied(experiment.checkpoint({}, {"jsonl": 0}))
@@ -89,7 +92,8 @@ def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data) -
     X = np.asarray(experiment.model.inputs.transform(some.X, some.words, dtype=experiment.config.dtype), np.float64)
     machine = forward(paper, model, used, X)
     P = np.asarray(machine["P"], np.float64)
-    _answers(tally, model, some, P)
+    if answer is not None:
+        _answers(tally, model, answer(model, some), P)
     other = model_of(_moved(checkpoint), "checkpoint", rows=FEW // 2)
     _ensemble(tally, paper, (model, other), used, some, X, machine)
 
@@ -104,9 +108,8 @@ def _moved(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(tensors, checkpoint.document)
 
 
-def _answers(tally: Tally, model: Model, some: Dataset, P: Any) -> None:
+def _answers(tally: Tally, model: Model, found: Mapping[str, Any], P: Any) -> None:
     """The columns that `predict` gives."""
-    found = Predictor(model, probabilities=True, rows=FEW // 3).answer(some.X, some.words)
     task, threshold = model.task, model.calibration.threshold
     dtype = str(model.network.dtype)
     if task.kind == "regression":

@@ -15,7 +15,7 @@ from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.loop import prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
-from mlp_core.proof.saved import prove_saved
+from mlp_core.proof.saved import Answer, prove_saved
 from mlp_core.proof.state import State
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
@@ -47,9 +47,12 @@ def paper_of(experiment: Experiment) -> Paper:
     return Paper(experiment, table_of(experiment.config, job.batches, experiment.splits["train"], outputs))
 
 
-def prove_training(experiment: Experiment, seconds: float = SECONDS, given: Config | None = None) -> Iterator[Walked]:
+def prove_training(
+    experiment: Experiment, seconds: float = SECONDS, given: Config | None = None, answer: Answer | None = None
+) -> Iterator[Walked]:
     """What was built of the config, the loop, and then every path in turn: the steps as they train, the same in
-    float64, and the generic ones in float64. `given` is the config before anything in it was decided.
+    float64, and the generic ones in float64. `given` is the config before anything in it was decided, `answer`
+    how rows are predicted.
 
     The experiment is left as it was, to the last bit.
     """
@@ -60,7 +63,7 @@ def prove_training(experiment: Experiment, seconds: float = SECONDS, given: Conf
     yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
     using = prove_using(experiment, paper_of(experiment))
     yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
-    saved = prove_saved(experiment, paper_of(experiment), given or config)
+    saved = prove_saved(experiment, paper_of(experiment), given or config, answer)
     yield Walked("inputs from the data, and a saved model", 0, saved.numbers, saved.worst, saved.wrong)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
