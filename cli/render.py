@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from mlp_core.errors import clean
+from mlp_core.errors import clean, counted
+from mlp_core.metrics import smaller_is_better
 from mlp_core.metrics.shown import metric, number
 from mlp_core.training.baselines import Baselines
 from mlp_core.training.events import EpochDone, StepDone
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
+    from mlp_core.search.watching import Position
 
 CLASSES_SHOWN = 12
 
@@ -27,6 +31,16 @@ def plain_epoch(event: EpochDone, epochs: int) -> str:
     values = "  ".join(f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr")
     best = "  *" if event.improved else ""
     return f"epoch {event.epoch}/{epochs}  {values}  lr {event.metrics['lr']:.2e}  {event.seconds:.2f} s{best}"
+
+
+def expected(pace: float, epochs: int, config: Config) -> str:
+    """What is to be expected of the epochs that are left, at so many seconds for each."""
+    left, early, most = pace * epochs, config.train.early_stopping, config.train.max_seconds
+    told = "under a second" if left < 1 else f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min"
+    told = told if left < 5_400 else f"{left / 3_600:.1f} h"
+    ends = [f"less if {early.monitor} gets no better"] if early else []
+    ends += [f"at most {config.train.max_time} in all"] if most is not None and most < left else []
+    return "expected: " + ", ".join([f"{told} for {counted(epochs, 'more epoch')}", *ends])
 
 
 class EpochTable:
@@ -86,13 +100,48 @@ class EpochTable:
         return Group(table, self.bar)
 
 
-@contextmanager
-def work_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that is gone when the work is done."""
-    columns = (TextColumn(what), BarColumn(bar_width=40), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+class WorkBar:
+    """A bar on stderr that is gone when the work is done, and one below it for each run that is on its way."""
+
+    def __init__(self, what: str) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+        )
+        self.bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.whole = self.bars.add_task(what, total=None, said="")
+        self.below: dict[str, TaskID] = {}
+        self.done, self.total = 0, 0
+
+    def __enter__(self) -> WorkBar:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """So much of it is done."""
+        self.done, self.total = done, total
+        self._draw(float(done))
+
+    def runs(self, running: Sequence[Position], total: int) -> None:
+        """What is done, with what of `total` runs is on its way."""
+        self.total = total
+        for name in self.below.keys() - {one.name for one in running}:
+            self.bars.remove_task(self.below.pop(name))
+        for one in running:
+            if one.name not in self.below:
+                self.below[one.name] = self.bars.add_task(f"  {clean(one.name, 20)}", total=one.epochs, said="")
+            said = f"epoch {one.epoch:,}/{one.epochs:,}"
+            self.bars.update(self.below[one.name], completed=one.epoch, total=one.epochs, said=said)
+        self._draw(min(float(total), self.done + sum(one.epoch / max(1, one.epochs) for one in running)))
+
+    def _draw(self, completed: float) -> None:
+        share = 100 * completed / max(1, self.total)
+        self.bars.update(self.whole, completed=completed, total=self.total, said=f"{share:.0f} %")
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, float]], title: str | None = None) -> Table:
@@ -111,7 +160,24 @@ def baseline_lines(beside: Baselines) -> list[str]:
     told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
     ours = metric(beside.metric, beside.all[0].network)
     line = f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"
-    return textwrap.wrap(line, 80, subsequent_indent="  ", break_on_hyphens=False)
+    return _within(line)
+
+
+def beside_members(told: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The same for an ensemble, from what its first member wrote down, and a word where it is no better."""
+    split, name = told["split"], told["metric"]
+    simple = {key: one["value"] for key, one in told.items() if isinstance(one, Mapping)}
+    ours = metrics[split][name]
+    values = ", ".join(f"{key} {metric(name, value)}" for key, value in simple.items())
+    worse = [key for key, value in simple.items() if (ours >= value if smaller_is_better(name) else ours <= value)]
+    lines = [f"beside it, {split} {name}: {values}; the ensemble {metric(name, ours)}"]
+    lines += [f"note: the ensemble is not better than {' and '.join(worse)}"] if worse else []
+    return [part for line in lines for part in _within(line)]
+
+
+def _within(line: str) -> list[str]:
+    kept = textwrap.wrap(line.replace(" %", "\0%"), 80, subsequent_indent="  ", break_on_hyphens=False)
+    return [one.replace("\0", " ") for one in kept]
 
 
 def unbeaten(beside: Baselines) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.runs.run import Run
     from mlp_core.runs.summary import Summary
+    from mlp_core.search.ensemble import Ensemble
 
 HELP = "Train a network from a config or a table, or go on with a run that was stopped."
 CONFIGS = ("", ".yaml", ".yml")
 """How names of configs end; what ends otherwise is a table."""
+SHORT = 0.5
+"""Seconds that tell a pace; less is spent on what happens once."""
 
 
 def train(
@@ -87,40 +91,52 @@ def train(
     if dry_run:
         return _plan(loaded, console)
     if loaded.ensemble > 1:
-        return _ensemble(loaded, output, console)
+        from mlp_core.search.ensemble import Ensemble
+
+        return _ensemble(Ensemble.start(loaded, output, sys.argv[1:]), console)
     run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading)
     return _execute(run, console, report)
 
 
-def _ensemble(config: Config, output: Path | None, console: Console) -> int:
-    """Train several networks and measure them as the one model that they are."""
+def _ensemble(made: Ensemble, console: Console) -> int:
+    """Train what is left of several networks and measure them as the one model that they are."""
     from mlp_core.metrics import plain
     from mlp_core.runs.evaluate import evaluate_model, open_model
-    from mlp_core.search.ensemble import Ensemble
 
     from .render import metrics_table
 
-    begun, records = time.monotonic(), dict[int, dict[str, Any]]()
-    made = Ensemble(config, output, sys.argv[1:])
-    console.note(f"ensemble: {config.ensemble} networks, {made.count} at a time")
-    with StopRequest() as stop:
-        for place, record in made.train(stop):
+    begun, records, many = time.monotonic(), dict[int, dict[str, Any]](), len(made.members)
+    ready = made.trained
+    console.note(f"ensemble: {many} networks, {made.count} at a time" + (f"; {ready} are trained" if ready else ""))
+    with StopRequest() as stop, console.working("networks") as progress:
+        watch = None if progress is None else partial(progress.runs, total=many)
+        for place, record in made.train(stop, watch):
             records[place] = record
+            if progress is not None:
+                progress(len(records), many)
             best, epochs = record["best"]["epoch"], record["epochs"]
             console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
-        if len(records) < config.ensemble:
-            console.say(f"mlpbp: interrupted; {counted(len(records), 'member')} of {config.ensemble} trained")
-            return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code)
+        if len(records) < many:
+            left = f"{len(records)} of {counted(many, 'member')} trained"
+            console.say(f"mlpbp: interrupted, {left}; continue with: mlpbp train --resume {typed(made.folder)}")
+            return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code or 1)
     model, file = open_model(made.folder)
     metrics = {name: one.metrics for name, one in evaluate_model(model).splits.items()}
     console.show(metrics_table(metrics))
+    beside = records[0].get("baselines")
+    if beside is not None:
+        from .render import beside_members
+
+        for line in beside_members(beside, metrics):
+            console.show(line)
     console.show(f"model {made.folder}\nnext  mlpbp eval {typed(made.folder)}")
     shown = {name: plain(values) for name, values in metrics.items()}
     fields = ("epochs", "steps", "seconds", "best")
     members = [{name: records[place][name] for name in fields} for place in sorted(records)]
     told = {name: sum(one[name] for one in members) for name in ("epochs", "steps")}
     told |= {"run": str(made.folder), "seconds": round(time.monotonic() - begun, 3), "checkpoint": str(file)}
-    return console.result({**told, "best": members[0]["best"], "metrics": shown, "members": members})
+    told |= {"best": members[0]["best"], "metrics": shown, "members": members, "baselines": beside}
+    return console.result(told)
 
 
 def _of_file(file: Path, changes: list[str]) -> Config:
@@ -138,9 +154,10 @@ def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
     from mlp_core.config.loader import from_text, name_after
     from mlp_core.diagnostics.propose_config import SETTLED, propose
 
-    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0] not in SETTLED]
+    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0].strip("+") not in SETTLED]
     proposal = propose(table, targets, Path("config.yaml"), reading)
-    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), changes)
+    rest = [one for one in changes if one not in reading]
+    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), rest)
 
 
 def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
@@ -152,6 +169,13 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
     RunDirectory(path).refuse_links()
     resolved = path / "config.resolved.yaml"
     if not resolved.is_file():
+        from mlp_core.search.ensemble import Ensemble
+
+        if Ensemble.begun(path):
+            if changes:
+                hint = "leave them out, or begin another"
+                raise UsageError(Problem("usage", "an ensemble goes on with the keys it was begun with", hint))
+            return _ensemble(Ensemble.resume(path, sys.argv[1:]), Console("train"))
         from mlp_core.training.misnamed import refuse_no_run
 
         refuse_no_run(path)
@@ -222,7 +246,7 @@ def _execute(run: Run, console: Console, report: bool) -> int:
             return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
     summary = run.summary
     assert summary is not None
-    _summarize(summary, _reason(summary.reason, run.experiment.config), console)
+    _summarize(summary, _reason(summary.reason, summary.best_epoch, run.experiment.config), console)
     if not report:
         return console.result(summary.to_json())
     page = _report(summary, console)
@@ -248,7 +272,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
     from mlp_core.training.events import EpochDone, Noticed, StepDone
 
     trainer = run.experiment.trainer
-    events = run.execute(stop)
+    events = _foretold(run, console, stop)
     if console.live:
         from .render import EpochTable
 
@@ -272,6 +296,28 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         yield event
 
 
+def _foretold(run: Run, console: Console, stop: StopRequest) -> Any:
+    """The events of a run; as soon as an epoch or half a second has told the pace it is said what is to be expected."""
+    from mlp_core.training.events import EpochDone
+
+    last, first, told, seen = run.experiment.trainer.job.limits.epochs, None, console.quiet, time.monotonic()
+    for event in run.execute(stop):
+        now = time.monotonic()
+        yield event
+        if isinstance(event, EpochDone) and not told and event.epoch < last:
+            pace, known = event.seconds + now - seen, event.seconds > SHORT
+            if first is None:
+                first = (event.epoch, now)
+            elif now - first[1] > SHORT:
+                pace, known = (now - first[1]) / (event.epoch - first[0]), True
+            if known:
+                from .render import expected
+
+                told = True
+                console.note(expected(pace, last - event.epoch, run.experiment.config))
+        seen = time.monotonic()
+
+
 REASONS = {
     "epochs": "all epochs done",
     "max_steps": "train.max_steps reached",
@@ -279,11 +325,13 @@ REASONS = {
 }
 
 
-def _reason(reason: str, config: Config) -> str:
+def _reason(reason: str, best: int, config: Config) -> str:
     """Why a run is at its end, in words."""
     early = config.train.early_stopping
     if reason == "early_stopping" and early:
-        return f"stopped early, no better {early.monitor} in {counted(early.patience, 'epoch')}"
+        if early.monitor == config.checkpoint.monitor:
+            return f"stopped early, no better {early.monitor} since epoch {best}"
+        return f"stopped early, no better {early.monitor} for long"
     return REASONS.get(reason, reason)
 
 

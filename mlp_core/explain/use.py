@@ -11,7 +11,7 @@ from mlp_core.explain.formula import Equation, Line, Section, fill
 from mlp_core.nn.losses import Quantile
 from mlp_core.training.model import Model
 
-_MASKED = re.compile(r"^(.*?) \* M\[\d+\]")
+MASKED = re.compile(r"^(.*?) \* M\[\d+\]")
 _STATISTIC = re.compile(r"^(mean|var)\[(\d+)\]$")
 _SIGMOID = "1 / (1 + exp(-Z))"
 
@@ -35,7 +35,7 @@ def _in_use(section: Section) -> Iterator[Line]:
     for line in section.lines:
         if not isinstance(line, Equation):
             continue  # which tensor a letter stands for is said before
-        masked, statistic = _MASKED.match(line.value), _STATISTIC.match(line.target)
+        masked, statistic = MASKED.match(line.value), _STATISTIC.match(line.target)
         if line.target.startswith("running_"):
             continue
         if statistic and f"{statistic[2]}]" in batch:

@@ -14,7 +14,8 @@ from mlp_core.config import Config
 from mlp_core.explain.inputs import front
 from mlp_core.explain.step import chains
 from mlp_core.nn.embedding import Embedding
-from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.proof.compare import Difference, Tally

@@ -18,8 +18,9 @@ from mlp_core.config import Config
 from mlp_core.explain import Explanation, Note, explain
 from mlp_core.explain.inputs import front
 from mlp_core.explain.step import chains, letters
-from mlp_core.nn.layers import Dropout, Norm
+from mlp_core.nn.layers import Dropout
 from mlp_core.nn.network import Network
+from mlp_core.nn.norm import Norm
 from mlp_core.proof import draws
 from mlp_core.proof.machine import Machine, Part
 from mlp_core.proof.rows import Table

@@ -16,6 +16,7 @@ from mlp_core.proof.loop import prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
 from mlp_core.proof.saved import Answer, prove_saved
+from mlp_core.proof.start import prove_start
 from mlp_core.proof.state import State
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
@@ -58,6 +59,8 @@ def prove_training(
     """
     config = experiment.config
     asked = prove_asked(experiment, given)
+    if not experiment.trainer.progress.step and config.model.weights is None:
+        prove_start(asked, paper_of(experiment))
     yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)
     loop = prove_loop(experiment, paper_of(experiment))
     yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)

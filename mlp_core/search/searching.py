@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.atomic_files import remove_folder, write_atomically
-from mlp_core.config import Config
+from mlp_core.config import Config, sparse
 from mlp_core.errors import Problem, UsageError
 from mlp_core.search.folder import SearchFolder, read_json, write_json
 from mlp_core.search.folds import fold_config
-from mlp_core.search.space import STRONG, Space
+from mlp_core.search.space import Space, usual_space
 from mlp_core.search.study import JOURNAL, SAMPLERS, importances, without_password
 from mlp_core.search.sweep import Sweep, TrialDone, best_config, dump_changed, real_trials, study_name, table, work
+from mlp_core.search.watching import Position, Watch, now_and_then, position
 from mlp_core.search.workers import Stop, at_once, carry_out
 from mlp_core.training.unused import refuse_unused
 
 FORMAT = 1
 RESULT, BEST = "sweep.json", "best.yaml"
 USUAL = 50
-EVERY = 0.5  # seconds between two looks at what other processes have ended
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Search:
             raise UsageError(Problem("usage", "--folds: one is none", "give 2 or more, or 0"))
         space = Space.of(config, words)
         if not space.dimensions:
-            space = Space.of(config, [*words, *STRONG])
+            space = Space.of(config, [*words, *usual_space(space.config, words)])
         grid = space.grid if sampler == "grid" else None
         count = trials if trials is not None else grid if grid is not None else USUAL
         count = count if grid is None else min(count, grid)
@@ -106,7 +105,7 @@ class Search:
             "prune": prune,
             "storage": None if storage is None else without_password(storage),
             "space": space.to_json(),
-            "config": space.config.with_paths_from(home).model_dump(mode="json"),
+            "config": sparse(space.config.with_paths_from(home)),
         }
         if path is None:
             folder = SearchFolder.numbered(home, f"{config.name}-sweep", plan, lambda at: _ended(at) >= count)
@@ -135,9 +134,10 @@ class Search:
         threads = int(self.sweep.space.config.threads)
         return at_once(asked, self.sweep.trials, threads, self.sweep.space.config.device)
 
-    def run(self, count: int, stop: Stop, hear: Callable[[TrialDone, int], None]) -> None:
+    def run(self, count: int, stop: Stop, hear: Callable[[TrialDone, int], None], watch: Watch | None = None) -> None:
         """Take trials until there are enough, or `stop()` says so; `hear` gets each that ends meanwhile, wherever it
-        was trained, and how many have ended. Raises what a training raises, and Failed."""
+        was trained, and how many have ended, `watch` how far those are that are trained here. Raises what a training
+        raises, and Failed."""
         sweep, told = self.sweep, set[int]()
         try:
             study = sweep.study()
@@ -145,14 +145,6 @@ class Search:
             self._discard()
             raise
         told |= {one.number for one in table(sweep, study) if one.state in ENDED}
-        looked = time.monotonic()
-
-        def look() -> int:
-            nonlocal looked
-            if time.monotonic() - looked > EVERY:
-                looked = time.monotonic()
-                news()
-            return stop()
 
         def news() -> None:
             now = sorted(table(sweep, study), key=lambda one: one.number)
@@ -161,15 +153,25 @@ class Search:
                 if one.number not in told:
                     told.add(one.number)
                     hear(one, len(ended))
+            if watch is not None:
+                running = (self._position(one) for one in now if one.state == RUNNING)
+                watch([found for found in running if found is not None])
 
         try:
-            for _ in carry_out(work, [sweep] * count, count, int(sweep.space.config.threads), look):
+            for _ in carry_out(work, [sweep] * count, count, int(sweep.space.config.threads), now_and_then(news, stop)):
                 pass
         except BaseException:
             if not real_trials(study) or not any(self.folder.path.glob("trial-*")):
                 self._discard()
             raise
         news()
+
+    def _position(self, trial: TrialDone) -> Position | None:
+        """How far a trial is that is trained in this folder."""
+        folder, folds = self.sweep.at(trial.number), self.sweep.folds
+        epochs = int(trial.params.get("train.epochs", self.sweep.space.config.train.epochs))
+        runs = [folder / f"fold-{fold}" for fold in range(1, folds + 1)] if folds else [folder]
+        return position(f"trial {trial.number}", runs, epochs)
 
     def _discard(self) -> None:
         """Remove the folder where nothing was begun."""
@@ -195,7 +197,7 @@ class Search:
         return found
 
 
-ENDED = frozenset({"complete", "pruned", "failed"})
+ENDED, RUNNING = frozenset({"complete", "pruned", "failed"}), "running"
 
 
 def counted_trials(count: int) -> str:
@@ -221,7 +223,8 @@ def _notes(sweep: Sweep, folder: SearchFolder, words: Sequence[str]) -> Any:
         yield f"going on with {folder.path}"
     if not any(one.key in word for word in words for one in sweep.space.dimensions):
         shown = ", ".join(one.key for one in sweep.space.dimensions)
-        yield f"space of the strong recipe: {shown}"
+        recipe = "strong" if sweep.space.config.recipe == "strong" else "plain"
+        yield f"space of recipe: {recipe}: {shown}"
     changing = [one.key for one in sweep.space.dimensions if one.key.startswith(("loss.", "regularization."))]
     if changing and sweep.metric == "val_loss" and not sweep.folds:
         yield (

@@ -41,7 +41,7 @@ def test_a_table_takes_strong_and_every_ingredient_is_a_key(tmp_path: Path) -> N
     assert (config.model.activation, config.model.parametrization, config.optimizer.lr) == ("mish", "ntk", 0.2)
     assert (config.checkpoint.monitor, config.checkpoint.ties) == ("val_rmse", "last")
     (note,) = notes
-    assert note == "recipe: strong (a table): 256-256-256, 256 epochs for 48 rows"
+    assert note == "recipe: strong (a table): 256-256-256, 256 epochs in batches of 16 for 48 rows"
     again = tmp_path / "resolved.yaml"
     again.write_text(dump_yaml(config))
     written = load(again)
@@ -78,6 +78,15 @@ def test_yours_stands_and_that_is_said(tmp_path: Path) -> None:
     assert (config.train.epochs, config.model.parametrization) == (7, "ntk")
     assert "model.dropout 0.0, not 0.15" in notes[1]
     assert "optimizer.lr 0.01, not 0.2" in notes[1]
+
+
+def test_a_loss_of_numbers_says_what_is_aimed_at(tmp_path: Path) -> None:
+    for loss, monitor in (("mae", "val_mae"), ("quantile", "val_loss"), ("mse", "val_rmse"), ("huber", "val_loss")):
+        config, _ = resolved(tmp_path, loss={"name": loss})
+        assert config.checkpoint.monitor == monitor
+        assert config.train.early_stopping is False or config.train.early_stopping.monitor == monitor
+    config, _ = resolved(tmp_path, checkpoint={"monitor": "val_r2"})
+    assert config.checkpoint.monitor == "val_r2"
 
 
 @pytest.mark.parametrize(
