@@ -212,7 +212,7 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
 
 
 HeldOut: TypeAlias = tuple[Any, Any, Callable[[slice], Any] | None]
-"""Row numbers, targets, and a function that gives the network's inputs of some rows; None where no rows were held out."""
+"""Row numbers, targets, and a function that gives the inputs of some rows; None where no rows were held out."""
 
 
 def _read_again(model: Saved) -> HeldOut:
