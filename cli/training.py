@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,9 +108,12 @@ def _ensemble(made: Ensemble, console: Console) -> int:
     begun, records, many = time.monotonic(), dict[int, dict[str, Any]](), len(made.members)
     ready = made.trained
     console.note(f"ensemble: {many} networks, {made.count} at a time" + (f"; {ready} are trained" if ready else ""))
-    with StopRequest() as stop:
-        for place, record in made.train(stop):
+    with StopRequest() as stop, console.working("networks") as progress:
+        watch = None if progress is None else partial(progress.runs, total=many)
+        for place, record in made.train(stop, watch):
             records[place] = record
+            if progress is not None:
+                progress(len(records), many)
             best, epochs = record["best"]["epoch"], record["epochs"]
             console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
         if len(records) < many:

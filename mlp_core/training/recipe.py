@@ -29,8 +29,9 @@ EPOCHS = ((4_096, 256), (20_000, 192), (50_000, 96), (100_000, 64), (1_000_000, 
 """Rows below which so many epochs suit; beyond the first of them, work hardly grows any more."""
 PATIENCE = 40 / 256
 """Of the epochs, beside three times those until the best one: a network that is best early gets no better later."""
-LEAST_STEPS = 512
-"""Steps that are always waited for: of few rows, epochs are short."""
+FEW = 2_048
+"""Rows below which all epochs are made, in batches of an eighth of them: there are so few validation rows then that an
+early epoch may be best by luck, and the time is short anyway."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -55,7 +56,7 @@ def size_of(rows: int) -> Size:
     Size(units=256, epochs=24, batch=1024)
     """
     batch = 256 if rows < 100_000 else 1024
-    if rows < 2_048:
+    if rows < FEW:
         batch = max(16, 1 << (rows // 8).bit_length() - 1)
     return Size(256, next(epochs for most, epochs in EPOCHS if rows < most), batch)
 
@@ -104,8 +105,9 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     regression = task.kind == "regression"
     yield "preprocess.numeric.scale", "robust_smooth"
     if config.regularization.mixup == 0:
-        yield from (("preprocess.categorical.encode", "compact"), ("preprocess.categorical.embed_above", 8))
-        yield "preprocess.categorical.embedding_dim", 8
+        yield "preprocess.categorical.encode", "compact"
+        if not config.given("preprocess.categorical.encode") or config.preprocess.categorical.encode == "compact":
+            yield from (("preprocess.categorical.embed_above", 8), ("preprocess.categorical.embedding_dim", 8))
     if regression and not LOSSES[loss].counts:
         yield "preprocess.target.clamp", True
     yield from _network(config, size, regression, len(task.features))
@@ -121,10 +123,10 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     if config.optimizer.name != "lbfgs":  # takes all rows at once
         yield "train.batch_size", size.batch
     yield "train.epochs", size.epochs
-    rows = data.splits["train"].rows
-    patience = max(2, round(size.epochs * PATIENCE), math.ceil(LEAST_STEPS / math.ceil(rows / size.batch)))
+    patience = max(2, round(size.epochs * PATIENCE))
     stopping = EarlyStopping(monitor=f"val_{aim}", patience=patience, patience_factor=3.0, ties="last")
-    yield "train.early_stopping", stopping.model_dump(mode="json")
+    few = data.splits["train"].rows < FEW
+    yield "train.early_stopping", False if few else stopping.model_dump(mode="json")
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
 
 
@@ -138,38 +140,46 @@ def _network(config: Config, size: Size, regression: bool, features: int) -> Ite
         yield "model.activation", activation
         used = [layer.activation for layer in own] if config.given("model.activation") or own else [activation]
         mixes = any(getattr(one, "name", one) not in UNMIXED for one in used)
-        yield from (("model.parametric", True), ("optimizer.lr_factors.alpha", 0.1)) if mixes else ()
-        yield "model.dropout", 0.15
-        if not config.given("model.dropout") or model.dropout:
-            yield "schedule.dropout", "flat_cos"
+        if mixes:
+            yield from _pair(config, ("model.parametric", True), ("optimizer.lr_factors.alpha", 0.1))
+        yield from _pair(config, ("model.dropout", 0.15), ("schedule.dropout", "flat_cos"))
         if model.bias:
             yield from (("model.bias_init", "data"), ("optimizer.lr_factors.bias", 0.1))
     if features <= MOST_WAVES:
-        yield from (("model.numeric_embedding", "periodic"), ("optimizer.lr_factors.numeric_embedding", 0.1))
-    yield from (("model.input_scale", True), ("optimizer.lr_factors.input_scale", 6.0))
+        waves = ("model.numeric_embedding", "periodic")
+        yield from _pair(config, waves, ("optimizer.lr_factors.numeric_embedding", 0.1))
+    yield from _pair(config, ("model.input_scale", True), ("optimizer.lr_factors.input_scale", 6.0))
     yield "model.parametrization", "ntk"
-    if not config.given("model.init"):
-        standard = {"name": "normal", "std": 1.0, "scale": None}
-        yield from (("model.init", standard), ("model.output_init", standard), ("model.init_rescale", True))
+    standard = {"name": "normal", "std": 1.0, "scale": None}
+    yield "model.init", standard
+    if not config.given("model.init") or _at(config.model_dump(mode="json"), "model.init") == standard:
+        yield from (("model.output_init", standard), ("model.init_rescale", True))
 
 
 def _training(config: Config, size: Size, regression: bool) -> Iterator[tuple[str, Any]]:
     if not config.given("model.parametrization") or config.model.parametrization == "ntk":
         yield "optimizer.lr", 0.2 if regression else 0.04
     yield "optimizer.betas", [0.9, 0.95]
-    yield "optimizer.weight_decay", 0.02
-    if not config.given("optimizer.weight_decay") or config.optimizer.weight_decay:
-        yield "schedule.weight_decay", "flat_cos"
+    yield from _pair(config, ("optimizer.weight_decay", 0.02), ("schedule.weight_decay", "flat_cos"))
     yield "schedule.name", "coslog"
 
 
+def _pair(config: Config, owner: tuple[str, Any], owned: tuple[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A key, and one that is about it: not where what is written has none of the first."""
+    yield owner
+    if not config.given(owner[0]) or _at(config.model_dump(mode="json"), owner[0]) not in (False, 0, "none"):
+        yield owned
+
+
 def _aim(config: Config, kind: str) -> str:
-    """What the best epoch is chosen by: what is asked for, or else errors."""
+    """What the best epoch is chosen by: what is asked for, or else errors; for numbers, what the loss is about."""
     if config.given("checkpoint.monitor"):
         return config.checkpoint.monitor.split("_", 1)[1]
     if config.metrics != "auto":
         return config.metrics[0]
-    return {"binary": "accuracy", "multiclass": "accuracy", "regression": "rmse"}.get(kind, "loss")
+    if kind == "regression":
+        return {"auto": "rmse", "mse": "rmse", "mae": "mae"}.get(config.loss.name, "loss")
+    return {"binary": "accuracy", "multiclass": "accuracy"}.get(kind, "loss")
 
 
 def _at(values: dict[str, Any], key: str) -> Any:
