@@ -6,17 +6,16 @@ training file was gives a note.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.preprocess.cycles import WEEK, YEAR
+from mlp_core.data.preprocess.fitted_numbers import Numbers
 from mlp_core.errors import clean
-
-if TYPE_CHECKING:
-    from mlp_core.data.preprocess.preprocessor import Preprocessor
 
 ROWS, FEW = 2000, 10  # rows that are looked at; fewer than these are judged by themselves
 AWAY, FAR_AWAY = 4.0, 100.0  # spreads of training between its middle and that of many rows, and of few
@@ -25,9 +24,13 @@ CENTRED = ("standard", "robust", "robust_smooth")  # scales that have 0 in the m
 SHOWN = 3
 
 
-def far_lines(inputs: Preprocessor, X: Any) -> list[str]:
-    """A line about the columns of numbers of further rows X [rows, columns] that lie far from all training rows."""
-    numbers, columns = inputs.numbers, inputs.numeric
+def far_lines(
+    X: Any, numbers: Numbers, columns: Sequence[int], names: Sequence[str], scales: Sequence[str]
+) -> list[str]:
+    """A line about the columns of numbers of further rows X [rows, all columns] that lie far from all training rows.
+
+    columns, names, scales: of the columns of numbers, [columns of numbers]; the scales as `preprocess.numeric.scale`.
+    """
     shift, scale = numbers.scaler.shift, numbers.scaler.scale
     scaled = (scale != 0) & ~((scale == 1) & (shift == 0))  # what is constant, or as it came, says nothing
     places = [j for j in range(len(columns)) if scaled[j] and j not in numbers.ranks]
@@ -38,8 +41,7 @@ def far_lines(inputs: Preprocessor, X: Any) -> list[str]:
     logs = numbers.log[places]
     bent = np.where(logs, np.log1p(np.maximum(block, -0.999999)), block) if logs.any() else block
     Z = (bent - shift[places]) * scale[places]
-    plans = (inputs.plans.get(columns[j], inputs.plan) for j in places)
-    centred = [getattr(plan, "scale", "") in CENTRED for plan in plans]
+    centred = [scales[j] in CENTRED for j in places]
     found = [at for at in range(len(places)) if _is_far(Z[:, at][~np.isnan(Z[:, at])], centred[at])]
     if not found and len(places) > 4 and len(Z) > 2 * FEW and _is_still(Z):
         found = [int(np.argmax(np.nanmax(np.abs(Z), axis=0)))]
@@ -47,9 +49,7 @@ def far_lines(inputs: Preprocessor, X: Any) -> list[str]:
     for at in found[:SHOWN]:
         j, middle = places[at], shift[places[at]]
         usual = float(np.expm1(middle)) if logs[at] else float(middle)
-        told.append(
-            f"{clean(inputs.name(columns[j]))} ({_shown(numbers, j, float(np.nanmedian(block[:, at])), usual)})"
-        )
+        told.append(f"{clean(names[j])} ({_shown(numbers, j, float(np.nanmedian(block[:, at])), usual)})")
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return [f"numbers far from those of training: {', '.join(told)}{more}; the same units?"] if told else []
 

@@ -267,7 +267,9 @@ class Preprocessor:
 
     def far_lines(self, X: Any) -> list[str]:
         """A line about columns of numbers of further rows that lie far from all training rows."""
-        return far_lines(self, X)
+        columns = self.numeric
+        scales = [getattr(self.plans.get(column, self.plan), "scale", "") for column in columns]
+        return far_lines(X, self.numbers, columns, [self.name(column) for column in columns], scales)
 
     def unseen(self, X: Array, words: Words) -> dict[str, tuple[int, str]]:
         """For every column with words that training did not keep: in how many rows, and one of them."""

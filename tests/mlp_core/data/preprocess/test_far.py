@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlp_core.data.preprocess.far import far_lines
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
 
 RNG = np.random.default_rng(3)
@@ -18,6 +17,10 @@ DRAWS = {
     "rare ones": lambda n: (RNG.random(n) < 0.1).astype(float),
     "even": lambda n: RNG.random(n),
 }
+
+
+def far_lines(inputs: Preprocessor, X: np.ndarray) -> list[str]:
+    return inputs.far_lines(X)
 
 
 def fitted(scale: str, X: np.ndarray, log: bool = False) -> Preprocessor:
