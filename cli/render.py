@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -14,10 +14,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from mlp_core.errors import clean
+from mlp_core.errors import clean, counted
+from mlp_core.metrics import smaller_is_better
 from mlp_core.metrics.shown import metric, number
 from mlp_core.training.baselines import Baselines
 from mlp_core.training.events import EpochDone, StepDone
+
+if TYPE_CHECKING:
+    from mlp_core.config import Config
 
 CLASSES_SHOWN = 12
 
@@ -27,6 +31,16 @@ def plain_epoch(event: EpochDone, epochs: int) -> str:
     values = "  ".join(f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr")
     best = "  *" if event.improved else ""
     return f"epoch {event.epoch}/{epochs}  {values}  lr {event.metrics['lr']:.2e}  {event.seconds:.2f} s{best}"
+
+
+def expected(pace: float, epochs: int, config: Config) -> str:
+    """What is to be expected of the epochs that are left, at so many seconds for each."""
+    left, early, most = pace * epochs, config.train.early_stopping, config.train.max_seconds
+    told = "under a second" if left < 1 else f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min"
+    told = told if left < 5_400 else f"{left / 3_600:.1f} h"
+    ends = [f"less if {early.monitor} gets no better"] if early else []
+    ends += [f"at most {config.train.max_time} in all"] if most is not None and most < left else []
+    return "expected: " + ", ".join([f"{told} for {counted(epochs, 'more epoch')}", *ends])
 
 
 class EpochTable:
@@ -111,7 +125,24 @@ def baseline_lines(beside: Baselines) -> list[str]:
     told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
     ours = metric(beside.metric, beside.all[0].network)
     line = f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"
-    return textwrap.wrap(line, 80, subsequent_indent="  ", break_on_hyphens=False)
+    return _within(line)
+
+
+def beside_members(told: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The same for an ensemble, from what its first member wrote down, and a word where it is no better."""
+    split, name = told["split"], told["metric"]
+    simple = {key: one["value"] for key, one in told.items() if isinstance(one, Mapping)}
+    ours = metrics[split][name]
+    values = ", ".join(f"{key} {metric(name, value)}" for key, value in simple.items())
+    worse = [key for key, value in simple.items() if (ours >= value if smaller_is_better(name) else ours <= value)]
+    lines = [f"beside it, {split} {name}: {values}; the ensemble {metric(name, ours)}"]
+    lines += [f"note: the ensemble is not better than {' and '.join(worse)}"] if worse else []
+    return [part for line in lines for part in _within(line)]
+
+
+def _within(line: str) -> list[str]:
+    kept = textwrap.wrap(line.replace(" %", "\0%"), 80, subsequent_indent="  ", break_on_hyphens=False)
+    return [one.replace("\0", " ") for one in kept]
 
 
 def unbeaten(beside: Baselines) -> list[str]:

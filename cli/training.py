@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.runs.run import Run
     from mlp_core.runs.summary import Summary
+    from mlp_core.search.ensemble import Ensemble
     from mlp_core.workers.world import World
 
 HELP = "Train a network from a config or a table, or go on with a run that was stopped."
 CONFIGS = ("", ".yaml", ".yml")
 """How names of configs end; what ends otherwise is a table."""
+SHORT = 0.5
+"""Seconds that tell a pace; less is spent on what happens once."""
 
 
 def train(
@@ -65,7 +68,9 @@ def train(
     ] = None,
 ) -> int:
     def work(world: World) -> int:
-        return _train(config, list(overrides or []), target or [], resume, output, short, dry_run, report, world, workers)
+        return _train(
+            config, list(overrides or []), target or [], resume, output, short, dry_run, report, world, workers
+        )
 
     short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
     return by_workers(workers, work)
@@ -114,40 +119,49 @@ def _train(
     if dry_run:
         return _plan(loaded, console)
     if loaded.ensemble > 1:
-        return _ensemble(loaded, output, console)
+        from mlp_core.search.ensemble import Ensemble
+
+        return _ensemble(Ensemble.start(loaded, output, sys.argv[1:]), console)
     run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading, world)
     return _execute(run, console, report)
 
 
-def _ensemble(config: Config, output: Path | None, console: Console) -> int:
-    """Train several networks and measure them as the one model that they are."""
+def _ensemble(made: Ensemble, console: Console) -> int:
+    """Train what is left of several networks and measure them as the one model that they are."""
     from mlp_core.metrics import plain
     from mlp_core.runs.evaluate import evaluate_model, open_model
-    from mlp_core.search.ensemble import Ensemble
 
     from .render import metrics_table
 
-    begun, records = time.monotonic(), dict[int, dict[str, Any]]()
-    made = Ensemble(config, output, sys.argv[1:])
-    console.note(f"ensemble: {config.ensemble} networks, {made.count} at a time")
+    begun, records, many = time.monotonic(), dict[int, dict[str, Any]](), len(made.members)
+    ready = made.trained
+    console.note(f"ensemble: {many} networks, {made.count} at a time" + (f"; {ready} are trained" if ready else ""))
     with StopRequest() as stop:
         for place, record in made.train(stop):
             records[place] = record
             best, epochs = record["best"]["epoch"], record["epochs"]
             console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
-        if len(records) < config.ensemble:
-            console.say(f"mlpbp: interrupted; {counted(len(records), 'member')} of {config.ensemble} trained")
-            return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code)
+        if len(records) < many:
+            left = f"{len(records)} of {counted(many, 'member')} trained"
+            console.say(f"mlpbp: interrupted, {left}; continue with: mlpbp train --resume {typed(made.folder)}")
+            return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code or 1)
     model, file = open_model(made.folder)
     metrics = {name: one.metrics for name, one in evaluate_model(model).splits.items()}
     console.show(metrics_table(metrics))
+    beside = records[0].get("baselines")
+    if beside is not None:
+        from .render import beside_members
+
+        for line in beside_members(beside, metrics):
+            console.show(line)
     console.show(f"model {made.folder}\nnext  mlpbp eval {typed(made.folder)}")
     shown = {name: plain(values) for name, values in metrics.items()}
     fields = ("epochs", "steps", "seconds", "best")
     members = [{name: records[place][name] for name in fields} for place in sorted(records)]
     told = {name: sum(one[name] for one in members) for name in ("epochs", "steps")}
     told |= {"run": str(made.folder), "seconds": round(time.monotonic() - begun, 3), "checkpoint": str(file)}
-    return console.result({**told, "best": members[0]["best"], "metrics": shown, "members": members})
+    told |= {"best": members[0]["best"], "metrics": shown, "members": members, "baselines": beside}
+    return console.result(told)
 
 
 def _of_file(file: Path, changes: list[str]) -> Config:
@@ -179,6 +193,17 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool, w
     RunDirectory(path).refuse_links()
     resolved = path / "config.resolved.yaml"
     if not resolved.is_file():
+        from mlp_core.search.ensemble import Ensemble
+
+        if Ensemble.begun(path):
+            if world.size > 1:
+                from mlp_core.training.sharding import no_ensemble
+
+                raise no_ensemble()
+            if changes:
+                hint = "leave them out, or begin another"
+                raise UsageError(Problem("usage", "an ensemble goes on with the keys it was begun with", hint))
+            return _ensemble(Ensemble.resume(path, sys.argv[1:]), Console("train"))
         from mlp_core.training.misnamed import refuse_no_run
 
         refuse_no_run(path)
@@ -254,7 +279,7 @@ def _execute(run: Run, console: Console, report: bool) -> int:
         return 0
     summary = run.summary
     assert summary is not None
-    _summarize(summary, _reason(summary.reason, run.experiment.config), console)
+    _summarize(summary, _reason(summary.reason, summary.best_epoch, run.experiment.config), console)
     if not report:
         return console.result(summary.to_json())
     page = _report(summary, console)
@@ -280,7 +305,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
     from mlp_core.training.events import EpochDone, Noticed, StepDone
 
     trainer = run.experiment.trainer
-    events = run.execute(stop)
+    events = _foretold(run, console, stop)
     if console.live:
         from .render import EpochTable
 
@@ -304,6 +329,28 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         yield event
 
 
+def _foretold(run: Run, console: Console, stop: StopRequest) -> Any:
+    """The events of a run; as soon as an epoch or half a second has told the pace it is said what is to be expected."""
+    from mlp_core.training.events import EpochDone
+
+    last, first, told, seen = run.experiment.trainer.job.limits.epochs, None, console.quiet, time.monotonic()
+    for event in run.execute(stop):
+        now = time.monotonic()
+        yield event
+        if isinstance(event, EpochDone) and not told and event.epoch < last:
+            pace, known = event.seconds + now - seen, event.seconds > SHORT
+            if first is None:
+                first = (event.epoch, now)
+            elif now - first[1] > SHORT:
+                pace, known = (now - first[1]) / (event.epoch - first[0]), True
+            if known:
+                from .render import expected
+
+                told = True
+                console.note(expected(pace, last - event.epoch, run.experiment.config))
+        seen = time.monotonic()
+
+
 REASONS = {
     "epochs": "all epochs done",
     "max_steps": "train.max_steps reached",
@@ -311,11 +358,13 @@ REASONS = {
 }
 
 
-def _reason(reason: str, config: Config) -> str:
+def _reason(reason: str, best: int, config: Config) -> str:
     """Why a run is at its end, in words."""
     early = config.train.early_stopping
     if reason == "early_stopping" and early:
-        return f"stopped early, no better {early.monitor} in {counted(early.patience, 'epoch')}"
+        if early.monitor == config.checkpoint.monitor:
+            return f"stopped early, no better {early.monitor} since epoch {best}"
+        return f"stopped early, no better {early.monitor} for long"
     return REASONS.get(reason, reason)
 
 

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from mlp_core.api.arguments import (
+    as_value_errors,
+    compare_names,
+    not_fitted,
+    numbers,
+    raw_names,
+    renamed,
+    targets,
+    weights,
+)
 from mlp_core.api.names import check_name, nested
 from mlp_core.api.trained import TrainedModel, model_from
 from mlp_core.api.training import Training, in_memory, train
 from mlp_core.config import Config, from_mapping
 from mlp_core.config.schema import IN_MEMORY
-from mlp_core.data.readers.frames import InMemory, as_table, column_names, is_missing, label_name
-from mlp_core.errors import DataError, Problem, Refused
+from mlp_core.data.readers.frames import InMemory, as_table, column_names, label_name
+from mlp_core.errors import DataError, Problem
 from mlp_core.metrics import Outcome, compute, decide
 from mlp_core.search.ensemble import member_configs
 from mlp_core.training.checkpoint import Checkpoint
-
-
-class InvalidArgument(Refused, ValueError):
-    """What the command line refuses with exit code 2, as the ValueError that Python programs expect."""
-
-
-@contextmanager
-def as_value_errors() -> Iterator[None]:
-    """Refusals inside, with the same text, as ValueErrors."""
-    try:
-        yield
-    except InvalidArgument:
-        raise
-    except Refused as error:
-        raise InvalidArgument(error.problems) from None
 
 
 class _Estimator:
@@ -101,7 +95,7 @@ class _Estimator:
 
     def _train(self, X: Any, y: Any, sample_weight: Any, task: str, name: Any) -> None:
         """Train on rows in memory; keep the best epoch's model. name: of the target, where it has one."""
-        rows = InMemory.of(X, y, _weights(sample_weight, X), target=name)
+        rows = InMemory.of(X, y, weights(sample_weight, X), target=name)
         data: dict[str, Any] = {"train": IN_MEMORY, "task": task}
         if not rows.is_array:
             data["target"] = list(rows.targets) if len(rows.targets) > 1 else rows.targets[0]
@@ -154,19 +148,19 @@ class _Estimator:
             raise DataError(Problem("too_few_rows", message, "give more rows", file="X"))
         self.n_features_in_ = count
         self.__dict__.pop("feature_names_in_", None)
-        if names is not None and all(isinstance(name, str) for name in _raw_names(X)):
+        if names is not None and all(isinstance(name, str) for name in raw_names(X)):
             self.feature_names_in_ = np.array(names, object)
         return X
 
     def _rows(self, X: Any) -> InMemory:
         """Rows to be predicted, with the columns that were trained on. Raises InvalidArgument."""
         if not self.__sklearn_is_fitted__():
-            raise _not_fitted(type(self).__name__)
+            raise not_fitted(type(self).__name__)
         X = as_table(X, "X")
         names = column_names(X)
         own = getattr(self, "feature_names_in_", None)
         if own is not None and names is not None:
-            _compare(own.tolist(), names)
+            compare_names(own.tolist(), names)
         else:
             count = len(names) if names is not None else int(np.prod(np.shape(X)[1:]))
             if own is not None:
@@ -175,7 +169,7 @@ class _Estimator:
                     UserWarning,
                     stacklevel=4,
                 )
-            elif names is not None and all(isinstance(name, str) for name in _raw_names(X)):
+            elif names is not None and all(isinstance(name, str) for name in raw_names(X)):
                 warnings.warn(
                     f"X has feature names, but {type(self).__name__} was fitted without feature names",
                     UserWarning,
@@ -187,13 +181,13 @@ class _Estimator:
                     "as input"
                 )
                 raise DataError(Problem("columns_differ", message))
-            X = _renamed(X, list(self.model_.features))
+            X = renamed(X, list(self.model_.features))
         return InMemory(X, name="X")
 
     def save(self, path: Any, force: bool = False) -> Any:
         """Write the model as a checkpoint, which `load` and the command line read. Raises UsageError, OSError."""
         if not self.__sklearn_is_fitted__():
-            raise _not_fitted(type(self).__name__)
+            raise not_fitted(type(self).__name__)
         return self.model_.save(path, force)
 
 
@@ -223,7 +217,7 @@ class MLPClassifier(_Estimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on rows X with labels y. Raises ValueError with the texts of the command line, Diverged."""
         with as_value_errors():
-            X, name, y = self._look_at(X), getattr(y, "name", None), _targets(y)
+            X, name, y = self._look_at(X), getattr(y, "name", None), targets(y)
             if y.ndim == 2:
                 self.classes_ = np.arange(y.shape[1])
                 self._train(X, y, sample_weight, "multilabel", name)
@@ -260,13 +254,13 @@ class MLPClassifier(_Estimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose label (labels) is right."""
         with as_value_errors():
-            told, y = self.predict(X), _targets(y)
+            told, y = self.predict(X), targets(y)
             right = (told == y) if y.ndim == 1 else (told == y).all(axis=1)
             return float(np.average(right, weights=sample_weight))
 
     def _fitted(self) -> bool:
         if not self.__sklearn_is_fitted__():
-            raise _not_fitted(type(self).__name__)
+            raise not_fitted(type(self).__name__)
         return True
 
 
@@ -285,133 +279,21 @@ class MLPRegressor(_Estimator):
         """Train on rows X with values y, [rows] or [rows, targets]. Raises ValueError, Diverged."""
         with as_value_errors():
             X, name = self._look_at(X), getattr(y, "name", None)
-            self._train(X, _numbers(_targets(y)), sample_weight, "regression", name)
+            self._train(X, numbers(targets(y)), sample_weight, "regression", name)
         return self
 
     def predict(self, X: Any) -> Any:
         """The value of every row [rows], or of every target [rows, targets]."""
         with as_value_errors():
             if not self.__sklearn_is_fitted__():
-                raise _not_fitted(type(self).__name__)
+                raise not_fitted(type(self).__name__)
             P = self.model_.outcomes(self._rows(X))
             return P[:, 0] if P.shape[1] == 1 else P
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R squared: 1 - (sum of squared errors) / (sum of squared distances from the mean)."""
         with as_value_errors():
-            told, y = self.predict(X), _numbers(_targets(y))
+            told, y = self.predict(X), numbers(targets(y))
             weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
             told, y = (values.reshape(len(y), -1) for values in (told, y))
             return float(compute("regression", ["r2"], Outcome(told, y, weight))["r2"])
-
-
-def _targets(y: Any) -> Any:
-    """Targets as an array, a column of them laid flat with a warning. Raises DataError for gaps in them."""
-    if y is None:
-        message = "requires y to be passed, but the target y is None"
-        raise DataError(Problem("missing_target", message))
-    array = np.asarray(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
-            "(n_samples,), for example using ravel().",
-            _conversion_warning(),
-            stacklevel=4,
-        )
-        array = array[:, 0]
-    if array.dtype.kind == "O":
-        array = _of_one_kind(array)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        what = "NaN" if np.isnan(array).any() else f"infinity or a value too large for {array.dtype!r}"
-        raise DataError(Problem("missing_target", f"Input y contains {what}.", "leave these rows out"))
-    return array
-
-
-def _of_one_kind(array: Any) -> Any:
-    """Targets that came as objects, as what all of them are, else as words. Raises DataError for a missing one."""
-    values = array.ravel().tolist()
-    if any(map(is_missing, values)):
-        raise DataError(Problem("missing_target", "Input y contains NaN.", "leave these rows out"))
-    kinds = {type(value) for value in values}
-    for found, dtype in (({bool}, bool), ({int}, np.int64), ({int, float}, np.float64)):
-        if kinds <= found:
-            return array.astype(dtype)
-    return np.array([label_name(value) for value in values]).reshape(array.shape)
-
-
-def _numbers(y: Any) -> Any:
-    """Values of a regression. Raises DataError for words."""
-    try:
-        return np.asarray(y, np.float64)
-    except ValueError:
-        raise DataError(Problem("not_a_number", "y holds words, a regression needs numbers", "MLPClassifier")) from None
-
-
-def _weights(weight: Any, X: Any) -> Any:
-    """Row weights, one number standing for all rows."""
-    if weight is None:
-        return None
-    array = np.asarray(weight)
-    return np.full(len(X), float(array)) if array.ndim == 0 else array
-
-
-def _raw_names(X: Any) -> Sequence[Any]:
-    """Column names as they are, words or not."""
-    return list(X) if isinstance(X, Mapping) else list(getattr(X, "columns", getattr(X, "column_names", ())))
-
-
-def _renamed(X: Any, names: list[str]) -> Any:
-    """The columns in their order under other names; arrays of numbers need none."""
-    if column_names(X) is None:
-        array = np.asarray(X)
-        return X if array.dtype.kind in "biuf" else {name: column for name, column in zip(names, array.T, strict=True)}
-    if isinstance(X, Mapping):
-        return dict(zip(names, X.values(), strict=True))
-    if hasattr(X, "set_axis"):
-        return X.set_axis(names, axis=1)
-    return (
-        X.rename(dict(zip(column_names(X) or (), names, strict=True)))
-        if hasattr(X, "rename")
-        else X.rename_columns(names)
-    )
-
-
-def _compare(own: list[str], names: list[str]) -> None:
-    """Raise DataError where the columns are not those of the training rows, in the words of scikit-learn."""
-    if own == names:
-        return
-    unseen, missing = sorted(set(names) - set(own)), sorted(set(own) - set(names))
-    message = "The feature names should match those that were passed during fit.\n"
-    for head, some in (("unseen at fit time", unseen), ("seen at fit time, yet now missing", missing)):
-        if some:
-            message += f"Feature names {head}:\n" + "".join(f"- {name}\n" for name in some[:5])
-            message += "- ...\n" if len(some) > 5 else ""
-    if not unseen and not missing:
-        message += "Feature names must be in the same order as they were in fit.\n"
-    raise NamesDiffer(Problem("columns_differ", message))
-
-
-class NamesDiffer(InvalidArgument):
-    """Other columns than those of the training rows: told in scikit-learn's words, on lines of their own."""
-
-    def __str__(self) -> str:
-        return self.problems[0].message
-
-
-def _conversion_warning() -> type[Warning]:
-    """scikit-learn's kind of this warning, where it is installed."""
-    try:
-        from sklearn.exceptions import DataConversionWarning
-    except ImportError:
-        return UserWarning
-    return DataConversionWarning  # type: ignore[no-any-return]
-
-
-def _not_fitted(name: str) -> Exception:
-    """scikit-learn's kind of this error, where it is installed."""
-    message = f"This {name} instance is not fitted yet. Call 'fit' with appropriate arguments before using it."
-    try:
-        from sklearn.exceptions import NotFittedError
-    except ImportError:
-        return InvalidArgument(Problem("not_fitted", message))
-    return NotFittedError(message)  # type: ignore[no-any-return]

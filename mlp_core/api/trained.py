@@ -1,30 +1,32 @@
-"""A trained model: what it says about rows in memory or in a file, how good it is, its proof and its formulas."""
+"""A trained model: what it says about rows in memory or in a file, how good it is, its proof and its formulas.
+
+What answers need is loaded at once; training, proof and formulas only where they are asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlp_core.api.frames_out import like
-from mlp_core.api.training import Training
 from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.frames import InMemory
 from mlp_core.errors import Problem, UsageError
-from mlp_core.explain import FORMATS, Explanation, explain
-from mlp_core.gradcheck import Report
 from mlp_core.metrics import decide
 from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
 from mlp_core.runs.predict import ROWS, Predictor
-from mlp_core.runs.prove import check_checkpoint, check_model
 from mlp_core.training.checkpoint import Checkpoint, save
 from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble, Saved
-from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import model_of
+
+if TYPE_CHECKING:
+    from mlp_core.explain import Explanation
+    from mlp_core.gradcheck import Report
 
 MEMORY = "memory"
 
@@ -36,14 +38,19 @@ class Formulas:
     explanation: Explanation
 
     def __str__(self) -> str:
-        return FORMATS["text"](self.explanation)
+        return self._as("text")
 
     def _repr_markdown_(self) -> str:
-        return FORMATS["markdown"](self.explanation)
+        return self._as("markdown")
 
     def latex(self) -> str:
         """A document of LaTeX."""
-        return FORMATS["latex"](self.explanation)
+        return self._as("latex")
+
+    def _as(self, form: str) -> str:
+        from mlp_core.explain import FORMATS
+
+        return FORMATS[form](self.explanation)
 
 
 class TrainedModel:
@@ -133,6 +140,8 @@ class TrainedModel:
     def gradcheck(self, **keys: Any) -> Report:
         """The gradient check at the model's weights, on rows of its own data; `tolerance=`, `batch=`, ... as the
         section `gradcheck` of the config has them. `passed`, `worst` and `tensors` say what it found."""
+        from mlp_core.runs.prove import check_checkpoint, check_model
+
         if self._saved is None:
             if self.path is None:
                 raise UsageError(Problem("usage", "members in memory are proved one by one", "train one of them"))
@@ -145,6 +154,9 @@ class TrainedModel:
 
         Its data is read again. Raises DataError where that is gone.
         """
+        from mlp_core.explain import explain
+        from mlp_core.training.experiment import Experiment
+
         return Formulas(explain(Experiment.build(self._model.config, own=self._checkpoint())))
 
     def export(self, to: str, output: str | Path, force: bool = False) -> list[Path]:
@@ -240,6 +252,8 @@ def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
     if isinstance(model, str | Path):
         found, file = open_model(Path(model), overrides)
         return TrainedModel(found, None if isinstance(found, Ensemble) else load_checkpoint(file), file)
+    from mlp_core.api.training import Training
+
     if isinstance(model, Training):
         folder, held = model.path, model.config.held
         file = None if folder is None else folder / model.summary.checkpoint.relative_to(folder)  # type: ignore[assignment]

@@ -11,6 +11,11 @@
 
 /* --- activations: a = f(z), and f'(z) from z and a; p is the parameter of f, if it has one --- */
 
+#undef EACH_ACTIVATION
+#define EACH_ACTIVATION(X) \
+    X(identity) X(relu) X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(mish) X(tanh) X(sigmoid) \
+    X(softplus) X(softsign) X(hard_tanh) X(hard_sigmoid) X(hard_swish) X(sin)
+
 INLINE REAL FN(identity)(REAL z, REAL p) { (void)p; return z; }
 INLINE REAL FN(identity_slope)(REAL z, REAL a, REAL p) { (void)z; (void)a; (void)p; return 1; }
 
@@ -221,6 +226,12 @@ INLINE REAL FN(quantile_loss_slope)(REAL z, REAL y, REAL p)
 
 /* --- update rules: a parameter *x with gradient g, its numbers of the state, and the numbers n of this step, of which
  * n[0] is keep = 1 - lr * weight decay; backends/numbers.py computes them --- */
+
+/* Each with how many vectors of the state and how many numbers it takes. */
+#undef EACH_RULE
+#define EACH_RULE(X) \
+    X(sgd, 0, 2) X(momentum, 1, 3) X(nesterov, 1, 3) X(adagrad, 1, 3) X(rmsprop, 1, 5) X(adadelta, 2, 5) \
+    X(adam, 2, 9) X(amsgrad, 3, 8) X(radam, 2, 8) X(lion, 1, 6)
 
 /* keep, lr */
 INLINE void FN(sgd)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)

@@ -67,7 +67,7 @@ def _sparse(config: Config, values: dict[str, Any], usual: dict[str, Any], prefi
         if isinstance(value, dict) and isinstance(default, dict) and default:
             if inner := _sparse(config, value, default, f"{key}."):
                 kept[name] = inner
-        elif value != default or config.given(key):
+        elif value != default or type(value) is not type(default) or config.given(key):
             kept[name] = value
     return kept
 

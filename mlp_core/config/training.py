@@ -152,6 +152,10 @@ class EarlyStopping(Section):
     monitor: Monitor = key("val_loss", "metric to watch")
     mode: Annotated[str, Word(words=MODES)] = key("auto", "whether smaller or larger is better; auto: by metric")
     patience: Annotated[int, Int(ge=1, example="20")] = key(20, "epochs without progress before the run stops")
+    patience_factor: Annotated[float, Float(ge=0, example="3")] = key(
+        0.0, "further patience for every epoch until the best one: what learns late is given more time"
+    )
+    ties: Annotated[str, Word(words=("first", "last"))] = key("first", "last: to be as good as the best is progress")
     min_delta: Annotated[float, Float(ge=0, example="1e-4")] = key(0.0, "smallest change that counts as progress")
     min_epochs: Annotated[int, Int(ge=0, example="10")] = key(0, "never stop before this many epochs")
 
@@ -177,14 +181,14 @@ class Train(Section):
     shuffle: Annotated[bool, Bool()] = key(True, "a new order of the rows in every epoch")
     shards: Annotated[int | Literal["auto"], Int(ge=1, le=MOST_SHARDS, words=("auto",), example="8")] = key(
         "auto",
-        "parts, a power of two, into which each batch is cut; the gradient is their sum, in an order of theirs, so that "
-        "any number of workers that divides them computes the same bits; auto: 8 with several workers, else 1",
+        "parts, a power of two, into which each batch is cut; the gradient is their sum, in an order of theirs, so "
+        "that any number of workers that divides them computes the same bits; auto: 8 with several workers, else 1",
     )
     drop_last: Annotated[bool, Bool()] = key(False, "leave out a last batch that is not full")
     eval_every: Annotated[int, Int(ge=1, example="1")] = key(1, "epochs between two evaluations")
     early_stopping: Stopping = key(
         EarlyStopping(),
-        "stop when a metric no longer improves: {monitor, mode, patience, min_delta, min_epochs}, or false",
+        "stop when a metric no longer improves: {monitor, patience, patience_factor, ...}, or false",
     )
     on_nan: Annotated[str, Word(words=("stop",))] = key("stop", "what happens when a number stops being finite")
     preflight: Annotated[str, Word(words=("off", "quick", "full"))] = key(

@@ -39,6 +39,7 @@ _NAMES_ROWS = {
     "key",
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 SETTLED = ("data.train", "data.target", "data.split", "data.drop")  # are what a proposal is about
 SHARE = 0.15  # of the rows, for validation and again for the test
@@ -115,6 +116,9 @@ def _with(text: str, given: Sequence[str]) -> str:
         for part in parts[:-1]:
             place = place.setdefault(part, {})
         place[parts[-1]] = value
+    if "split" in made:
+        shares = f"{{val: {SHARE}, test: {SHARE}}}"
+        text = text.replace(shares, _flow({"val": str(SHARE), "test": str(SHARE), **made.pop("split")}), 1)
     if not made:
         return text
     told = "".join(f"  {key}: {_flow(value)}\n" for key, value in made.items())
@@ -125,7 +129,8 @@ def _flow(value: Any) -> str:
     """A value of YAML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
-    return str(value) if value[:1] in "[{\"'" or _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    plain = value[:1] in "[{\"'" or _PLAIN.fullmatch(value) or _NUMBER.fullmatch(value)
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _suspects(data: Data) -> tuple[list[str], list[str]]:

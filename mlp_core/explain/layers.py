@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from mlp_core.explain.activations_norms import FUNCTIONS, NORMS
 from mlp_core.explain.formula import Equation, Line, Note, fill
 from mlp_core.nn.activations import Activation
-from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.parametric import Parametric
 
 Lines = list[Line]

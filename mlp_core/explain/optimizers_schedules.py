@@ -66,7 +66,11 @@ RULES: dict[str, Pairs] = {
         ("m", "beta2 * m + (1 - beta2) * g"),
     ),
     "muon": _ADAM,
-    "lbfgs": (("rate", "where(t == 1, lr * minimum(1, 1 / sum(abs(g))), lr)"), ("theta", "theta + rate * d")),
+    "lbfgs": (
+        ("rate", "where(t == 1, lr * minimum(1, 1 / sum(abs(g))), lr)"),
+        ("move", "rate * (d - decay * theta)"),
+        ("theta", "theta + move"),
+    ),
 }
 
 _NOTES = {
@@ -115,8 +119,8 @@ def update(
         )
         lines += _two_loop()
         faded = "fade_w * decay" if fading else "decay"
-        last = Equation("theta", fill("theta + rate * (d - decay * theta)", decay=faded if decay else 0), (size,))
-        return [*lines, Equation(rule[0][0], fill(rule[0][1], lr=rate), ()), last]
+        filled = [(target, fill(value, lr=rate, decay=faded if decay else 0)) for target, value in rule]
+        return [*lines, *(Equation(target, value, () if target == "rate" else (size,)) for target, value in filled)]
     full = () if isinstance(optimizer, Muon) else ("theta", "m", "v", "u", "top")
     lines += [Equation(target, fill(value, lr=rate), (size,) if target in full else None) for target, value in rule]
     return lines

@@ -12,8 +12,9 @@ from mlp_core.explain.optimizers_schedules import fade, plateau, rate, update
 from mlp_core.explain.use import use
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.nn.layers import Dense, Dropout, Layer, PRelu, Residual
 from mlp_core.nn.network import Network
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.nn.step_options import stages

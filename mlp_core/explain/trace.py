@@ -16,7 +16,8 @@ from mlp_core.explain.layers import derivative
 from mlp_core.explain.step import chains, letters
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.layers import Dense, Dropout, Layer, Pass, PRelu, Residual
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.training.events import StepDone

@@ -1,12 +1,14 @@
-"""From logits to answers in C: probabilities, their logarithms, numbers in their own units, the label decided on."""
+"""From logits to answers in C: what a member tells, in probabilities or numbers in their own units, what several tell
+on average, and the label."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from mlp_core.export import operations as op
-from mlp_core.export.c_text import Source, number
+from mlp_core.export.c_text import Source, filled, number
 
 SOFTMAX = """
 /* v = exp(v) / sum of exp(v) */
@@ -39,26 +41,103 @@ static double log_of(double p)
 """
 
 
-def answers_of(description: op.Description, source: Source, answers: dict[int, str], logits: str) -> list[str]:
-    """Lines from the logits in a buffer to the fields of the answer."""
+MEAN = """
+/* The mean of a number over MEMBERS members, which lie TOLD apart. */
+static double mean(const double *told)
+{
+    double sum = 0;
+    int i;
+    for (i = 0; i < MEMBERS; i++)
+        sum += told[i * TOLD];
+    return sum / MEMBERS;
+}
+"""
+MIXTURE = """
+/* The deviation of a mixture of distributions with these deviations around these values. */
+static double mixture(const double *told, const double *values)
+{
+    double square = 0, middle = 0, variance = 0;
+    int i;
+    for (i = 0; i < MEMBERS; i++) {
+        square += told[i * TOLD] * told[i * TOLD];
+        middle += LOG(values[i * TOLD]) / MEMBERS;
+    }
+    for (i = 0; i < MEMBERS; i++)
+        variance += (LOG(values[i * TOLD]) - middle) * (LOG(values[i * TOLD]) - middle);
+    return sqrt((square + variance) / MEMBERS);
+}
+"""
+
+
+def starts(description: op.Description) -> list[int]:
+    """Where the numbers of each answer begin among all that a member tells, and at last how many there are."""
+    return [0, *accumulate(len(answer.columns) for answer in description.answers)]
+
+
+def told_of(
+    member: op.Member, description: op.Description, source: Source, answers: dict[int, str], logits: str
+) -> list[str]:
+    """Lines from the logits in a buffer to what a member tells."""
     lines: list[str] = []
+    for place, (start, steps) in enumerate(zip(starts(description), member.answers, strict=False)):
+        lines += [f"    for (k = 0; k < {member.outputs}; k++)", f"        v[k] = {logits}[k];"]
+        made, count = _stepwise(steps, member.outputs, source, answers[place])
+        lines += [*made, f"    for (k = 0; k < {count}; k++)", f"        told[{_at(start)}] = v[k];"]
+    return lines
+
+
+def answers_of(description: op.Description, source: Source, answers: dict[int, str]) -> list[str]:
+    """Lines from what the members tell to the fields of the answer."""
+    lines: list[str] = []
+    begin = starts(description)
     for place, answer in enumerate(description.answers):
-        lines += [f"    for (k = 0; k < {description.outputs}; k++)", f"        v[k] = {logits}[k];"]
-        count = description.outputs
-        for at, step in enumerate(answer.steps):
-            made, count = _STEPS[type(step)](step, count, source, f"{answers[place]}_{at}")
-            lines += [f"    {line}" for line in made]
-        lines += [f"    for (k = 0; k < {count}; k++)", f"        answer->{answers[place]}[k] = v[k];"]
-    decision = description.decision
+        count = len(answer.columns)
+        lines += [
+            f"    for (k = 0; k < {count}; k++)",
+            f"        v[k] = {_average(place, description, source, begin)};",
+        ]
+        made, count = _stepwise(answer.steps, count, source, f"{answers[place]}_all")
+        lines += [*made, f"    for (k = 0; k < {count}; k++)", f"        answer->{answers[place]}[k] = v[k];"]
+    return lines + _decided(description.decision)
+
+
+def _average(place: int, description: op.Description, source: Source, begin: Sequence[int]) -> str:
+    """The average of a number of an answer over all members."""
+    members, average = len(description.members), description.answers[place].average
+    if members == 1:
+        return f"told[{_at(begin[place])}]"
+    sizes = {"MEMBERS": str(members), "TOLD": str(begin[-1])}
+    if isinstance(average, op.Mean):
+        source.need("mean", filled(MEAN, sizes))
+        return f"mean(told + {_at(begin[place])})"
+    source.need("mixture", filled(MIXTURE, {**sizes, "LOG": "log1p" if average.log else ""}))
+    return f"mixture(told + {_at(begin[place])}, told + {_at(begin[average.around])})"
+
+
+def _at(start: int) -> str:
+    return f"{start} + k" if start else "k"
+
+
+def _decided(decision: op.Decision | None) -> list[str]:
+    """Lines from the probabilities in v to the label."""
     if decision is None:
-        return lines
+        return []
     count, limit = len(decision.labels), number(decision.threshold)
     if decision.several:
-        return [*lines, f"    for (k = 0; k < {count}; k++)", f"        answer->labels[k] = v[k] >= {limit};"]
+        return [f"    for (k = 0; k < {count}; k++)", f"        answer->labels[k] = v[k] >= {limit};"]
     if count == 2:
-        return [*lines, f"    answer->label = v[1] >= {limit};"]
+        return [f"    answer->label = v[1] >= {limit};"]
     best = ["    answer->label = 0;", f"    for (k = 1; k < {count}; k++)", "        if (v[k] > v[answer->label])"]
-    return [*lines, *best, "            answer->label = k;"]
+    return [*best, "            answer->label = k;"]
+
+
+def _stepwise(steps: Sequence[Any], count: int, source: Source, name: str) -> Made:
+    """Lines of the steps of an answer, and how many numbers there are behind them."""
+    lines: list[str] = []
+    for at, step in enumerate(steps):
+        made, count = _STEPS[type(step)](step, count, source, f"{name}_{at}")
+        lines += [f"    {line}" for line in made]
+    return lines, count
 
 
 Made = tuple[list[str], int]

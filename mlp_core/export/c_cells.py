@@ -105,7 +105,7 @@ static double normal_score(double x, const double *quantiles, int n)
 
 
 class Cells:
-    """The lines of the function `inputs` as they grow. x: the next input to be filled."""
+    """The lines of a function `inputs` as they grow. at: the next input to be filled."""
 
     def __init__(self, description: op.Description, source: Source, fields: dict[int, str]) -> None:
         self.description, self.source, self.fields = description, source, fields
@@ -251,23 +251,20 @@ _CELLS: dict[type, Callable[[Any, Cells], None]] = {
 }
 
 
-def inputs_function(description: op.Description, source: Source, fields: dict[int, str]) -> str:
-    """The function `inputs`: 0, the number of a column whose cell is refused, or -1 for a number that is too large."""
+def inputs_function(member: op.Member, description: op.Description, source: Source, fields: dict[int, str]) -> str:
+    """The name of a function `inputs`: 0, the number of a column whose cell is refused, or -1 for a number that is too
+    large."""
     cells = Cells(description, source, fields)
-    cells.add(description.inputs)
+    cells.add(member.inputs)
     head = [f"    double v[{cells.numbers}];"] if cells.numbers else []
-    head += ["    int k;", f"    for (k = 0; k < {description.width}; k++)", "        x[k] = 0;"]
-    if cells.numbers:
-        last = [
-            f"    for (k = 0; k < {cells.numbers}; k++) {{",
-            "        x[k] = (real)v[k];",
-            "        if (isinf(x[k]))",
-            "            return -1;",
-            "    }",
-        ]
-    else:
-        last = []
+    head += ["    int k;", f"    for (k = 0; k < {member.width}; k++)", "        x[k] = 0;"]
+    last = [
+        f"    for (k = 0; k < {cells.numbers}; k++) {{",
+        "        x[k] = (real)v[k];",
+        "        if (isinf(x[k]))",
+        "            return -1;",
+        "    }",
+    ]
     comment = "/* From a row of cells to the inputs of the network. */"
-    return "\n".join(
-        [comment, "static int inputs(const ROW *row, real *x)", "{", *head, *cells.lines, *last, "    return 0;", "}"]
-    )
+    body = [*head, *cells.lines, *(last if cells.numbers else []), "    return 0;", "}"]
+    return source.function("inputs", "\n".join([comment, "static int NAME(const ROW *row, real *x)", "{", *body]))

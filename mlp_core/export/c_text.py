@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlp_core.errors import Problem, UsageError, clean
+from mlp_core.export.python_text import kept_once
 
 LONGEST = 4095  # characters of a string that every C99 compiler takes
 _KEYWORDS = frozenset(
@@ -102,19 +103,28 @@ def lines(items: Sequence[str], indent: str = "    ", width: int = 110) -> str:
     return "\n".join([*found, line.rstrip().rstrip(",")])
 
 
-def array(name: str, values: Any, kind: str, dtype: str) -> str:
-    """The definition of a constant array of numbers [n]."""
+def array(values: Any, kind: str, dtype: str) -> str:
+    """The definition of a constant array NAME of numbers [n]."""
     items = [str(int(value)) for value in values] if kind == "int" else [number(v, dtype) for v in values.tolist()]
-    return f"static const {kind} {name}[{len(values)}] = {{\n{lines(items)}\n}};"
+    return f"static const {kind} NAME[{len(values)}] = {{\n{lines(items)}\n}};"
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A text with words in capital letters replaced."""
+    return re.sub(r"\b(" + "|".join(values) + r")\b", lambda found: values[found[1]], text)
 
 
 class Source:
-    """A C file as it grows: tables, functions that are needed, and the checksum of the tables of numbers."""
+    """A C file as it grows: tables, functions that are needed, and the checksum of the tables of numbers.
+
+    What has a name already has it once: an equal one is taken in its place, another one is numbered.
+    """
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
         self.real, self.f = ("float", "f") if dtype == "float32" else ("double", "")
-        self.tables: list[str] = []
+        self.tables: dict[str, str] = {}
+        self.bodies: dict[str, str] = {}
         self.functions: dict[str, str] = {}
         self.sums: list[tuple[str, str, int]] = []
         self.total = 0
@@ -124,10 +134,11 @@ class Source:
         """A constant array of numbers: `real` (the model's type), `double` or `int`; its name."""
         dtype = self.dtype if kind == "real" else "float64"
         flat = np.asarray(values).reshape(-1).astype("int64" if kind == "int" else dtype)
-        self.tables.append(array(name, flat, kind, dtype))
-        if kind != "int":
-            self._sum(name, kind, flat)
-        return name
+        before = len(self.tables)
+        made = kept_once(self.tables, name, array(flat, kind, dtype))
+        if kind != "int" and len(self.tables) > before:
+            self._sum(made, kind, flat)
+        return made
 
     def _sum(self, name: str, kind: str, flat: Any) -> None:
         """Add a table to the checksum: its numbers' bits, each times an odd number, so that no single change hides."""
@@ -143,8 +154,18 @@ class Source:
         if not words:
             return "NULL"
         items = lines([string(word, what) for word in words])
-        self.tables.append(f"static const char *const {name}[{len(words)}] = {{\n{items}\n}};")
-        return name
+        return kept_once(self.tables, name, f"static const char *const NAME[{len(words)}] = {{\n{items}\n}};")
+
+    def function(self, name: str, text: str) -> str:
+        """Have a function called NAME in its text; its name."""
+        return kept_once(self.bodies, name, text.strip("\n"))
+
+    def definitions(self) -> list[str]:
+        """All tables, functions that are needed, and functions that need them."""
+        named = [
+            [text.replace("NAME", name, 1) for name, text in texts.items()] for texts in (self.tables, self.bodies)
+        ]
+        return [*named[0], *self.functions.values(), *named[1]]
 
     def need(self, name: str, text: str) -> None:
         """Have a function in the file, once."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,24 +17,32 @@ from mlp_core.export import operations as op
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu, Residual
 from mlp_core.nn.losses import GaussianNll, Poisson, Quantile
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
+from mlp_core.training.ensemble import Ensemble, Saved
 from mlp_core.training.model import Model
 
+DEVIATION, LOG_DEVIATION = "std", "log_std"
+Told: TypeAlias = tuple[str, tuple[str, ...], tuple[Any, ...]]
+"""What a model tells: the name of an answer, its columns, and the steps to it from the logits."""
 
-def describe(model: Model) -> op.Description:
+
+def describe(model: Saved) -> op.Description:
     """All that a model does from raw cells to answers. Raises UsageError naming what no format can express."""
-    task, network = model.task, model.network
+    models = model.members if isinstance(model, Ensemble) else (model,)
+    first, task = models[0], model.task
     kinds = task.kinds or ("numeric",) * len(task.features)
-    required = set(gapless(model.config, task.features, task.kinds))
+    required = {place for one in models for place in gapless(one.config, task.features, task.kinds)}
     columns = (
         op.Column(name, kind, place in required)
         for place, (name, kind) in enumerate(zip(task.features, kinds, strict=True))
     )
-    _check_readings(model)
-    steps = _probabilities(model) if task.kind != "regression" else []
+    _check_readings(first)
+    told = [_told(one) for one in models]
+    averaged = _calibrated(model.calibration, task.kind) if isinstance(model, Ensemble) else []
     return op.Description(
         version=__version__,
         kind=task.kind,
@@ -42,12 +50,19 @@ def describe(model: Model) -> op.Description:
         targets=task.targets,
         columns=tuple(columns),
         gaps=tuple(model.config.data.csv.na),
+        members=tuple(_member(one, own) for one, own in zip(models, told, strict=True)),
+        answers=tuple(op.Answer(name, names, _average(name), tuple(averaged)) for name, names, _ in told[0]),
+        decision=_decision(model),
+    )
+
+
+def _member(model: Model, told: Sequence[Told]) -> op.Member:
+    return op.Member(
         inputs=tuple(_inputs(model.inputs)),
         width=model.inputs.inputs,
         network=tuple(_network(model)),
-        outputs=network.architecture.outputs,
-        answers=_quantities(model) if task.kind == "regression" else (_told(model, steps),),
-        decision=_decision(model),
+        outputs=model.network.architecture.outputs,
+        answers=tuple(steps for _, _, steps in told),
     )
 
 
@@ -182,13 +197,21 @@ def _calibrated(calibration: Calibration, kind: str) -> list[Any]:
     return [op.PairOdds(), affine, op.Sigmoid(), op.Pair()]
 
 
-def _told(model: Model, steps: list[Any]) -> op.Answer:
+def _told(model: Model) -> list[Told]:
+    """What a model tells."""
     task = model.task
+    if task.kind == "regression":
+        return _quantities(model)
     names = task.classes if task.classifies else task.targets
-    return op.Answer("probabilities", tuple(f"p_{name}" for name in names), tuple(steps))
+    return [("probabilities", tuple(f"p_{name}" for name in names), tuple(_probabilities(model)))]
 
 
-def _decision(model: Model) -> op.Decision | None:
+def _average(name: str) -> op.Mean | op.Mixture:
+    """How an answer is made of those of several members."""
+    return op.Mixture(around=0, log=name == LOG_DEVIATION) if name in (DEVIATION, LOG_DEVIATION) else op.Mean()
+
+
+def _decision(model: Saved) -> op.Decision | None:
     task = model.task
     if task.kind == "regression":
         return None
@@ -201,7 +224,7 @@ def _names(targets: tuple[str, ...], name: str = "prediction") -> tuple[str, ...
     return (name,) if len(targets) == 1 else tuple(f"{name}_{target}" for target in targets)
 
 
-def _quantities(model: Model) -> tuple[op.Answer, ...]:
+def _quantities(model: Model) -> list[Told]:
     """The value of every target, and what else the loss tells of it: quantiles, deviation."""
     loss, target, targets = model.objective.loss, model.target, model.task.targets
     outputs = model.network.architecture.outputs
@@ -210,20 +233,20 @@ def _quantities(model: Model) -> tuple[op.Answer, ...]:
         count = len(loss.quantiles)
         middle = min(range(count), key=lambda i: abs(loss.quantiles[i] - 0.5))
         made = [("prediction", middle), *((f"q{share:g}", place) for place, share in enumerate(loss.quantiles))]
-        return tuple(
-            op.Answer(name, _names(targets, name), (op.Take(everything[place::count]), *_unscaled(target)))
+        return [
+            (name, _names(targets, name), (op.Take(everything[place::count]), *_unscaled(target)))
             for name, place in made
-        )
+        ]
     if isinstance(loss, GaussianNll):
         means, logs = op.Take(everything[: outputs // 2]), op.Take(everything[outputs // 2 :])
-        name = "log_std" if target is not None and target.log else "std"
+        name = LOG_DEVIATION if target is not None and target.log else DEVIATION
         width = [] if target is None else [op.Unscale(target.scale, np.zeros(len(targets)))]
-        return (
-            op.Answer("prediction", _names(targets), (means, *_unscaled(target))),
-            op.Answer(name, _names(targets, name), (logs, op.Exp(0.5), *width)),
-        )
+        return [
+            ("prediction", _names(targets), (means, *_unscaled(target))),
+            (name, _names(targets, name), (logs, op.Exp(0.5), *width)),
+        ]
     steps = [op.Exp(1.0)] if isinstance(loss, Poisson) else []
-    return (op.Answer("prediction", _names(targets), (*steps, *_unscaled(target))),)
+    return [("prediction", _names(targets), (*steps, *_unscaled(target)))]
 
 
 def _unscaled(target: Target | None) -> list[Any]:

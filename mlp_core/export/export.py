@@ -13,8 +13,10 @@ from mlp_core.export import to_c, to_numpy, to_torch
 from mlp_core.export.check import Checked, check, need_onnx
 from mlp_core.export.describe import describe
 from mlp_core.export.probes import Probes, draw
+from mlp_core.runs.members import FILE as MEMBERS
+from mlp_core.runs.members import members_at
 from mlp_core.scratch import scratch_folder
-from mlp_core.training.ensemble import Ensemble, Saved
+from mlp_core.training.ensemble import Saved
 
 FILES = {"onnx": (".onnx",), "c": (".c", ".h"), "numpy": (".py", ".npz"), "torch": (".py", ".safetensors")}
 """The formats, and how their files end; the first is the one that is named."""
@@ -60,10 +62,6 @@ def export(model: Saved, origin: Path, path: Path, to: str, inputs: str = "auto"
     UsageError for what cannot be expressed or is there already, Failed where the check does not pass.
     """
     _refuse_existing([path.with_suffix(end) for end in FILES[to]], origin, force)
-    if isinstance(model, Ensemble):
-        hint = "export one of them, or predict with the folder"
-        message = "members that are averaged cannot be exported as one model yet"
-        raise UsageError(Problem("not_exportable", message, hint, file=str(origin.parent)))
     if to == "onnx":
         need_onnx()
     description = describe(model)
@@ -102,12 +100,13 @@ def _matrix(description: op.Description, inputs: str) -> bool:
 def _refuse_existing(files: list[Path], origin: Path, force: bool) -> None:
     """Raise UsageError for a file that is there, unless forced, and always for the model itself."""
     folder = files[0].parent
+    own = [origin, *(members_at(origin).checkpoints() if origin.name == MEMBERS else ())]
     if not folder.is_dir():
         raise UsageError(Problem("no_folder", "there is no such folder", file=str(folder)))
     for file in files:
         if file.is_dir():
             raise UsageError(Problem("no_folder", "this is a folder", file=str(file)))
-        if file.exists() and file.samefile(origin):
+        if file.exists() and any(file.samefile(one) for one in own if one.exists()):
             raise UsageError(
                 Problem("exists", "this is the model itself", "choose another with -o FILE", file=str(file))
             )

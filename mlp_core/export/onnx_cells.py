@@ -28,6 +28,7 @@ class Cells:
     ) -> None:
         self.graph, self.description, self.raw, self.matrix = graph, description, raw, matrix
         self.X: Tensor | None = None
+        self.width = 0
         self.behind: list[Tensor] = []
         self.refused: list[Tensor] = []
 
@@ -51,17 +52,13 @@ class Cells:
 
     def chosen(self, places: tuple[int, ...], changed: Tensor) -> None:
         """X, but in these places what it was changed to."""
-        width = self.block_width
-        mask = np.isin(np.arange(width), places)[None, :]
+        mask = np.isin(np.arange(self.width), places)[None, :]
         self.X = self.graph.where(self.graph.tensor(mask, bool), changed, self.block)
-
-    @property
-    def block_width(self) -> int:
-        return next(len(one.columns) for one in self.description.inputs if isinstance(one, op.Numbers))
 
 
 def _numbers(one: op.Numbers, cells: Cells) -> None:
     graph, columns = cells.graph, cells.description.columns
+    cells.width = len(one.columns)
     if cells.matrix is not None:
         cells.X = cells.matrix
     else:

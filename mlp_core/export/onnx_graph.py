@@ -87,6 +87,7 @@ class Graph:
         self._helper, self._numpy = helper, numpy_helper
         self.nodes: list[Any] = []
         self.constants: dict[tuple[Any, ...], Tensor] = {}
+        self.made: dict[tuple[str, ...], Tensor] = {}
         self.tensors: list[Any] = []
         self.taken, self.count = set(taken), 0
 
@@ -113,11 +114,14 @@ class Graph:
         return self.constants[key]
 
     def node(self, kind: str, *inputs: Tensor, dtype: Any = None, domain: str = "", **attributes: Any) -> Tensor:
-        """A node with one output, of the type of its first input where nothing else is said."""
-        name = self._name(kind)
+        """The output of a node, of the type of its first input where nothing is said; equal nodes are there once."""
         names = [tensor.name for tensor in inputs]
-        self.nodes.append(self._helper.make_node(kind, names, [name], domain=domain, name=name, **attributes))
-        return Tensor(self, name, inputs[0].dtype if dtype is None else dtype)
+        key = (kind, domain, *names, repr(attributes))
+        if key not in self.made:
+            name = self._name(kind)
+            self.nodes.append(self._helper.make_node(kind, names, [name], domain=domain, name=name, **attributes))
+            self.made[key] = Tensor(self, name, inputs[0].dtype if dtype is None else dtype)
+        return self.made[key]
 
     def cast(self, tensor: Tensor, dtype: Any) -> Tensor:
         to = self._helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

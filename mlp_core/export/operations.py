@@ -1,12 +1,14 @@
 """What a trained model does to a row, as a plain list of operations that every export format walks.
 
-A description has three lists. `inputs`: from raw cells to the inputs of the network, in float64. `network`: from those
-to the logits, in the model's dtype. `answers`: from the logits to what is told, in float64 again. A format has one
-function for each kind of operation; an operation that it has none for is refused by its name.
+A member has three lists. `inputs`: from raw cells to the inputs of the network, in float64. `network`: from those to
+the logits, in the model's dtype. `answers`: from the logits to what is told, in float64 again. A model has one member,
+or several whose answers are averaged. A format has one function for each kind of operation; an operation that it has
+none for is refused by its name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -319,13 +321,36 @@ class Limit:
     high: Floats
 
 
+# From what the members tell to what the model tells: V [members, rows, c] becomes V [rows, c].
+
+
+@dataclass(frozen=True)
+class Mean:
+    """V = the mean of what the members tell."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """V = sqrt(mean of V^2 + variance of the members' values), a deviation by the law of total variance.
+
+    around: the place of the answer that has the values; log: V is that of log(1 + value).
+    """
+
+    around: int
+    log: bool
+
+
 @dataclass(frozen=True)
 class Answer:
-    """Numbers that are told: their `name` as a whole, what `mlpbp predict` calls each column, how they are made."""
+    """Numbers that are told: their `name` as a whole, what `mlpbp predict` calls each column.
+
+    average: how they are made of what several members tell. steps: what is done to these then.
+    """
 
     name: str
     columns: tuple[str, ...]
-    steps: tuple[Any, ...]
+    average: Mean | Mixture = field(default_factory=Mean)
+    steps: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -342,10 +367,30 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A network with inputs of its own. width: how many these are. outputs: logits.
+
+    answers: for each answer of the model, the steps that lead to it from the logits.
+    """
+
+    inputs: tuple[Any, ...]
+    width: int
+    network: tuple[Any, ...]
+    outputs: int
+    answers: tuple[tuple[Any, ...], ...]
+
+    def operations(self) -> Iterator[Any]:
+        """Every operation of the three lists, inner ones too."""
+        for operation in (*self.inputs, *self.network, *(step for steps in self.answers for step in steps)):
+            yield operation
+            yield from operation.inner if isinstance(operation, Residual) else ()
+
+
+@dataclass(frozen=True)
 class Description:
     """A model as it leaves: what it takes, what it does, what it tells.
 
-    kind: of task. gaps: texts that stand for a missing cell. targets: the columns that are predicted. outputs: logits.
+    kind: of task. gaps: texts that stand for a missing cell. targets: the columns that are predicted.
     """
 
     version: str
@@ -354,10 +399,7 @@ class Description:
     targets: tuple[str, ...]
     columns: tuple[Column, ...]
     gaps: tuple[str, ...]
-    inputs: tuple[Any, ...]
-    width: int
-    network: tuple[Any, ...]
-    outputs: int
+    members: tuple[Member, ...]
     answers: tuple[Answer, ...]
     decision: Decision | None
 
@@ -371,10 +413,9 @@ class Description:
         """Whether all columns are numbers, so that rows can be a matrix."""
         return all(column.kind == "numeric" for column in self.columns)
 
-    def operations(self) -> list[Any]:
-        """Every operation of the three lists, inner ones too."""
-        flat: list[Any] = []
-        for operation in (*self.inputs, *self.network, *(step for answer in self.answers for step in answer.steps)):
-            flat.append(operation)
-            flat += operation.inner if isinstance(operation, Residual) else ()
-        return flat
+    def operations(self) -> Iterator[Any]:
+        """Every operation of every member, and those on their average."""
+        for member in self.members:
+            yield from member.operations()
+        for answer in self.answers:
+            yield from (*([answer.average] if len(self.members) > 1 else []), *answer.steps)

@@ -12,7 +12,7 @@ from mlp_core.errors import Failed, Problem
 from mlp_core.export import operations as op
 from mlp_core.rng import generator
 from mlp_core.runs.predict import Predictor
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Saved
 
 ROWS = 16
 GAPS = 0.15  # share of cells that miss a value, where that is allowed
@@ -42,7 +42,7 @@ class Probes:
         return len(next(iter(self.rows.values())))
 
 
-def draw(model: Model, description: op.Description) -> Probes:
+def draw(model: Saved, description: op.Description) -> Probes:
     """16 rows within the ranges of the training rows, as far as the preprocessing knows them, and the model's answers.
 
     The same model gives the same rows. Gaps and words never seen are among them, where they are not refused. Raises
@@ -88,8 +88,8 @@ def _sure(description: op.Description, answers: Any, margin: float) -> Any:
 
 def _draw(description: op.Description, rng: np.random.Generator) -> list[list[Cell]]:
     """Columns of drawn cells."""
-    words = {one.column: one for one in description.inputs if isinstance(one, op.Words)}
-    number = _numbers(description)
+    words = _words(description)
+    number = _numbers(description.members[0])
     drawn: list[list[Cell]] = []
     for place, column in enumerate(description.columns):
         values: list[Cell] = []
@@ -97,24 +97,37 @@ def _draw(description: op.Description, rng: np.random.Generator) -> list[list[Ce
             if gap:
                 values.append(None)
             elif place in words:
-                values.append(_word(words[place], rng))
+                values.append(_word(*words[place], rng))
             else:
                 values.append(float(rng.integers(2)) if column.kind == "boolean" else number(place, rng))
         drawn.append(values)
     return drawn
 
 
-def _word(words: op.Words, rng: np.random.Generator) -> str:
+def _words(description: op.Description) -> dict[int, tuple[list[str], bool]]:
+    """For each column of words those that members know, and whether another one is refused by any of them."""
+    columns: dict[int, list[op.Words]] = {}
+    for one in (one for member in description.members for one in member.inputs if isinstance(one, op.Words)):
+        columns.setdefault(one.column, []).append(one)
+    known = {}
+    for column, kept in columns.items():
+        refusing = [set(one.words) for one in kept if one.refuse]
+        words = dict.fromkeys(word for one in kept for word in one.words)
+        known[column] = [word for word in words if all(word in some for some in refusing)], bool(refusing)
+    return known
+
+
+def _word(words: Sequence[str], refuse: bool, rng: np.random.Generator) -> str:
     """One of the words, or one that was never seen."""
-    if words.words and (words.refuse or rng.random() >= UNSEEN):
-        return words.words[int(rng.integers(len(words.words)))]
+    if words and (refuse or rng.random() >= UNSEEN):
+        return words[int(rng.integers(len(words)))]
     return f"never seen {int(rng.integers(1000))}"
 
 
-def _numbers(description: op.Description) -> Callable[[int, np.random.Generator], float]:
+def _numbers(member: op.Member) -> Callable[[int, np.random.Generator], float]:
     """A function that draws a number for a column: among its quantiles, or around what its scaling shifts it by."""
-    steps = {type(one): one for one in description.inputs if not isinstance(one, op.Words | op.Ranks)}
-    quantiles = {one.place: one.quantiles for one in description.inputs if isinstance(one, op.Ranks)}
+    steps = {type(one): one for one in member.inputs if not isinstance(one, op.Words | op.Ranks)}
+    quantiles = {one.place: one.quantiles for one in member.inputs if isinstance(one, op.Ranks)}
 
     def one(column: int, rng: np.random.Generator) -> float:
         j = steps[op.Numbers].columns.index(column)

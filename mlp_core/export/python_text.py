@@ -30,7 +30,7 @@ if __name__ == "__main__":
 PREDICT = '''
 def predict(table):
     """Columns of answers, by name, for {names}."""{matrix}
-    return answers({chain})
+{chains}
 '''
 MATRIX = """
     if not hasattr(table, "keys"):
@@ -65,11 +65,19 @@ _NEEDS: dict[str, tuple[tuple[Callable[..., Any], ...], tuple[tuple[str, Any], .
 
 
 class Script:
-    """A Python file as it grows: functions that are needed, and tables below them."""
+    """A Python file as it grows: its functions, those that they need, and tables below them.
+
+    What has a name already has it once: an equal one is taken in its place, another one is numbered.
+    """
 
     def __init__(self) -> None:
+        self.functions: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
         self.tables: dict[str, str] = {}
+
+    def function(self, name: str, argument: str, lines: Sequence[str]) -> str:
+        """Have a function in the file; its name."""
+        return kept_once(self.functions, name, "\n".join([f"({argument}):", *lines]))
 
     def need(self, *functions: Callable[..., Any]) -> None:
         """Have these functions in the file, and what they need."""
@@ -84,17 +92,27 @@ class Script:
 
     def table(self, name: str, value: Any, wrap: str = "{}") -> str:
         """Have a constant in the file; its name."""
-        self.tables[name] = f"{name} = {wrap.format(pformat(value, width=WIDTH - len(name) - 12, compact=True))}"
-        return name
+        return kept_once(self.tables, name, wrap.format(pformat(value, width=WIDTH - len(name) - 12, compact=True)))
 
     def array(self, name: str, values: Any) -> str:
         """Have an array of numbers in the file; its name."""
         return self.table(name, values.tolist(), "np.array({})")
 
-    def text(self, head: str, functions: Sequence[str]) -> str:
-        """The whole file, its digest in the last line."""
-        sections = [head, *functions, *self.helpers.values(), "\n".join(self.tables.values()), MAIN]
+    def text(self, head: str, before: Sequence[str], behind: Sequence[str]) -> str:
+        """The whole file, other parts of it before and behind its functions, its digest in the last line."""
+        functions = [f"def {name}{text}" for name, text in self.functions.items()]
+        tables = "\n".join(f"{name} = {value}" for name, value in self.tables.items())
+        sections = [head, *before, *functions, *behind, *self.helpers.values(), tables, MAIN]
         return sealed("\n\n\n".join(section.strip("\n") for section in sections), "# sha256 ")
+
+
+def kept_once(texts: dict[str, str], name: str, text: str) -> str:
+    """Keep a text under a name, or under the next that is free where another one has it; the name."""
+    made, count = name, 1
+    while texts.setdefault(made, text) != text:
+        count += 1
+        made = f"{name}_{count}"
+    return made
 
 
 def sealed(body: str, mark: str, end: str = "") -> str:
@@ -114,15 +132,15 @@ def untyped(function: Callable[..., Any]) -> str:
     return "\n".join([f"def {node.name}({ast.unparse(node.args)}):", *body])
 
 
-def head_text(description: op.Description, path: Path, how: str, imports: str, chain: str) -> str:
-    """What the file is and how it is used, its imports, and the function `predict`."""
+def head_text(description: op.Description, path: Path, how: str, imports: str, members: Sequence[str]) -> str:
+    """What the file is and how it is used, its imports, and the function `predict`. members: what each tells."""
     decision = description.decision
     outputs = [] if decision is None else list(decision.labels) if decision.several else ["prediction"]
     outputs += [name for answer in description.answers for name in answer.columns]
     kinds = [f"{column.name} ({column.kind})" for column in description.columns]
     gaps = ", ".join(map(repr, description.gaps))
     words = [
-        f"Predictions of {named(description.targets)}, by a network that mlpbp {description.version} trained.",
+        f"Predictions of {named(description.targets)}, by {trained_by(description)}.",
         "",
         f"    from {path.stem} import predict",
         "    answers = predict({name: cells, ...})",
@@ -136,8 +154,24 @@ def head_text(description: op.Description, path: Path, how: str, imports: str, c
     ]
     docstring = "\n".join(words).replace("\\", "\\\\").replace('"""', "'''")
     what = "columns of raw cells" + (", or a matrix with a row for each" if description.matrix else "")
-    body = PREDICT.format(names=what, matrix=MATRIX if description.matrix else "", chain=chain)
+    chains = [f"    return answers(*{members[0]})"]
+    if len(members) > 1:
+        chains = [
+            "    members = [",
+            *(f"        {one}," for one in members),
+            "    ]",
+            "    return answers(*averaged(members))",
+        ]
+    body = PREDICT.format(names=what, matrix=MATRIX if description.matrix else "", chains="\n".join(chains))
     return f'"""{docstring}\n"""\n\n{imports}\n\n{body}'
+
+
+def trained_by(description: op.Description) -> str:
+    """What predicts, and who trained it."""
+    count = len(description.members)
+    return (
+        f"{'a network' if count == 1 else f'the average of {count} networks'} that mlpbp {description.version} trained"
+    )
 
 
 def named(names: Sequence[str]) -> str:
@@ -160,19 +194,18 @@ def check_text(description: op.Description, probes: Probes, script: Script) -> s
     return CHECK.format(limit=description.limit, count=probes.count)
 
 
-def inputs_text(description: op.Description, script: Script) -> str:
-    """The function `inputs`: from columns of raw cells to what the network sees."""
+def inputs_text(member: op.Member, description: op.Description, script: Script) -> str:
+    """The name of a function `inputs`: from columns of raw cells to what the network sees."""
     script.table("GAPS", description.gaps)
-    lines = [f'    """What the network sees, [rows, {description.width}], from columns of raw cells."""']
-    joined = ["X"] if any(isinstance(one, op.Numbers) for one in description.inputs) else []
-    for one in description.inputs:
+    lines = [f'    """What the network sees, [rows, {member.width}], from columns of raw cells."""']
+    joined = ["X"] if any(isinstance(one, op.Numbers) for one in member.inputs) else []
+    for one in member.inputs:
         made, part = _INPUTS[type(one)](one, description, script)
         lines += made
         joined += [part] if part else []
     script.need(parts.finite)
     whole = joined[0] if len(joined) == 1 else f"np.concatenate([{', '.join(joined)}], axis=1)"
-    lines.append(f"    return finite({whole})")
-    return "\n".join(["def inputs(table):", *lines])
+    return script.function("inputs", "table", [*lines, f"    return finite({whole})"])
 
 
 Made = tuple[list[str], str | None]
@@ -180,19 +213,18 @@ Made = tuple[list[str], str | None]
 
 def _numbers(one: op.Numbers, description: op.Description, script: Script) -> Made:
     chosen = [description.columns[place] for place in one.columns]
-    script.table("NUMBERS", tuple(column.name for column in chosen))
+    names = script.table("NUMBERS", tuple(column.name for column in chosen))
     script.need(parts.numbers)
     cells = "table[name]"
     if needed := tuple(column.name for column in chosen if column.required):
         script.need(parts.present)
-        script.table("REQUIRED", needed)
-        cells = "(present(table[name], name, GAPS) if name in REQUIRED else table[name])"
+        required = script.table("REQUIRED", needed)
+        cells = f"(present(table[name], name, GAPS) if name in {required} else table[name])"
     made = f"numbers({cells}, name, GAPS)"
     if yes := tuple(column.name for column in chosen if column.kind == "boolean"):
         script.need(parts.truths)
-        script.table("YES_OR_NO", yes)
-        made = f"truths({cells}, name, GAPS) if name in YES_OR_NO else {made}"
-    return [f"    X = np.stack([{made} for name in NUMBERS], axis=1)"], None
+        made = f"truths({cells}, name, GAPS) if name in {script.table('YES_OR_NO', yes)} else {made}"
+    return [f"    X = np.stack([{made} for name in {names}], axis=1)"], None
 
 
 def _flag(one: op.Flag, description: op.Description, script: Script) -> Made:
@@ -209,8 +241,8 @@ def _clip(one: op.Clip, description: op.Description, script: Script) -> Made:
 
 
 def _log(one: op.Log, description: op.Description, script: Script) -> Made:
-    script.table("LOGARITHMS", list(one.places))
-    return ["    X[:, LOGARITHMS] = np.log1p(np.maximum(X[:, LOGARITHMS], -0.999999))"], None
+    places = script.table("LOGARITHMS", list(one.places))
+    return [f"    X[:, {places}] = np.log1p(np.maximum(X[:, {places}], -0.999999))"], None
 
 
 def _scale(one: op.Scale, description: op.Description, script: Script) -> Made:
@@ -218,8 +250,8 @@ def _scale(one: op.Scale, description: op.Description, script: Script) -> Made:
 
 
 def _bend(one: op.Bend, description: op.Description, script: Script) -> Made:
-    script.table("SMOOTH", list(one.places))
-    return ["    X[:, SMOOTH] /= np.hypot(1, X[:, SMOOTH] / 3)"], None
+    places = script.table("SMOOTH", list(one.places))
+    return [f"    X[:, {places}] /= np.hypot(1, X[:, {places}] / 3)"], None
 
 
 def _ranks(one: op.Ranks, description: op.Description, script: Script) -> Made:
@@ -232,9 +264,7 @@ def _words(one: op.Words, description: op.Description, script: Script) -> tuple[
     """The lines that find the places of a column of words, and the variable they are in."""
     column = description.columns[one.column]
     place, cells = f"place_{one.column}", f"table[{column.name!r}]"
-    words = f"WORDS_{one.column}"
-    if not one.hashed:
-        script.table(words, one.words)
+    words = "" if one.hashed else script.table(f"WORDS_{one.column}", one.words)
     if column.required:
         script.need(parts.present)
         cells = f"present({cells}, {column.name!r}, GAPS)"
@@ -287,28 +317,62 @@ _INPUTS: dict[type, Callable[[Any, op.Description, Script], Made]] = {
 }
 
 
-def answers_text(description: op.Description, script: Script) -> str:
-    """The function `answers`: from logits to columns of labels and numbers."""
-    lines = ['    """Columns of labels and numbers, from logits."""']
-    told: list[str] = []
-    for place, answer in enumerate(description.answers):
-        variable = answer.name if answer.name.isidentifier() else f"numbers_{place}"
-        lines.append("    V = Z.astype(np.float64)")
-        lines += [
-            f"    V = {_STEPS[type(step)](step, script, f'{variable}_{at}')}" for at, step in enumerate(answer.steps)
-        ]
-        lines.append(f"    {variable} = dict(zip({script.table(f'{variable.upper()}', answer.columns)}, V.T))")
-        told.append(f"**{variable}")
+def told_text(member: op.Member, description: op.Description, script: Script) -> str:
+    """The name of a function `told`: from logits to numbers, an array for each answer."""
+    lines = ['    """The numbers that are told, from logits."""']
+    for name, steps in zip(_variables(description), member.answers, strict=True):
+        lines += ["    V = Z.astype(np.float64)", *_stepwise(steps, name, script), f"    {name} = V"]
+    return script.function("told", "Z", [*lines, f"    return ({', '.join(_variables(description))},)"])
+
+
+def answers_text(description: op.Description, script: Script) -> None:
+    """The function `answers`, from those numbers to columns of labels and numbers, and where there are several members
+    the function `averaged` before it."""
+    variables = _variables(description)
+    if len(description.members) > 1:
+        lines = ['    """The numbers that are told, from what every member tells."""']
+        for place, (answer, name) in enumerate(zip(description.answers, variables, strict=True)):
+            lines += [_AVERAGES[type(answer.average)](answer.average, place)]
+            lines += [*_stepwise(answer.steps, f"{name}_all", script), f"    {name} = V"]
+        script.function("averaged", "members", [*lines, f"    return ({', '.join(variables)},)"])
+    lines = ['    """Columns of labels and numbers."""']
+    columns = [
+        f"**dict(zip({script.table(name.upper(), answer.columns)}, {name}.T))"
+        for answer, name in zip(description.answers, variables, strict=True)
+    ]
     if (decision := description.decision) is not None:
         script.table("LABELS", decision.labels)
+        (P,) = variables
         if decision.several:
-            lines.append(f"    labels = dict(zip(LABELS, (V >= {decision.threshold!r}).T.astype(np.int64)))")
-            told.insert(0, "**labels")
+            lines.append(f"    labels = ({P} >= {decision.threshold!r}).astype(np.int64)")
+            columns.insert(0, "**dict(zip(LABELS, labels.T))")
         else:
-            two = f"(V[:, 1] >= {decision.threshold!r}).astype(np.int64)"
-            lines.append(f"    best = {two if len(decision.labels) == 2 else 'V.argmax(axis=1)'}")
-            told.insert(0, '"prediction": [LABELS[k] for k in best]')
-    return "\n".join(["def answers(Z):", *lines, f"    return {{{', '.join(told)}}}"])
+            two = f"({P}[:, 1] >= {decision.threshold!r}).astype(np.int64)"
+            lines.append(f"    best = {two if len(decision.labels) == 2 else f'{P}.argmax(axis=1)'}")
+            columns.insert(0, '"prediction": [LABELS[k] for k in best]')
+    script.function("answers", ", ".join(variables), [*lines, f"    return {{{', '.join(columns)}}}"])
+
+
+def _variables(description: op.Description) -> list[str]:
+    """What the numbers of each answer are called."""
+    names = [answer.name for answer in description.answers]
+    return [name if name.isidentifier() else f"numbers_{place}" for place, name in enumerate(names)]
+
+
+def _stepwise(steps: Sequence[Any], name: str, script: Script) -> list[str]:
+    return [f"    V = {_STEPS[type(step)](step, script, f'{name}_{at}')}" for at, step in enumerate(steps)]
+
+
+def _mixture(one: op.Mixture, place: int) -> str:
+    value = f"told[{one.around}]"
+    spread = f"np.var([{f'np.log1p({value})' if one.log else value} for told in members], axis=0)"
+    return f"    V = np.sqrt(np.mean([np.square(told[{place}]) for told in members], axis=0) + {spread})"
+
+
+_AVERAGES: dict[type, Callable[[Any, int], str]] = {
+    op.Mean: lambda one, place: f"    V = np.mean([told[{place}] for told in members], axis=0)",
+    op.Mixture: _mixture,
+}
 
 
 def _needing(text: str, *functions: Callable[..., Any]) -> Callable[[Any, Script, str], str]:

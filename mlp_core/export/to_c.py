@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mlp_core.export import operations as op
-from mlp_core.export.c_answers import answers_of
+from mlp_core.export.c_answers import answers_of, starts, told_of
 from mlp_core.export.c_cells import inputs_function
 from mlp_core.export.c_network import Calls
 from mlp_core.export.c_text import Source, array, comment, identifier, number, string
 from mlp_core.export.probes import Probes
-from mlp_core.export.python_text import named, sealed, wrapped
+from mlp_core.export.python_text import named, sealed, trained_by, wrapped
 
 HEADER = """
 /* {title}
@@ -46,15 +46,27 @@ int {name}_predict(const {name}_row *row, {name}_answer *answer);
 
 #endif
 """
-PREDICT = """
-int {name}_predict(const {name}_row *row, {name}_answer *answer)
+MEMBER = """
+/* What a network tells of a row. 0: done; else the row is refused. */
+static int NAME(const ROW *row, double *told)
 {{
     real a[{largest}], b[{largest}];
 {skips}    double v[{values}];
-    int k, refused = inputs(row, a);
+    int k, refused = {inputs}(row, a);
     if (refused != 0)
         return refused;
 {network}
+{told}
+    return 0;
+}}
+"""
+PREDICT = """
+int {name}_predict(const {name}_row *row, {name}_answer *answer)
+{{
+    double told[{told}], v[{values}];
+    int k, refused;
+    if ({refused})
+        return refused;
 {answers}
     return 0;
 }}
@@ -124,35 +136,52 @@ def write(description: op.Description, probes: Probes, path: Path) -> dict[Path,
     source = Source(description.dtype)
     fields = _fields([column.name for column in description.columns])
     answers = _fields([answer.name for answer in description.answers], ("label", "labels"))
-    cells = inputs_function(description, source, fields).replace("ROW", f"{name}_row")
-    calls = Calls(source, description.width)
-    calls.add(description.network)
-    told = answers_of(description, source, answers, calls.here)
+    made = [_member(member, description, source, fields, answers) for member in description.members]
+    count = starts(description)[-1]
     predict = PREDICT.format(
         name=name,
-        largest=calls.largest,
-        skips="".join(f"    real {skip}[{width}];\n" for skip, width in calls.skips),
-        values=max(2, description.outputs),
-        network="\n".join(calls.lines),
-        answers="\n".join(told),
+        told=len(made) * count,
+        values=max(2, *(len(answer.columns) for answer in description.answers)),
+        refused=" || ".join(
+            f"(refused = {member}(row, told{f' + {k * count}' if k else ''})) != 0"
+            for k, (member, _) in enumerate(made)
+        ),
+        answers="\n".join(answers_of(description, source, answers)),
     )
     check = _check(description, probes, source, name, fields, answers)
     labels = _labels(description, name)
     body = [
         f'/* {path.name}: see {header.name} */\n#include "{header.name}"\n\n#include <math.h>\n#include <stddef.h>\n'
         f"#include <string.h>\n\ntypedef {source.real} real;\n#define R(x) ((real)(x))",
-        *source.tables,
         *([labels] if labels else []),
-        *source.functions.values(),
-        cells,
+        *(text.replace("ROW", f"{name}_row", 1) for text in source.definitions()),
         predict.strip("\n"),
         check.strip("\n"),
     ]
-    declared = _header(description, path, name, fields, answers, calls)
+    stack = max(size for _, size in made) + 8 * len(made) * count
+    declared = _header(description, path, name, fields, answers, source, stack)
     return {
         path.with_suffix(".c"): sealed("\n\n".join(body), "/* sha256 ", " */").encode(),
         header: sealed(declared, "/* sha256 ", " */").encode(),
     }
+
+
+def _member(
+    member: op.Member, description: op.Description, source: Source, fields: dict[int, str], answers: dict[int, str]
+) -> tuple[str, int]:
+    """The name of the function of one network, and how many bytes of stack it takes."""
+    calls = Calls(source, member.width)
+    calls.add(member.network)
+    text = MEMBER.format(
+        largest=calls.largest,
+        skips="".join(f"    real {skip}[{width}];\n" for skip, width in calls.skips),
+        values=max(2, member.outputs),
+        inputs=inputs_function(member, description, source, fields),
+        network="\n".join(calls.lines),
+        told="\n".join(told_of(member, description, source, answers, calls.here)),
+    )
+    numbers = 2 * calls.largest + sum(width for _, width in calls.skips)
+    return source.function("member", text), numbers * (4 if source.f else 8)
 
 
 _CELLS = {"categorical": "const char *"}
@@ -167,7 +196,13 @@ def _fields(names: Sequence[str], taken: Sequence[str] = ()) -> dict[int, str]:
 
 
 def _header(
-    description: op.Description, path: Path, name: str, fields: dict[int, str], answers: dict[int, str], calls: Calls
+    description: op.Description,
+    path: Path,
+    name: str,
+    fields: dict[int, str],
+    answers: dict[int, str],
+    source: Source,
+    stack: int,
 ) -> str:
     columns, decision = description.columns, description.decision
     row = [
@@ -189,17 +224,13 @@ def _header(
         f"    double {answers[place]}[{len(one.columns)}]; /* {comment(named(one.columns))} */"
         for place, one in enumerate(description.answers)
     ]
-    numbers = 2 * calls.largest + sum(width for _, width in calls.skips)
     text = wrapped(
         f"Takes {len(columns):,} columns, gives {named([one.name for one in description.answers])}. Needs nothing but "
-        f"libm and allocates nothing: {calls.source.bytes:,} bytes of tables, about "
-        f"{numbers * (4 if calls.source.f else 8):,} bytes of stack."
+        f"libm and allocates nothing: {source.bytes:,} bytes of tables, about {stack:,} bytes of stack."
     )
     text += ["", "    cc -O2 -c " + path.with_suffix(".c").name]
     text += [f"    cc -D{name.upper()}_CHECK {path.with_suffix('.c').name} -lm && ./a.out     # runs its test rows"]
-    title = (
-        f"Predictions of {comment(named(description.targets))}, by a network that mlpbp {description.version} trained."
-    )
+    title = f"Predictions of {comment(named(description.targets))}, by {trained_by(description)}."
     others = [gap for gap in description.gaps]
     return HEADER.format(
         title=title,
@@ -252,7 +283,7 @@ def _check(
     for place, answer in enumerate(description.answers):
         values = [[number(probes.numbers[column][i]) for column in answer.columns] for i in range(count)]
         units = np.array([probes.units[column] for column in answer.columns])
-        texts.append(array(f"units_{answers[place]}", units, "double", "float64"))
+        texts.append(array(units, "double", "float64").replace("NAME", f"units_{answers[place]}", 1))
         compare += [
             f"        for (j = 0; j < {len(answer.columns)}; j++) {{",
             f"            difference = fabs(answer.{answers[place]}[j] - "

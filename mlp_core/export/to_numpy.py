@@ -13,7 +13,7 @@ import numpy as np
 from mlp_core.export import operations as op
 from mlp_core.export import python_parts as parts
 from mlp_core.export.probes import Probes
-from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text
+from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text, told_text
 from mlp_core.nn import complex_math as special
 
 ACTIVATIONS = {
@@ -39,7 +39,7 @@ _NEEDED: dict[str, Callable[..., Any]] = {"gelu": special.erf, "silu": parts.sig
 
 
 class _Weights:
-    """The lines of the function `network` as they grow, and the weights that they name."""
+    """The lines of a function `network` as they grow, and the weights that all of these name."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -58,6 +58,15 @@ class _Weights:
                 self.depth -= 1
             else:
                 _NETWORK[type(one)](one, self)
+
+    def function(self, member: op.Member, dtype: str) -> str:
+        """The name of the function of a member."""
+        self.lines = [
+            f'    """Logits [rows, {member.outputs}] from inputs [rows, {member.width}]."""',
+            f"    A = X.astype(np.{dtype})",
+        ]
+        self.add(member.network)
+        return self.script.function("network", "X", [*self.lines, "    return A"])
 
     def line(self, text: str) -> None:
         self.lines.append(f"    {text}")
@@ -166,23 +175,19 @@ def load():
 
 def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .py and a .npz."""
-    script, weights = Script(), path.with_suffix(".npz")
-    network = _Weights(script)
-    network.add(description.network)
+    script, file = Script(), path.with_suffix(".npz")
+    weights, chains = _Weights(script), []
+    for member in description.members:
+        inputs, network = inputs_text(member, description, script), weights.function(member, description.dtype)
+        chains.append(f"{told_text(member, description, script)}({network}({inputs}(table)))")
+    answers_text(description, script)
     packed = io.BytesIO()
-    np.savez(packed, **network.arrays)
+    np.savez(packed, **weights.arrays)
     data = packed.getvalue()
-    title = f'    """Logits [rows, {description.outputs}] from inputs [rows, {description.width}]."""'
-    start = f"    A = X.astype(np.{description.dtype})"
-    functions = [
-        inputs_text(description, script),
-        "\n".join(["def network(X):", title, start, *network.lines, "    return A"]),
-        answers_text(description, script),
-        LOAD.format(file=weights.name, digest=hashlib.sha256(data).hexdigest()),
-    ]
     imports = "import hashlib\nimport io\nimport sys\nimport zlib\nfrom pathlib import Path\n\nimport numpy as np"
-    how = f"Plain numpy; the weights are in {weights.name}."
-    top = head_text(description, path, how, imports, "network(inputs(table))")
-    functions.append(check_text(description, probes, script))
-    script.tables["WEIGHTS"] = "WEIGHTS = load()"
-    return {path: script.text(top, functions).encode(), weights: data}
+    how = f"Plain numpy; the weights are in {file.name}."
+    load = LOAD.format(file=file.name, digest=hashlib.sha256(data).hexdigest())
+    check = check_text(description, probes, script)
+    script.tables["WEIGHTS"] = "load()"
+    top = head_text(description, path, how, imports, chains)
+    return {path: script.text(top, [], [load, check]).encode(), file: data}

@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,15 @@ def write(description: op.Description, probes: Probes, path: Path, matrix: bool)
     kinds = [(_text(description, k) and TensorProto.STRING) or TensorProto.DOUBLE for k in range(len(names))]
     taken = [helper.make_tensor_value_info(n, kind, shape) for n, kind in zip(names, kinds, strict=True)]
     raw = {k: Tensor(graph, name, str if _text(description, k) else np.float64) for k, name in enumerate(names)}
-    cells = Cells(graph, description, raw, raw[0] if matrix else None)
-    A = cells.add(description.inputs)
-    network = Network(graph, A, description.width)
-    network.add(description.network)
-    given = _answers(description, graph, network.A, graph.any(graph.join(cells.refused)), names)
+    told: list[list[Tensor]] = []
+    refused: list[Tensor] = []
+    for member in description.members:
+        cells = Cells(graph, description, raw, raw[0] if matrix else None)
+        network = Network(graph, cells.add(member.inputs), member.width)
+        network.add(member.network)
+        told.append([_stepwise(graph, steps, network.A.astype(np.float64)) for steps in member.answers])
+        refused += cells.refused
+    given = _answers(description, graph, told, graph.any(graph.join(refused)), names)
     outputs = []
     for name, (tensor, kind, width) in given.items():
         graph.nodes.append(helper.make_node("Identity", [tensor.name], [name], name=f"as_{name}"))
@@ -74,6 +80,7 @@ def _properties(description: op.Description, probes: Probes, matrix: bool, outpu
     facts = {
         "version": description.version,
         "task": description.kind,
+        "members": len(description.members),
         "columns": [asdict(column) for column in description.columns],
         "gaps": list(description.gaps),
         "labels": list(decision.labels) if decision else [],
@@ -210,10 +217,40 @@ _STEPS: dict[type, Callable[[Any, Graph, Tensor], Tensor]] = {
 }
 
 
+def _stepwise(graph: Graph, steps: Sequence[Any], V: Tensor) -> Tensor:
+    for step in steps:
+        V = _STEPS[type(step)](step, graph, V)
+    return V
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    return reduce(add, tensors) / float(len(tensors))  # runtimes have the node Mean for float32 alone
+
+
+def _mixture(one: op.Mixture, told: Sequence[Sequence[Tensor]], place: int) -> Tensor:
+    values = [each[one.around].graph.log1p(each[one.around]) if one.log else each[one.around] for each in told]
+    middle = _mean(values)
+    squares = [
+        each[place] * each[place] + (value - middle) * (value - middle)
+        for each, value in zip(told, values, strict=True)
+    ]
+    return middle.graph.sqrt(_mean(squares))
+
+
+_AVERAGES: dict[type, Callable[[Any, Sequence[Sequence[Tensor]], int], Tensor]] = {
+    op.Mean: lambda one, told, place: _mean([each[place] for each in told]),
+    op.Mixture: _mixture,
+}
+
+
 def _answers(
-    description: op.Description, graph: Graph, logits: Tensor, refused: Tensor, taken: Sequence[str]
+    description: op.Description,
+    graph: Graph,
+    told: Sequence[Sequence[Tensor]],
+    refused: Tensor,
+    taken: Sequence[str],
 ) -> dict[str, tuple[Tensor, int, int | None]]:
-    """Output by name: its tensor, type, and columns (None: it has one, and no second dimension).
+    """Output by name from what the members tell: its tensor, type, columns (None: it has one, and no second dimension).
 
     A row with a refused cell has NaN for every number, and an empty label.
     """
@@ -225,11 +262,9 @@ def _answers(
         return text if text not in taken else name(f"{text}_")
 
     nan = graph.tensor(np.nan, np.float64)
-    Z = logits.astype(np.float64)
-    for answer in description.answers:
-        V = Z
-        for step in answer.steps:
-            V = _STEPS[type(step)](step, graph, V)
+    for place, answer in enumerate(description.answers):
+        V = told[0][place] if len(told) == 1 else _AVERAGES[type(answer.average)](answer.average, told, place)
+        V = _stepwise(graph, answer.steps, V)
         found[name(answer.name)] = graph.where(refused, nan, V), TensorProto.DOUBLE, len(answer.columns)
     decision = description.decision
     if decision is None:

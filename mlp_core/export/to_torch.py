@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from mlp_core.export import operations as op
 from mlp_core.export.probes import Probes
-from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text
+from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text, told_text
 
 ACTIVATIONS = {
     "identity": "nn.Identity()",
@@ -109,10 +109,8 @@ class Embed(nn.ModuleList):
 }
 NETWORK = '''
 def network():
-    """The modules, their weights still random: logits [rows, {outputs}] from inputs [rows, {width}]."""
-    return nn.Sequential(
-{modules}
-    ){double}
+    """{what}, their weights still random: logits [rows, {outputs}] from inputs [rows, {width}]."""
+    return {modules}{double}
 '''
 LOAD = '''
 def load(weights=Path(__file__).with_name({file!r})):
@@ -125,10 +123,10 @@ def load(weights=Path(__file__).with_name({file!r})):
     return module.eval()
 
 
-def logits(X):
+def logits(X{member}):
     """The trained network's logits from inputs, both arrays."""
     with torch.no_grad():
-        return TRAINED(torch.from_numpy(X).to(torch.{dtype})).numpy()
+        return TRAINED{chosen}(torch.from_numpy(X).to(torch.{dtype})).numpy()
 '''
 IMPORTS = """
 import hashlib
@@ -149,6 +147,17 @@ class _Modules:
     def __init__(self) -> None:
         self.tensors: dict[str, Any] = {}
         self.classes: dict[str, str] = {}
+
+    def network(self, members: Sequence[op.Member]) -> str:
+        """The network, or a list of those of several members."""
+        if len(members) == 1:
+            return self.sequential(members[0].network, "", 4)
+        made = [self.sequential(member.network, f"{k}.", 8) for k, member in enumerate(members)]
+        return "\n        ".join(["nn.ModuleList([", *(f"{one}," for one in made)]) + "\n    ])"
+
+    def sequential(self, operations: Sequence[Any], prefix: str, indent: int) -> str:
+        """One module after another, the first line without a margin."""
+        return "\n".join(["nn.Sequential(", *self.lines(operations, prefix, indent + 4), " " * indent + ")"])
 
     def lines(self, operations: Sequence[Any], prefix: str, indent: int) -> list[str]:
         """The modules of a list of operations, one or more lines each."""
@@ -239,19 +248,27 @@ _MODULES: dict[type, Callable[[Any, _Modules], Module]] = {
 def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .py and a .safetensors."""
     script, modules, weights = Script(), _Modules(), path.with_suffix(".safetensors")
-    lines = modules.lines(description.network, "", 8)
+    members, chains = description.members, []
+    for k, member in enumerate(members):
+        inputs, chosen = inputs_text(member, description, script), f", {k}" if len(members) > 1 else ""
+        chains.append(f"{told_text(member, description, script)}(logits({inputs}(table){chosen}))")
+    answers_text(description, script)
+    built = modules.network(members)
     data = save(modules.tensors)
-    double = ".double()" if description.dtype == "float64" else ""
-    shape = {"outputs": description.outputs, "width": description.width}
-    functions = [
-        inputs_text(description, script),
-        *modules.classes.values(),
-        NETWORK.format(modules="\n".join(lines), double=double, **shape),
-        LOAD.format(file=weights.name, digest=hashlib.sha256(data).hexdigest(), dtype=description.dtype),
-        answers_text(description, script),
-        check_text(description, probes, script),
-    ]
-    script.tables["TRAINED"] = "TRAINED = load()"
+    several = {"member": ", k", "chosen": "[k]"} if len(members) > 1 else {"member": "", "chosen": ""}
+    widths = sorted({member.width for member in members})
+    network = NETWORK.format(
+        what="The modules" if len(members) == 1 else "The modules of every member",
+        outputs=members[0].outputs,
+        width=" or ".join(map(str, widths)),
+        modules=built,
+        double=".double()" if description.dtype == "float64" else "",
+    )
+    digest = hashlib.sha256(data).hexdigest()
+    load = LOAD.format(file=weights.name, digest=digest, dtype=description.dtype, **several)
+    check = check_text(description, probes, script)
+    script.tables["TRAINED"] = "load()"
     how = f"The network is a PyTorch module, `network()`; `load()` fills it from {weights.name}."
-    top = head_text(description, path, how, IMPORTS.strip(), "logits(inputs(table))")
-    return {path: script.text(top, functions).encode(), weights: data}
+    top = head_text(description, path, how, IMPORTS.strip(), chains)
+    text = script.text(top, [*modules.classes.values(), network, load], [check])
+    return {path: text.encode(), weights: data}

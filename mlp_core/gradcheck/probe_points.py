@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from mlp_core.gradcheck.kinks import flat_layers
-from mlp_core.nn.layers import Dense, Norm, Pass
+from mlp_core.nn.layers import Dense, Pass
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import Adam
 from mlp_core.rng import generator

@@ -22,7 +22,8 @@ MIXED = 5
 """Rows whose z a first bias is made of."""
 
 STILL = 1e-6
-"""A unit whose z moves by no more than this share of its size says the same of every row: its weights stay."""
+"""A unit whose z moves by no more than this share of its size says the same of every row: its weights stay, and so does
+its bias, which would put it where rounding decides on which side of a kink it stands."""
 
 _MODE = Pass(training=True, record=False, dropout=0.0)
 
@@ -68,9 +69,9 @@ class _Start:
 
     def _dense(self, layer: Dense, A: Array) -> None:
         Z = (A @ layer.W.T) * layer.scale
+        deviation = Z.std(axis=0)
+        moved = deviation > STILL * np.abs(Z).max(axis=0)
         if self.rescale:
-            deviation = Z.std(axis=0)
-            moved = deviation > STILL * np.abs(Z).max(axis=0)
             layer.W[moved] /= deviation[moved, None]
             Z[:, moved] /= deviation[moved]
         if self.biases and layer is not self.last and layer.b is not None:
@@ -78,4 +79,4 @@ class _Start:
             rows = draw.integers(0, len(Z), (layer.units, MIXED))
             shares = draw.exponential(size=rows.shape)
             shares /= shares.sum(axis=1, keepdims=True)
-            layer.b[...] = -(shares * Z[rows, units]).sum(axis=1)
+            layer.b[moved] = -(shares * Z[rows, units]).sum(axis=1)[moved]

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlp_core.nn.backend import Array
-from mlp_core.nn.layers import Layer, Norm, Pass, Residual, head
+from mlp_core.nn.layers import Layer, Pass, Residual, head
 from mlp_core.nn.network import Network
+from mlp_core.nn.norm import Norm
 
 Parts = Sequence[Array | None]
 """Something of every part; None of a part without rows."""
@@ -72,7 +73,9 @@ class Lockstep:
     def _sum(self, layers: Sequence[Any], function: Callable[..., Array], *arrays: Parts) -> Array:
         """The sum over all rows of the batch of what a function makes of the rows of a part, [m]."""
         found = _each(function, layers, *arrays)
-        return self._total([one.xp.zeros_like(one.gain) if s is None else s for one, s in zip(layers, found)])
+        return self._total(
+            [one.xp.zeros_like(one.gain) if s is None else s for one, s in zip(layers, found, strict=True)]
+        )
 
     def _normalise(self, layers: Sequence[Any], X: Parts) -> list[Array | None]:
         """`Norm.forward` of kind batch, with the mean and the variance of the whole batch."""

@@ -14,7 +14,8 @@ from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.initializers import initial_weights
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import EVALUATE, Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.layers import EVALUATE, Activate, Dense, Dropout, Layer, Pass, PRelu, Residual
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding, Periodic
 from mlp_core.nn.parameters import Parameters
 from mlp_core.nn.parametric import Parametric

@@ -57,7 +57,7 @@ def follow(xp: Any, average: Array, theta: Array, share: float, block: int = BLO
 def dropout_mask(
     xp: Any, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int, first: int = 0
 ) -> None:
-    """mask[...] = 0 with probability p, else 1 / (1 - p), as drawn for (seed, step, layer index), from entry `first` on.
+    """mask[...] = 0 with probability p, else 1 / (1 - p), drawn for (seed, step, layer index), from entry `first` on.
 
     `uniform` is memory on the host to draw into, float32 of mask's shape.
     """

@@ -12,7 +12,8 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.explain.step import chains
-from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, PRelu
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.parametric import Parametric
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.rows import table_of

@@ -167,7 +167,11 @@ class _Book:
             self.same("the factor of the plateau", progress.plateau_factor, float(self.machine["plateau"]))
         if stopping is not None and stopping.watch.metric in event.metrics:
             value = self.signs[stopping.watch.metric] * event.metrics[stopping.watch.metric]
-            better = value < self.reference - stopping.watch.min_delta
+            asked = self.paper.config.train.early_stopping
+            assert asked
+            better = value < self.reference - asked.min_delta or (asked.ties == "last" and value == self.reference)
             self.reference, self.stale = (value, 0) if better else (self.reference, self.stale + 1)
-            stop = self.stale >= stopping.patience and self.done >= stopping.min_epochs
+            until_best = self.done // self.trainer.job.limits.eval_every - self.stale
+            patience = asked.patience + asked.patience_factor * until_best
+            stop = self.stale >= patience and self.done >= asked.min_epochs
             self.same("whether it stops early", progress.finished == "early_stopping", stop)

@@ -18,8 +18,9 @@ from mlp_core.config import Config
 from mlp_core.explain import Explanation, Note, explain
 from mlp_core.explain.inputs import front
 from mlp_core.explain.step import chains, letters
-from mlp_core.nn.layers import Dropout, Norm
+from mlp_core.nn.layers import Dropout
 from mlp_core.nn.network import Network
+from mlp_core.nn.norm import Norm
 from mlp_core.proof import draws
 from mlp_core.proof.machine import Machine, Part
 from mlp_core.proof.rows import Table
@@ -215,9 +216,8 @@ class Walk:
         if self.noise is not None:
             machine["g"] = self.noise.beside(machine["g"])
         self.losses.append((float(machine["loss"]), float(total)))
-        theta = machine["theta"].copy()
         if self.paper.config.optimizer.name == "lbfgs":
-            self._run_lbfgs(text, theta)
+            self._run_lbfgs(text)
         else:
             self._run(text, ("Update",))
         self._run(text, ("After the update",))
@@ -228,7 +228,7 @@ class Walk:
             if section.title.startswith(tuple(titles)):
                 self.machine.run(section.lines)
 
-    def _run_lbfgs(self, text: Explanation, theta: Any) -> None:
+    def _run_lbfgs(self, text: Explanation) -> None:
         """The update of L-BFGS, which remembers the step before and what it did to the gradient."""
         machine = self.machine
         g = machine["g"] * machine["moving"]
@@ -239,7 +239,7 @@ class Walk:
                 machine["s"], machine["y"] = [*machine["s"], s][-HISTORY:], [*machine["y"], y][-HISTORY:]
                 machine["curvature"] = (s @ y) / (y @ y)
         self._run(text, ("Update",))
-        self._moved, self._before = machine["theta"] - theta, g
+        self._moved, self._before = machine["move"], g
 
     def _load(self, rows: Any, draw: int) -> None:
         """A batch, and the random numbers of a step on it."""

@@ -38,14 +38,15 @@ def prove_using(experiment: Experiment, paper: Paper) -> Tally:
     tally, job = Tally(), experiment.trainer.job
     before = State.of(job)
     try:
-        _move(before, experiment)
-        _predictions(tally, experiment, paper, experiment.model)
-        if (kind := experiment.model.task.kind) in FITTED:
-            method, slope, offset = FITTED[kind]
-            model = replace(experiment.model, calibration=Calibration(method, slope, offset, fitted=True))
-            fitted = replace(model.calibration, threshold=_between(experiment, paper, model))
-            _predictions(tally, experiment, paper, replace(model, calibration=fitted))
-        _monitored(tally, experiment, paper)
+        with np.errstate(all="ignore"):  # rows of no weight have no mean
+            _move(before, experiment)
+            _predictions(tally, experiment, paper, experiment.model)
+            if (kind := experiment.model.task.kind) in FITTED:
+                method, slope, offset = FITTED[kind]
+                model = replace(experiment.model, calibration=Calibration(method, slope, offset, fitted=True))
+                fitted = replace(model.calibration, threshold=_between(experiment, paper, model))
+                _predictions(tally, experiment, paper, replace(model, calibration=fitted))
+            _monitored(tally, experiment, paper)
     finally:
         before.put_back(job)
     return tally

@@ -1,4 +1,4 @@
-"""The run of a worker that does not write: worker 0 has the directory, and what must be the same for both is compared."""
+"""The run of a worker that does not write: worker 0 has the directory, and what must be the same is compared."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ class Elsewhere(InMemory):
         return self.path
 
 
-def furthest(
-    directory: RunDirectory | Elsewhere, world: World
-) -> tuple[Path, Checkpoint, list[Problem]] | None:
+def furthest(directory: RunDirectory | Elsewhere, world: World) -> tuple[Path, Checkpoint, list[Problem]] | None:
     """The furthest good checkpoint of a run, as worker 0 finds it; the others read the same file."""
     found = directory.newest()
     name = world.told(None if found is None else str(found[0]))
@@ -52,7 +50,9 @@ def refuse_differences(experiment: Experiment) -> None:
         del config["data"][name]
     theta = np.ascontiguousarray(experiment.model.network.parameters.theta)
     facts = {
-        **{f"{name} in its config": _digest(json.dumps(part, sort_keys=True).encode()) for name, part in config.items()},
+        **{
+            f"{name} in its config": _digest(json.dumps(part, sort_keys=True).encode()) for name, part in config.items()
+        },
         **{f"version of {name}": str(value) for name, value in experiment.environment.items()},
         "data": experiment.data.sha256,
         "weights": _digest(theta.view(np.uint8).data),

@@ -12,7 +12,7 @@ from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.from_config import make_schedule
 from mlp_core.training.model import home_of
-from mlp_core.training.trainer import Trainer
+from mlp_core.training.trainer import Stopping, Trainer
 from mlp_core.workers.world import ALONE, World
 
 JUMP = 0.02  # of the base rate: a change of the learning rate between two steps that is told
@@ -59,7 +59,7 @@ def take_up(trainer: Trainer, changes: Sequence[str], before: Config) -> list[st
         stopped = f"stopped early, after {counted(progress.stale, 'epoch')} without progress"
         if more:
             progress.stale = 0
-            patience = "" if early is None else f", up to {early.patience} (train.early_stopping.patience)"
+            patience = "" if early is None else f", up to {_patience(early)}"
             said += [f"{stopped}; they are counted anew{patience}"]
         else:
             said += [f"{stopped}; to go on: train.epochs=N, or train.early_stopping=false to train to the end"]
@@ -68,6 +68,11 @@ def take_up(trainer: Trainer, changes: Sequence[str], before: Config) -> list[st
     if any(key.startswith("train.early_stopping") for key in changes):
         progress.stale, progress.reference = 0, None
     return said
+
+
+def _patience(early: Stopping) -> str:
+    more = f" and {early.factor:g} for each until the best" if early.factor else ""
+    return f"{early.patience}{more} (train.early_stopping.patience)"
 
 
 def bent(before: Config, trainer: Trainer) -> list[str]:

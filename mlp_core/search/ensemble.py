@@ -10,12 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlp_core.config import Config
+from mlp_core.config import Config, from_mapping, sparse
+from mlp_core.descriptors import read_own
+from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.machine import available_cpus
 from mlp_core.runs.members import ENSEMBLE, Members
 from mlp_core.runs.run_directory import RunDirectory
+from mlp_core.search.folder import LARGEST, PLAN, read_json, write_json
+from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
 from mlp_core.search.workers import at_once, carry_out
+
+FORMAT = 1
 
 
 def member_configs(config: Config, count: int) -> list[Config]:
@@ -23,44 +29,83 @@ def member_configs(config: Config, count: int) -> list[Config]:
     first, the processors shared out."""
     seed = config.seed if config.data.split.seed is None else config.data.split.seed
     threads = max(1, available_cpus() // count) if config.threads == "auto" else config.threads
-    same = {"ensemble": 1, "data.split.seed": seed, "threads": threads, "eval.baselines": False}
-    return [config.replace(seed=config.seed + k, **same) for k in range(config.ensemble)]
+    same = {"ensemble": 1, "data.split.seed": seed, "threads": threads}
+    baselines = [config.eval.baselines, *[False] * (config.ensemble - 1)]  # of the same rows: once is enough
+    return [
+        config.replace(seed=config.seed + k, **same, **{"eval.baselines": beside}) for k, beside in enumerate(baselines)
+    ]
 
 
 class Ensemble:
-    """The members in their folder, to be trained. The folder is new or empty, or else the next free number."""
+    """The members in their folder, to be trained: begun in a new one (`start`), or gone on with (`resume`)."""
 
-    def __init__(self, config: Config, directory: Path | None, command: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, config: Config, text: bytes, command: Sequence[str]) -> None:
+        self.folder = folder
         self.count = at_once(None, config.ensemble, 1 if config.threads == "auto" else config.threads, config.device)
         self.configs = member_configs(config, self.count)
+        self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
+        made_of = zip(self.names, self.configs, strict=True)
+        self.members = [Training.of(one, folder / name, text, tuple(command)) for name, one in made_of]
+
+    @classmethod
+    def start(cls, config: Config, directory: Path | None, command: Sequence[str] = ()) -> Ensemble:
+        """In `directory`, which is new or empty, or in the next free one under `output.dir`. Raises UsageError,
+        RunDirectoryError."""
         number = config.output.if_exists == "number"
         if directory is None:
             made = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
         else:
             made = RunDirectory.create(directory)
-        self.folder = made.path
+        folder = made.path
         made.discard()  # it is no run itself
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_bytes(config.content)
-        self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
-        made_of = zip(self.names, self.configs, strict=True)
-        self.members = [Training.of(one, self.folder / name, config.content, tuple(command)) for name, one in made_of]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").write_bytes(config.content)
+            write_json(folder / PLAN, {"format": FORMAT, "config": sparse(config.with_paths_from(folder))})
+        except OSError as error:
+            problem = Problem("not_writable", f"cannot be written: {error.strerror or error}", file=str(folder))
+            raise RunDirectoryError(problem) from None
+        return cls(folder, config, config.content, command)
 
-    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Train them; yields the place and the record of each as it is done, and makes the folder one model once all
-        are. Raises what training raises; what was trained until then stays where it is."""
-        done = 0
-        for place, record in carry_out(_train, self.members, self.count, int(self.configs[0].threads), stop):
-            if record is not None:
-                done += 1
-                yield place, record
-        if done == len(self.members):
-            task = RunDirectory(self.folder / self.names[0]).load("best" if self._has_best else "last").document["task"]
-            Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
+    @classmethod
+    def resume(cls, folder: Path, command: Sequence[str] = ()) -> Ensemble:
+        """With what was begun there. Raises UsageError where nothing was, ConfigError."""
+        plan = read_json(folder / PLAN)
+        if plan.get("format") != FORMAT or not isinstance(plan.get("config"), dict):
+            raise UsageError(Problem("no_run", "no ensemble was begun here", "give its folder", file=str(folder)))
+        config = from_mapping(plan["config"], folders=(folder,)).as_sent()
+        return cls(folder, config, read_own(folder / "config.yaml", LARGEST), command)
+
+    @staticmethod
+    def begun(folder: Path) -> bool:
+        """Whether members were begun in a folder."""
+        return (folder / PLAN).is_file() and read_json(folder / PLAN).get("command") is None
 
     @property
-    def _has_best(self) -> bool:
-        return RunDirectory(self.folder / self.names[0]).has("best")
+    def trained(self) -> int:
+        """How many members are trained."""
+        return sum(member.record() is not None for member in self.members)
+
+    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Train what is not trained yet; yields the place and the record of each member as it is done, and makes the
+        folder one model once all are. Raises what training raises; what was trained until then stays where it is."""
+        lock = FileLock(self.folder / ".lock")
+        if not lock.take():
+            hint = "wait for it, or stop it"
+            raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.folder)))
+        done = 0
+        try:
+            threads = int(self.configs[0].threads)
+            for place, record in carry_out(_train, self.members, self.count, threads, stop):
+                if record is not None:
+                    done += 1
+                    yield place, record
+            if done == len(self.members):
+                first = RunDirectory(self.folder / self.names[0])
+                task = first.load("best" if first.has("best") else "last").document["task"]
+                Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
+        finally:
+            lock.release()
 
 
 def _train(member: Training, stop: Callable[[], int]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config
+from mlp_core.config import Config, sparse
 from mlp_core.data.writers import writing
 from mlp_core.errors import CheckpointError, Problem
 from mlp_core.runs.evaluate import open_model, read_own_data
@@ -114,7 +114,7 @@ class CrossValidation:
             "command": "cv",
             "folds": folds,
             "repeats": repeats,
-            "config": config.with_paths_from(home).model_dump(mode="json"),
+            "config": sparse(config.with_paths_from(home)),
         }
         if path is None:
             folder = SearchFolder.numbered(home, f"{config.name}-cv", plan, lambda path: (path / RESULT).exists())

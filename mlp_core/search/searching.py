@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.atomic_files import remove_folder, write_atomically
-from mlp_core.config import Config
+from mlp_core.config import Config, sparse
 from mlp_core.errors import Problem, UsageError
 from mlp_core.search.folder import SearchFolder, read_json, write_json
 from mlp_core.search.folds import fold_config
-from mlp_core.search.space import STRONG, Space
+from mlp_core.search.space import Space, usual_space
 from mlp_core.search.study import JOURNAL, SAMPLERS, importances, without_password
 from mlp_core.search.sweep import Sweep, TrialDone, best_config, dump_changed, real_trials, study_name, table, work
 from mlp_core.search.workers import Stop, at_once, carry_out
@@ -86,7 +86,7 @@ class Search:
             raise UsageError(Problem("usage", "--folds: one is none", "give 2 or more, or 0"))
         space = Space.of(config, words)
         if not space.dimensions:
-            space = Space.of(config, [*words, *STRONG])
+            space = Space.of(config, [*words, *usual_space(space.config, words)])
         grid = space.grid if sampler == "grid" else None
         count = trials if trials is not None else grid if grid is not None else USUAL
         count = count if grid is None else min(count, grid)
@@ -106,7 +106,7 @@ class Search:
             "prune": prune,
             "storage": None if storage is None else without_password(storage),
             "space": space.to_json(),
-            "config": space.config.with_paths_from(home).model_dump(mode="json"),
+            "config": sparse(space.config.with_paths_from(home)),
         }
         if path is None:
             folder = SearchFolder.numbered(home, f"{config.name}-sweep", plan, lambda at: _ended(at) >= count)
@@ -221,7 +221,8 @@ def _notes(sweep: Sweep, folder: SearchFolder, words: Sequence[str]) -> Any:
         yield f"going on with {folder.path}"
     if not any(one.key in word for word in words for one in sweep.space.dimensions):
         shown = ", ".join(one.key for one in sweep.space.dimensions)
-        yield f"space of the strong recipe: {shown}"
+        recipe = "strong" if sweep.space.config.recipe == "strong" else "plain"
+        yield f"space of recipe: {recipe}: {shown}"
     changing = [one.key for one in sweep.space.dimensions if one.key.startswith(("loss.", "regularization."))]
     if changing and sweep.metric == "val_loss" and not sweep.folds:
         yield (

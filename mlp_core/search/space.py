@@ -16,6 +16,7 @@ import yaml
 
 from mlp_core.config import Config, with_overrides
 from mlp_core.errors import ConfigError, Problem, UsageError
+from mlp_core.training.recipe import chosen
 
 KINDS = {"log": "numbers, evenly on a logarithmic scale", "uniform": "numbers, evenly", "int": "whole numbers"}
 KINDS |= {"logint": "whole numbers, evenly on a logarithmic scale"}
@@ -176,7 +177,7 @@ class Space:
         return math.prod(len(one.values) for one in self.dimensions if isinstance(one, Choice))
 
 
-STRONG = (
+PLAIN_SPACE = (
     "optimizer.lr=log(3e-4,3e-2)",
     "train.batch_size=[64, 128, 256]",
     "model.hidden=[[64], [128], [256], [128, 128], [256, 256], [256, 256, 256]]",
@@ -184,5 +185,19 @@ STRONG = (
     "optimizer.weight_decay=log(1e-6,1e-1)",
     "model.activation=[relu, gelu, silu, selu]",
 )
-"""What is searched where nothing is said: what most often decides how well a network of this kind does on a table
-(ranges after Gorishniy et al., 2021 and 2022, and Holzmueller et al., 2024, narrowed to what trains on a CPU)."""
+STRONG_SPACE = (
+    "optimizer.lr=log(0.02,0.3)",
+    "model.hidden=[[256, 256], [256, 256, 256], [256, 256, 256, 256], [384, 384, 384], [512, 512, 512]]",
+    "model.dropout=[0, 0.15, 0.3, 0.5]",
+    "optimizer.weight_decay=log(1e-3,5e-2)",
+)
+"""What is searched where nothing is said: what most often decides how well a network does on a table (ranges after
+Gorishniy et al., 2021 and 2022, and Holzmueller et al., 2024, narrowed to what trains on a CPU)."""
+
+
+def usual_space(config: Config, words: Sequence[str]) -> tuple[str, ...]:
+    """The space of a config's recipe, without what the overrides settle."""
+    recipe, _ = chosen(config)
+    space = ("recipe=strong", *STRONG_SPACE) if recipe == "strong" else PLAIN_SPACE
+    settled = {word.partition("=")[0] for word in words}
+    return tuple(one for one in space if one.partition("=")[0] not in settled)

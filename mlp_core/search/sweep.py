@@ -20,9 +20,8 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mlp_core.config import Config
+from mlp_core.config import Config, sparse
 from mlp_core.config.dump import dump_values
-from mlp_core.config.loader import defaults
 from mlp_core.errors import ConfigError, Diverged
 from mlp_core.runs.run import Run
 from mlp_core.search.folds import fold_config
@@ -115,9 +114,10 @@ class Claimed:
 
 def study_name(config: Config, space: Space, folds: int) -> str:
     """The same for the same search, wherever its files lie: so processes on several machines find each other."""
-    told: dict[str, Any] = {"config": config.model_dump(mode="json"), "space": space.to_json(), "folds": folds}
+    told: dict[str, Any] = {"config": sparse(config), "space": space.to_json(), "folds": folds}
     for key in ("train", "val", "test"):
-        told["config"]["data"][key] = _names(told["config"]["data"][key])
+        if key in told["config"]["data"]:
+            told["config"]["data"][key] = _names(told["config"]["data"][key])
     return f"{config.name}-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
@@ -308,23 +308,5 @@ def best_config(sweep: Sweep, study: Study) -> tuple[FrozenTrial, Config] | None
 
 
 def dump_changed(config: Config, home: Path) -> str:
-    """The keys of a config that differ from their defaults, as a file in the folder `home`."""
-    told = config.with_paths_from(home).model_dump(mode="json")
-    return dump_values(_changed(told, defaults()))
-
-
-def _changed(values: Mapping[str, Any], usual: Any) -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        other = usual.get(key) if isinstance(usual, Mapping) else None
-        if isinstance(value, Mapping) and isinstance(other, Mapping) and other:
-            inner = _changed(value, other)
-            if inner:
-                found[key] = inner
-        elif value != _listed(other) or type(value) is not type(_listed(other)):
-            found[key] = value
-    return found
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """The keys of a config that were written or differ from their defaults, as a file in the folder `home`."""
+    return dump_values(sparse(config.with_paths_from(home)))

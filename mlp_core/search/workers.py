@@ -7,6 +7,7 @@ settled by the caller: so many threads each that all together are no more than t
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,7 @@ from mlp_core.search.training import Trouble
 Task = TypeVar("Task")
 Stop = Callable[[], int]
 EVERY = 0.1  # seconds between two looks at whether to stop
+OF_THE_TERMINAL = ("SIGINT", "SIGHUP")
 ASKED = 1  # an exit code as `Run.execute` takes it: any but 0
 
 _told: Event | None = None
@@ -74,7 +76,8 @@ def carry_out(
 def _collect(
     pool: ProcessPoolExecutor, function: Callable[[Task, Stop], Any], tasks: Sequence[Task], told: Event, stop: Stop
 ) -> Iterator[tuple[int, Any]]:
-    waiting: dict[Future[Any], int] = {pool.submit(_one, function, task): i for i, task in enumerate(tasks)}
+    with _unheard():
+        waiting: dict[Future[Any], int] = {pool.submit(_one, function, task): i for i, task in enumerate(tasks)}
     while waiting:
         done, _ = wait(waiting, EVERY, FIRST_COMPLETED)
         if stop():
@@ -92,11 +95,25 @@ def _collect(
         waiting = {future: place for future, place in waiting.items() if not future.cancelled()}
 
 
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Processes that are started here are deaf to the terminal's signals from their first moment on; this one hears
+    them when they are started."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in OF_THE_TERMINAL])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(told: Event, parent: int) -> None:
     """In a new process: the terminal's Ctrl-C is meant for the one that started it, which tells what to do."""
     global _told, _parent
     _told, _parent = told, parent
-    for name in ("SIGINT", "SIGHUP"):
+    for name in OF_THE_TERMINAL:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

@@ -12,7 +12,7 @@ from mlp_core.config import Config
 from mlp_core.data.batches.inputs import smaller_as_stored
 from mlp_core.data.load import Data
 from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.errors import ConfigError
+from mlp_core.errors import ConfigError, clean, counted
 from mlp_core.machine import asked_threads, available_cpus
 from mlp_core.metrics import fitting, known
 from mlp_core.metrics.calibration import misfit, wants_fit
@@ -23,6 +23,13 @@ from mlp_core.training.devices import check_precision, decide_device, device_mem
 from mlp_core.training.kernels import decide_kernels
 from mlp_core.training.sharding import check_shards
 from mlp_core.training.unused import OF_OPTIMIZERS, refuse_unused
+
+FEW = 10
+"""Validation rows below which their metrics are said to tell little."""
+
+
+RARE = 50
+"""Times as many rows as the smallest class has, from which on it is said to be rare."""
 
 
 def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
@@ -88,6 +95,11 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         weights = _class_weights(config, data)
         told = ", ".join(f"{name} {weight:.4g}" for name, weight in list(weights.items())[:8])
         decide("loss.class_weight", weights, f"class weights: {told}{', ...' if len(weights) > 8 else ''}")
+    if "val" in data.splits and data.splits["val"].rows < FEW:
+        few = counted(data.splits["val"].rows, "validation row")
+        notes.append(f"note: by {few} it is mostly chance which epoch is best; mlpbp cv takes all rows for it in turn")
+    if config.loss.class_weight == "none" and (rare := _rare(data)) is not None:
+        notes.append(rare)
     if "val" not in data.splits:
         if config.train.early_stopping:
             decide("train.early_stopping", False, "early stopping: off, there are no validation rows")
@@ -207,6 +219,19 @@ def _class_weights(config: Config, data: Data) -> dict[str, float]:
                 )
             )
     return {name: float(choice.get(name, 1.0)) for name in task.classes}
+
+
+def _rare(data: Data) -> str | None:
+    """A line about a class of so few training rows that how many rows are right tells nothing about it."""
+    train = data.splits["train"]
+    if not data.task.classifies or train.on_disk:
+        return None
+    counts = np.bincount(train.y, minlength=len(data.task.classes))
+    least, rows = int(counts.argmin()), train.rows
+    if counts[least] * RARE >= rows or rows < RARE:
+        return None
+    told = f'class "{clean(data.task.classes[least], 40)}" has {counts[least]:,} of {rows:,} training rows'
+    return f"note: {told}; accuracy tells little about it: metrics: [roc_auc], loss.class_weight: balanced"
 
 
 def _check_metrics(config: Config, data: Data) -> None:

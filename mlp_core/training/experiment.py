@@ -262,9 +262,7 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
     return Progress(**progress)
 
 
-def make_trainer(
-    model: Model, splits: Mapping[str, Split], evaluator: Evaluator, world: World = ALONE
-) -> Trainer:
+def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator, world: World = ALONE) -> Trainer:
     """The trainer of a model on its training split, measuring on its validation split: worker 0 does, and tells."""
     config, network, train = model.config, model.network, splits["train"]
     kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}

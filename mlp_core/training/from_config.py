@@ -260,7 +260,8 @@ def make_stopping(config: Config) -> Stopping | None:
     values = config.train.early_stopping
     if not values:
         return None
-    return Stopping(make_watch(values.monitor, values.mode, values.min_delta), values.patience, values.min_epochs)
+    watch = make_watch(values.monitor, values.mode, values.min_delta, values.ties == "last")
+    return Stopping(watch, values.patience, values.min_epochs, values.patience_factor)
 
 
 def make_plateau(config: Config, monitor: str) -> Plateau | None:

@@ -7,11 +7,13 @@ how wide, how long and in which portions was measured on one thread (benchmarks/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mlp_core.config import Config
+from mlp_core.config.training import EarlyStopping
 from mlp_core.data.load import Data
 from mlp_core.nn.losses import LOSSES
 from mlp_core.training.from_config import usual_loss
@@ -23,6 +25,12 @@ SHARES = ("loss", "log_loss", "brier", "ece", "roc_auc", "pr_auc")
 """Aims that judge probabilities or their order: smoothed labels would spoil them."""
 OWN = ("model.hidden", "model.init", "optimizer.name", "optimizer.lr")
 """Keys with which a config describes a training of its own, for which the others of `strong` were not chosen."""
+EPOCHS = ((4_096, 256), (20_000, 192), (50_000, 96), (100_000, 64), (1_000_000, 24), (math.inf, 8))
+"""Rows below which so many epochs suit; beyond the first of them, work hardly grows any more."""
+PATIENCE = 40 / 256
+"""Of the epochs, beside three times those until the best one: a network that is best early gets no better later."""
+LEAST_STEPS = 512
+"""Steps that are always waited for: of few rows, epochs are short."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -42,15 +50,14 @@ def size_of(rows: int) -> Size:
     >>> size_of(60)
     Size(units=256, epochs=256, batch=16)
     >>> size_of(8_000)
-    Size(units=256, epochs=128, batch=256)
+    Size(units=256, epochs=192, batch=256)
     >>> size_of(500_000)
     Size(units=256, epochs=24, batch=1024)
     """
     batch = 256 if rows < 100_000 else 1024
     if rows < 2_048:
         batch = max(16, 1 << (rows // 8).bit_length() - 1)
-    epochs = 256 if rows < 2_048 else 128 if rows < 20_000 else 64 if rows < 100_000 else 24 if rows < 1_000_000 else 8
-    return Size(256, epochs, batch)
+    return Size(256, next(epochs for most, epochs in EPOCHS if rows < most), batch)
 
 
 def chosen(config: Config) -> tuple[str, str]:
@@ -85,7 +92,8 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if len(yours) == len(wanted) and not against:
         return made, ()  # everything is written out already
     widths = "-".join(str(layer.units) for layer in made.model.layers()) or "no hidden layer"
-    notes = [f"recipe: {name} ({why}): {widths}, {made.train.epochs} epochs for {rows:,} rows"]
+    batches = "" if made.train.batch_size in ("auto", "full") else f" in batches of {made.train.batch_size:,}"
+    notes = [f"recipe: {name} ({why}): {widths}, {made.train.epochs} epochs{batches} for {rows:,} rows"]
     return made, (*notes, *([f"recipe: yours stands: {'; '.join(against)}"] if against else []))
 
 
@@ -113,7 +121,10 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     if config.optimizer.name != "lbfgs":  # takes all rows at once
         yield "train.batch_size", size.batch
     yield "train.epochs", size.epochs
-    yield "train.early_stopping", False
+    rows = data.splits["train"].rows
+    patience = max(2, round(size.epochs * PATIENCE), math.ceil(LEAST_STEPS / math.ceil(rows / size.batch)))
+    stopping = EarlyStopping(monitor=f"val_{aim}", patience=patience, patience_factor=3.0, ties="last")
+    yield "train.early_stopping", stopping.model_dump(mode="json")
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
 
 
@@ -169,5 +180,6 @@ def _at(values: dict[str, Any], key: str) -> Any:
 
 def _said(value: Any) -> str:
     if isinstance(value, dict):
-        return str(value.get("name", "{...}"))
+        name = next((key for key in ("name", "patience") if key in value), None)
+        return "{...}" if name is None else str(value[name]) if name == "name" else f"{{{name}: {value[name]}, ...}}"
     return str(value).lower() if isinstance(value, bool) else str(value).replace("'", "")

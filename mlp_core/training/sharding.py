@@ -22,9 +22,14 @@ def for_workers(config: Config, world: World) -> Config:
         message = f"{workers} workers have nothing to do with {counted(shards, 'shard')} of a batch (train.shards)"
         raise UsageError(Problem("workers", message, hint))
     if config.ensemble > 1:
-        hint = "train one network (ensemble: 1), or leave out the workers"
-        raise UsageError(Problem("workers", "the networks of an ensemble have processes of their own", hint))
+        raise no_ensemble()
     return config
+
+
+def no_ensemble() -> UsageError:
+    """Several networks for several workers."""
+    hint = "train one network (ensemble: 1), or leave out the workers"
+    return UsageError(Problem("workers", "the networks of an ensemble have processes of their own", hint))
 
 
 def check_shards(config: Config, batch: int) -> int:

@@ -66,11 +66,17 @@ class Watch:
 
 @dataclass(frozen=True)
 class Stopping:
-    """Early stopping: after `patience` epochs without progress, but not before `min_epochs`."""
+    """Early stopping: after `patience` measurements without progress, and `factor` more for each until the best one,
+    but not before `min_epochs`."""
 
     watch: Watch
     patience: int
     min_epochs: int = 0
+    factor: float = 0.0
+
+    def over(self, stale: int, measured: int) -> bool:
+        """Whether `stale` of `measured` are too many to go on."""
+        return stale >= self.patience + self.factor * (measured - stale)
 
 
 @dataclass(frozen=True)
@@ -238,7 +244,8 @@ class Trainer:
             value = metrics[self.stopping.watch.metric]
             progressed = self.stopping.watch.better(value, p.reference)
             p.reference, p.stale = (value, 0) if progressed else (p.reference, p.stale + 1)
-            if p.stale >= self.stopping.patience and p.epoch >= self.stopping.min_epochs:
+            measured = p.epoch // self.job.limits.eval_every
+            if self.stopping.over(p.stale, measured) and p.epoch >= self.stopping.min_epochs:
                 p.finished = "early_stopping"
         if self.plateau is not None and self.plateau.watch.metric in metrics:
             value = metrics[self.plateau.watch.metric]

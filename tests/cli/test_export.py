@@ -47,6 +47,25 @@ def test_the_files_the_check_and_the_document(folder: Path, tmp_path: Path) -> N
     assert (result.returncode, result.stdout.split(":")[1][:18]) == (0, " passes, by numpy;")
 
 
+def test_folds_and_ensembles_leave_as_one_model(folder: Path, tmp_path: Path) -> None:
+    assert mlpbp("cv", "c.yaml", "-k", "2", "-o", tmp_path / "folds", cwd=folder).returncode == 0
+    (tmp_path / "e.yaml").write_text((folder / "c.yaml").read_text() + "ensemble: 2\n")
+    assert mlpbp("train", tmp_path / "e.yaml", "-o", tmp_path / "both", cwd=folder).returncode == 0
+    for members in ("folds", "both"):
+        output = tmp_path / f"{members}_net.py"
+        result = mlpbp("export", tmp_path / members, "--to", "numpy", "-o", output, "--json", cwd=folder)
+        document = json.loads(result.stdout)
+        assert (result.returncode, document["check"]["by"]) == (0, "numpy"), result.stderr
+        assert document["check"]["difference"] <= 1e-5
+        assert "by the average of 2 networks" in output.read_text()
+    (name, _) = json.loads((tmp_path / "both/members.json").read_text())["members"]
+    target = tmp_path / "both" / name / "checkpoints/best.py"
+    kept = target.with_suffix(".safetensors").read_bytes()
+    result = mlpbp("export", tmp_path / "both", "--to", "torch", "-o", target, "--force", cwd=folder)
+    assert (result.returncode, "this is the model itself" in result.stderr) == (2, True)
+    assert target.with_suffix(".safetensors").read_bytes() == kept
+
+
 BAD = {
     "nothing": ((), "no model given"),
     "no file": (("run",), "no file to write given"),

@@ -7,7 +7,7 @@ import ctypes
 import importlib.util
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from mlp_core.export import operations as op
 from mlp_core.export import to_onnx
 from mlp_core.export.check import FLAGS
 from mlp_core.export.to_c import _fields
+from mlp_core.metrics.calibration import Calibration
 from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.predict import Predictor
 from mlp_core.runs.run import Run
+from mlp_core.training.ensemble import Ensemble, Saved
 from mlp_core.training.model import Model
 from mlp_core.training.unused import UNMIXED
 
@@ -43,7 +45,7 @@ WORDS = {
 class Trained:
     """A model, new rows for it (column by column, as in a CSV file), and what `mlpbp predict` answers."""
 
-    model: Model
+    model: Saved
     config: dict[str, Any]
     cells: dict[str, list[str]]
     answers: dict[str, Any]
@@ -171,26 +173,74 @@ def train(seed: int, folder: Path, kind: str | None = None, **changes: Any) -> T
     config = random_config(rng, kind, seed // len(KINDS))
     for name, value in changes.items():
         config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
+    truth = _write_training(rng, kind, folder / "train.csv")
+    model = _fit(config, kind, truth, folder / "train.csv", folder / "run")
+    return _asked(rng, model, config, folder)
+
+
+def train_several(seed: int, folder: Path) -> Trained:
+    """The average of two or three models, trained on other rows of one table by other random configs, calibrated."""
+    rng = np.random.default_rng(1000 + seed)
+    kind = KINDS[seed % len(KINDS)]
+    truth = _write_training(rng, kind, folder / "train.csv")
+    losses = ("gaussian_nll", "quantile", "mse") if kind == "regression" else LOSSES[kind]
+    together: dict[str, Any] = {
+        "loss": losses[seed // len(KINDS) % len(losses)],
+        "dtype": ("float32", "float64")[seed % 3 % 2],
+    }
+    transform = ("none", "log1p")[seed // len(KINDS) % 2]
+    models, configs = [], []
+    for k in range(int(rng.integers(2, 4))):
+        config = random_config(rng, kind, LOSSES[kind].index(together["loss"]))
+        config["dtype"] = together["dtype"]
+        if "target" in config["preprocess"]:
+            config["preprocess"]["target"]["transform"] = transform
+        config["data"] = {"split": {"val": 0.3, "test": 0, "seed": k}}
+        models.append(_fit(config, kind, truth, folder / "train.csv", folder / f"run{k}"))
+        configs.append(config)
+    ensemble = Ensemble.of(models, [f"run{k}" for k in range(len(models))])
+    calibration = {
+        "binary": Calibration("platt", 1.3, -0.2, 0.45),
+        "multiclass": Calibration("temperature", 0.7),
+        "multilabel": Calibration("temperature", 1.5, threshold=0.4),
+        "regression": Calibration(),
+    }[kind]
+    return _asked(rng, replace(ensemble, calibration=calibration), configs[0], folder)
+
+
+def _write_training(rng: np.random.Generator, kind: str, path: Path) -> list[str]:
+    """Write a table to be trained on; the names of its targets."""
     cells = table(rng, ROWS, unseen=False)
     truth = targets(rng, kind, cells)
-    write(folder / "train.csv", {**cells, **truth})
+    write(path, {**cells, **truth})
+    return list(truth)
+
+
+def _fit(config: dict[str, Any], kind: str, truth: list[str], data: Path, folder: Path) -> Model:
+    """The model of a config, trained on a table; its section `data` is filled in."""
     config["data"] = {
-        "train": str(folder / "train.csv"),
-        "target": list(truth) if len(truth) > 1 else next(iter(truth)),
+        "train": str(data),
+        "target": truth if len(truth) > 1 else truth[0],
         "task": kind,
         "split": {"val": 0.3, "test": 0},
         **config.get("data", {}),
     }
-    run = Run.start(from_mapping(config), b"", folder / "run")
+    run = Run.start(from_mapping(config), b"", folder)
     for _ in run.execute():
         pass
-    model, _ = open_model(folder / "run")
+    model, _ = open_model(folder)
+    assert isinstance(model, Model)
+    return model
+
+
+def _asked(rng: np.random.Generator, model: Saved, config: dict[str, Any], folder: Path) -> Trained:
+    """A model with new rows, and its answers to them."""
     new = table(rng, NEW_ROWS, unseen=True)
     write(folder / "new.csv", new)
     return Trained(model, config, new, answers_of(model, folder / "new.csv"))
 
 
-def answers_of(model: Model, path: Path) -> dict[str, Any]:
+def answers_of(model: Saved, path: Path) -> dict[str, Any]:
     """What `mlpbp predict --proba` gives for a file."""
     (part,) = Predictor(model, probabilities=True).predict(path)
     return part

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Norm, Pass, PRelu, Residual
+from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, Pass, PRelu, Residual
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import Bce, CrossEntropy, Focal, Huber, Quantile
 from mlp_core.nn.network import Network
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.objective import Penalty
 from mlp_core.nn.parametric import Parametric

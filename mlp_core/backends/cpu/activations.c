@@ -81,23 +81,7 @@ static inline void FN(mix_and_drop)(const word *a, word i)
                     Delta[j] *= factor * FN(name##_slope)(Z[j], F[j], p);                         \
         }                                                                                         \
     }
-ACTIVATION(identity)
-ACTIVATION(relu)
-ACTIVATION(leaky_relu)
-ACTIVATION(elu)
-ACTIVATION(selu)
-ACTIVATION(gelu)
-ACTIVATION(gelu_tanh)
-ACTIVATION(silu)
-ACTIVATION(mish)
-ACTIVATION(tanh)
-ACTIVATION(sigmoid)
-ACTIVATION(softplus)
-ACTIVATION(softsign)
-ACTIVATION(hard_tanh)
-ACTIVATION(hard_sigmoid)
-ACTIVATION(hard_swish)
-ACTIVATION(sin)
+EACH_ACTIVATION(ACTIVATION)
 
 /* A = X for X > 0, else slope X. Words: X, -, A, rows, m, the slope. */
 EXPORT void FN(prelu_forward)(const word *a, word part, word parts)

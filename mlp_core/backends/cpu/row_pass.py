@@ -21,7 +21,8 @@ from mlp_core.nn.activations import Identity
 from mlp_core.nn.backend import Array
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Dropout, Layer, Norm, PRelu, Residual
+from mlp_core.nn.layers import Dropout, Layer, PRelu, Residual
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 

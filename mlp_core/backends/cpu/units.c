@@ -193,16 +193,7 @@ EXPORT void FN(shorten_rows)(const word *a, word part, word parts)
             FN(rule)(theta + i, grad[i], (vectors) > 0 ? s0 + i : NULL, (vectors) > 1 ? s1 + i : NULL,        \
                      (vectors) > 2 ? s2 + i : NULL, n);                                                       \
     }
-UPDATE(sgd, 0, 2)
-UPDATE(momentum, 1, 3)
-UPDATE(nesterov, 1, 3)
-UPDATE(adagrad, 1, 3)
-UPDATE(rmsprop, 1, 5)
-UPDATE(adadelta, 2, 5)
-UPDATE(adam, 2, 9)
-UPDATE(amsgrad, 3, 8)
-UPDATE(radam, 2, 8)
-UPDATE(lion, 1, 6)
+EACH_RULE(UPDATE)
 
 /* average += share (theta - average). Words: average, theta, where the share is, units, entries. */
 EXPORT void FN(follow)(const word *a, word part, word parts)

@@ -1,4 +1,4 @@
-"""Columns of Arrow as numbers and codes: what a Parquet file and a frame in memory have in common."""
+"""Columns of Arrow, and lists, as numbers and codes: what a Parquet file and a frame in memory have in common."""
 
 from __future__ import annotations
 
@@ -42,6 +42,31 @@ def fill(
     lookup = [_code(cell, vocabulary, options) for cell in coded.dictionary.to_pylist()] + [np.nan]
     indices = coded.indices.fill_null(len(lookup) - 1).to_numpy(zero_copy_only=False)
     values[:, column] = np.array(lookup)[indices.astype(np.int64)]
+
+
+def fill_plainly(
+    cells: list[Any],
+    column: int,
+    values: Floats,
+    vocabularies: dict[int, dict[str, int]],
+    as_text: bool,
+    options: CsvOptions,
+) -> bool:
+    """The same for a list of numbers, of words, or of truths, and of None; whether it is one.
+
+    Arrow would take it as well, but imports pandas for any list, where that is installed: half a second.
+    """
+    kinds = {type(cell) for cell in cells} - {type(None)}
+    numbers = kinds <= {int, float}
+    if not (numbers or kinds in ({str}, {bool})) or any(type(cell) is int and abs(cell) >= 2**53 for cell in cells):
+        return False
+    if kinds and numbers and not as_text:
+        values[:, column] = [np.nan if cell is None else cell for cell in cells]
+        return True
+    vocabulary = vocabularies.setdefault(column, {})
+    codes = {cell: _code(cell, vocabulary, options) for cell in dict.fromkeys(cells)}
+    values[:, column] = [codes[cell] for cell in cells]
+    return True
 
 
 def _code(cell: Any, vocabulary: dict[str, int], options: CsvOptions) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays, alone, pair
-from mlp_core.data.readers.arrow import fill, taken_out
+from mlp_core.data.readers.arrow import fill, fill_plainly, taken_out
 from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import refuse_width
@@ -91,11 +91,11 @@ class InMemory:
         refuse_width(path, width)
         cells, vocabularies = np.empty((count, width + len(further))), dict[int, dict[str, int]]()
         for place, (name, column) in enumerate(zip(names, columns, strict=True)):
-            if _holds_numbers(column) and not is_text(name):
+            text, asked = is_text(name), options or CsvOptions()
+            if _holds_numbers(column) and not text:
                 cells[:, place] = column
-            else:
-                array = _arrow(column)
-                fill(path, array, name, place, cells, vocabularies, is_text(name), options or CsvOptions())
+            elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, asked)):
+                fill(path, _arrow(column), name, place, cells, vocabularies, text, asked)
         words = {place: list(vocabulary) for place, vocabulary in vocabularies.items()}
         for place, (values, vocabulary) in enumerate(further.values(), width):
             cells[:, place] = values
@@ -203,8 +203,6 @@ def _locked(values: Any) -> Any:
 
 def _columns(X: Any, name: str) -> tuple[list[str], list[Any]]:
     """Names and columns of a frame: arrays of numpy where these hold numbers, else whatever Arrow takes."""
-    import pyarrow
-
     if isinstance(X, list) and X and isinstance(X[0], Mapping):
         keys = list(dict.fromkeys(str(key) for row in X for key in row))
         X = {key: [row.get(key) for row in X] for key in keys}
@@ -217,6 +215,8 @@ def _columns(X: Any, name: str) -> tuple[list[str], list[Any]]:
     elif isinstance(X, Mapping):
         columns = list(X.values())
     elif names is not None:
+        import pyarrow
+
         table = X if isinstance(X, pyarrow.Table) else X.to_arrow() if hasattr(X, "to_arrow") else pyarrow.table(X)
         columns = [column.combine_chunks() for column in table.columns]
     else:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
 from mlp_core.gradcheck.planted.layers import after, write
-from mlp_core.nn.layers import Norm
+from mlp_core.nn.norm import Norm
 
 
 def _norm(**wrong: Any) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
 from mlp_core.gradcheck.planted.layers import after, before, write
-from mlp_core.nn.layers import Dense, Dropout, Norm
+from mlp_core.nn.layers import Dense, Dropout
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective, Penalty
 
 

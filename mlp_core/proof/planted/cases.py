@@ -75,6 +75,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "numbers, scaled": (*NUMBERS, "preprocess.target.scale=standard"),
     "numbers, logarithms": (*NUMBERS, "preprocess.target.transform=log1p", "preprocess.target.scale=standard"),
     "stop early": ("train.early_stopping={patience: 3, min_delta: 0.6}", "train.epochs=20"),
+    "stop late": ("train.early_stopping={patience: 2, patience_factor: 1.5, min_delta: 0.6}", "train.epochs=20"),
     "eval_every": ("train.eval_every=2", "train.epochs=5"),
     "plateau": ("schedule={name: plateau, patience: 2, factor: 0.3}", "train.epochs=20", "train.early_stopping=false"),
     "one cycle": ("schedule={name: one_cycle}", *LONG_RUN),

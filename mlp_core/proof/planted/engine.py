@@ -9,7 +9,7 @@ from mlp_core.nn import matrix_optimizers as matrix
 from mlp_core.nn import primitives
 from mlp_core.nn import update_rules as rule
 from mlp_core.nn.embedding import Embedding
-from mlp_core.nn.layers import Dropout, Norm, Residual
+from mlp_core.nn.layers import Dropout, Residual
 from mlp_core.nn.losses import (
     Bce,
     CrossEntropy,
@@ -24,6 +24,7 @@ from mlp_core.nn.losses import (
     Quantile,
     loss_and_gradient,
 )
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import Lbfgs, Optimizer
 from mlp_core.nn.schedules import Schedule
@@ -109,7 +110,7 @@ RULES = (
         ("lr * (1 - mu)", "lr * (1 - mu_next)"),
     ),
     *_in("constants", rule.nadam_momentum, "nadam, numpy", ("0.004", "0.04"), ("0.96", "0.9")),
-    *_in("update rules", rule.nadam_product, "nadam, numpy", ("range(1, t + 1)", "range(1, t)")),
+    *_in("update rules", rule.nadam_product, "nadam, numpy", ("range(1, t + 1)", "range(1, t + 2)")),
     *_in(
         "update rules",
         rule.radam_rate,

@@ -27,10 +27,15 @@ class Slip:
     def name(self) -> str:
         return f"{self.function.__qualname__}: {self.before} -> {self.after}"
 
+    def plain(self) -> FunctionType:
+        """The function itself, under what decorates or binds it."""
+        function: Any = inspect.unwrap(self.function)
+        return cast(FunctionType, getattr(function, "__func__", function))
+
     @contextmanager
     def planted(self) -> Iterator[None]:
         """The program with this slip in it, wherever the function is referred to; as it was afterwards."""
-        function = cast(FunctionType, inspect.unwrap(self.function))
+        function = self.plain()
         sound = function.__code__
         function.__code__ = self._code(function)
         try:
@@ -49,7 +54,7 @@ class Slip:
             del lines[0]
         free = function.__code__.co_freevars
         body = textwrap.indent("\n".join(lines), " ")
-        text = f"def _outer({', '.join(free)}):\n{body}\n"
+        text = f"def _outer({', '.join(free)}):\n global {function.__name__}\n{body}\n"
         flags = __future__.annotations.compiler_flag
         outer = _inner(compile(text, f"<slip in {function.__qualname__}>", "exec", flags, True))
         code = _inner(outer, function.__name__)

@@ -15,7 +15,7 @@ from mlp_core.training import auto, experiment, from_config
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.model import Model
 from mlp_core.training.steps import StageSteps
-from mlp_core.training.trainer import Trainer, Watch
+from mlp_core.training.trainer import Stopping, Trainer, Watch
 
 
 def _in(family: str, function: Callable[..., Any], case: str, *changes: tuple[str, str]) -> tuple[Slip, ...]:
@@ -36,8 +36,14 @@ LOOP = (
         "loop",
         Trainer._compare,
         "stop early",
-        ("p.stale >= self.stopping.patience", "p.stale > self.stopping.patience"),
         ("value, p.epoch", "value, p.epoch - 1"),
+    ),
+    *_in(
+        "loop",
+        Stopping.over,
+        "stop late",
+        ("stale >= self.patience", "stale > self.patience"),
+        ("self.factor * (measured - stale)", "self.factor * measured"),
     ),
     *_in(
         "loop",

@@ -113,6 +113,10 @@ def test_keys_that_are_given_stand_in_the_config(tmp_path: Path) -> None:
     assert made["data"]["types"] == {"w": "categorical"}
     (tmp_path / "t.yaml").write_text(found.text)
     assert load(load_config(tmp_path / "t.yaml")).task.kinds == ("numeric", "categorical")
+    given = (*given, "data.limit=60", "data.split.test=0", "data.split.method=random")
+    found = proposed(tmp_path, "x;w;y", x, RNG.integers(1, 4, 100), ["a", "b"] * 50, given=given)
+    made = yaml.safe_load(found.text)["data"]
+    assert (made["limit"], made["split"]) == (60, {"val": 0.15, "test": 0, "method": "random"})
     for wrong in ("train.epochs=3", "data.target=x", "nothing"):
         with pytest.raises(UsageError, match="init takes keys of the section data"):
             proposed(tmp_path, "x;w;y", x, RNG.integers(1, 4, 100), ["a", "b"] * 50, given=(wrong,))

@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from export_models import FLAGS, Trained, by_onnx, by_python, difference, train
+from export_models import FLAGS, Trained, by_onnx, by_python, difference, train, train_several
 
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.errors import Failed, UsageError
@@ -23,6 +24,8 @@ from mlp_core.export.describe import describe
 from mlp_core.export.export import FILES, export, format_of, written
 from mlp_core.export.probes import draw
 from mlp_core.nn.complex_math import erf
+from mlp_core.training.ensemble import Ensemble
+from mlp_core.training.model import Model
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 needs_onnx = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs onnxruntime")
@@ -119,9 +122,9 @@ def test_the_c_notices_a_changed_table_by_itself(small: Trained, tmp_path: Path)
 
 
 @needs_cc
-@pytest.mark.parametrize("seed", range(8))
-def test_the_c_is_clean_under_sanitizers(seed: int, tmp_path: Path) -> None:
-    trained = train(seed, tmp_path)
+@pytest.mark.parametrize(("make", "seed"), [(train, seed) for seed in range(8)] + [(train_several, s) for s in (2, 3)])
+def test_the_c_is_clean_under_sanitizers(make: Callable[..., Trained], seed: int, tmp_path: Path) -> None:
+    trained = make(seed, tmp_path)
     path, program = put(trained, "c", tmp_path), tmp_path / "check"
     sanitize = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     command = ["cc", *FLAGS, *sanitize, "-DMODEL_CHECK", str(path), "-lm", "-o", str(program)]
@@ -149,6 +152,7 @@ def test_the_c_of_digits_is_small_and_allocates_nothing(tmp_path: Path) -> None:
     compiled = tmp_path / "digits.o"
     command = ["cc", *FLAGS, "-c", str(tmp_path / "digits.c"), "-o", str(compiled)]
     assert subprocess.run(command, capture_output=True).returncode == 0
+    assert isinstance(model, Model)
     weights = 4 * model.network.parameters.size
     stack = re.search(
         r"about ([\d,]+) bytes of stack", " ".join((tmp_path / "digits.h").read_text().split()).replace(" * ", " ")
@@ -246,6 +250,42 @@ def test_the_torch_weights_are_all_of_the_module(small: Trained, tmp_path: Path)
     module.load_state_dict(weights, strict=True)
     assert {name for name, _ in module.named_parameters()} <= set(weights)
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_the_torch_weights_of_members_are_all_of_a_list_of_modules(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    trained = train_several(0, tmp_path)
+    path = put(trained, "torch", tmp_path, "net")
+    namespace: dict[str, Any] = {"__name__": "net", "__file__": str(path)}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    modules = namespace["network"]()
+    modules.load_state_dict(load_file(path.with_suffix(".safetensors")), strict=True)
+    assert isinstance(modules, torch.nn.ModuleList)
+    assert len(modules) == len(describe(trained.model).members) > 1
+
+
+def test_what_members_have_in_common_is_in_a_file_once(small: Trained, tmp_path: Path) -> None:
+    """Of two members that are one model, tables and preprocessing are there once, and the answers are its own."""
+    assert isinstance(small.model, Model)
+    twice = Ensemble.of([small.model, small.model], ["one", "two"])
+    alone, both = (describe(model) for model in (small.model, twice))
+    sizes = {}
+    for name, description, model in (("alone", alone, small.model), ("both", both, twice)):
+        path = tmp_path / f"{name}.py"
+        for file, data in written(description, draw(model, description), path, "numpy", False).items():
+            file.write_bytes(data)
+        sizes[name] = path.read_text().count("def inputs")
+        assert difference(by_python(path, description, small.cells), small.answers) <= description.limit
+    assert sizes == {"alone": 1, "both": 1}
+    if find_spec("onnx"):
+        nodes = []
+        for description, model in ((alone, small.model), (both, twice)):
+            import onnx
+
+            (data,) = written(description, draw(model, description), tmp_path / "m.onnx", "onnx", False).values()
+            nodes.append(len(onnx.load_model_from_string(data).graph.node))
+        assert nodes[1] <= nodes[0] + 4
 
 
 def test_without_a_compiler_or_a_package_it_says_so(small: Trained, tmp_path: Path, monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from export_models import KINDS, LOSSES, Trained, by_c, by_onnx, by_python, difference, train
+from export_models import KINDS, LOSSES, Trained, by_c, by_onnx, by_python, difference, train, train_several
 
 from mlp_core.config.model import ACTIVATIONS
 from mlp_core.errors import UsageError
@@ -25,17 +25,18 @@ MISSING = {
     "c": None if shutil.which("cc") else "needs a C compiler",
     "onnx": None if find_spec("onnx") else "needs onnx",
 }
-MODELS = 60
+MODELS, ENSEMBLES = 60, 12
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trained]:
-    """The trained model of a seed, kept for all formats."""
+    """The trained model of a seed, kept for all formats; behind `MODELS` of them come averages of several."""
     kept: dict[int, Trained] = {}
 
     def model(seed: int) -> Trained:
         if seed not in kept:
-            kept[seed] = train(seed, tmp_path_factory.mktemp(f"model{seed}"))
+            folder = tmp_path_factory.mktemp(f"model{seed}")
+            kept[seed] = train(seed, folder) if seed < MODELS else train_several(seed - MODELS, folder)
         return kept[seed]
 
     return model
@@ -53,11 +54,11 @@ def exported(to: str, trained: Trained, folder: Path, **choices: Any) -> tuple[P
     return path, description
 
 
-@pytest.mark.parametrize("seed", range(MODELS))
+@pytest.mark.parametrize("seed", range(MODELS + ENSEMBLES))
 @pytest.mark.parametrize("to", JUDGES)
 def test_a_format_answers_as_predict(to: str, seed: int, models: Callable[[int], Trained], tmp_path: Path) -> None:
     trained = models(seed)
-    if to == "onnx" and any(getattr(one, "hashed", 0) for one in describe(trained.model).inputs):
+    if to == "onnx" and any(getattr(one, "hashed", 0) for one in describe(trained.model).operations()):
         with pytest.raises(UsageError, match='column "town": encode: hash cannot be exported to ONNX'):
             exported(to, trained, tmp_path)
         return
@@ -69,14 +70,14 @@ def test_a_format_answers_as_predict(to: str, seed: int, models: Callable[[int],
 def test_all_of_it_is_among_the_random_models(models: Callable[[int], Trained]) -> None:
     """Every kind of operation, activation and loss is in one of them at least."""
     met: set[Any] = set()
-    for seed in range(MODELS):
+    for seed in range(MODELS + ENSEMBLES):
         description = describe(models(seed).model)
         for one in description.operations():
             met |= {type(one), getattr(one, "name", None)}
             met |= {"hash"} if getattr(one, "hashed", 0) else set()
         met |= {models(seed).config["loss"]["name"], description.dtype, description.kind}
     kinds = [kind for kind in vars(op).values() if isinstance(kind, type) and kind.__module__ == op.__name__]
-    parts = {op.Column, op.Words, op.Answer, op.Decision, op.Description}
+    parts = {op.Column, op.Words, op.Answer, op.Decision, op.Member, op.Description}
     assert not {kind.__name__ for kind in set(kinds) - parts - met}
     assert not set(ACTIVATIONS) - {"prelu"} - met
     assert not {loss for losses in LOSSES.values() for loss in losses} - met

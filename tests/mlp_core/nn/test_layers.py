@@ -9,9 +9,10 @@ from engine_models import make_objective
 from mlp_core.nn.activations import Identity, Relu, Tanh
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.embedding import Embedding
-from mlp_core.nn.layers import EVALUATE, Dense, Dropout, Norm, Pass, PRelu
+from mlp_core.nn.layers import EVALUATE, Dense, Dropout, Pass, PRelu
 from mlp_core.nn.losses import Mse
 from mlp_core.nn.network import Architecture, Block, Network
+from mlp_core.nn.norm import Norm
 
 TRAIN = Pass(training=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 
 import pytest
@@ -16,7 +15,7 @@ EVERY = int(os.environ.get("MLPBP_SLIPS_EVERY", "24"))
 
 @pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
 def test_every_slip_fits_the_program_as_it_is(slip: Slip) -> None:
-    function = inspect.unwrap(slip.function)
+    function = slip.plain()
     sound = function.__code__
     with slip.planted():
         assert function.__code__ is not sound
@@ -46,3 +45,14 @@ def test_a_report_names_what_was_not_caught() -> None:
     assert not report.passed
     assert report.lines()[1].endswith("caught: 0/1")
     assert report.to_json()["survived"] == (f"{harmless.name} (plain)",)
+
+
+def test_a_slip_that_breaks_the_program_is_told_by_name_and_the_others_go_on() -> None:
+    first = SLIPS[0]
+    broken = Slip("none", first.function, "theta", "nobody_knows_this", "plain")
+    report = self_test([Slip("none", first.function, "lr *", "nobody *", first.case), broken, first])
+    assert not report.passed
+    assert report.survived == (f"{broken.name} (plain)",)  # momentum trains there, nobody gets to it
+    assert report.broken[0].startswith(first.function.__qualname__)
+    assert "NameError" in report.broken[0]
+    assert report.lines()[1].endswith("caught: 1/3")

@@ -162,13 +162,13 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(folder: Path) -> None:
     assert [name for name in theirs if mine[name] != theirs[name]] == []
 
 
-def command(folder: Path, name: str, jobs: int) -> subprocess.Popen[bytes]:
+def command(folder: Path, name: str, jobs: int, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     data = f"{{train: {folder / 't.csv'}, target: y, features: [a, b, word]}}"
     (folder / "c.yaml").write_text(
-        f"name: t\ndata: {data}\nmodel: {{hidden: [6]}}\ntrain: {{epochs: 30, batch_size: 2, preflight: 'off'}}\n"
+        f"name: t\ndata: {data}\nmodel: {{hidden: [6]}}\ntrain: {{epochs: 60, batch_size: 2, preflight: 'off'}}\n"
     )
     words = ["-m", "mlpbp", "cv", str(folder / "c.yaml"), "-k", "3", "-o", str(folder / name), "-j", str(jobs)]
-    return subprocess.Popen([sys.executable, "-P", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-P", *words], stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def test_workers_and_kills_change_no_byte(folder: Path) -> None:
@@ -178,10 +178,12 @@ def test_workers_and_kills_change_no_byte(folder: Path) -> None:
     wait_for(folder / "killed" / "fold-1" / "metrics.jsonl")
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    asked = command(folder, "killed", 2)
-    wait_for(folder / "killed" / "fold-2" / "metrics.jsonl")
+    asked = command(folder, "killed", 2, stderr=subprocess.PIPE)
+    assert asked.stderr is not None
+    assert asked.stderr.readline().startswith(b"going on with ")
     asked.send_signal(signal.SIGINT)
-    assert asked.wait() in (130, 0)  # 0: it was done before it heard
+    asked.communicate()
+    assert asked.returncode in (130, 0)  # 0: it was done before it heard
     again = command(folder, "killed", 2)
     assert again.wait() == 0
     mine, theirs = bytes_of(folder / "killed"), bytes_of(folder / "alone")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mlp_core.config import from_mapping, sparse, with_overrides
 from mlp_core.data.load import load
+from mlp_core.errors import UsageError
 from mlp_core.runs.evaluate import evaluate_model, open_model
 from mlp_core.runs.run import Run
 from mlp_core.search.ensemble import Ensemble, member_configs
@@ -25,7 +28,7 @@ def config_of(folder: Path, **keys: object):
 
 def test_the_members_are_averaged_and_have_the_same_validation_rows(tmp_path: Path) -> None:
     config = config_of(tmp_path, ensemble=2, model={"hidden": [4]})
-    made = Ensemble(config, tmp_path / "both")
+    made = Ensemble.start(config, tmp_path / "both")
     made.count = 1  # here, in this process
     assert [place for place, _ in made.train()] == [0, 1]
     together, _ = open_model(tmp_path / "both")
@@ -39,8 +42,34 @@ def test_the_members_are_averaged_and_have_the_same_validation_rows(tmp_path: Pa
 def test_members_differ_in_their_seeds_only(tmp_path: Path) -> None:
     first, second = member_configs(config_of(tmp_path, ensemble=2, seed=5), 2)
     assert (first.seed, second.seed) == (5, 6)
-    assert first.replace(seed=6) == second
+    assert first.replace(seed=6, **{"eval.baselines": False}) == second
+    assert first.eval.baselines  # of the same rows, so once is enough
     assert first.data.split.seed == 5
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_an_interrupted_ensemble_ends_with_the_same_bytes(steps: int, tmp_path: Path) -> None:
+    """Stopped within its first member, between two and within the second, and gone on with by its folder alone."""
+    config = config_of(tmp_path, ensemble=3, train={"epochs": 2, "batch_size": 24, "preflight": "off"})
+
+    def asked(count: int) -> Callable[[], int]:
+        looks = iter([0] * count)
+        return lambda: next(looks, 130)
+
+    whole, cut = Ensemble.start(config, tmp_path / "whole"), Ensemble.start(config, tmp_path / "cut")
+    for made in (whole, cut):
+        made.count = 1  # in this process
+    assert len(list(whole.train())) == 3
+    assert len(list(cut.train(asked(steps)))) < 3
+    assert not (tmp_path / "cut" / "members.json").exists()
+    again = Ensemble.resume(tmp_path / "cut")
+    again.count = 1
+    assert [place for place, _ in again.train()] == [0, 1, 2]
+    for file in ("members.json", *(f"{name}/checkpoints/best.safetensors" for name in whole.names)):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+    assert Ensemble.begun(tmp_path / "cut")
+    with pytest.raises(UsageError, match="no ensemble was begun here"):
+        Ensemble.resume(tmp_path)
 
 
 def test_what_was_left_open_stays_open(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mlp_core.config import from_mapping
 from mlp_core.errors import MlpbpError
-from mlp_core.search.space import STRONG, Choice, Range, Space, is_search
+from mlp_core.search.space import PLAIN_SPACE, STRONG_SPACE, Choice, Range, Space, is_search, usual_space
 
 CONFIG = from_mapping({"data": {"name": "digits"}})
 
@@ -66,7 +66,13 @@ def test_a_key_given_twice_is_refused() -> None:
 
 
 def test_the_strong_space_is_one() -> None:
-    assert len(Space.of(CONFIG, STRONG).dimensions) == len(STRONG)
+    for space in (PLAIN_SPACE, STRONG_SPACE):
+        assert len(Space.of(CONFIG, space).dimensions) == len(space)
+    table = from_mapping({"data": {"train": "t.csv", "target": "y"}})
+    strong = Space.of(table, usual_space(table, ["model.dropout=0"]))
+    assert strong.config.recipe == "strong"
+    assert [one.key for one in strong.dimensions] == ["optimizer.lr", "model.hidden", "optimizer.weight_decay"]
+    assert usual_space(table.replace(recipe="plain"), []) == PLAIN_SPACE
 
 
 def test_a_grid_has_an_end() -> None:

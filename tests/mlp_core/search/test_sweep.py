@@ -290,4 +290,4 @@ def test_a_strong_space_is_taken_where_none_is_given(folder: Path) -> None:
         folder / "strong",
     )
     assert {"optimizer.lr", "model.hidden"} < {one.key for one in search.sweep.space.dimensions}
-    assert any("strong recipe" in note for note in search.notes)
+    assert any("recipe: strong" in note for note in search.notes)

@@ -41,7 +41,7 @@ def test_a_table_takes_strong_and_every_ingredient_is_a_key(tmp_path: Path) -> N
     assert (config.model.activation, config.model.parametrization, config.optimizer.lr) == ("mish", "ntk", 0.2)
     assert (config.checkpoint.monitor, config.checkpoint.ties) == ("val_rmse", "last")
     (note,) = notes
-    assert note == "recipe: strong (a table): 256-256-256, 256 epochs for 48 rows"
+    assert note == "recipe: strong (a table): 256-256-256, 256 epochs in batches of 16 for 48 rows"
     again = tmp_path / "resolved.yaml"
     again.write_text(dump_yaml(config))
     written = load(again)

@@ -31,6 +31,7 @@ from mlp_core.nn.activations import ACTIVATIONS, Elu, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.losses import CrossEntropy, Mse
 from mlp_core.nn.network import Block
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.rng import generator
 from mlp_core.training.events import EpochDone, StepDone
@@ -192,7 +193,7 @@ def test_norms(machine, kind, rows, dtype):
     X, Delta = numbers((rows, 7), dtype), numbers((rows, 7), dtype, 5)
     results = []
     for used in (Backend("numpy", np), machine.fused):
-        layer, there = layers.Norm(0, 7, kind), lambda a, used=used: used.asarray(a.copy())
+        layer, there = Norm(0, 7, kind), lambda a, used=used: used.asarray(a.copy())
         gradients = {name: used.zeros((7,), dtype) for name in values}
         statistics = {name: there(array) for name, array in kept.items()}
         layer.allocate(used, np.dtype(dtype), rows + 3, True)

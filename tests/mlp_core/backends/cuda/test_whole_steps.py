@@ -21,9 +21,10 @@ from mlp_core.backends.cuda.steps import LEDGER, steps_at_once
 from mlp_core.errors import Diverged
 from mlp_core.nn.activations import ACTIVATIONS, Relu, Tanh
 from mlp_core.nn.backend import Backend
-from mlp_core.nn.layers import Norm, Pass
+from mlp_core.nn.layers import Pass
 from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, Huber, Mse
 from mlp_core.nn.network import Block
+from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Penalty
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.training.events import EpochDone, Finished, Noticed, StepDone
