@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.console import ConsoleOptions
     from rich.segment import Segment
+
+    from .render import WorkBar
 
 
 class Screen:
@@ -102,13 +104,13 @@ class Console:
         """Where data goes that has no file: stdout as it is, with what a terminal would obey escaped if it is one."""
         return cast(TextIO, Screen(sys.stdout)) if sys.stdout.isatty() else sys.stdout
 
-    def working(self, what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    def working(self, what: str) -> AbstractContextManager[WorkBar | None]:
         """A progress bar for long work on a live terminal: called with (done, of); None where nothing is drawn."""
         if not self.live or self.json:
             return contextlib.nullcontext()
-        from .render import work_bar
+        from .render import WorkBar
 
-        return work_bar(what)
+        return WorkBar(what)
 
     def result(self, fields: dict[str, Any], exit_code: int = 0) -> int:
         """The one JSON document of a command, if asked for; returns the exit code."""

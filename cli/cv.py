@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,8 +64,6 @@ def cv(
 
 def _train(console: Console, work: CrossValidation, count: int, asked: int | None) -> list[FoldDone] | int:
     """Train what is left, a line for each fold; the exit code where it was interrupted."""
-    from mlp_core.metrics.shown import metric
-
     where, many = work.folder.path, len(work.parts)
     ready = sum(part.training.record() is not None for part in work.parts)
     if ready or not work.folder.fresh:
@@ -74,23 +74,29 @@ def _train(console: Console, work: CrossValidation, count: int, asked: int | Non
         console.note(f"jobs: {count}, as many as there are processors for their threads")
     done: list[FoldDone] = []
     with StopRequest() as stop, console.working("folds") as progress:
-        for one in work.run(count, stop):
+        watch = None if progress is None else partial(progress.runs, total=many)
+        for one in work.run(count, stop, watch):
             done.append(one)
             if progress is not None:
                 progress(len(done), many)
-            values = [
-                f"{name} {metric(name, value)}"
-                for name, value in list(one.record["metrics"]["test"].items())[:3]
-                if value is not None
-            ]
-            epochs = counted(one.record["epochs"], "epoch")
-            console.note(f"{one.fold.name}: {'  '.join(values)}  ({epochs}, {one.record['seconds']:.1f} s)")
+            console.note(_line(one))
         if len(done) < many:
             command = f"mlpbp cv ... -o {typed(where)}" if "-o" in sys.argv else "the same command"
             console.say(f"mlpbp: interrupted, {len(done)} of {counted(many, 'fold')} done; continue with {command}")
             fields = {"folder": str(where), "folds": len(done), "interrupted": True}
             return console.result(fields, stop.exit_code or 1)
     return done
+
+
+def _line(done: FoldDone) -> str:
+    """What a fold came to: as many of its metrics as a line has room for."""
+    from mlp_core.metrics.shown import metric
+
+    head, end = f"{done.fold.name}:", f"  ({counted(done.record['epochs'], 'epoch')}, {done.record['seconds']:.1f} s)"
+    values = [f"{name} {metric(name, one)}" for name, one in done.record["metrics"]["test"].items() if one is not None]
+    lengths = accumulate(len(value) + 2 for value in values[:3])
+    fitting = sum(length <= 80 - len(head) - len(end) for length in lengths)
+    return head + " " + "  ".join(values[: max(1, fitting)]) + end
 
 
 def _result(console: Console, work: CrossValidation, outcome: Outcome) -> int:

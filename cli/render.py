@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from mlp_core.training.events import EpochDone, StepDone
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+    from mlp_core.search.watching import Position
 
 CLASSES_SHOWN = 12
 
@@ -100,13 +100,48 @@ class EpochTable:
         return Group(table, self.bar)
 
 
-@contextmanager
-def work_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that is gone when the work is done."""
-    columns = (TextColumn(what), BarColumn(bar_width=40), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+class WorkBar:
+    """A bar on stderr that is gone when the work is done, and one below it for each run that is on its way."""
+
+    def __init__(self, what: str) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+        )
+        self.bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.whole = self.bars.add_task(what, total=None, said="")
+        self.below: dict[str, TaskID] = {}
+        self.done, self.total = 0, 0
+
+    def __enter__(self) -> WorkBar:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """So much of it is done."""
+        self.done, self.total = done, total
+        self._draw(float(done))
+
+    def runs(self, running: Sequence[Position], total: int) -> None:
+        """What is done, with what of `total` runs is on its way."""
+        self.total = total
+        for name in self.below.keys() - {one.name for one in running}:
+            self.bars.remove_task(self.below.pop(name))
+        for one in running:
+            if one.name not in self.below:
+                self.below[one.name] = self.bars.add_task(f"  {clean(one.name, 20)}", total=one.epochs, said="")
+            said = f"epoch {one.epoch:,}/{one.epochs:,}"
+            self.bars.update(self.below[one.name], completed=one.epoch, total=one.epochs, said=said)
+        self._draw(min(float(total), self.done + sum(one.epoch / max(1, one.epochs) for one in running)))
+
+    def _draw(self, completed: float) -> None:
+        share = 100 * completed / max(1, self.total)
+        self.bars.update(self.whole, completed=completed, total=self.total, said=f"{share:.0f} %")
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, float]], title: str | None = None) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +93,8 @@ def sweep(
             if progress is not None:
                 progress(min(ended, search.sweep.trials), search.sweep.trials)
 
-        search.run(count, stop, hear)
+        watch = None if progress is None else partial(progress.runs, total=search.sweep.trials)
+        search.run(count, stop, hear, watch)
         interrupted = bool(stop.exit_code)
     return _result(console, search, stop.exit_code if interrupted else 0)
 

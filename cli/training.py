@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,9 +137,12 @@ def _ensemble(made: Ensemble, console: Console) -> int:
     begun, records, many = time.monotonic(), dict[int, dict[str, Any]](), len(made.members)
     ready = made.trained
     console.note(f"ensemble: {many} networks, {made.count} at a time" + (f"; {ready} are trained" if ready else ""))
-    with StopRequest() as stop:
-        for place, record in made.train(stop):
+    with StopRequest() as stop, console.working("networks") as progress:
+        watch = None if progress is None else partial(progress.runs, total=many)
+        for place, record in made.train(stop, watch):
             records[place] = record
+            if progress is not None:
+                progress(len(records), many)
             best, epochs = record["best"]["epoch"], record["epochs"]
             console.note(f"member {place + 1}: best epoch {best} of {epochs}, {record['seconds']:.1f} s")
         if len(records) < many:
@@ -179,9 +183,10 @@ def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
     from mlp_core.config.loader import from_text, name_after
     from mlp_core.diagnostics.propose_config import SETTLED, propose
 
-    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0] not in SETTLED]
+    reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0].strip("+") not in SETTLED]
     proposal = propose(table, targets, Path("config.yaml"), reading)
-    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), changes)
+    rest = [one for one in changes if one not in reading]
+    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), rest)
 
 
 def _resume(path: Path, changes: list[str], output: Path | None, report: bool, world: World) -> int:

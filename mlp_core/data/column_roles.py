@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlp_core.data.column_types import Column, infer_types
+from mlp_core.config.nearest import nearest as most_like
+from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
+from mlp_core.data.dates import names_a_month
 from mlp_core.data.notation import Notation
 from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
@@ -127,11 +128,14 @@ def read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, 
 
 
 def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[int]) -> list[str]:
-    """Lines about columns of words most of which are numbers, with one that is none, or begin with numbers."""
-    found, begin = [], []
+    """Lines about columns of words most of which are numbers, with one that is none, or look like dates, or begin with
+    numbers."""
+    found, begin, dated = [], [], []
     for column, place in zip(types, columns, strict=True):
         words: Sequence[str] = source.words.get(place, ()) if column.why != "as data.types says" else ()
-        if column.kind in ("categorical", "ignore") and len(words) > FEW_WORDS:
+        if column.kind in ("categorical", "ignore") and len(words) > 2 and all(map(names_a_month, words[:LOOKED_AT])):
+            dated.append(f"{column.name} ({quoted(words[0][:20])})")
+        elif column.kind in ("categorical", "ignore") and len(words) > FEW_WORDS:
             strange = [word for word in words if number(word) is None]
             if strange and 2 * len(strange) < len(words):
                 found.append(f"{column.name} ({quoted(strange[0][:20])})")
@@ -139,7 +143,8 @@ def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[in
                 begin.append(f"{column.name} ({quoted(words[0][:20])})")
     hint = "mend the others, or list them under data.csv.na"
     notes = [f"note: taken as words, though most are numbers: {some(found)}; {hint}"] if found else []
-    hint = "write a quantity as plain numbers, in one unit"
+    hint = "write a quantity as plain numbers, in one unit, a date as 2024-01-31"
+    notes += [f"note: words that look like dates stay words: {some(dated)}; write them as 2024-01-31"] if dated else []
     return notes + ([f"note: words that begin with numbers stay words: {some(begin)}; {hint}"] if begin else [])
 
 
@@ -298,5 +303,5 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names[:1000], 1)
-    return f'did you mean "{close[0]}"?' if close else "columns are " + ", ".join(names[:12])
+    close = most_like(name, names[:1000])
+    return "columns are " + ", ".join(names[:12]) if close is None else f'did you mean "{close}"?'

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from mlp_core.data.dates import are_compact, is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
 from mlp_core.data.readers.csv_options import number as plain_number
-from mlp_core.data.readers.source import Source, on_disk
+from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import clean
 
@@ -32,7 +32,7 @@ IDENTIFIER_SHARE = (
     0.9  # text with more distinct values per present cell than this names rows, it does not describe them
 )
 IDENTIFIER_ROWS = 20  # in fewer rows that says nothing
-SAMPLE, LOOKED_AT = 1000, 500
+LOOKED_AT = 1000  # rows in which notations are looked for
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ def _column(source: Source, place: int, wish: str | None, decimal: str, order: s
     notation = None if kind in ("categorical", "boolean", "ignore") else find(words, decimal, order)
     if notation is None and kind in (None, "date"):
         notation = mostly_dates(words, order)
-    if notation is not None and kind is not None and notation.way != _WAYS.get(kind):
+    if notation is not None and kind is not None and notation.way not in _WAYS.get(kind, ()):
         notation = None
     if notation is not None:
-        kind = kind or {"number": "numeric", "date": "date", "time": "time"}[notation.way]  # type: ignore[assignment]
+        kind = kind or next(known for known, ways in _WAYS.items() if notation.way in ways)
         gaps += sum(_rows_of(source, place, words, notation.missing)) if notation.missing else 0
         return Column(name, kind or "numeric", _why(wish, _shown(words, notation)), gaps, len(words), notation)
     if kind is not None:
@@ -111,7 +111,7 @@ def _column(source: Source, place: int, wish: str | None, decimal: str, order: s
     return Column(name, kind, why, gaps, len(words))
 
 
-_WAYS = {"numeric": "number", "date": "date", "time": "time"}
+_WAYS: Mapping[ColumnKind, tuple[str, ...]] = {"numeric": ("number", "duration"), "date": ("date",), "time": ("time",)}
 
 
 def _why(wish: str | None, why: str) -> str:
@@ -132,6 +132,8 @@ def _shown(words: Sequence[str], notation: Notation) -> str:
         return f'dates such as "{usual}"' + (f", taken with the {first}" if is_open(words[:1000]) else "")
     if notation.way == "time":
         return f'times such as "{usual}"'
+    if notation.way == "duration":
+        return f'"{usual}" is {notation.number(usual) or 0:.4g} hours'
     usual = next((w for w in words if w not in notation.missing and plain_number(w, notation.decimal) is None), usual)
     value, bare = notation.number(usual), plain_number(usual, notation.decimal)
     unlike = bare is None or not notation.plain
@@ -152,21 +154,26 @@ def _text_kind(words: Sequence[str], present: int) -> tuple[ColumnKind, str]:
 
 def unread(source: Source) -> list[str]:
     """The columns of numbers that only the text tells: with cells in another notation, and dates such as 20240131."""
-    found: list[str] = []
-    if on_disk(source):
-        return found
-    for place in range(len(source.names)):
-        if place not in source.words and are_compact(source.matrix([place])[:LOOKED_AT, 0].tolist()):
-            found.append(source.names[place])
+    found = compact_dates(source)
+    head = np.asarray(source.cells[:LOOKED_AT], np.float64)
     for place, cells in source.odd.items():
         texts = list(dict.fromkeys(cell.strip() for cell in cells.values()))
         if place not in source.words and markers(cells.values()) is None:
-            values = source.matrix([place])[:1000, 0]
+            values = head[:, place]
             plain = [number_name(float(value)) for value in values[~np.isnan(values)][:50]]
             rest = [text for text in texts if any(sign.isdigit() for sign in text)]
             if len(texts) - len(rest) <= 1 and rest and find([*rest, *plain]) is not None:
                 found.append(source.names[place])
     return found
+
+
+def compact_dates(source: Source) -> list[str]:
+    """The columns of numbers whose first ones are dates such as 20240131 or 10.2024."""
+    head = source.cells[:LOOKED_AT]
+    if head.dtype.itemsize < 4:  # bytes are no dates
+        return []
+    places = (place for place in range(head.shape[1]) if place not in source.words)
+    return [source.names[place] for place in places if are_compact(head[:, place].tolist())]
 
 
 def profile(source: Source, place: int, examples: int = 5) -> Profile:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.column_roles import nearest
-from mlp_core.data.column_types import unread
+from mlp_core.data.column_types import compact_dates, unread
 from mlp_core.data.readers.converted_table import VALUES, DamagedTable, folder_of, is_folder
 from mlp_core.data.readers.csv_dialect import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
@@ -51,7 +51,8 @@ def read_part(
     data, held = config.data, config.held.get(name)
     if held is not None:
         found: Source = held.read(read_options(config, task))
-        return found
+        again = _as_text(config, found, task)
+        return held.read(read_options(config, task, again)) if again else found
     if getattr(data, name) == IN_MEMORY:
         message = "the data of this model was in memory or came through a pipe, and is not kept"
         problem = config.problem(f"data.{name}", message, code="not_kept", hint=f"say where it is: data.{name}=FILE")
@@ -115,7 +116,7 @@ def _read_files(config: Config, where: Any, options: ReadOptions, names: Sequenc
             return read(paths[0], options, names)
         if config.data.cache and not any(map(is_folder, paths)):
             folder = config.resolve_path(config.data.cache)
-            if (kept := cached(paths, options, names, folder, make=not config.sent)) is not None:
+            if (kept := cached(paths, options, names, folder, unread, make=not config.sent)) is not None:
                 return read(kept, options, names)
         if options.memory == "memmap" and memory is None:
             raise _not_mappable(config, paths)
@@ -126,14 +127,14 @@ def _read_files(config: Config, where: Any, options: ReadOptions, names: Sequenc
     return read((x, y), options, names)
 
 
-def read_options(config: Config, task: Task | None = None) -> ReadOptions:
-    """How the config says that files are read, with the columns that are known to hold words."""
+def read_options(config: Config, task: Task | None = None, text: Sequence[str] = ()) -> ReadOptions:
+    """How the config says that files are read, with the columns that are known to hold words, and those in `text`."""
     data = config.data
     given = {option.name: getattr(data.csv, option.name) for option in fields(CsvOptions) if option.name != "kept"}
     csv = CsvOptions(**given, kept=None if task is None else task.kept.dialect)
     words = {name for name, kind in data.types.items() if kind in ("categorical", "boolean")}
     words |= {data.split.column} if isinstance(data.split.column, str) else set()  # groups of long numbers, or of zeros
-    text, itemsize = tuple(words.union(task.words if task else ())), np.dtype(config.dtype).itemsize
+    text, itemsize = tuple(words.union(text, task.words if task else ())), np.dtype(config.dtype).itemsize
     base = None if task is None else task.kept.base
     return ReadOptions(data.format, data.x, data.y, csv, text, memory=data.memory, itemsize=itemsize, base=base)
 
@@ -150,6 +151,7 @@ def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[s
     rows = rows_from(source, 0, LOOKED_AT, config.data.csv.encoding)
     written = {column: [row[column].strip() for row in rows] for column in columns}
     shown = {c: cell for c, cells in written.items() if (cell := next(filter(_is_code, cells), None)) is not None}
+    shown |= {} if rows or on_disk(source) else _huge(source, columns)
     called = {c: source.names[c] for c in columns if c not in shown and _CODE.search(source.names[c])}
     told = [*(f"{source.names[column]} ({cell})" for column, cell in shown.items()), *called.values()]
     if not told:
@@ -157,6 +159,25 @@ def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[s
     name = source.names[next(iter({**shown, **called}))]
     hint = f"for what has no order: data.types: {{{name}: categorical}}"
     return [f"note: taken as numbers, but perhaps codes: {', '.join(told[:6])}; {hint}"]
+
+
+def _huge(source: Source, columns: Sequence[int]) -> dict[int, str]:
+    """Of a source without text, a number of every column that holds nothing but whole ones from 2^53 on."""
+    head = source.matrix(columns)[:LOOKED_AT]
+    if head.dtype.itemsize < 8:
+        return {}
+    low = np.abs(np.asarray(head, np.float64)).min(axis=0, initial=np.inf)
+    return {column: f"{one:.4g}" for column, one in zip(columns, low, strict=True) if 2**53 <= one < 1e25}
+
+
+def date_notes(source: Source, columns: Sequence[int]) -> list[str]:
+    """A line about numbers such as 20240131 where no text tells that they are dates: in arrays."""
+    if source.targets is None:
+        return []
+    named = {*(source.names[column] for column in columns)}
+    found = [name for name in compact_dates(source) if name in named]
+    hint = "days since a date, or a table, would tell the network more"
+    return [f"note: numbers that look like dates are taken as numbers: {', '.join(found[:6])}; {hint}"] if found else []
 
 
 def point_notes(config: Config, source: Source, columns: Sequence[int]) -> list[str]:

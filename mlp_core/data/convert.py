@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlp_core.config import Config
+from mlp_core.data.column_types import unread
 from mlp_core.data.config_sources import read_options, training_files
 from mlp_core.data.readers.convert_table import Converted, convert
 from mlp_core.data.readers.format import Reading
@@ -22,7 +23,8 @@ def convert_data(
 ) -> Converted:
     """Convert the training files of a config to `folder`, read as the config says. Raises what `convert` does."""
     options = replace(read_options(config), progress=progress)
-    return convert(training_files(config), options, folder, tuple(targets), force, tuple(targets), config.data.drop)
+    wanted, drop = tuple(targets), config.data.drop
+    return convert(training_files(config), options, folder, wanted, force, wanted, drop, unread)
 
 
 def config_for(config: Config, targets: Sequence[str], folder: Path) -> str:

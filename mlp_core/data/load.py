@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
-from mlp_core.data.config_sources import code_notes, point_notes, pull, read_options, read_part, text_of
+from mlp_core.data.config_sources import code_notes, date_notes, point_notes, pull, read_options, read_part, text_of
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
 from mlp_core.data.folds import deal_fold
 from mlp_core.data.kept import Kept
@@ -139,6 +139,7 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     codes = []
     if known is None:
         codes = code_notes(config, train, roles.numbers) + point_notes(config, train, [*roles.numbers, *roles.targets])
+        codes += date_notes(train, roles.numbers)
     keys = None if roles.split is None else [train.cell(row, roles.split) for row in range(whole.rows)]
     lacking = without_target(train, roles.targets)
     gone = _gone(config, train, roles.targets, lacking)

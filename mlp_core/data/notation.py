@@ -1,4 +1,4 @@
-"""How the numbers of one column are written: with thousands, units, decimal commas, as dates or times of day.
+"""How the numbers of one column are written: with thousands, units, decimal commas, as dates, times or durations.
 
 It is decided once, by all different words of the training file, kept with the model, and holds for every further file.
 """
@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from mlp_core.data.dates import date_number, date_order, time_number
+from mlp_core.data.durations import duration_number
 from mlp_core.data.readers.csv_dialect import number
 
-Way: TypeAlias = Literal["number", "date", "time"]
+Way: TypeAlias = Literal["number", "date", "time", "duration"]
 MOST = 20_000  # different words that are looked at
 BLANKS = " \u00a0\u2007\u2009\u202f"
 STEPS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -40,9 +41,9 @@ _PARTS = re.compile(
 class Notation:
     """How the cells of a column are read as numbers.
 
-    way: numbers, dates (days since 1970-01-01), or times (hours). decimal, thousands: signs, thousands "" for none.
-    units: what stands before or behind a number, in its spellings. steps: K, M, B and T behind it multiply it.
-    order: of day, month and year in dates. missing: words that mean a missing number.
+    way: numbers, dates (days since 1970-01-01), times or durations (hours). decimal, thousands: signs, "" for none.
+    units: what stands before or behind a number, in its spellings. steps: K, M, B, T multiply it. order: of day, month
+    and year in dates. missing: words that mean a missing number.
 
     >>> Notation(thousands=",", units=("$",)).number("$27,366.54")
     27366.54
@@ -65,6 +66,8 @@ class Notation:
             found = date_number(cell, self.order)
         elif self.way == "time":
             found = time_number(cell)
+        elif self.way == "duration":
+            found = duration_number(cell)
         else:
             plain = number(cell, self.decimal)
             found = plain if plain is not None else self._taken_apart(cell)
@@ -110,7 +113,7 @@ class Notation:
         values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
         made = cls(**values)
         words = (made.decimal, made.thousands, made.order, *made.units, *made.missing)
-        if made.way not in ("number", "date", "time") or not all(isinstance(word, str) for word in words):
+        if made.way not in get_args(Way) or not all(isinstance(word, str) for word in words):
             raise ValueError("not a notation of numbers")
         return made
 
@@ -125,7 +128,7 @@ def is_usual(cell: str) -> bool:
 
 
 def find(words: Sequence[str], decimal: str = ".", order: str = "") -> Notation | None:
-    """The notation in which all the different words of a column are numbers, dates or times; None if there is none.
+    """The notation in which all the different words of a column are numbers, dates, times or durations, or None.
 
     Besides, they may hold usual signs of a missing number, and one other word without digits. decimal: what stands
     before fractions elsewhere in the file, for words such as 1,234. order: of dates, where it is given.
@@ -134,7 +137,7 @@ def find(words: Sequence[str], decimal: str = ".", order: str = "") -> Notation 
     missing, rest = _apart(some)
     if not rest or missing is None or len(rest) <= len(missing):
         return None
-    for guess in (_dates, _times, _numbers):
+    for guess in (_dates, _times, _numbers, _durations):
         if (found := guess(rest, decimal, order)) is not None:
             return replace(found, missing=tuple(missing))
     return None
@@ -177,6 +180,10 @@ def _dates(words: Sequence[str], decimal: str, order: str) -> Notation | None:
 
 def _times(words: Sequence[str], decimal: str, order: str) -> Notation | None:
     return Notation("time") if all(time_number(word) is not None for word in words) else None
+
+
+def _durations(words: Sequence[str], decimal: str, order: str) -> Notation | None:
+    return Notation("duration") if all(duration_number(word) is not None for word in words) else None
 
 
 def _numbers(words: Sequence[str], decimal: str, order: str) -> Notation | None:

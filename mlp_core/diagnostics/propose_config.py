@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.config import from_mapping
+from mlp_core.config import Config, defaults, from_mapping, sparse
+from mlp_core.config.dump import flow
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.config_sources import training_source
 from mlp_core.data.load import Data, load
@@ -39,9 +40,8 @@ _NAMES_ROWS = {
     "key",
 }
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
-SETTLED = ("data.train", "data.target", "data.split", "data.drop")  # are what a proposal is about
+SETTLED = ("data.train", "data.name", "data.target")  # are what a proposal is about
 SHARE = 0.15  # of the rows, for validation and again for the test
 TAIL = 3.0  # skewness of a positive target that speaks for its logarithm
 
@@ -62,7 +62,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
 
     Raises DataError for data that cannot be trained on, UsageError without a target.
     """
-    _with("", given)  # refuses what cannot be given
+    _refuse_others(given)
     base: dict[str, Any] = {"data": {"train": str(file.absolute()), "split": {"val": SHARE, "test": SHARE}}}
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
@@ -74,7 +74,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     types = infer_types(source, config.data.types, config.data.date_order)
-    drops = {name: "names the rows" for name in _row_names(source, types, targets)}
+    drops = {name: "names the rows" for name in _row_names(source, types, targets) if name not in config.data.drop}
     data = _load(base, drops, given)
     counting, leaking = _suspects(data)
     found = {name: "counts the rows" for name in counting if name not in drops}
@@ -86,8 +86,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
         drops |= found
         data = _load(base, drops, given)
     kept = [f"{name} tells the target almost by itself: right only {known}" for name in leaking if name not in drops]
-    text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept)
-    text = _with(text, given)
+    text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept, _given(config))
     head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
     text = f"{head}look again with: mlpbp check {typed(written)} --deep\n{text}"
     return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes)
@@ -98,39 +97,27 @@ def _load(base: dict[str, Any], drops: dict[str, str], given: Sequence[str]) -> 
     return load(config.replace(**{"data.drop": [*config.data.drop, *drops]}))
 
 
-def _with(text: str, given: Sequence[str]) -> str:
-    """The config with further keys: those of `data` that it does not have are put there, others refused.
-
-    Raises UsageError.
-    """
-    lines = []
+def _refuse_others(given: Sequence[str]) -> None:
+    """Raise UsageError for what is no key and value of the data, or what a proposal is about."""
     for one in given:
-        key, sign, value = one.partition("=")
-        if not sign or not key.startswith("data.") or key in SETTLED:
+        key, sign, _ = one.partition("=")
+        if not sign or not key.startswith("data.") or key.removesuffix("+") in SETTLED:
             hint = "init takes keys of the section data, such as data.csv.decimal=,"
             raise UsageError(Problem("usage", f'not a key and value of the data ("{one}")', hint))
-        lines.append((key.split(".")[1:], value))
-    made: dict[str, Any] = {}
-    for parts, value in lines:
-        place = made
-        for part in parts[:-1]:
-            place = place.setdefault(part, {})
-        place[parts[-1]] = value
-    if "split" in made:
-        shares = f"{{val: {SHARE}, test: {SHARE}}}"
-        text = text.replace(shares, _flow({"val": str(SHARE), "test": str(SHARE), **made.pop("split")}), 1)
-    if not made:
-        return text
-    told = "".join(f"  {key}: {_flow(value)}\n" for key, value in made.items())
-    return text.replace("  split:", f"{told}  split:", 1)
 
 
-def _flow(value: Any) -> str:
-    """A value of YAML on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
-    plain = value[:1] in "[{\"'" or _PLAIN.fullmatch(value) or _NUMBER.fullmatch(value)
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)
+def _given(config: Config) -> dict[str, Any]:
+    """The keys of the data that are to stand in the config besides those that a proposal is about."""
+    kept = {key: value for key, value in sparse(config)["data"].items() if key not in ("train", "target")}
+    usual, words = defaults()["data"]["csv"]["na"], config.data.csv.na
+    if len(words) > len(usual) and {*usual} <= {*words}:
+        kept["csv"]["na"] = [word for word in words if word not in usual]  # which are added
+    split = config.data.split
+    shares = {name: getattr(split, name) for name in ("val", "test") if getattr(config.data, name) is None}
+    kept["split"] = {**shares, **kept.pop("split", {})}
+    for name in {"val", "test"} - shares.keys():
+        kept["split"].pop(name, None)  # of a file of its own
+    return {name: value for name, value in kept.items() if value != {}}
 
 
 def _suspects(data: Data) -> tuple[list[str], list[str]]:
@@ -200,18 +187,28 @@ def _relative(file: Path, written: Path) -> str:
         return str(file.absolute())
 
 
-def _text(data: Data, target: Any, file: str, drops: dict[str, str], types: list[Column], kept: list[str]) -> str:
-    """The config, line by line."""
+def _text(
+    data: Data,
+    target: Any,
+    file: str,
+    drops: dict[str, str],
+    types: list[Column],
+    kept: list[str],
+    given: dict[str, Any],
+) -> str:
+    """The config, line by line; given: keys of the data besides."""
     lines = ["data:", f"  train: {_scalar(file)}"] + ([] if target is None else [f"  target: {_value(target)}"])
-    if drops:
-        lines.append("  drop:")
+    if drops or "drop" in given:
+        lines += ["  drop:", *(f"    - {flow(name)}" for name in given.get("drop", ()))]
         lines += [f"    - {_scalar(name)}  # {reason}" for name, reason in drops.items()]
     ignored = [column.name for column in types if column.kind == "ignore"]
     lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
     lines += [f"  # {line}" for line in kept[:4]]
     read = [name for name, notation in data.task.kept.columns.items() if not notation.plain]
     lines += [f"  # mlpbp export does not read these yet: {', '.join(read[:6])}"] if read else []
-    lines.append(f"  split: {{val: {SHARE}, test: {SHARE}}}  # shares of the rows; the rest is trained on")
+    lines += [f"  {name}: {flow(value)}" for name, value in given.items() if name not in ("split", "drop")]
+    if "split" in given:
+        lines.append(f"  split: {flow(given['split'])}  # shares of the rows; the rest is trained on")
     if target is not None:
         lines.append(
             "recipe: strong  # what serves tables best; mlpbp train --dry-run shows the key of every ingredient"

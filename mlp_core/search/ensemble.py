@@ -6,7 +6,7 @@ probabilities or values are the members' average.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.search.folder import LARGEST, PLAN, read_json, write_json
 from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
-from mlp_core.search.workers import at_once, carry_out
+from mlp_core.search.watching import Watch, watched
+from mlp_core.search.workers import Stop, at_once, carry_out
 
 FORMAT = 1
 
@@ -86,17 +87,20 @@ class Ensemble:
         """How many members are trained."""
         return sum(member.record() is not None for member in self.members)
 
-    def train(self, stop: Callable[[], int] = lambda: 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    def train(self, stop: Stop = lambda: 0, watch: Watch | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
         """Train what is not trained yet; yields the place and the record of each member as it is done, and makes the
-        folder one model once all are. Raises what training raises; what was trained until then stays where it is."""
+        folder one model once all are; `watch` hears now and then how far the others are. Raises what training raises;
+        what was trained until then stays where it is."""
         lock = FileLock(self.folder / ".lock")
         if not lock.take():
             hint = "wait for it, or stop it"
             raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.folder)))
-        done = 0
+        done, waiting = 0, dict(enumerate(self.members))
+        asked = watched(waiting, self.configs[0].train.epochs, watch, stop)
         try:
             threads = int(self.configs[0].threads)
-            for place, record in carry_out(_train, self.members, self.count, threads, stop):
+            for place, record in carry_out(_train, self.members, self.count, threads, asked):
+                waiting.pop(place)
                 if record is not None:
                     done += 1
                     yield place, record
@@ -108,6 +112,6 @@ class Ensemble:
             lock.release()
 
 
-def _train(member: Training, stop: Callable[[], int]) -> dict[str, Any] | None:
+def _train(member: Training, stop: Stop) -> dict[str, Any] | None:
     """In a process of its own: the record of a member, None where it was stopped."""
     return member.carry_out(stop)

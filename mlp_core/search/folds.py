@@ -24,6 +24,7 @@ from mlp_core.runs.predict import ROWS, Columns, Predictor
 from mlp_core.search.folder import SearchFolder, read_json, write_json
 from mlp_core.search.intervals import SAID, FoldSpread, spread
 from mlp_core.search.training import Training
+from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once, carry_out
 from mlp_core.training.unused import refuse_unused
 
@@ -135,15 +136,19 @@ class CrossValidation:
         """How many folds are trained at once."""
         return at_once(asked, len(self.parts), self.threads, self.config.device)
 
-    def run(self, jobs: int, stop: Stop = lambda: 0) -> Iterator[FoldDone]:
-        """Train what is not trained yet; yields the folds as they are done, unless `stop()` says so before.
+    def run(self, jobs: int, stop: Stop = lambda: 0, watch: Watch | None = None) -> Iterator[FoldDone]:
+        """Train what is not trained yet; yields the folds as they are done, unless `stop()` says so before. `watch`
+        hears now and then how far the others are.
 
         Raises what a training raises; a folder in which nothing was begun is then not left behind.
         """
         self.folder.take()
         try:
             tasks = [part.training for part in self.parts]
-            for place, done in carry_out(_train, tasks, jobs, self.threads, stop):
+            waiting = dict(enumerate(tasks))
+            asked = watched(waiting, self.config.train.epochs, watch, stop)
+            for place, done in carry_out(_train, tasks, jobs, self.threads, asked):
+                waiting.pop(place)
                 if done is not None:
                     yield FoldDone(self.parts[place], *done)
         except BaseException:

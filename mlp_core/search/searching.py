@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ from mlp_core.search.folds import fold_config
 from mlp_core.search.space import Space, usual_space
 from mlp_core.search.study import JOURNAL, SAMPLERS, importances, without_password
 from mlp_core.search.sweep import Sweep, TrialDone, best_config, dump_changed, real_trials, study_name, table, work
+from mlp_core.search.watching import Position, Watch, now_and_then, position
 from mlp_core.search.workers import Stop, at_once, carry_out
 from mlp_core.training.unused import refuse_unused
 
 FORMAT = 1
 RESULT, BEST = "sweep.json", "best.yaml"
 USUAL = 50
-EVERY = 0.5  # seconds between two looks at what other processes have ended
 
 
 @dataclass(frozen=True)
@@ -135,9 +134,10 @@ class Search:
         threads = int(self.sweep.space.config.threads)
         return at_once(asked, self.sweep.trials, threads, self.sweep.space.config.device)
 
-    def run(self, count: int, stop: Stop, hear: Callable[[TrialDone, int], None]) -> None:
+    def run(self, count: int, stop: Stop, hear: Callable[[TrialDone, int], None], watch: Watch | None = None) -> None:
         """Take trials until there are enough, or `stop()` says so; `hear` gets each that ends meanwhile, wherever it
-        was trained, and how many have ended. Raises what a training raises, and Failed."""
+        was trained, and how many have ended, `watch` how far those are that are trained here. Raises what a training
+        raises, and Failed."""
         sweep, told = self.sweep, set[int]()
         try:
             study = sweep.study()
@@ -145,14 +145,6 @@ class Search:
             self._discard()
             raise
         told |= {one.number for one in table(sweep, study) if one.state in ENDED}
-        looked = time.monotonic()
-
-        def look() -> int:
-            nonlocal looked
-            if time.monotonic() - looked > EVERY:
-                looked = time.monotonic()
-                news()
-            return stop()
 
         def news() -> None:
             now = sorted(table(sweep, study), key=lambda one: one.number)
@@ -161,15 +153,25 @@ class Search:
                 if one.number not in told:
                     told.add(one.number)
                     hear(one, len(ended))
+            if watch is not None:
+                running = (self._position(one) for one in now if one.state == RUNNING)
+                watch([found for found in running if found is not None])
 
         try:
-            for _ in carry_out(work, [sweep] * count, count, int(sweep.space.config.threads), look):
+            for _ in carry_out(work, [sweep] * count, count, int(sweep.space.config.threads), now_and_then(news, stop)):
                 pass
         except BaseException:
             if not real_trials(study) or not any(self.folder.path.glob("trial-*")):
                 self._discard()
             raise
         news()
+
+    def _position(self, trial: TrialDone) -> Position | None:
+        """How far a trial is that is trained in this folder."""
+        folder, folds = self.sweep.at(trial.number), self.sweep.folds
+        epochs = int(trial.params.get("train.epochs", self.sweep.space.config.train.epochs))
+        runs = [folder / f"fold-{fold}" for fold in range(1, folds + 1)] if folds else [folder]
+        return position(f"trial {trial.number}", runs, epochs)
 
     def _discard(self) -> None:
         """Remove the folder where nothing was begun."""
@@ -195,7 +197,7 @@ class Search:
         return found
 
 
-ENDED = frozenset({"complete", "pruned", "failed"})
+ENDED, RUNNING = frozenset({"complete", "pruned", "failed"}), "running"
 
 
 def counted_trials(count: int) -> str:

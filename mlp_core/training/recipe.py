@@ -29,8 +29,9 @@ EPOCHS = ((4_096, 256), (20_000, 192), (50_000, 96), (100_000, 64), (1_000_000, 
 """Rows below which so many epochs suit; beyond the first of them, work hardly grows any more."""
 PATIENCE = 40 / 256
 """Of the epochs, beside three times those until the best one: a network that is best early gets no better later."""
-LEAST_STEPS = 512
-"""Steps that are always waited for: of few rows, epochs are short."""
+FEW = 2_048
+"""Rows below which all epochs are made, in batches of an eighth of them: there are so few validation rows then that an
+early epoch may be best by luck, and the time is short anyway."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -55,7 +56,7 @@ def size_of(rows: int) -> Size:
     Size(units=256, epochs=24, batch=1024)
     """
     batch = 256 if rows < 100_000 else 1024
-    if rows < 2_048:
+    if rows < FEW:
         batch = max(16, 1 << (rows // 8).bit_length() - 1)
     return Size(256, next(epochs for most, epochs in EPOCHS if rows < most), batch)
 
@@ -121,10 +122,10 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     if config.optimizer.name != "lbfgs":  # takes all rows at once
         yield "train.batch_size", size.batch
     yield "train.epochs", size.epochs
-    rows = data.splits["train"].rows
-    patience = max(2, round(size.epochs * PATIENCE), math.ceil(LEAST_STEPS / math.ceil(rows / size.batch)))
+    patience = max(2, round(size.epochs * PATIENCE))
     stopping = EarlyStopping(monitor=f"val_{aim}", patience=patience, patience_factor=3.0, ties="last")
-    yield "train.early_stopping", stopping.model_dump(mode="json")
+    few = data.splits["train"].rows < FEW
+    yield "train.early_stopping", False if few else stopping.model_dump(mode="json")
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
 
 
@@ -164,12 +165,14 @@ def _training(config: Config, size: Size, regression: bool) -> Iterator[tuple[st
 
 
 def _aim(config: Config, kind: str) -> str:
-    """What the best epoch is chosen by: what is asked for, or else errors."""
+    """What the best epoch is chosen by: what is asked for, or else errors; for numbers, what the loss is about."""
     if config.given("checkpoint.monitor"):
         return config.checkpoint.monitor.split("_", 1)[1]
     if config.metrics != "auto":
         return config.metrics[0]
-    return {"binary": "accuracy", "multiclass": "accuracy", "regression": "rmse"}.get(kind, "loss")
+    if kind == "regression":
+        return {"auto": "rmse", "mse": "rmse", "mae": "mae"}.get(config.loss.name, "loss")
+    return {"binary": "accuracy", "multiclass": "accuracy"}.get(kind, "loss")
 
 
 def _at(values: dict[str, Any], key: str) -> Any:

@@ -14,12 +14,14 @@ enum {
     DOT_COLUMNS = 4,
     BLOCK = 256,                           /* length of a block along k: a panel of it just fits into the first cache */
     BAND = 128,                            /* rows that are multiplied with everything before the next ones are */
+    PACKED = 8,                            /* registers of columns from which on it pays to pack rows of A */
     SCRATCH = 8 * BAND * (2 * BLOCK + 16), /* bytes of memory of its own that each thread needs */
 };
 #endif
 
-/* C[i, j] (+)= sum over k of A(i, k) B[k, j], for `rows` rows i and `columns` registers of j, the last of which has
- * `left` numbers. A(i, k) is row i + step k numbers on from A; rows of B are ldb numbers apart, those of C ldc. */
+/* C[i, j] (+)= sum over k of A(i, k) B[k, j], for `rows` rows i and `columns` registers of j; of the last one `left`
+ * numbers count, unless it is `whole`. A(i, k) is row i + step k numbers on from A; rows of B, whole registers, are ldb
+ * numbers apart, those of C ldc. */
 INLINE void FN(outer_tile)(const int rows, const int columns, const REAL *A, word row, word step, const REAL *B,
                            word ldb, REAL *C, word ldc, word length, bool add, const bool whole, word left)
 {
@@ -34,8 +36,7 @@ INLINE void FN(outer_tile)(const int rows, const int columns, const REAL *A, wor
     for (word k = 0; k < length; k++) {
         VEC b[2];
         UNROLLED for (int j = 0; j < columns; j++)
-            b[j] = whole || j < columns - 1 ? FN(load)(B + ldb * k + LANES * j)
-                                            : FN(load_first)(B + ldb * k + LANES * j, left);
+            b[j] = FN(load)(B + ldb * k + LANES * j);
         UNROLLED for (int i = 0; i < rows; i++) {
             VEC a = FN(everywhere)(A[row * i + step * k]);
             UNROLLED for (int j = 0; j < columns; j++)
@@ -123,43 +124,74 @@ INLINE void FN(turn)(const REAL *source, word stride, word rows, word length, RE
     }
 }
 
+/* As many rows of the transposed A, `step` numbers apart, as a tile has, side by side: [rows / TALL, length, TALL] in
+ * target, so that a tile reads on and on. Rows that do not fill a tile are left out. */
+static void FN(pack)(const REAL *A, word step, word rows, word length, REAL *target)
+{
+    for (word k = 0; k < length; k++)
+        for (word i = 0; i + TALL <= rows; i += TALL)
+            memcpy(target + i * length + TALL * k, A + step * k + i, TALL * sizeof(REAL));
+}
+
+/* `left` columns of B from j on, `length` rows of it, as whole registers, where the tiles can read them: in B itself, or
+ * in `scratch`. Tells how many numbers its rows are apart. */
+INLINE const REAL *FN(strip)(const bool turned, const REAL *B, word ldb, word j, word left, word k0, word length,
+                             word rows, REAL *scratch, word *apart)
+{
+    const word width = 2 * LANES;
+    const REAL *there = B + ldb * k0 + j;
+    *apart = turned || left < width || FN(far_apart)(ldb, rows) ? width : ldb;
+    if (turned)
+        for (word c = 0; c < left; c += LANES)
+            FN(turn)(B + ldb * (j + c) + k0, ldb, least(LANES, left - c), length, scratch + c, width);
+    else if (*apart == ldb)
+        return there;
+    else if (left == width)
+        FN(copy)(there, ldb, length, width, scratch, width);
+    else
+        for (word k = 0; k < length; k++)
+            for (word c = 0; c < left; c += LANES)
+                FN(store)(scratch + width * k + c, FN(load_first)(there + ldb * k + c, least(LANES, left - c)));
+    return scratch;
+}
+
 /* C [m, n] = A [m, k] B [k, n], or A B^T with B [n, k] if it is `turned`; A and its strides as for a tile; `scratch` has
- * SCRATCH bytes. */
+ * SCRATCH bytes: for a strip of B, and behind it for rows of A. */
 INLINE void FN(outer_product)(const bool turned, const REAL *A, word row, word step, const REAL *B, word ldb, REAL *C,
                               word ldc, word m, word n, word k, REAL *scratch)
 {
-    for (word k0 = 0; k0 < k; k0 += BLOCK) {
-        word length = least(BLOCK, k - k0);
-        bool add = k0 > 0;
-        for (word j = 0; j < n; j += 2 * LANES) {
-            word left = least(n - j, 2 * LANES), ldp = ldb, i = 0;
-            const REAL *panel = B + ldb * k0 + j;
-            if (turned) {
-                panel = scratch, ldp = 2 * LANES;
-                for (word c = 0; c < left; c += LANES)
-                    FN(turn)(B + ldb * (j + c) + k0, ldb, least(LANES, left - c), length, scratch + c, ldp);
-            } else if (FN(far_apart)(ldb, m)) {
-                FN(copy)(panel, ldb, length, left, scratch, 2 * LANES);
-                panel = scratch, ldp = 2 * LANES;
-            }
-#define TILES(rows)                                                                                            \
-    do {                                                                                                       \
-        const REAL *a = A + row * i + step * k0;                                                               \
-        REAL *c = C + ldc * i + j;                                                                             \
-        if (left == 2 * LANES)                                                                                 \
-            FN(outer_tile)(rows, 2, a, row, step, panel, ldp, c, ldc, length, add, true, 0);                   \
-        else if (left > LANES)                                                                                 \
-            FN(outer_tile)(rows, 2, a, row, step, panel, ldp, c, ldc, length, add, false, left - LANES);       \
-        else                                                                                                   \
-            FN(outer_tile)(rows, 1, a, row, step, panel, ldp, c, ldc, length, add, false, left);               \
+    const bool packs = row == 1 && n >= PACKED * LANES;
+    const word band = packs ? BAND * 8 / SIZE : m;
+    REAL *packed = scratch + 2 * LANES * BLOCK;
+    for (word k0 = 0; k0 < k; k0 += BLOCK)
+        for (word i0 = 0; i0 < m; i0 += band) {
+            const word length = least(BLOCK, k - k0), rows = least(band, m - i0);
+            const REAL *first = A + row * i0 + step * k0;
+            const bool add = k0 > 0;
+            if (packs)
+                FN(pack)(first, step, rows, length, packed);
+            for (word j = 0; j < n; j += 2 * LANES) {
+                word left = least(n - j, 2 * LANES), apart, i = 0;
+                const REAL *strip = FN(strip)(turned, B, ldb, j, left, k0, length, rows, scratch, &apart);
+                REAL *c = C + ldc * i0 + j;
+#define TILES(rows, a, row, step)                                                                                     \
+    do {                                                                                                              \
+        if (left == 2 * LANES)                                                                                        \
+            FN(outer_tile)(rows, 2, a, row, step, strip, apart, c + ldc * i, ldc, length, add, true, 0);              \
+        else if (left > LANES)                                                                                        \
+            FN(outer_tile)(rows, 2, a, row, step, strip, apart, c + ldc * i, ldc, length, add, false, left - LANES);  \
+        else                                                                                                          \
+            FN(outer_tile)(rows, 1, a, row, step, strip, apart, c + ldc * i, ldc, length, add, false, left);          \
     } while (0)
-            for (; i + TALL <= m; i += TALL)
-                TILES(TALL);
-            for (; i < m; i++)
-                TILES(1);
+                const REAL *tall = packs ? packed : first;
+                const word along = packs ? length : row, on = packs ? TALL : step, next = packs ? 1 : row;
+                for (; i + TALL <= rows; i += TALL)
+                    TILES(TALL, tall + along * i, next, on);
+                for (; i < rows; i++)
+                    TILES(1, first + row * i, row, step);
 #undef TILES
+            }
         }
-    }
 }
 
 /* C [m, n] = A [m, k] B^T, B [n, k]: rows of A, B and C are lda, ldb and ldc numbers apart; else as above. */

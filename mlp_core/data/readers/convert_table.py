@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from mlp_core.atomic_files import write_atomically
-from mlp_core.data.readers.converted_table import FORMAT, TABLE, VALUES, is_folder, text_of
+from mlp_core.data.readers.converted_table import FORMAT, TABLE, VALUES, is_folder, read_folder, text_of
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.npy_writer import Growing
@@ -22,6 +22,8 @@ from mlp_core.data.readers.publish_folder import check_place, hidden, put, resto
 from mlp_core.data.readers.table import Floats, Table, of_all
 from mlp_core.data.readers.table_builder import Drain, Reread
 from mlp_core.errors import Failed, Problem
+
+Unread: TypeAlias = Callable[[Table], Sequence[str]]
 
 MOST_WORDS = 4_000_000
 ATTEMPTS = 4  # readings of a table whose columns turn out to hold text: as `read_csv` makes
@@ -47,11 +49,13 @@ def convert(
     force: bool = False,
     needed: Sequence[str] = (),
     drop: Collection[int | str] = (),
+    unread: Unread | None = None,
 ) -> Converted:
     """Write the table in `paths` (several: one after another) to a new `folder`, which appears when it is complete.
 
     names: columns that a header should contain. needed: columns that must be there. drop: columns that are left
-    out, by name or position. A converted table that is there is replaced if `force`. Raises DataError for what cannot
+    out, by name or position. unread: which columns of the table have to be read once more, as text. A converted table
+    that is there is replaced if `force`. Raises DataError for what cannot
     be read, UsageError for a folder that is there, Failed when the disk does not take it; then nothing is left of it.
     """
     place = Path(os.path.abspath(folder))  # noqa: PTH100
@@ -60,7 +64,7 @@ def convert(
         check_place(folder, paths, force)
         place.parent.mkdir(parents=True, exist_ok=True)
         with hidden(place) as temporary:
-            done = _written(paths, options, names, temporary, needed, drop)
+            done = _written(paths, options, names, temporary, needed, drop, unread)
             if options.progress is not None:
                 options.progress(paths[-1], done.rows)  # which may raise, for the last time
             put(temporary, place, force)
@@ -80,6 +84,7 @@ def _written(
     folder: Path,
     needed: Sequence[str],
     drop: Collection[int | str],
+    unread: Unread | None,
 ) -> Converted:
     """The table written to a folder of its own, read again as long as columns turn out to hold text."""
     text, table = set(options.text), _Table(folder, needed, drop)
@@ -99,11 +104,15 @@ def _written(
                     table.forget()
         found = set().union(text, *table.text)
         if all(found & set(table.every) <= mine for mine in table.text):
-            return table.finish()
+            done = table.finish()
+            further = set() if unread is None else {*unread(read_folder(folder, on_disk=True))} - found
+            if not further:
+                return done
+            found |= further
     finally:
         table.close()
     (folder / VALUES).unlink()
-    return _written(paths, replace(options, text=tuple(sorted(found))), names, folder, needed, drop)
+    return _written(paths, replace(options, text=tuple(sorted(found))), names, folder, needed, drop, unread)
 
 
 def _drain(

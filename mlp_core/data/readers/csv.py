@@ -253,7 +253,10 @@ def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect
     message = f"{len(row)} cells, expected {width} as in the first row"
     hint = f'mend the row, or set data.csv.delimiter (now "{dialect.delimiter}")'
     if width == 1 and builder.rows == 0:
-        hint = "if the first line is no data, set data.csv.comment to its first character"
+        first = builder.names[0][:1]
+        hint = "delete the lines above the names of the columns"
+        if first and not first.isalnum():
+            hint = f'if the first line is no data, set data.csv.comment: "{first}"'
     column = min(len(row), width) + 1
     return refusal(path, "ragged_row", message, hint=hint.replace("\t", "tab"), line=line, column=column)
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from mlp_core.data.readers.csv_header import ROW_NAMES, has_header, lacks_row_names
+from mlp_core.data.readers.csv_header import ROW_NAMES, ends_in_nothing, has_header, lacks_row_names
 from mlp_core.data.readers.csv_options import NUMBER, CsvOptions, Dialect, number
 
 __all__ = ["NUMBER", "CsvOptions", "Dialect", "detect", "excel_separator", "first_rows", "number", "records"]
@@ -71,6 +71,8 @@ def detect(
     kept, decimal = options.kept, options.decimal
     if decimal == "auto":
         decimal = kept.decimal if kept is not None else _decimal(rows, best, options.na)
+    if ends_in_nothing(rows) and options.header is not False:
+        rows = [[*rows[0], ""], *rows[1:]]
     first = rows[0] if rows else []
     header = options.header
     short = lacks_row_names(rows) and (len(first) > 1 or best == " ") and not has_header(rows[1:], options, (), decimal)

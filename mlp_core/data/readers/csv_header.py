@@ -84,6 +84,13 @@ def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...],
     return tuple(names), tuple(twice)
 
 
+def ends_in_nothing(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is one cell shorter than all others, which end in a delimiter."""
+    if len(rows) < 2 or len(rows[1]) < 2:
+        return False
+    return all(len(row) == len(rows[0]) + 1 and not row[-1].strip() for row in rows[1:])
+
+
 def lacks_row_names(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row is one cell shorter than all others, whose first cells differ: the header of R."""
     if len(rows) < 2 or len(rows[0]) + 1 != len(rows[1]) or len(rows[1]) < 2:

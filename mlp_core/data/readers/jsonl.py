@@ -114,6 +114,9 @@ def _texts(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, 
             if stripped[1:].strip():
                 raise refusal(path, "bad_json", "not JSON (something behind the array)", hint=HINT, line=number)
             return
+        if stripped.startswith("["):
+            hint = "write an object for every row, with a key for every value (pandas: orient='records')"
+            raise refusal(path, "bad_json", "an array of arrays, which have no names", hint=hint, line=number)
         end = _end_of_object(stripped)
         if end is not None:
             yield number, stripped[:end]

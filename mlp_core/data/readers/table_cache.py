@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlp_core.atomic_files import remove_folder
-from mlp_core.data.readers.convert_table import convert
+from mlp_core.data.readers.convert_table import Unread, convert
 from mlp_core.data.readers.converted_table import FORMAT, is_folder, is_sound
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import check_file, reading
@@ -26,10 +26,10 @@ _PIECE = 1 << 20
 
 
 def cached(
-    paths: Sequence[Path], options: ReadOptions, names: Sequence[str], folder: Path, make: bool = True
+    paths: Sequence[Path], options: ReadOptions, names: Sequence[str], folder: Path, unread: Unread, make: bool = True
 ) -> Path | None:
     """The converted table in the cache `folder` for these files; if it is not there it is made, or with `make` false
-    None, and nothing is written or deleted.
+    None, and nothing is written or deleted. unread: as `convert` takes it.
 
     Raises DataError for what cannot be read, Failed when the disk does not take it.
     """
@@ -42,7 +42,7 @@ def cached(
             remove_folder(entry)
         try:
             sweep(folder)
-            convert(paths, options, entry, names)
+            convert(paths, options, entry, names, unread=unread)
         except (Failed, UsageError):
             if not is_folder(entry):  # another run may have made it meanwhile
                 raise
@@ -63,7 +63,7 @@ def discard(config: Config, entry: Path) -> bool:
 
 def _key(paths: Sequence[Path], options: ReadOptions, names: Sequence[str]) -> str:
     """A digest of the files' bytes and of everything that decides what is read from them."""
-    sha = hashlib.sha256(f"{FORMAT} {options.format} {options.csv} {sorted(options.text)} {list(names)}".encode())
+    sha = hashlib.sha256(f"{FORMAT} dates {options.format} {options.csv} {sorted(options.text)} {list(names)}".encode())
     for path in paths:
         sha.update(f"{path.suffixes} {check_file(path)};".encode())
         with reading(path), path.open("rb") as file:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
+from mlp_core.data import calendar_words
+from mlp_core.data.calendar_words import MONTHS
 from mlp_core.data.dates import date_number, time_number
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
 
@@ -37,6 +39,14 @@ READ = {
     "millions of euros": (["€110.5M", "€565K", "€0"], [110.5e6, 565e3, 0]),
     "powers of ten with a unit": (["1e5 m", "3 m"], [1e5, 3]),
     "times": (["0:30", "12:45"], [0.5, 12.75]),
+    "times in words": (["9 pm", "12:15 AM", "9h30"], [21, 0.25, 9.5]),
+    "durations": (["1h 30m", "45m", "2 hrs"], [1.5, 0.75, 2]),
+    "durations of pandas": (["1 days 02:00:00", "0 days 00:30:00", "-1 days +23:00:00"], [26, 0.5, -1]),
+    "durations of Python": (["1 day, 2:00:00", "0:30:00", "-1 day, 23:00:00"], [26, 0.5, -1]),
+    "durations of ISO 8601": (["PT1H30M", "P1DT2H", "-PT45M", "PT30S"], [1.5, 26, -0.75, 1 / 120]),
+    "long durations": (["120:30:36", "0:45:00"], [120.51, 0.75]),
+    "two units of time": (["90 min", "2 h"], [1.5, 2]),
+    "years and months": (["1yrs 0mon", "0yrs 6mon"], [8765.82, 4382.91]),
 }
 NOT = {
     "two units": ["12 km", "5 mi"],
@@ -44,6 +54,11 @@ NOT = {
     "codes": ["A12", "A13"],
     "ranges": ["1-2", "3-4"],
     "versions": ["1.2.3.4", "1.2.3.5"],
+    "dimensions": ["2D", "3D", "4K UHD"],
+    "a unit twice": ["1h 2h", "1h"],
+    "the shorter first": ["5m 1h", "1h"],
+    "a day without a year": ["23-Oct", "5-Nov"],
+    "a log": ["ERROR 2024-01-31", "INFO 2024-01-31"],
     "telephones": ["555-1234", "222-1234"],
     "flats": ["12A", "12C"],
     "several words": ["1", "2", "red", "blue"],
@@ -108,6 +123,28 @@ DAYS = {
     "1.3.70 00:00": "1970-03-01",
     "2021-02": "2021-02-01",
     "Feb 2021": "2021-02-01",
+    "5. M\u00e4rz 2021": "2021-03-05",
+    "5 Mrz. 2021": "2021-03-05",
+    "1er f\u00e9vr. 2021": "2021-02-01",
+    "ao\u00fbt 2021": "2021-08-01",
+    "3 de mayo de 2021": "2021-05-03",
+    "marzo de 2021": "2021-03-01",
+    "dimanche 3 janvier 2021": "2021-01-03",
+    "Oct-23": "2023-10-01",
+    "Dez'99": "1999-12-01",
+    "10/2023": "2023-10-01",
+    "10.2023": "2023-10-01",
+    "2023M7": "2023-07-01",
+    "2023Q4": "2023-10-01",
+    "Q2 2023": "2023-04-01",
+    "3Q2023": "2023-07-01",
+    "2023-W07": "2023-02-13",
+    "2020W53-7": "2021-01-03",
+    "20210103T100000Z": "2021-01-03T10:00:00",
+    "20210103103000": "2021-01-03T10:30:00",
+    "2023\u5e7410\u67085\u65e5": "2023-10-05",
+    "2023\ub144 10\uc6d4 5\uc77c": "2023-10-05",
+    "2023\u5e7410\u6708": "2023-10-01",
 }
 
 
@@ -117,9 +154,47 @@ def test_a_date_is_days_since_1970(text: str, iso: str) -> None:
     assert date_number(text, "dmy") == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("text", ["2021-13-01", "2021-02-30", "30/2/2021", "2021-1", "12", "Foo 3, 2021", "1-2/2021"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2021-13-01",
+        "2021-02-30",
+        "30/2/2021",
+        "2021-1",
+        "12",
+        "Foo 3, 2021",
+        "1-2/2021",
+        "2023Q5",
+        "2023-W54",
+        "13/2023",
+        "Foo-23",
+        "ERROR 2021-01-03",
+        "23-Oct",
+        "4711-05",
+    ],
+)
 def test_no_date(text: str) -> None:
     assert date_number(text, "dmy") is None
+
+
+def test_no_name_stands_for_two_months() -> None:
+    words = calendar_words._MONTHS.split()
+    assert len(words) == len({*words}) == len(MONTHS)
+    assert {*MONTHS.values()} == {*range(1, 13)}
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_the_months_of_calendars_are_known(month: int) -> None:
+    day = date(2021, month, 5)
+    for word in (day.strftime("%b"), day.strftime("%B")):
+        assert date_number(f"5 {word} 2021", "") == (day - date(1970, 1, 1)).days
+
+
+def test_months_quarters_and_weeks_of_one_column_are_dates() -> None:
+    found = find(["Oct-23", "2023-10", "2023Q4", "2023-W40", "n/a"])
+    assert found is not None
+    assert (found.way, found.order) == ("date", "")
+    assert found.number("Oct-23") == found.number("2023Q4") == date_number("2023-10-01", "")
 
 
 def test_the_order_of_a_date_is_that_in_which_all_are_dates() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from mlp_core.config import from_mapping
+from mlp_core.data.convert import convert_data
 from mlp_core.data.load import Data, load
+from mlp_core.data.readers.frames import InMemory
 from mlp_core.errors import DataError
 from mlp_core.runs.evaluate import Wishes, evaluate_model, open_model
 from mlp_core.runs.predict import Predictor
@@ -49,6 +52,67 @@ def accuracy(run: Path, file: Path) -> float:
 def predicted(run: Path, file: Path, name: str = "prediction") -> list[Any]:
     model, _ = open_model(run)
     return [value for part in Predictor(model, probabilities=True).predict(file) for value in part[name]]
+
+
+COMPACT = [20230101 + 100 * (k % 12) + k % 28 for k in range(60)]
+
+
+def test_dates_in_digits_are_dates_by_every_way(tmp_path: Path) -> None:
+    days, y = [float(one) for one in COMPACT], ["p", "q"] * 30
+    csv = table(tmp_path / "t.csv", "d,x,y", COMPACT, RNG.random(60).round(3), y)
+    plain = data(csv)
+    assert plain.task.kinds == ("date", "numeric")
+    cached = data(csv, cache=str(tmp_path / "cache"))
+    made = convert_data(from_mapping({"data": {"train": str(csv), "target": "y"}}), ["y"], tmp_path / "folder")
+    folder = data(made.folder)
+    held = {"d": np.array(days), "x": np.arange(60.0), "y": np.array(y)}
+    config = from_mapping({"data": {"train": "-", "target": "y"}}).holding({"train": InMemory(held)})
+    for other in (cached, folder, load(config)):
+        assert other.task.kinds == plain.task.kinds
+        assert other.task.kept.columns == plain.task.kept.columns
+    np.testing.assert_array_equal(cached.splits["train"].X, plain.splits["train"].X)
+    np.savez(tmp_path / "t.npz", x=np.array([days, days]).T, y=np.arange(60) % 2)
+    (note,) = [
+        note for note in load(from_mapping({"data": {"train": str(tmp_path / "t.npz")}})).notes if "date" in note
+    ]
+    assert note.startswith("note: numbers that look like dates are taken as numbers: x0, x1; ")
+
+
+def test_thousands_in_few_cells_are_read_by_every_way(tmp_path: Path) -> None:
+    cells = ['"1,234"' if k % 20 == 0 else str(k) for k in range(60)]
+    csv = table(tmp_path / "t.csv", "n,y", cells, ["p", "q"] * 30)
+    plain, cached = data(csv), data(csv, cache=str(tmp_path / "cache"))
+    assert plain.task.kept.columns == cached.task.kept.columns
+    np.testing.assert_array_equal(cached.splits["train"].X, plain.splits["train"].X)
+
+
+def test_a_month_before_its_year_is_no_fraction(tmp_path: Path) -> None:
+    csv = table(tmp_path / "t.csv", "d,y", [f"{k % 12 + 1:02d}.20{k % 3 + 21}" for k in range(60)], ["p", "q"] * 30)
+    assert data(csv).task.kinds == ("date",)
+    csv = table(tmp_path / "t.csv", "d,y", [f"{k % 12 + 1}.{20 + k % 3}" for k in range(60)], ["p", "q"] * 30)
+    assert data(csv).task.kinds == ()
+
+
+def test_days_without_a_year_stay_words_and_are_told(tmp_path: Path) -> None:
+    csv = table(tmp_path / "t.csv", "d,y", [f"{k % 28 + 1}-Oct" for k in range(60)], ["p", "q"] * 30)
+    (note,) = [note for note in data(csv).notes if note.startswith("note: words that look like dates stay words")]
+    assert note.endswith('d ("1-Oct"); write them as 2024-01-31')
+
+
+def test_long_numbers_in_json_are_told(tmp_path: Path) -> None:
+    rows = [{"u": 2**60 + k % 9, "x": k % 7, "y": "pq"[k % 2]} for k in range(60)]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    assert [note for note in data(tmp_path / "t.json").notes if "perhaps codes: u (1.153e+18)" in note]
+    (tmp_path / "t.json").write_text(json.dumps([[1, 2], [3, 4]]))
+    with pytest.raises(DataError, match="an array of arrays, which have no names"):
+        data(tmp_path / "t.json")
+
+
+def test_a_name_in_other_letters_is_named(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", table(tmp_path / "t.csv", "age,y", RNG.random(40).round(3), ["p", "q"] * 20))
+    further = table(tmp_path / "f.csv", "AGE,y", RNG.random(40).round(3), ["p", "q"] * 20)
+    with pytest.raises(DataError, match=r'no column "age"; did you mean "AGE"\?'):
+        accuracy(run, further)
 
 
 def libsvm(path: Path, X: Any, y: Any, base: int) -> Path:

@@ -122,6 +122,32 @@ def test_keys_that_are_given_stand_in_the_config(tmp_path: Path) -> None:
             proposed(tmp_path, "x;w;y", x, RNG.integers(1, 4, 100), ["a", "b"] * 50, given=(wrong,))
 
 
+@pytest.mark.parametrize(
+    ("given", "key", "value"),
+    [
+        ("data.split.val=0", "split", {"val": 0, "test": 0.15}),
+        ("data.split={val: 0.3, method: random}", "split", {"val": 0.3, "test": 0, "method": "random"}),
+        ("data.limit=80", "limit", 80),
+        ("data.csv.na+=[-999]", "csv", {"na": ["-999"]}),
+        ('data.csv.quote="', "csv", {"quote": '"'}),
+        ("data.csv.header=true", "csv", {"header": True}),
+        ("data.drop=[w]", "drop", ["w"]),
+        ("data.labels={a: no}", "labels", {"a": "no"}),
+        ("data.val=t.csv", "split", {"test": 0.15}),
+    ],
+)
+def test_a_config_with_a_key_that_is_given_says_it_once_and_means_it(
+    given: str, key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = RNG.normal(size=100).round(3)
+    found = proposed(tmp_path, "x,w,y", x, RNG.integers(1, 4, 100), ["a", "b"] * 50, given=(given,))
+    assert yaml.safe_load(found.text)["data"][key] == value
+    (tmp_path / "t.yaml").write_text(found.text)
+    written, asked = load_config(tmp_path / "t.yaml"), load_config(tmp_path / "t.yaml", [given.replace("+=", "=")])
+    assert written.data == asked.data
+
+
 def test_a_header_with_a_number_is_told_by_the_target(tmp_path: Path) -> None:
     days = [f"2023-01-{k % 28 + 1:02d}" for k in range(60)]
     found = proposed(

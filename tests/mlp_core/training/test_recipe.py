@@ -80,6 +80,15 @@ def test_yours_stands_and_that_is_said(tmp_path: Path) -> None:
     assert "optimizer.lr 0.01, not 0.2" in notes[1]
 
 
+def test_a_loss_of_numbers_says_what_is_aimed_at(tmp_path: Path) -> None:
+    for loss, monitor in (("mae", "val_mae"), ("quantile", "val_loss"), ("mse", "val_rmse"), ("huber", "val_loss")):
+        config, _ = resolved(tmp_path, loss={"name": loss})
+        assert config.checkpoint.monitor == monitor
+        assert config.train.early_stopping is False or config.train.early_stopping.monitor == monitor
+    config, _ = resolved(tmp_path, checkpoint={"monitor": "val_r2"})
+    assert config.checkpoint.monitor == "val_r2"
+
+
 @pytest.mark.parametrize(
     ("target", "metrics", "smoothing", "monitor"),
     [

@@ -16,6 +16,7 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-15}  # relative to sqrt(k), the si
 ROWS, INNER, COLUMNS = (1, 3, 7, 8, 15, 17, 33), (1, 5, 15, 16, 40), (1, 3, 4, 10, 31, 32, 33, 50)
 BLOCKS = [(40, 2 * BLOCK + 88, 37), (BAND + 2, 1100, 65), (9, BLOCK + 1, 20), (200, 513, 8)]
 BLOCKS += [(130, 512, 256), (70, 256, 1024), (65, 512, 67)]  # rows a power of two apart
+BLOCKS += [(65, 300, 531), (300, 144, 261)]  # rows of the transposed factor that are packed, and some left over
 SHAPES = [(b, n, m) for b in ROWS for n in INNER for m in COLUMNS] + BLOCKS
 
 

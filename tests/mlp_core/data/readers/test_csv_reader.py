@@ -242,8 +242,19 @@ def test_a_comment_before_the_table_is_suspected(tmp_path: Path) -> None:
     problem = refused(b"|1x3 Cross validator\n1,2\n3,4\n", tmp_path / "t.csv", CsvOptions())
     assert (problem.line, problem.hint) == (
         2,
-        "if the first line is no data, set data.csv.comment to its first character",
+        'if the first line is no data, set data.csv.comment: "|"',
     )
+    problem = refused(b"Report of 2024\n\nx,y\n1,2\n3,4\n", tmp_path / "r.csv", CsvOptions())
+    assert (problem.line, problem.hint) == (3, "delete the lines above the names of the columns")
+
+
+def test_rows_that_end_in_a_delimiter_keep_their_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("y,x,z\na,1,2,\nb,3,4,\nc,5,6,\n")
+    table = read_csv(tmp_path / "t.csv")
+    assert table.names == ("y", "x", "z", "c3")
+    assert table.words[0] == ["a", "b", "c"]
+    np.testing.assert_array_equal(table.values[:, 1:3], [[1, 2], [3, 4], [5, 6]])
+    assert np.isnan(table.values[:, 3]).all()
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
