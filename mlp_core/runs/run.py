@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 from mlp_core.config import Config
 from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
-from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem, RunDirectoryError
+from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem
 from mlp_core.machine import system
 from mlp_core.runs.elsewhere import Elsewhere, furthest, refuse_differences
 from mlp_core.runs.in_memory import InMemory

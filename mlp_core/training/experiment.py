@@ -82,8 +82,8 @@ class Experiment:
 
         own: the checkpoint of the run itself, where it goes on: what was learned of the data is as it was, and a warm
         start is not looked up again. known: take the fingerprints of the training rows, where they are in memory and
-        not too many. world: the workers that train it. Raises ConfigError and DataError, each with its place, CheckpointError for weights that cannot be
-        used.
+        not too many. world: the workers that train it. Raises ConfigError and DataError, each with its place,
+        CheckpointError for weights that cannot be used.
         """
         refuse_unused(config)
         start = WarmStart.of(config, own)

@@ -8,6 +8,7 @@ for itself, from the same gradient and the same weights, so that nothing else ne
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from mlp_core.workers.world import World
 def cut(rows: int, shards: int) -> list[slice]:
     """The rows of each shard of a batch, as equal as can be: some have one row less, and none where there are few."""
     ends = [rows * i // shards for i in range(shards + 1)]
-    return [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(ends)]
 
 
 class ShardedSteps(StageSteps):

@@ -104,7 +104,7 @@ class StageSteps:
         return loss, total
 
     def _evaluate(self, epoch: int, index: int, draw: int, total: float, penalties: bool = True) -> Any:
-        """The loss of a batch, as a part of rows whose weights sum up to `total`; its gradient is left in the network."""
+        """The loss of a batch, part of rows whose weights sum up to `total`; its gradient is left in the network."""
         X, Y, w = self._batch(epoch, index, draw)
         mode = self._pass(draw)
         return self.job.objective.value_and_gradient(X, Y, w, mode, total=total, penalties=penalties)[0]

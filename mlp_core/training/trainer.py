@@ -97,8 +97,8 @@ class Trainer:
     average, and in `progress`.
 
     Where several steps are made at once their events follow: `progress` is then ahead of them, and agrees with the last
-    one. `read_every` are the steps whose losses must be in their events. The workers of a `world` make the same steps, and
-    end at the same one.
+    one. `read_every` are the steps whose losses must be in their events. The workers of a `world` make the same steps,
+    and end at the same one.
     """
 
     steps: Steps

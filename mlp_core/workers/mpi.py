@@ -22,7 +22,7 @@ from mlp_core.errors import MlpbpError, Problem
 from mlp_core.workers.world import World
 
 BUSY, SHORT, LOOK = 50e-6, 2e-3, 0.05
-"""Seconds of a wait in which it only waits, in which it gives way to others, and between two looks at who has failed."""
+"""Seconds of a wait in which it only waits, in which it gives way to others, between two looks at who has failed."""
 PATIENCE = 4.0
 """Seconds after which a worker that has failed no longer waits for worker 0 to say so."""
 FAILED, DATA = 1, 2
