@@ -45,7 +45,7 @@ class Lockstep:
         for layers in zip(*stacks, strict=True):
             kind = layers[0]
             if isinstance(kind, Residual):
-                inner = self._forward([layer.inner for layer in layers], A, modes)  # type: ignore[attr-defined]
+                inner = self._forward([layer.inner for layer in layers], A, modes)
                 A = _each(lambda one, X, Y: one._add(X, Y, head(one._A, len(X))), layers, A, inner)
             elif isinstance(kind, Norm) and kind.kind == "batch":
                 A = self._normalise(layers, A)
@@ -60,7 +60,7 @@ class Lockstep:
             needed = kind.index != last
             if isinstance(kind, Residual):
                 _each(lambda one, D: one._copy(D, head(one._skip, len(D))), layers, D)
-                inner = self._backward([layer.inner for layer in layers], D)  # type: ignore[attr-defined]
+                inner = self._backward([layer.inner for layer in layers], D)
                 D = _each(lambda one, D: one._add(D, head(one._skip, len(D)), D), layers, inner)
             elif isinstance(kind, Norm) and kind.kind == "batch":
                 D = self._normalise_backward(layers, D)
