@@ -2,6 +2,7 @@
 
     python benchmarks/cpu.py steps [--cases tiny,small] [--peers ours,torch] [--rounds 7] [--clock processor]
     python benchmarks/cpu.py accuracy [--mnist FOLDER] [--rounds 3]
+    python benchmarks/cpu.py table              600 rows of a CSV file, 256 epochs, from start to end, beside PyTorch
     python benchmarks/cpu.py scaling            time per step against batch, width, depth; per epoch against rows
     python benchmarks/cpu.py neighbours         a step beside zero, one and two busy processes
 
@@ -319,6 +320,46 @@ def _until(name: str, task: str, goal: float, options: argparse.Namespace) -> tu
         return float("nan"), float("nan")
 
 
+def table(options: argparse.Namespace) -> None:
+    """Wall and processor seconds of a whole training on a small table, from the start of the process to its end."""
+    describe()
+    keys = ["model.hidden=[256, 256, 256]", "model.dropout=0.15", "train.batch_size=128", "train.epochs=256"]
+    keys += [
+        "optimizer.lr=1e-3",
+        "train.early_stopping=false",
+        "recipe=plain",
+        "data.split.test=0",
+        "data.split.val=0.2",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((600, 20))
+        rows = np.column_stack([X, X @ rng.standard_normal(20) > 0])
+        names = ",".join([*(f"x{i}" for i in range(20)), "y"])
+        np.savetxt(f"{folder}/table.csv", rows, ["%.6f"] * 20 + ["%d"], ",", header=names, comments="")
+        ours = ["-m", "mlpbp", "train", f"{folder}/table.csv", "--target", "y", "--no-progress", *keys]
+        commands = {"ours": ours, "torch": [str(HERE / "scripts.py"), "torch", "table", folder]}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(options.rounds):
+            for name, command in commands.items():
+                times[name].append(_whole([sys.executable, *command], options.threads, folder))
+    print("| 600 x 20, 256-256-256 with dropout, batch 128, 256 epochs | wall s | processor s |\n|---|---|---|")
+    for name, values in times.items():
+        wall, processor = (statistics.median(column) for column in zip(*values, strict=True))
+        print(f"| {name} | {wall:.2f} | {processor:.2f} |", flush=True)
+
+
+def _whole(command: list[str], threads: int, folder: str) -> tuple[float, float]:
+    """Wall and processor seconds of a process that works in this folder."""
+    begun, before = time.perf_counter(), os.times()
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(command, env=environment, cwd=folder, check=True, **silent)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - begun, used
+
+
 def _peak(process: subprocess.Popen[str]) -> float:
     """MiB that a process which has been killed held at most."""
     _, _, usage = os.wait4(process.pid, 0)
@@ -340,7 +381,7 @@ SHAPES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["steps", "accuracy", "scaling", "neighbours"])
+    parser.add_argument("what", choices=["steps", "accuracy", "table", "scaling", "neighbours"])
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=7)
@@ -349,7 +390,8 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path)
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
-    {"steps": steps, "accuracy": accuracy, "scaling": scaling, "neighbours": neighbours}[options.what](options)
+    choices = {"steps": steps, "accuracy": accuracy, "table": table, "scaling": scaling, "neighbours": neighbours}
+    choices[options.what](options)
 
 
 if __name__ == "__main__":

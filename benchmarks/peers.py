@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 CASES = {
     "tiny": ((64, 64, 10), 32),
@@ -23,6 +24,7 @@ CASES = {
     "large": ((784, 2048, 2048, 10), 256),
     "tabular": ((32, 256, 256, 256, 2), 256),
     "three layers": ((20, 256, 256, 256, 2), 128),
+    "dropout": ((20, 256, 256, 256, 2), 128),
     "strong 128": ((20, 256, 256, 256, 2), 128),
     "strong": ((20, 256, 256, 256, 2), 256),
 }
@@ -42,7 +44,9 @@ def data(sizes: tuple[int, ...], batch: int):
     return X, Y
 
 
-def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native", strong: bool = False) -> Run:
+def make_ours(
+    sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "native", strong: bool = False, dropout: float = 0
+) -> Run:
     """The engine's own trainer, as `mlpbp train` runs it; `strong` with the ingredients of that recipe."""
     from mlp_core.backends.job import Job
     from mlp_core.data.batches.batches import Batches
@@ -68,7 +72,7 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
         backend = numpy_backend()
     single_thread_blas()
     X, Y = data(sizes, batch)
-    block = Block(0, Mish(), dropout=0.15, parametric=True) if strong else Block(0, Relu())
+    block = Block(0, Mish(), dropout=0.15, parametric=True) if strong else Block(0, Relu(), dropout=dropout)
     hidden = tuple(replace(block, units=units) for units in sizes[1:-1])
     inputs = {"periodic": Periodic(sizes[0], size=WAVES), "input_scale": True, "ntk": True} if strong else {}
     network = Network(Architecture(sizes[0], sizes[-1], hidden, **inputs), backend, "float32", batch)
@@ -87,11 +91,11 @@ def make_ours(sizes: tuple[int, ...], batch: int, threads: int, kernels: str = "
     return run
 
 
-def make_numpy(sizes: tuple[int, ...], batch: int, threads: int, strong: bool = False) -> Run:
-    return make_ours(sizes, batch, threads, "numpy", strong)
+def make_numpy(sizes: tuple[int, ...], batch: int, threads: int, **more: Any) -> Run:
+    return make_ours(sizes, batch, threads, "numpy", **more)
 
 
-def make_torch(sizes: tuple[int, ...], batch: int, threads: int, compiled: bool = False) -> Run:
+def make_torch(sizes: tuple[int, ...], batch: int, threads: int, compiled: bool = False, dropout: float = 0) -> Run:
     import torch
     from torch import nn
 
@@ -99,8 +103,8 @@ def make_torch(sizes: tuple[int, ...], batch: int, threads: int, compiled: bool 
     X, Y = (torch.from_numpy(array) for array in data(sizes, batch))
     layers: list[nn.Module] = []
     for n, m in pairwise(sizes):
-        layers += [nn.Linear(n, m), nn.ReLU()]
-    model, loss = nn.Sequential(*layers[:-1]), nn.CrossEntropyLoss()
+        layers += [nn.Linear(n, m), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    model, loss = nn.Sequential(*layers[: -2 if dropout else -1]), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
 
     def objective(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -125,8 +129,8 @@ def make_torch(sizes: tuple[int, ...], batch: int, threads: int, compiled: bool 
     return run
 
 
-def make_compiled(sizes: tuple[int, ...], batch: int, threads: int) -> Run:
-    return make_torch(sizes, batch, threads, compiled=True)
+def make_compiled(sizes: tuple[int, ...], batch: int, threads: int, **more: Any) -> Run:
+    return make_torch(sizes, batch, threads, compiled=True, **more)
 
 
 def make_jax(sizes: tuple[int, ...], batch: int, threads: int) -> Run:
@@ -217,7 +221,7 @@ def make_products(sizes: tuple[int, ...], batch: int, threads: int) -> Run:
     return run
 
 
-PEERS: dict[str, Callable[[tuple[int, ...], int, int], Run]] = {
+PEERS: dict[str, Callable[..., Run]] = {
     "ours": make_ours,
     "numpy": make_numpy,
     "torch": make_torch,
@@ -237,7 +241,9 @@ def peak_mib() -> float:
 def work(name: str, case: str, threads: int, clock: Callable[[], float]) -> None:
     sizes, batch = CASES[case]
     if case.startswith("strong") and name in ("ours", "numpy"):
-        run: Run = (make_ours if name == "ours" else make_numpy)(sizes, batch, threads, strong=True)
+        run: Run = PEERS[name](sizes, batch, threads, strong=True)
+    elif case == "dropout" and name in ("ours", "numpy", "torch", "compiled"):
+        run = PEERS[name](sizes, batch, threads, dropout=0.15)
     else:  # the others train the same layers without the ingredients; the products are those with them
         inputs = sizes[0] * (WAVES if case.startswith("strong") and name == "products" else 1)
         run = PEERS[name]((inputs, *sizes[1:]), batch, threads)

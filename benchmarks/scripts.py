@@ -1,7 +1,7 @@
 """The same trainings as `cpu.py accuracy` starts with `mlpbp train`, as users of other libraries would write them.
 
 `python scripts.py NAME TASK [FOLDER]` trains and prints `epoch 1 val_accuracy 93.1` after every epoch; NAME is torch,
-jax or sklearn, TASK digits or mnist (with the folder of its four files).
+jax or sklearn, TASK digits, mnist (with the folder of its four files) or table (with the folder of its table.csv).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-SHAPES = {"digits": ((256, 256), 64, 40), "mnist": ((512, 512), 128, 10)}
+SHAPES = {"digits": ((256, 256), 64, 40), "mnist": ((512, 512), 128, 10), "table": ((256, 256, 256), 128, 256)}
+DROPOUT = {"table": 0.15}
 RATE = 1e-3
 
 
@@ -25,6 +26,10 @@ def load(task: str, folder: str | None):
         Y = np.frombuffer(gzip.decompress(labels.read_bytes()), np.uint8, offset=8)
         X, Y = X.astype(np.float32) / 255, Y.astype(np.int64)
         return X[:50000], Y[:50000], X[50000:], Y[50000:]
+    if task == "table":
+        numbers = np.loadtxt(Path(folder) / "table.csv", np.float32, delimiter=",", skiprows=1)
+        X, Y = numbers[:, :-1], numbers[:, -1].astype(np.int64)
+        return X[:480], Y[:480], X[480:], Y[480:]
     from sklearn.datasets import load_digits
 
     X, Y = load_digits(return_X_y=True)
@@ -37,21 +42,23 @@ def say(epoch: int, accuracy: float) -> None:
     print(f"epoch {epoch} val_accuracy {100 * accuracy:.2f}", flush=True)
 
 
-def torch_script(X, Y, Xv, Yv, hidden, batch, epochs) -> None:
+def torch_script(X, Y, Xv, Yv, hidden, batch, epochs, dropout=0.0) -> None:
     import torch
     from torch import nn
 
     X, Y, Xv, Yv = map(torch.from_numpy, (X, Y, Xv, Yv))
     layers: list[nn.Module] = []
     for n, m in pairwise((X.shape[1], *hidden, 10)):
-        layers += [nn.Linear(n, m), nn.ReLU()]
-    model, loss = nn.Sequential(*layers[:-1]), nn.CrossEntropyLoss()
+        layers += [nn.Linear(n, m), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    model, loss = nn.Sequential(*layers[: -2 if dropout else -1]), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     for epoch in range(epochs):
+        model.train()
         for rows in torch.randperm(len(X)).split(batch):
             optimizer.zero_grad()
             loss(model(X[rows]), Y[rows]).backward()
             optimizer.step()
+        model.eval()
         with torch.no_grad():
             say(epoch + 1, (model(Xv).argmax(1) == Yv).float().mean().item())
 
@@ -110,4 +117,5 @@ def sklearn_script(X, Y, Xv, Yv, hidden, batch, epochs) -> None:
 if __name__ == "__main__":
     name, task, *folder = sys.argv[1:]
     scripts = {"torch": torch_script, "jax": jax_script, "sklearn": sklearn_script}
-    scripts[name](*load(task, folder[0] if folder else None), *SHAPES[task])
+    more = {"dropout": DROPOUT[task]} if task in DROPOUT else {}  # known to the one for torch alone
+    scripts[name](*load(task, folder[0] if folder else None), *SHAPES[task], **more)
