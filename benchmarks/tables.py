@@ -1,6 +1,6 @@
 """Tables from raw files: each shipped config, and at equal settings the same network by scikit-learn, side by side.
 
-    python benchmarks/tables.py --data FOLDER [--part shipped|equal] [--only NAME] [--seeds 3]
+    python benchmarks/tables.py --data FOLDER [--part shipped|equal] [--only NAME] [--seeds 3] [--splits 20]
 
 FOLDER holds `adult`, `california-housing`, `letter`, `optdigits`, `wine-quality`, `seaborn` and `uci-regression` with
 the published files. Equal settings: the same rows for training, validation and testing; numbers filled by the median
@@ -40,6 +40,7 @@ EQUAL = (
     f"train={{epochs: {EPOCHS}, batch_size: {BATCH}, early_stopping: false}}",
     "preprocess.categorical={}",
     "preprocess.numeric.log=[]",
+    "recipe=plain",
 )
 
 
@@ -184,20 +185,20 @@ def pipeline(config: Config, data: Data) -> Callable[[Dataset], Any]:
     return lambda part: np.asarray(columns.transform(table(part)), np.float64)
 
 
-def shipped(case: Case, seeds: int, data: Path) -> str:
-    """One line of the first table: the shipped config, mean over seeds or over the 20 published splits."""
+def shipped(case: Case, runs: int, data: Path) -> str:
+    """One line of the first table: the shipped config, mean over seeds or over published splits."""
     with tempfile.TemporaryDirectory() as folder:
-        results = [ours(case, overrides(case, seed, data, Path(folder))) for seed in runs(case, seeds)]
+        results = [ours(case, overrides(case, seed, data, Path(folder))) for seed in range(runs)]
     mean = float(np.mean(results))
     line = "-" if case.line is None else f"{case.line} {'held' if case.held(mean) else 'MISSED'}"
     return f"| {case.config} | {case.metric} | {len(results)} | {_with_error(results)} | {line} |"
 
 
-def equal(case: Case, seeds: int, data: Path) -> str:
+def equal(case: Case, runs: int, data: Path) -> str:
     """One line of the second table: both at equal settings, and the difference of runs on the same rows."""
     here, there = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in runs(case, seeds):
+        for seed in range(runs):
             changes = overrides(case, seed, data, Path(folder))
             here.append(ours(case, [*changes, *EQUAL]))
             there.append(peer(case, changes))
@@ -205,10 +206,6 @@ def equal(case: Case, seeds: int, data: Path) -> str:
     return (
         f"| {case.config} | {case.metric} | {len(here)} | {_with_error(here)} | {_with_error(there)} | {difference} |"
     )
-
-
-def runs(case: Case, seeds: int) -> range:
-    return range(20 if case.published_splits else seeds)
 
 
 def _with_error(values: Any, sign: str = "") -> str:
@@ -221,6 +218,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--splits", type=int, default=20, help="of the published ones, where there are any")
     parser.add_argument("--part", choices=["shipped", "equal"], default="shipped")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -231,7 +229,8 @@ def main() -> None:
     print("|" + (4 + columns.count("|")) * "---|")
     for case in CASES:
         if options.only in case.config:
-            print(row(case, options.seeds, options.data.absolute()), flush=True)
+            runs = options.splits if case.published_splits else options.seeds
+            print(row(case, runs, options.data.absolute()), flush=True)
 
 
 if __name__ == "__main__":

@@ -105,8 +105,9 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     regression = task.kind == "regression"
     yield "preprocess.numeric.scale", "robust_smooth"
     if config.regularization.mixup == 0:
-        yield from (("preprocess.categorical.encode", "compact"), ("preprocess.categorical.embed_above", 8))
-        yield "preprocess.categorical.embedding_dim", 8
+        yield "preprocess.categorical.encode", "compact"
+        if not config.given("preprocess.categorical.encode") or config.preprocess.categorical.encode == "compact":
+            yield from (("preprocess.categorical.embed_above", 8), ("preprocess.categorical.embedding_dim", 8))
     if regression and not LOSSES[loss].counts:
         yield "preprocess.target.clamp", True
     yield from _network(config, size, regression, len(task.features))
@@ -139,29 +140,35 @@ def _network(config: Config, size: Size, regression: bool, features: int) -> Ite
         yield "model.activation", activation
         used = [layer.activation for layer in own] if config.given("model.activation") or own else [activation]
         mixes = any(getattr(one, "name", one) not in UNMIXED for one in used)
-        yield from (("model.parametric", True), ("optimizer.lr_factors.alpha", 0.1)) if mixes else ()
-        yield "model.dropout", 0.15
-        if not config.given("model.dropout") or model.dropout:
-            yield "schedule.dropout", "flat_cos"
+        if mixes:
+            yield from _pair(config, ("model.parametric", True), ("optimizer.lr_factors.alpha", 0.1))
+        yield from _pair(config, ("model.dropout", 0.15), ("schedule.dropout", "flat_cos"))
         if model.bias:
             yield from (("model.bias_init", "data"), ("optimizer.lr_factors.bias", 0.1))
     if features <= MOST_WAVES:
-        yield from (("model.numeric_embedding", "periodic"), ("optimizer.lr_factors.numeric_embedding", 0.1))
-    yield from (("model.input_scale", True), ("optimizer.lr_factors.input_scale", 6.0))
+        waves = ("model.numeric_embedding", "periodic")
+        yield from _pair(config, waves, ("optimizer.lr_factors.numeric_embedding", 0.1))
+    yield from _pair(config, ("model.input_scale", True), ("optimizer.lr_factors.input_scale", 6.0))
     yield "model.parametrization", "ntk"
-    if not config.given("model.init"):
-        standard = {"name": "normal", "std": 1.0, "scale": None}
-        yield from (("model.init", standard), ("model.output_init", standard), ("model.init_rescale", True))
+    standard = {"name": "normal", "std": 1.0, "scale": None}
+    yield "model.init", standard
+    if not config.given("model.init") or _at(config.model_dump(mode="json"), "model.init") == standard:
+        yield from (("model.output_init", standard), ("model.init_rescale", True))
 
 
 def _training(config: Config, size: Size, regression: bool) -> Iterator[tuple[str, Any]]:
     if not config.given("model.parametrization") or config.model.parametrization == "ntk":
         yield "optimizer.lr", 0.2 if regression else 0.04
     yield "optimizer.betas", [0.9, 0.95]
-    yield "optimizer.weight_decay", 0.02
-    if not config.given("optimizer.weight_decay") or config.optimizer.weight_decay:
-        yield "schedule.weight_decay", "flat_cos"
+    yield from _pair(config, ("optimizer.weight_decay", 0.02), ("schedule.weight_decay", "flat_cos"))
     yield "schedule.name", "coslog"
+
+
+def _pair(config: Config, owner: tuple[str, Any], owned: tuple[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A key, and one that is about it: not where what is written has none of the first."""
+    yield owner
+    if not config.given(owner[0]) or _at(config.model_dump(mode="json"), owner[0]) not in (False, 0, "none"):
+        yield owned
 
 
 def _aim(config: Config, kind: str) -> str:

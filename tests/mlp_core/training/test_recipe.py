@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from mlp_core.config import Config, dump_yaml, from_mapping, load
+from mlp_core.config.schema import differences
 from mlp_core.data.load import load as load_data
 from mlp_core.training.recipe import size_of, with_recipe
+from mlp_core.training.unused import refuse_unused
 
 RNG = np.random.default_rng(0)
 
@@ -139,3 +142,20 @@ def test_work_grows_slower_than_rows() -> None:
     epochs = [size.epochs for _, size in sizes]
     assert epochs == sorted(epochs, reverse=True)
     assert all(size.epochs * -(-rows // size.batch) >= 256 for rows, size in sizes)
+
+
+@pytest.mark.parametrize("target", ["number", "two", "many"])
+def test_every_key_of_the_recipe_may_be_yours(target: str, tmp_path: Path) -> None:
+    """Each alone at its usual value: the others are then such that nothing is refused, and it is said what is yours."""
+    config, _ = resolved(tmp_path, target)
+    base = {"recipe": "strong", "data": {"train": str(tmp_path / "t.csv"), "target": "y"}}
+    set_ = differences(from_mapping(base).model_dump(mode="json"), config.model_dump(mode="json"))
+    sections = ("preprocess", "model", "loss", "optimizer", "schedule", "checkpoint")
+    changed = {key: usual for key, (usual, _) in set_.items() if key.split(".")[0] in sections}
+    assert len(changed) > 20
+    for key, usual in changed.items():
+        asked = from_mapping(base, [f"{key}={json.dumps(usual)}"])
+        made, notes = with_recipe(asked, load_data(asked))
+        refuse_unused(made.replace(**{"optimizer.lr": 0.1}))
+        if key != "checkpoint.monitor":  # is an aim, which the recipe takes up
+            assert any(f"{key} " in note for note in notes), (key, notes)
