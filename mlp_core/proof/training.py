@@ -148,7 +148,7 @@ def _stretch(
                 enough = watched.made >= steps and (ended or per_epoch > 4 * steps)
                 if isinstance(event, StepDone) and event.step != progress.step:
                     continue
-                if enough or tally.wrong is not None or time.monotonic() - started > seconds:
+                if enough or tally.wrong is not None or trainer.world.agreed(time.monotonic() - started > seconds):
                     break
     except Diverged:
         pass  # a loss that is no number here is none on paper: `Watched` has looked
