@@ -115,6 +115,8 @@ class Predictor:
         for name, (count, word) in self.model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
+        for line in self.model.inputs.far_lines(X):
+            self.report.notes.setdefault(("far", ""), line)
         P, Z = self._outcome(X, words)
         self.report.rows += len(X)
         if targets:
@@ -135,9 +137,16 @@ class Predictor:
         """Columns of predictions for rows X [rows, features] in memory, encoded as the preprocessing takes them."""
         return self._told(*self._outcome(X, words))
 
+    def answer_inputs(self, A: Any) -> Columns:
+        """The same for inputs of the network A [rows, inputs], as the preprocessing has made them."""
+        return self._told(*self._of_inputs(A))
+
     def _outcome(self, X: Any, words: Mapping[int, Sequence[str]]) -> tuple[Any, Any]:
         """What the evaluator makes of the logits, and these."""
-        Z = self.evaluator.logits(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
+        return self._of_inputs(self.model.inputs.transform(X, words, dtype=self.model.config.dtype))
+
+    def _of_inputs(self, A: Any) -> tuple[Any, Any]:
+        Z = self.evaluator.logits(A)
         return self.evaluator.predict(Z), np.asarray(Z, np.float64)
 
     def _kept(self, source: Source) -> Columns:

@@ -8,10 +8,10 @@ runs are the same bytes for any number of workers, and however often it was inte
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,11 +21,14 @@ from mlp_core.errors import CheckpointError, Problem
 from mlp_core.runs.evaluate import open_model, read_own_data
 from mlp_core.runs.members import CV, Members
 from mlp_core.runs.predict import ROWS, Columns, Predictor
+from mlp_core.runs.run import Run
 from mlp_core.search.folder import SearchFolder, read_json, write_json
 from mlp_core.search.intervals import SAID, FoldSpread, spread
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once, carry_out
+from mlp_core.training.ensemble import Saved
+from mlp_core.training.events import Event
 from mlp_core.training.unused import refuse_unused
 
 FORMAT = 1
@@ -177,30 +180,59 @@ def fold_config(config: Config, folds: int, fold: int, repeat: int) -> Config:
 
 def _train(training: Training, stop: Stop) -> tuple[dict[str, Any], Columns] | None:
     """A fold trained, and what it says of the rows that it held out; None where it was stopped."""
-    record = training.carry_out(stop)
-    return None if record is None else (record, held_out(training.folder))
+    trained: Run | None = None
+
+    def hear(event: Event, run: Run) -> bool:
+        nonlocal trained
+        trained = run
+        return False
+
+    record = training.carry_out(stop, hear)
+    return None if record is None else (record, held_out(training.folder, trained))
 
 
-def held_out(folder: Path) -> Columns:
+def held_out(folder: Path, run: Run | None = None) -> Columns:
     """What the model of a fold says of the rows that it held out: their numbers in the training file, the truth, and
-    the columns of `predict`. Raises CheckpointError, DataError."""
+    the columns of `predict`. run: where it was trained just now, and has the rows. Raises CheckpointError, DataError.
+    """
     model, file = open_model(folder)
-    data = read_own_data(model)
-    if "test" not in data.indices:
+    numbers, y, inputs = _read_again(model) if run is None else _at_hand(run)
+    if inputs is None:
         raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
-    part, task = data.splits["test"], model.task
-    predictor = Predictor(model, probabilities=True)
-    chunks = [
-        predictor.answer(np.asarray(part.X[start : start + ROWS]), part.words) for start in range(0, part.rows, ROWS)
-    ]
-    columns: Columns = {"row": data.indices["test"]}
+    predictor, task = Predictor(model, probabilities=True), model.task
+    chunks = [predictor.answer_inputs(inputs(slice(start, start + ROWS))) for start in range(0, len(numbers), ROWS)]
+    columns: Columns = {"row": numbers}
     if task.classifies:
-        columns["truth"] = [task.classes[index] for index in part.y.tolist()]
+        columns["truth"] = [task.classes[index] for index in y.tolist()]
     else:
-        Y = part.y.reshape(part.rows, -1)
+        Y = y.reshape(len(y), -1)
         names = ["truth"] if Y.shape[1] == 1 else [f"truth_{name}" for name in task.targets]
         columns |= {name: Y[:, k] for k, name in enumerate(names)}
     return columns | {name: _chained([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+HeldOut: TypeAlias = tuple[Any, Any, Callable[[slice], Any] | None]
+"""Row numbers, targets, and a function that gives the inputs of some rows; None where no rows were held out."""
+
+
+def _read_again(model: Saved) -> HeldOut:
+    data = read_own_data(model)
+    if "test" not in data.indices:
+        return None, None, None
+    part, dtype = data.splits["test"], model.config.dtype
+    return (
+        data.indices["test"],
+        part.y,
+        lambda rows: model.inputs.transform(np.asarray(part.X[rows]), part.words, dtype=dtype),
+    )
+
+
+def _at_hand(run: Run) -> HeldOut:
+    experiment = run.experiment
+    if "test" not in experiment.data.indices:
+        return None, None, None
+    part, to_host = experiment.splits["test"], experiment.model.network.backend.to_host
+    return experiment.data.indices["test"], part.y, lambda rows: np.ascontiguousarray(to_host(part.X[rows]))
 
 
 def _chained(parts: Sequence[Any]) -> Any:

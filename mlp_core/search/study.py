@@ -7,6 +7,7 @@ process that is killed, and two processes never draw the same.
 from __future__ import annotations
 
 import re
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -202,14 +203,27 @@ def distributions(dimensions: Sequence[Dimension]) -> dict[str, BaseDistribution
     return found
 
 
+@contextmanager
+def _not_importing(name: str) -> Iterator[None]:
+    """A package seems to be missing, unless it is loaded already."""
+    loaded = name in sys.modules
+    if not loaded:
+        sys.modules[name] = cast(Any, None)
+    try:
+        yield
+    finally:
+        if not loaded:
+            del sys.modules[name]
+
+
 def importances(study: Study, minimum: int = 4) -> dict[str, float]:
     """How much each parameter decides about the value, in shares of 1 (PED-ANOVA, Watanabe et al., 2023); empty where
     too few trials are complete, or only one parameter is open."""
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(complete) < minimum:
+    if len(complete) < minimum or all(len(one.distributions) < 2 for one in complete):
         return {}
+    with _not_importing("sklearn"):  # optuna looks for it there, seconds of work, for another method
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

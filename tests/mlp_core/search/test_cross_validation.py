@@ -18,7 +18,7 @@ from waiting import wait_for
 from mlp_core.config import from_mapping
 from mlp_core.errors import ConfigError, DataError, RunDirectoryError, UsageError
 from mlp_core.runs.evaluate import evaluate_model, open_model
-from mlp_core.search.folds import CrossValidation, Outcome
+from mlp_core.search.folds import CrossValidation, Outcome, held_out
 from mlp_core.search.intervals import spread
 
 CONFIG = {"model": {"hidden": [6]}, "train": {"epochs": 3, "batch_size": 16, "preflight": "off"}, "name": "t"}
@@ -139,6 +139,20 @@ def test_preprocessing_is_fitted_on_the_training_rows_of_each_fold(folder: Path)
         train = json.loads((folder / "fitted" / f"fold-{fold}" / "split.json").read_text())["train"]
         model, _ = open_model(folder / "fitted" / f"fold-{fold}")
         assert model.inputs.numbers.scaler.shift[0] == pytest.approx(a[train].mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("more", [{}, {"preprocess": {"numeric": {"scale": "quantile"}}}, {"kernels": "numpy"}])
+def test_what_is_at_hand_is_what_is_read_again(more: dict[str, object], folder: Path, tmp_path: Path) -> None:
+    """Rows as numbers alone, which are written over as inputs, and with words."""
+    for name, features in (("numbers", ["a", "b"]), ("words", ["a", "b", "word"])):
+        data = {"train": str(folder / "t.csv"), "target": "y", "features": features}
+        config = from_mapping({**CONFIG, **more, "data": data})
+        work = CrossValidation.open(config, b"", 3, 1, tmp_path / name)
+        for one in work.run(1):
+            again = held_out(one.fold.training.folder)
+            assert list(again) == list(one.predictions)
+            for column, cells in one.predictions.items():
+                assert np.asarray(cells).tobytes() == np.asarray(again[column]).tobytes(), column
 
 
 def test_stopped_anywhere_it_ends_with_the_same_bytes(folder: Path) -> None:
