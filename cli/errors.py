@@ -76,7 +76,7 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
             return report([_usage(error, usage(), arguments)], int(getattr(error, "exit_code", 2)), arguments)
         if not _has_room(SCARCE):  # numpy, for one, then cannot be imported, and says so in other words
             return _no_memory(arguments)
-        return report([_internal(error, arguments)], INTERNAL, arguments)
+        return report([internal(error, arguments)], INTERNAL, arguments)
 
 
 def take_room() -> None:
@@ -166,7 +166,7 @@ def _usage(error: Exception, message: str, arguments: Sequence[str]) -> Problem:
     return Problem("usage", text[:1].lower() + text[1:], hint or f"see {command} --help")
 
 
-def _internal(error: Exception, arguments: Sequence[str]) -> Problem:
+def internal(error: BaseException, arguments: Sequence[str]) -> Problem:
     """An error of ours: keep the details in a file that can be sent to us."""
     _traceback()
     path = Path(f"mlpbp-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt")

@@ -21,12 +21,14 @@ from .hints import searching
 from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 from .standard_input import refuse
+from .workers import asked_for, by_workers, named
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.runs.run import Run
     from mlp_core.runs.summary import Summary
     from mlp_core.search.ensemble import Ensemble
+    from mlp_core.workers.world import World
 
 HELP = "Train a network from a config or a table, or go on with a run that was stopped."
 CONFIGS = ("", ".yaml", ".yml")
@@ -62,18 +64,41 @@ def train(
         bool, typer.Option("--dry-run", help="Read config and data, show the plan, train nothing.")
     ] = False,
     report: Annotated[bool, typer.Option("--report", help="Write report.html into the run when it is done.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Share the work out among N processes, through MPI."),
+    ] = None,
 ) -> int:
-    changes = list(overrides or [])
+    def work(world: World) -> int:
+        return _train(
+            config, list(overrides or []), target or [], resume, output, short, dry_run, report, world, workers
+        )
+
+    short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
+    return by_workers(workers, work)
+
+
+def _train(
+    config: Path | None,
+    changes: list[str],
+    target: list[str],
+    resume: Path | None,
+    output: Path | None,
+    short: dict[str, Any],
+    dry_run: bool,
+    report: bool,
+    world: World,
+    workers: int | None,
+) -> int:
     if resume is not None and config is not None:
         changes.insert(0, str(config))  # what follows --resume RUN are overrides
-    short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
     changes += [f"{key}={value}" for key, value in short.items() if value is not None]
     if resume is not None:
         if target:
             raise UsageError(Problem("usage", "a resumed run has its target", "leave out --target"))
         if dry_run:
             raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
-        return _resume(resume, changes, output, report)
+        return _resume(resume, changes, output, report, world)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
     if (config / RESOLVED).is_file():
@@ -85,7 +110,11 @@ def train(
     if target:
         refuse(config, "eval and --resume read it again")
     table = str(config) != "-" and (bool(target) or (config.suffix not in CONFIGS and config.is_file()))
-    loaded = _of_table(config, target or [], changes) if table else _of_file(config, changes)
+    loaded = _of_table(config, target, changes) if table else _of_file(config, changes)
+    if asked_for(world, workers):
+        from mlp_core.training.sharding import for_workers
+
+        loaded = for_workers(loaded, world)
     console = Console("train", loaded.logging.progress)
     if not table and find_config(config) != config:
         console.note(f"{config}: not in this folder, using the installed example")
@@ -97,7 +126,7 @@ def train(
         from mlp_core.search.ensemble import Ensemble
 
         return _ensemble(Ensemble.start(loaded, output, sys.argv[1:]), console)
-    run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading)
+    run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading, world)
     return _execute(run, console, report)
 
 
@@ -163,7 +192,7 @@ def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
     return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), rest)
 
 
-def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -> int:
+def _resume(path: Path, changes: list[str], output: Path | None, report: bool, world: World) -> int:
     if output is not None:
         raise UsageError(Problem("usage", "a resumed run stays in its directory", "leave out --output"))
     from mlp_core.config import load
@@ -175,6 +204,10 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
         from mlp_core.search.ensemble import Ensemble
 
         if Ensemble.begun(path):
+            if world.size > 1:
+                from mlp_core.training.sharding import no_ensemble
+
+                raise no_ensemble()
             if changes:
                 hint = "leave them out, or begin another"
                 raise UsageError(Problem("usage", "an ensemble goes on with the keys it was begun with", hint))
@@ -186,7 +219,7 @@ def _resume(path: Path, changes: list[str], output: Path | None, report: bool) -
     console = Console("train", config.logging.progress)
     from mlp_core.runs.run import Run
 
-    return _execute(Run.resume(path, changes, sys.argv[1:]), console, report)
+    return _execute(Run.resume(path, changes, sys.argv[1:], world), console, report)
 
 
 def _plan(config: Config, console: Console) -> int:
@@ -238,7 +271,10 @@ def _execute(run: Run, console: Console, report: bool) -> int:
         console.note(f"resuming {run.directory.path} after step {progress.step:,} (epoch {progress.epoch} complete)")
     else:
         _describe(run.experiment, console)
+    if told := run.world.said():
+        console.note(told)
     stopped = False
+    named(run)
     with StopRequest() as stop:
         for event in _shown(run, console, stop):
             stopped = isinstance(event, Finished) and event.reason == "stopped"
@@ -246,7 +282,9 @@ def _execute(run: Run, console: Console, report: bool) -> int:
             step, where = run.experiment.trainer.progress.step, typed(run.directory.path)
             command = f"mlpbp train --resume {where}"
             console.say(f"mlpbp: interrupted at step {step:,}, saved; continue with: {command}")
-            return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, stop.exit_code)
+            return console.result({"run": str(run.directory.path), "steps": step, "interrupted": True}, run.exit_code)
+    if not run.directory.writes:
+        return 0
     summary = run.summary
     assert summary is not None
     _summarize(summary, _reason(summary.reason, summary.best_epoch, run.experiment.config), console)

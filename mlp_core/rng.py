@@ -36,3 +36,11 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
 
     key, counter = stream(seed, purpose, *position)
     return Generator(Philox(counter=counter, key=key))
+
+
+def skipped(fresh: np.random.Generator, count: int) -> np.random.Generator:
+    """A generator that has drawn nothing yet, as if it had drawn `count` float32 between 0 and 1: eight to a block."""
+    if count:
+        fresh.bit_generator.advance(count // 8)  # type: ignore[attr-defined]
+        fresh.random(count % 8, dtype="float32")
+    return fresh

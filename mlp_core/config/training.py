@@ -21,6 +21,7 @@ SCHEDULES = (
 )
 FADES = ("constant", "flat_cos")
 MOST_WAVES = 30
+MOST_SHARDS = 1 << 16
 _AVERAGED = tuple(f"{name}_{way}" for way in ("macro", "micro", "weighted") for name in ("precision", "recall", "f1"))
 METRICS = (
     *("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mcc", *_AVERAGED, "roc_auc", "pr_auc"),
@@ -178,6 +179,11 @@ class Train(Section):
     )
     eval_batch_size: Annotated[int, Int(ge=1, example="4096")] = key(4096, "rows per batch in evaluation")
     shuffle: Annotated[bool, Bool()] = key(True, "a new order of the rows in every epoch")
+    shards: Annotated[int | Literal["auto"], Int(ge=1, le=MOST_SHARDS, words=("auto",), example="8")] = key(
+        "auto",
+        "parts, a power of two, into which each batch is cut; the gradient is their sum, in an order of theirs, so "
+        "that any number of workers that divides them computes the same bits; auto: 8 with several workers, else 1",
+    )
     drop_last: Annotated[bool, Bool()] = key(False, "leave out a last batch that is not full")
     eval_every: Annotated[int, Int(ge=1, example="1")] = key(1, "epochs between two evaluations")
     early_stopping: Stopping = key(
@@ -188,6 +194,10 @@ class Train(Section):
     preflight: Annotated[str, Word(words=("off", "quick", "full"))] = key(
         "quick", "gradient check before the first step"
     )
+
+    def rules(self) -> Iterator[Complaint]:
+        if self.shards != "auto" and self.shards & (self.shards - 1):
+            yield Complaint("shards", "expected a power of two", "write 1, 2, 4, 8, 16, ...", "out_of_range")
 
     @property
     def max_seconds(self) -> int | None:

@@ -27,7 +27,8 @@ class Pass:
     """How a forward pass is meant: with dropout and batch statistics (`training`), and for which (seed, step).
 
     `record` lets batch norm update its running statistics; the gradient check, which must leave no trace, does not.
-    `dropout` is the share of every layer's dropout that is left at this step.
+    `dropout` is the share of every layer's dropout that is left at this step. `first` is the place of the first row in
+    its batch, where the pass is over a part of it.
     """
 
     training: bool = False
@@ -35,6 +36,7 @@ class Pass:
     step: int = 0
     record: bool = True
     dropout: float = 1.0
+    first: int = 0
 
 
 EVALUATE = Pass()
@@ -268,7 +270,7 @@ class Dropout(Layer):
         if not self.active:
             return X
         uniform, self.mask, A = head(self._uniform, len(X)), head(self._mask, len(X)), head(self._A, len(X))
-        self._draw(self.mask, uniform, p, mode.seed, mode.step, self.index)
+        self._draw(self.mask, uniform, p, mode.seed, mode.step, self.index, mode.first * self.units)
         return self._multiply(X, self.mask, A)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:

@@ -178,6 +178,19 @@ class Network:
             other.statistics.theta[:] = self.statistics.theta
         return other
 
+    def shard(self, rows: int) -> Network:
+        """A network for some rows of a batch: it shares everything with this one but a gradient and memory."""
+        own = self.parameters.beside(self.backend)
+        other = Network(self.architecture, self.backend, self.dtype, rows, True, own)
+        other.statistics = self.statistics
+        other._bind()
+        return other
+
+    @property
+    def first(self) -> Layer:
+        """The first layer that learns: errors need not go below it."""
+        return self._first
+
     def initialize(self, seed: int) -> None:
         """Draw the initial weights, each layer from its own stream."""
         for layer in self.layers:

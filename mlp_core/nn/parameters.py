@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,13 @@ class Parameters:
         self.grad = backend.zeros((self.size,), dtype)
         self.values = self.views(self.theta)
         self.gradients = self.views(self.grad)
+
+    def beside(self, backend: Backend) -> Parameters:
+        """The same parameters with a gradient of their own."""
+        other = copy(self)
+        other.grad = backend.zeros((self.size,), self.theta.dtype)
+        other.gradients = other.views(other.grad)
+        return other
 
     def views(self, vector: Array) -> dict[str, Array]:
         """Named, shaped views into a vector of this length (theta, grad, or an optimizer's state)."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.nn.backend import BLOCK, Array, blocks
-from mlp_core.rng import generator
+from mlp_core.rng import generator, skipped
 
 
 def multiply(xp: Any, X: Array, M: Array, out: Array) -> Array:
@@ -54,11 +54,13 @@ def follow(xp: Any, average: Array, theta: Array, share: float, block: int = BLO
         average[s] += share * (theta[s] - average[s])
 
 
-def dropout_mask(xp: Any, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int) -> None:
-    """mask[...] = 0 with probability p, else 1 / (1 - p), as drawn for (seed, step, layer index).
+def dropout_mask(
+    xp: Any, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int, first: int = 0
+) -> None:
+    """mask[...] = 0 with probability p, else 1 / (1 - p), drawn for (seed, step, layer index), from entry `first` on.
 
     `uniform` is memory on the host to draw into, float32 of mask's shape.
     """
-    generator(seed, "dropout", step, index).random(out=uniform, dtype=uniform.dtype)
+    skipped(generator(seed, "dropout", step, index), first).random(out=uniform, dtype=uniform.dtype)
     xp.greater_equal(xp.asarray(uniform), p, out=mask)
     mask *= 1 / (1 - p)

@@ -21,7 +21,7 @@ class StepRates:
 
 @dataclass(frozen=True)
 class Limits:
-    """When training ends, and how a gradient is kept in bounds. Times in seconds."""
+    """When training ends, how a gradient is kept in bounds, and of how many parts it is the sum. Times in seconds."""
 
     epochs: int
     max_steps: int | None = None
@@ -32,6 +32,7 @@ class Limits:
     max_norm: float | None = None
     ema: float | None = None
     eval_every: int = 1
+    shards: int = 1
 
 
 def stages(limits: Limits, penalised: bool) -> tuple[str, ...]:

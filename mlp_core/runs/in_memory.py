@@ -19,6 +19,7 @@ class InMemory:
     """
 
     home: Path | None = None
+    writes = True
     path = checkpoints = NAMED
 
     def __init__(self) -> None:

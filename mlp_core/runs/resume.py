@@ -13,6 +13,7 @@ from mlp_core.training.experiment import Experiment
 from mlp_core.training.from_config import make_schedule
 from mlp_core.training.model import home_of
 from mlp_core.training.trainer import Stopping, Trainer
+from mlp_core.workers.world import ALONE, World
 
 JUMP = 0.02  # of the base rate: a change of the learning rate between two steps that is told
 # keys that a resumed run may change, because nothing that was computed depends on them
@@ -32,15 +33,17 @@ def config_of(checkpoint: Checkpoint, path: str) -> Config:
 
 
 def settled(config: Config) -> Config:
-    """The config with what runs do not say that were begun before it could be chosen: inputs in memory, no recipe."""
+    """The config with what runs do not say that were begun before it could be chosen: inputs in memory, no recipe,
+    batches in one piece."""
     config = config.replace(**{"data.memory": "ram"}) if config.data.memory == "auto" else config
-    return config.replace(recipe="plain") if config.recipe == "auto" else config
+    config = config.replace(recipe="plain") if config.recipe == "auto" else config
+    return config.replace(**{"train.shards": 1}) if config.train.shards == "auto" else config
 
 
-def rebuilt(config: Config, own: Checkpoint | None = None) -> Experiment:
+def rebuilt(config: Config, own: Checkpoint | None = None, world: World = ALONE) -> Experiment:
     """The experiment of a run that is there; raises as `Experiment.build`, for files that are gone with the remedy."""
     try:
-        return Experiment.build(config, own=own)
+        return Experiment.build(config, own=own, world=world)
     except DataError as error:
         raise moved(config, error) from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any
 from mlp_core.config import Config
 from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
-from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem, RunDirectoryError
+from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem
 from mlp_core.machine import system
+from mlp_core.runs.elsewhere import Elsewhere, furthest, refuse_differences
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import preflight
@@ -32,10 +32,13 @@ from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
 from mlp_core.runs.summary import Summary
 from mlp_core.runs.trackers import Tracking, make_trackers, need_trackers
 from mlp_core.runs.trained_rows import encode
+from mlp_core.runs.troubles import no_room, with_checkpoint
 from mlp_core.training.checkpoint import Checkpoint, not_finite
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
 from mlp_core.training.peak_memory import give_back
+from mlp_core.training.sharding import for_workers
+from mlp_core.workers.world import ALONE, World
 
 SAVING_SHARE = 0.05
 """Saving takes at most about this share of a run's time, if epochs are so short that it would take more."""
@@ -46,7 +49,7 @@ class Run:
     """An experiment and the directory it writes to."""
 
     experiment: Experiment
-    directory: RunDirectory | InMemory
+    directory: RunDirectory | InMemory | Elsewhere
     notices: list[str] = field(default_factory=list)
     resumed: bool = False
     restored: bool = False
@@ -64,8 +67,12 @@ class Run:
         self._saved_at = time.monotonic()
         self._cost = 0.0
         self._record = RunRecord(self.directory)
-        self._exit_code = 0
+        self.exit_code = 0
         self._tracking = Tracking([])
+
+    @property
+    def world(self) -> World:
+        return self.experiment.trainer.world
 
     @classmethod
     def start(
@@ -75,11 +82,18 @@ class Run:
         directory: Path | None = None,
         command: Sequence[str] = (),
         progress: Reading | None = None,
+        world: World = ALONE,
     ) -> Run:
-        """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused."""
+        """A new run in `directory`, or in the next free one under `output.dir`; nothing is left behind if refused.
+
+        Every worker of a `world` has a run; that of worker 0 has the directory.
+        """
         need_trackers(config)
-        experiment = Experiment.build(config, progress, known=True)
+        experiment = Experiment.build(config, progress, known=True, world=world)
         give_back()  # what reading the data has freed
+        refuse_differences(experiment)
+        if not world.writes:
+            return cls(experiment, Elsewhere(), command=command)
         if directory is None:
             number = config.output.if_exists == "number"
             run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
@@ -95,7 +109,7 @@ class Run:
             run_directory.write(MARK, resolved(experiment.config, run_directory.path))
         except BaseException as error:
             run_directory.discard()
-            raise _no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
+            raise no_room(run_directory.path, error) if isinstance(error, OSError) else error from None
         return run
 
     @classmethod
@@ -110,7 +124,13 @@ class Run:
             self.directory.write("split.json", row_numbers(self.experiment.data.indices))
 
     @classmethod
-    def resume(cls, path: Path, overrides: Sequence[str] = (), command: Sequence[str] = ()) -> Run:
+    def resume(
+        cls,
+        path: Path,
+        overrides: Sequence[str] = (),
+        command: Sequence[str] = (),
+        world: World = ALONE,
+    ) -> Run:
         """Go on with the run in `path` from its newest good checkpoint, or from its beginning if it was killed there.
 
         Raises ConfigError for a changed key that would change what was computed, DataError for other data.
@@ -123,36 +143,40 @@ class Run:
         need_trackers(config)
         if not any(override.startswith("data.cache=") for override in overrides):
             config = config.as_sent()  # the cache that a run directory names is made only where it is asked for
-        directory = RunDirectory(path)
+        if world.size > 1:
+            config = for_workers(config, world)
+        directory = RunDirectory(path) if world.writes else Elsewhere(path)
         directory.open()
         try:
-            found = directory.newest()
+            found = furthest(directory, world)
             if found is None:
-                return cls._again(config, directory, command)
+                return cls._again(config, directory, command, world)
             newest, checkpoint, problems = found
             check_document(checkpoint, str(newest))
             notices = [f"{problem}; newest good checkpoint: {newest}" for problem in problems]
             changes = allowed_changes(before := config_of(checkpoint, str(newest)), config)
-            experiment = rebuilt(config, checkpoint)
+            experiment = rebuilt(config, checkpoint, world)
             same_data(experiment, checkpoint.document["data"])
             experiment.restore(checkpoint, str(newest))
+            refuse_differences(experiment)
             enough_epochs(experiment)
             run = cls(experiment, directory, notices, resumed=True, restored=True, command=command)
             run._go_on(checkpoint, changes, before)
         except BaseException as error:
             directory.close()
-            raise _no_room(path, error) if isinstance(error, OSError) else error from None
+            raise no_room(path, error) if isinstance(error, OSError) else error from None
         return run
 
     @classmethod
-    def _again(cls, config: Config, directory: RunDirectory, command: Sequence[str]) -> Run:
+    def _again(cls, config: Config, directory: RunDirectory | Elsewhere, command: Sequence[str], world: World) -> Run:
         """A run that was killed before its first checkpoint, from the beginning."""
-        record = directory.read_json("run.json")
+        record = world.told(directory.read_json("run.json"))
         if record.get("status") == "finished":
             message = "this run is finished, and its checkpoints are gone"
             raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
         changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
-        experiment = rebuilt(config)
+        experiment = rebuilt(config, world=world)
+        refuse_differences(experiment)
         if "data_sha256" in record:
             same_data(experiment, record["data_sha256"])
         notice = f"{directory.path}: no checkpoint had been saved, starting from the beginning"
@@ -185,8 +209,8 @@ class Run:
         started = time.monotonic()
 
         def asked() -> bool:
-            self._exit_code = int(stop())
-            return self._exit_code != 0
+            self.exit_code = self.world.agreed(int(stop()))
+            return self.exit_code != 0
 
         try:
             self._begin_record()
@@ -210,10 +234,10 @@ class Run:
                 yield event
         except OSError as error:
             self._end("failed", 1)
-            raise _no_room(self.directory.path, error) from None
+            raise no_room(self.directory.path, error) from None
         except MlpbpError as error:
             self._end("failed", error.exit_code)
-            raise self._with_checkpoint(error) from None
+            raise with_checkpoint(error, self.directory) from None
         except (GeneratorExit, KeyboardInterrupt):
             self._end("interrupted", None)
             raise
@@ -267,7 +291,7 @@ class Run:
         names = ["best"] * (improved and config.best)
         if config.every is not None and epoch % config.every == 0:
             names.append(f"epoch-{epoch:04d}")
-        if names:
+        if names and self.directory.writes:
             self._waiting |= dict.fromkeys(names, self._snapshot().copy())
         for name in [name for name in self._waiting if name != "best"][: -config.keep]:
             del self._waiting[name]
@@ -315,7 +339,8 @@ class Run:
         """Save the end of training; measure the best epoch's weights on every split."""
         self._save_all()
         if event.reason == "stopped":
-            self._end("interrupted", self._exit_code)
+            self._end("interrupted", self.exit_code)
+        if event.reason == "stopped" or not self.directory.writes:
             return
         progress = self.experiment.trainer.progress
         name = "best" if self.directory.has("best") else "last"
@@ -357,6 +382,8 @@ class Run:
             "notes": experiment.config.notes,
             "inferred": list(experiment.notes),
         }
+        if (shards := experiment.trainer.job.limits.shards) > 1:
+            facts["workers"] = {**self.world.facts(), "shards": shards}
         self._record.begin(self.command, facts, self.resumed)
 
     def _begin_tracking(self) -> None:
@@ -370,31 +397,3 @@ class Run:
     def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
         self._tracking.close(status)
         self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)
-
-    def _with_checkpoint(self, error: MlpbpError) -> MlpbpError:
-        """A divergence with its remedy: where the last good weights are, and what to change."""
-        first = error.problems[0]
-        if first.code != "diverged":
-            return error
-        epoch = self._newest_epoch()
-        good = f"; last good checkpoint epoch {epoch}" if epoch else "; no epoch was completed"
-        return type(error)(
-            Problem("diverged", first.message + good, "try a smaller optimizer.lr or optimizer.clip_norm")
-        )
-
-    def _newest_epoch(self) -> int:
-        with contextlib.suppress(CheckpointError, OSError):
-            found = self.directory.newest()
-            return 0 if found is None else int(found[1].document["progress"]["epoch"])
-        return 0
-
-
-def _no_room(path: Path, error: OSError) -> RunDirectoryError:
-    reason = error.strerror or str(error)
-    problem = Problem(
-        "not_saved",
-        f"cannot be saved: {reason}",
-        "the last good checkpoint is still there; make room and resume",
-        file=str(path),
-    )
-    return RunDirectoryError(problem)

@@ -43,6 +43,8 @@ class RunDirectory:
     uninterrupted one; the clock's numbers are in `metrics.csv`.
     """
 
+    writes = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"

@@ -21,6 +21,7 @@ from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.training import from_config
 from mlp_core.training.devices import check_precision, decide_device, device_memory
 from mlp_core.training.kernels import decide_kernels
+from mlp_core.training.sharding import check_shards
 from mlp_core.training.unused import OF_OPTIMIZERS, refuse_unused
 
 FEW = 10
@@ -71,15 +72,20 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         init = from_config.auto_init(config.model.activation)
         if all(from_config.auto_init(layer.activation) == init for layer in config.model.layers()):
             decide("model.init", init, None if config.model.weights else f"initial weights: {init}")
+    shards = check_shards(config, batch)
+    decide("train.shards", shards)
     widths = [len(task.features), *(layer.units for layer in config.model.layers()), task.outputs]
-    device, note = decide_device(config, widths, batch, data.splits["train"].rows)
+    if shards > 1 and config.device == "auto":
+        device, note = "cpu", None
+    else:
+        device, note = decide_device(config, widths, batch, data.splits["train"].rows)
     decide("device", device, note)
     if about := check_precision(config, device):
         notes.append(about)
     kernels, note = decide_kernels(config, device)
     decide("kernels", kernels, note)
     if config.threads == "auto":
-        threads, most = auto_threads(config, data, batch, kernels), asked_threads()
+        threads, most = 1 if shards > 1 else auto_threads(config, data, batch, kernels), asked_threads()
         said = f", OMP_NUM_THREADS is {most}" if most is not None and threads > most else ""
         threads = threads if most is None else min(threads, most)
         decide("threads", threads, f"threads: {threads}{said}")

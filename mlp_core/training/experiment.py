@@ -36,10 +36,12 @@ from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
 from mlp_core.training.recipe import with_recipe
+from mlp_core.training.sharded import ShardedSteps
 from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Progress, Trainer
 from mlp_core.training.unused import refuse_unused
 from mlp_core.training.warm_start import WarmStart
+from mlp_core.workers.world import ALONE, World
 
 
 @dataclass
@@ -69,14 +71,19 @@ class Experiment:
 
     @classmethod
     def build(
-        cls, config: Config, progress: Reading | None = None, own: Checkpoint | None = None, known: bool = False
+        cls,
+        config: Config,
+        progress: Reading | None = None,
+        own: Checkpoint | None = None,
+        known: bool = False,
+        world: World = ALONE,
     ) -> Experiment:
         """Read the data, fit the preprocessing, make the network with its initial weights.
 
         own: the checkpoint of the run itself, where it goes on: what was learned of the data is as it was, and a warm
         start is not looked up again. known: take the fingerprints of the training rows, where they are in memory and
-        not too many. Raises ConfigError and DataError, each with its place, CheckpointError for weights that cannot be
-        used.
+        not too many. world: the workers that train it. Raises ConfigError and DataError, each with its place,
+        CheckpointError for weights that cannot be used.
         """
         refuse_unused(config)
         start = WarmStart.of(config, own)
@@ -109,7 +116,7 @@ class Experiment:
         if start is None:
             data_start(model.network, splits["train"].X, config.seed)
         evaluator = model.evaluator(rows)
-        trainer = make_trainer(model, splits, evaluator)
+        trainer = make_trainer(model, splits, evaluator, world)
         notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
         notes += (trainer.steps.name,) if trainer.steps.name else ()
         if config.model.periodic is not None and not inputs.numbers_first:
@@ -255,8 +262,8 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
     return Progress(**progress)
 
 
-def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator) -> Trainer:
-    """The trainer of a model on its training split, measuring on its validation split."""
+def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator, world: World = ALONE) -> Trainer:
+    """The trainer of a model on its training split, measuring on its validation split: worker 0 does, and tells."""
     config, network, train = model.config, model.network, splits["train"]
     kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
     batches = kinds.get(type(train.X), Batches)(
@@ -292,16 +299,19 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
     job = replace(job, dropout=dropout, decay=decay)
     watch = from_config.make_watch(monitor, config.checkpoint.mode, ties=config.checkpoint.ties == "last")
     trainer = Trainer(
-        make_steps(job),
+        ShardedSteps(job, world) if limits.shards > 1 else make_steps(job),
         schedule=schedule,
         evaluate=dict,
         best=watch if config.checkpoint.best else None,
         stopping=from_config.make_stopping(config),
         plateau=from_config.make_plateau(config, monitor),
         read_every=config.logging.every_steps,
+        world=world,
     )
     if "val" in splits:
-        trainer.evaluate = lambda: _validate(trainer, evaluator, splits["val"], names)
+        trainer.evaluate = lambda: world.told(
+            _validate(trainer, evaluator, splits["val"], names) if world.writes else None
+        )
     return trainer
 
 

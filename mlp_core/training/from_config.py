@@ -246,6 +246,7 @@ def make_limits(config: Config) -> Limits:
         max_norm=config.regularization.max_norm,
         ema=optimizer.ema,
         eval_every=train.eval_every,
+        shards=int(train.shards),
     )
 
 

@@ -81,32 +81,33 @@ class StageSteps:
         """It is there: the update is all that was left out."""
 
     def gradient(self, step: int) -> None:
-        X, Y, w = self._batch(0, 0, step)
-        self.job.objective.value_and_gradient(X, Y, w, self._pass(step))
+        self._evaluate(0, 0, step, self.job.batches.weight(0, 0) or 1.0)
 
     def _gradient(self, epoch: int, position: int, step: int) -> tuple[Any, float]:
         """Loss and weight of a step's rows; the gradient is left in the network, or in the sum over its batches.
 
         The loss is a float, or on a device that works on its own a number there.
         """
-        objective, batches, k = self.job.objective, self.job.batches, self.job.limits.accumulate
+        batches, k = self.job.batches, self.job.limits.accumulate
         first = position * k
         if self._sum is None:
-            X, Y, w = self._batch(epoch, first, step)
             weight = batches.weight(epoch, first)
-            loss, _ = objective.value_and_gradient(X, Y, w, self._pass(step), total=weight or 1.0)
-            return self._number(loss), weight
+            return self._number(self._evaluate(epoch, first, step, weight or 1.0)), weight
         part = range(first, min(first + k, batches.count))
         weights = [batches.weight(epoch, index) for index in part]
         total, loss = sum(weights), 0.0  # rows of no weight have no gradient
         self._sum[:] = 0
         for i, index in enumerate(part):
-            X, Y, w = self._batch(epoch, index, step * k + i)
-            mode, penalties = self._pass(step * k + i), i == 0
-            value, _ = objective.value_and_gradient(X, Y, w, mode, total=total or 1.0, penalties=penalties)
-            self._sum += objective.network.parameters.grad
+            value = self._evaluate(epoch, index, step * k + i, total or 1.0, penalties=i == 0)
+            self._sum += self.job.network.parameters.grad
             loss = self._number(value) + loss
         return loss, total
+
+    def _evaluate(self, epoch: int, index: int, draw: int, total: float, penalties: bool = True) -> Any:
+        """The loss of a batch, part of rows whose weights sum up to `total`; its gradient is left in the network."""
+        X, Y, w = self._batch(epoch, index, draw)
+        mode = self._pass(draw)
+        return self.job.objective.value_and_gradient(X, Y, w, mode, total=total, penalties=penalties)[0]
 
     def _pass(self, draw: int) -> Pass:
         return Pass(True, self.job.seed, draw, dropout=self._dropout)

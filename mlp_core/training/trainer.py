@@ -16,6 +16,7 @@ from mlp_core.nn.backend import Array
 from mlp_core.nn.schedules import Schedule
 from mlp_core.nn.step_options import StepRates
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
+from mlp_core.workers.world import ALONE, World
 
 
 @dataclass
@@ -96,7 +97,8 @@ class Trainer:
     average, and in `progress`.
 
     Where several steps are made at once their events follow: `progress` is then ahead of them, and agrees with the last
-    one. `read_every` are the steps whose losses must be in their events.
+    one. `read_every` are the steps whose losses must be in their events. The workers of a `world` make the same steps,
+    and end at the same one.
     """
 
     steps: Steps
@@ -107,6 +109,7 @@ class Trainer:
     plateau: Plateau | None = None
     progress: Progress = field(default_factory=Progress)
     read_every: int = 0
+    world: World = ALONE
 
     @property
     def job(self) -> Job:
@@ -133,7 +136,8 @@ class Trainer:
                     self.settle()
                     yield Finished("stopped")
                     return
-                if self.job.limits.max_seconds is not None and time.monotonic() - begun >= self.job.limits.max_seconds:
+                most = self.job.limits.max_seconds
+                if most is not None and self.world.agreed(time.monotonic() - begun >= most):
                     p.finished = "max_time"
                     break
             if p.position:
@@ -156,7 +160,7 @@ class Trainer:
         most = self.job.limits.max_steps
         left = self.steps_per_epoch - p.position
         count = steps.reach(p.position, left if most is None else min(left, most - p.step))
-        rates = [self._rates(p.step + i) for i in range(count)]
+        rates = [self.rates(p.step + i) for i in range(count)]
         step, position = p.step, p.position
         made = steps.take(p.epoch, position, step, rates)
         p.step, p.position = step + made, position + made
@@ -179,8 +183,8 @@ class Trainer:
         """The learning rate of a step counted from 0."""
         return self.schedule.rate(step) * self.progress.plateau_factor
 
-    def _rates(self, step: int) -> StepRates:
-        """The same with what other schedules leave of dropout and of weight decay."""
+    def rates(self, step: int) -> StepRates:
+        """The learning rate of a step counted from 0, and what other schedules leave of dropout and weight decay."""
         return StepRates(self._rate(step), self.job.dropout.share(step), self.job.decay.share(step))
 
     def settle(self) -> float | None:

@@ -56,6 +56,7 @@ ALLOWED = {
     ("mlp_core", "proof/machine.py"): {"compile()", "eval()"},  # of arithmetic alone: no attributes, no texts
     ("mlp_core", "scratch.py"): {"import shutil"},  # deletes the folders that it made
     ("mlp_core", "search/workers.py"): {"import multiprocessing"},  # starts processes of its own, which it hands tasks
+    ("mlp_core", "workers/launch.py"): {"import subprocess"},  # starts mpiexec, which starts this program
     ("mlp_core", "training/peak_memory.py"): {"import ctypes"},  # gives freed memory back to the system
 }
 

@@ -11,7 +11,7 @@ from mlp_core.config.data import BY_COLUMN, Csv, Data, Split
 from mlp_core.config.model import WITH_ALPHA, Activation, Init
 from mlp_core.config.section import Section
 from mlp_core.config.text_kinds import Column, Duration, Encoding, Folder, Text, Word
-from mlp_core.config.training import Optimizer, Schedule
+from mlp_core.config.training import MOST_WAVES, Optimizer, Schedule, Train
 from mlp_core.config.value_kinds import INT_MAX, Bool, Float, Int, Kind, ShareOrCount
 
 OWN = {("normal", "std"), ("uniform", "scale")}
@@ -148,6 +148,10 @@ def mended(model: type[Section], mapping: dict[str, Any]) -> dict[str, Any]:
         del mapping["betas"]
     if model is Schedule and mapping.get("name") == "multistep":
         mapping["milestones"] = mapping.get("milestones") or [3]
+    if model is Schedule and mapping.get("name") == "coslog" and mapping.get("cycles", "auto") != "auto":
+        mapping["cycles"] = min(mapping["cycles"], MOST_WAVES)
+    if model is Train and mapping.get("shards", "auto") != "auto":
+        mapping["shards"] = 1 << (mapping["shards"].bit_length() - 1)
     if model is Csv and mapping.get("delimiter") in (".", ",", '"', mapping.get("quote")):
         mapping.pop("delimiter", None)
     if model is Split:

@@ -215,6 +215,10 @@ REFUSED = [
         "config.yaml:2:24: schedule.milestones: expected increasing epochs; for example milestones: [10, 20]",
     ),
     (
+        D + "train: {shards: 6}",
+        "config.yaml:2:17: train.shards: expected a power of two (got 6); write 1, 2, 4, 8, 16, ...",
+    ),
+    (
         D + "optimizer: {betas: [0.9]}",
         "config.yaml:2:20: optimizer.betas: expected two numbers in [0, 1); for example betas: [0.9, 0.999]",
     ),

@@ -1,0 +1,39 @@
+"""How a run ends that could not go on, in words that say what is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError
+from mlp_core.runs.in_memory import InMemory
+from mlp_core.runs.run_directory import RunDirectory
+
+
+def with_checkpoint(error: MlpbpError, directory: RunDirectory | InMemory) -> MlpbpError:
+    """A divergence with its remedy: where the last good weights are, and what to change."""
+    first = error.problems[0]
+    if first.code != "diverged":
+        return error
+    epoch = _newest_epoch(directory)
+    good = f"; last good checkpoint epoch {epoch}" if epoch else "; no epoch was completed"
+    return type(error)(Problem("diverged", first.message + good, "try a smaller optimizer.lr or optimizer.clip_norm"))
+
+
+def _newest_epoch(directory: RunDirectory | InMemory) -> int:
+    with contextlib.suppress(CheckpointError, OSError):
+        found = directory.newest()
+        return 0 if found is None else int(found[1].document["progress"]["epoch"])
+    return 0
+
+
+def no_room(path: Path, error: OSError) -> RunDirectoryError:
+    """A run directory that does not take what is to be saved."""
+    reason = error.strerror or str(error)
+    problem = Problem(
+        "not_saved",
+        f"cannot be saved: {reason}",
+        "the last good checkpoint is still there; make room and resume",
+        file=str(path),
+    )
+    return RunDirectoryError(problem)

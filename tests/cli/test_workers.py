@@ -1,0 +1,188 @@
+"""Several workers from the command line: the same bytes, faults that are named, signals that save. Needs MPI."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from mlp_core.errors import UsageError
+from mlp_core.runs.run_directory import RunDirectory
+from mlp_core.workers import launch
+
+TABLE = "a,b,y\n" + "".join(f"{i % 13},{(i * 7) % 11},{int((i % 13) + (i * 7) % 11 > 11)}\n" for i in range(60))
+CONFIG = """
+data: {train: table.csv, target: y, split: {val: 0.2}}
+model: {hidden: [4, 3], norm: batch, dropout: 0.2}
+optimizer: {name: adamw, ema: 0.9}
+train: {epochs: 2, batch_size: 16, preflight: off, early_stopping: false}
+eval: {baselines: false}
+"""
+LONG = 300
+
+
+def _mpiexec() -> bool:
+    try:
+        launch.need_mpi()
+        launch.find_mpiexec()
+    except UsageError:
+        return False
+    return True
+
+
+needs_mpi = pytest.mark.skipif(not _mpiexec(), reason="needs mpi4py and mpiexec")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "table.csv").write_text(TABLE)
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def begin(folder: Path, *words: str, under: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for library in (launch.find_mpiexec().parent.parent / "lib").glob("libmpi.so.*"):
+        environment.setdefault("MPI4PY_LIBMPI", str(library))
+    command = [*under, sys.executable, "-P", "-m", "mlpbp", *words]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(folder: Path, *words: str, under: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    child = begin(folder, *words, under=under)
+    out, err = child.communicate(timeout=LONG)
+    return child.returncode, out, err
+
+
+def files(place: Path) -> dict[str, bytes]:
+    found = [*(place / "checkpoints").iterdir(), place / "metrics.jsonl", place / "config.resolved.yaml"]
+    return {path.name: path.read_bytes() for path in sorted(found)}
+
+
+def error_lines(err: str) -> list[str]:
+    return [line for line in err.splitlines() if line.startswith("mlpbp: error")]
+
+
+@needs_mpi
+def test_1_2_and_4_workers_leave_the_same_bytes(folder):
+    runs = {}
+    for workers in ("1", "2", "4"):
+        code, out, err = run(folder, "--json", "train", "c.yaml", "-o", f"r{workers}", "--workers", workers)
+        assert code == 0, err
+        assert json.loads(out)["metrics"]
+        runs[workers] = files(folder / f"r{workers}")
+    mpiexec = str(launch.find_mpiexec())
+    code, _, err = run(folder, "train", "c.yaml", "-o", "plain", under=(mpiexec, "-n", "2"))
+    assert code == 0, err
+    assert err.count("epoch 2/2") == 1, "worker 0 alone speaks"
+    assert runs["1"] == runs["2"] == runs["4"] == files(folder / "plain")
+    record = json.loads((folder / "r4" / "run.json").read_text())["workers"]
+    assert record["count"] == sum(record["hosts"].values()) == 4
+    assert record["shards"] == 8
+
+
+def training(folder: Path, workers: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """A long training that has saved something, and the processes of its workers."""
+    child = begin(folder, "train", "c.yaml", "-o", "r", "--workers", workers, "train.epochs=100000")
+    log = folder / "r" / "metrics.jsonl"
+    wait_until(lambda: child.poll() is not None or (log.exists() and log.read_text().count("\n") > 2))
+    return child, json.loads((folder / "r" / "run.json").read_text())["workers"]["processes"]
+
+
+@needs_mpi
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_other_workers_go_on(folder, number, code):
+    child, _ = training(folder, "2")
+    child.send_signal(number)
+    _, err = child.communicate(timeout=LONG)
+    assert child.returncode == code, err
+    assert "saved; continue with: mlpbp train --resume r" in err
+    if code == 130:
+        return
+    saved = RunDirectory(folder / "r").newest()
+    assert saved is not None
+    epochs = f"train.epochs={saved[1].document['progress']['epoch'] + 1}"
+    assert run(folder, "train", "--resume", "r", epochs, "--workers", "4")[0] == 0
+    assert run(folder, "train", "c.yaml", "-o", "whole", "train.shards=8", epochs)[0] == 0
+    for name in ("metrics.jsonl", "checkpoints/last.safetensors"):  # the best one may say how long it was to be
+        assert (folder / "r" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+
+
+@needs_mpi
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_worker_that_is_killed_is_named_and_ends_the_run(folder, which):
+    child, processes = training(folder, "2")
+    os.kill(processes[which], signal.SIGKILL)
+    _, err = child.communicate(timeout=LONG)
+    assert child.returncode == 1
+    (line,) = error_lines(err)
+    assert f"worker {which} (process {processes[which]}) was killed by SIGKILL" in line
+    assert "mlpbp train --resume r --workers 2" in line
+    assert RunDirectory(folder / "r").newest() is not None
+
+
+@needs_mpi
+def test_what_one_worker_cannot_do_is_told_by_worker_0(folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "table.csv").write_text(TABLE.replace("12,", "11,"))
+    (folder / "other" / "c.yaml").write_text(CONFIG)
+    (folder / "gone.yaml").write_text(CONFIG.replace("table", "gone"))
+    mpiexec, me = str(launch.find_mpiexec()), (sys.executable, "-P", "-m", "mlpbp", "train")
+    for other, said in (("other/c.yaml", "has another data than worker 0"), ("gone.yaml", "no such file")):
+        under = (mpiexec, "-n", "1", *me, "c.yaml", "-o", "r", ":", "-n", "1")
+        code, _, err = run(folder, "train", other, "-o", "r", under=under)
+        assert code == 2
+        (line,) = error_lines(err)
+        assert line.startswith("mlpbp: error: worker 1 (process ")
+        assert said in line
+        assert not (folder / "r").exists()
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--workers", "3"), "workers are a power of two (got 3)"),
+        (("--workers", "2", "train.batch_size=4"), "a batch of 4 rows cannot be cut into 8 shards"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(folder, words, said):
+    code, _, err = run(folder, "train", "c.yaml", "-o", "r", *words)
+    assert code == 2
+    (line,) = error_lines(err)
+    assert said in line
+    assert not (folder / "r").exists()
+
+
+def test_without_mpi_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"mpi4py is not installed; pip install 'mlpbp\[mpi\]'"):
+        launch.need_mpi()
+    monkeypatch.setattr(launch.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(launch.os, "get_exec_path", lambda: ["/nowhere"])
+    with pytest.raises(UsageError, match="started by mpiexec, and there is none"):
+        launch.find_mpiexec()
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank"),
+    [
+        ({}, None),
+        ({"PMI_RANK": "1", "PMI_SIZE": "2"}, 1),
+        ({"PMI_RANK": "0", "PMI_SIZE": "1"}, None),
+        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}, 3),
+        ({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "2"}, 0),
+        ({"SLURM_NTASKS": "4"}, None),
+    ],
+)
+def test_who_started_this_process(environment, rank):
+    assert launch.launched(environment) == rank

@@ -1,0 +1,64 @@
+"""Workers that are threads of one process: what several workers do, without MPI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from threading import Barrier
+from typing import TypeVar
+
+import numpy as np
+
+from mlp_core.workers.world import World
+
+Result = TypeVar("Result")
+LONG = 120.0
+
+
+class Threads(World):
+    """One of `size` workers; what they say lies in boxes that all of them share."""
+
+    def __init__(self, rank: int, size: int, barrier: Barrier, boxes: list, queues: dict) -> None:
+        self.rank, self.size = rank, size
+        self._barrier, self._boxes, self._queues = barrier, boxes, queues
+
+    def exchange(self, partner: int, out: np.ndarray, into: np.ndarray) -> None:
+        self._queues[self.rank, partner].put(out.copy())
+        into[:] = self._queues[partner, self.rank].get(timeout=LONG)
+        self.sent += out.nbytes
+
+    def everyone(self, message: bytes) -> list[bytes]:
+        self._boxes[self.rank] = message
+        self._barrier.wait(LONG)
+        found = list(self._boxes)
+        self._barrier.wait(LONG)
+        return found
+
+    def numbers(self, values: Sequence[float]) -> np.ndarray:
+        return np.array([np.frombuffer(one) for one in self.everyone(np.array(values, np.float64).tobytes())])
+
+    def given(self, message: bytes) -> bytes:
+        return self.everyone(message)[0]
+
+
+def together(size: int, work: Callable[[World], Result]) -> list[Result]:
+    """What `work` gives in each of so many workers; raises what the first of them raises that does not wait in vain."""
+    barrier = Barrier(size)
+    queues = {(a, b): Queue() for a in range(size) for b in range(size)}
+    boxes = [b""] * size
+    worlds = [Threads(rank, size, barrier, boxes, queues) for rank in range(size)]
+
+    def one(world: World) -> Result:
+        try:
+            return work(world)
+        except BaseException:
+            barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        futures = [pool.submit(one, world) for world in worlds]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise next((error for error in errors if "Barrier" not in type(error).__name__), errors[0])
+    return [future.result() for future in futures]
