@@ -194,7 +194,17 @@ def profile(source: Source, place: int, examples: int = 5) -> Profile:
 
 def truth(word: str) -> float:
     """1 or 0 for a word that means true or false, NaN for any other."""
-    return TRUTHS.get(word.strip().casefold(), float("nan"))
+    word = word.strip().casefold()
+    return TRUTHS.get({"1.0": "1", "0.0": "0"}.get(word, word), float("nan"))
+
+
+def are_truths(words: Sequence[str]) -> bool:
+    """Whether all words of a column are those of yes and no, of one kind.
+
+    >>> are_truths(["True", "false"]), are_truths(["yes", "maybe"])
+    (True, False)
+    """
+    return bool(words) and any({word.strip().casefold() for word in words} <= pair for pair in _PAIRS)
 
 
 def as_words(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:

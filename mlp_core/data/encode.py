@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.column_types import as_words, truth
+from mlp_core.data.column_types import are_truths, as_words, truth
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.readers.npy_on_disk import OnDisk
@@ -236,7 +236,10 @@ def _read(
         found: list[float | None] = [truth(word) for word in words]
         wrong = [np.isnan(truth(word)) and (whole or not is_usual(word)) for word in words]
     else:
-        found = [notations.get(source.names[column], PLAIN).number(word) for word in words]
+        notation = notations.get(source.names[column], PLAIN)
+        found = [notation.number(word) for word in words]
+        if not whole and are_truths([word for word, value in zip(words, found, strict=True) if value is None]):
+            found = [truth(word) if value is None else value for word, value in zip(words, found, strict=True)]
         wrong = [value is None for value in found]
     return np.array([*(np.nan if value is None else value for value in found), np.nan]), np.array([*wrong, False])
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlp_core.data.column_types import are_truths, truth
+from mlp_core.data.dates import is_open
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.data.task import Task, by_truth
 from mlp_core.errors import clean
 
+MANY = 12  # dates of which none has a day beyond the 12th: one file in thousands
+LOOKED_AT = 1000
+
 
 def unlike(source: Source, features: Sequence[int], targets: Sequence[int], task: Task) -> dict[tuple[str, str], str]:
     """A line for everything of that kind in a further file, under (what, name of the column).
 
-    Words that mean a missing number and did not occur in training, numbers without the unit that all had in training,
-    and labels of yes and no in other words.
+    Words that mean a missing number and did not occur in training, dates whose day and month may be exchanged, numbers
+    without the unit that all had in training, and labels of yes and no in other words.
     """
     if source.targets is not None:
         return {}
@@ -32,6 +37,16 @@ def unlike(source: Source, features: Sequence[int], targets: Sequence[int], task
         missing = [cell for cell in cells if is_usual(cell) and cell.strip() not in notation.missing]
         if missing:
             told["missing", name] = f'column "{clean(name)}": {_some(missing)} taken as missing'
+        truths = [cell for cell in cells if notation.number(cell) is None]
+        if kind == "numeric" and are_truths(truths):
+            meant = ", ".join(f'"{clean(word)}" as {truth(word):g}' for word in truths[:2])
+            told["truths", name] = f'column "{clean(name)}": taken as numbers, {meant}'
+        dated = cells[:LOOKED_AT] if notation.order in ("dmy", "mdy") else []
+        if len(dated) >= MANY and is_open(dated) and source.rows >= MANY:
+            first = {"dmy": "day", "mdy": "month"}[notation.order]
+            other = {"day": "month", "month": "day"}[first]
+            taken = f"taken with the {first} first, as in training, though all would fit with the {other} first"
+            told["order", name] = f'column "{clean(name)}": dates such as "{clean(dated[0])}" {taken}'
         bare = next((cell for cell in cells if notation.bare(cell)), None)
         if bare is not None:
             unit = clean(notation.units[0])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.dates import EPOCH
 from mlp_core.data.preprocess.scaling import FEW, parts
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ SURE = 0.99  # share of a target's spread, or of its rows beyond guessing, that 
 EXACT = 1e-6  # of a target's deviation, left by a fit that is exact
 RARE = 0.05  # share of the rows of a class that may be told by nothing
 LIMITS = {-(2.0**15), 2.0**15 - 1, -(2.0**31), 2.0**31 - 1}  # of whole numbers; some write them for "nothing"
+_DAYS = "0001-01-01 1753-01-01 1899-12-30 1900-01-01 1901-01-01 1970-01-01 2099-12-31 2999-12-31 9999-01-01 9999-12-31"
+FAR_DAYS = {float(date.fromisoformat(day).toordinal() - EPOCH): day for day in _DAYS.split()}  # likewise
 FIT_ROWS, FIT_WIDE = 2_000, 64  # looked at for a target that is a sum of inputs
 
 
@@ -219,22 +223,27 @@ def _summed(train: Rows, task: Task) -> list[str]:
 
 
 def stand_ins(train: Rows, task: Task) -> list[str]:
-    """A line about numbers such as -999 that stand far from all others of their column: they often mean missing."""
-    step, told = -(-len(train.X) // ROWS), dict[str, float]()
+    """A line about numbers such as -999, and dates such as 9999-12-31, that stand far from all others of their column:
+    they often mean missing."""
+    step, told = -(-len(train.X) // ROWS), dict[str, str]()
+    kinds = task.kinds or ("numeric",) * train.X.shape[1]
     for column in range(train.X.shape[1]):
         values = np.asarray(train.X[::step, column], np.float64) if column not in train.words else np.empty(0)
         values = values[~np.isnan(values)]
-        if not values.size or not (_is_stand_in(values.min()) or _is_stand_in(values.max())):
+        dates = kinds[column] == "date"
+        strange_one = FAR_DAYS.__contains__ if dates else _is_stand_in
+        if not values.size or not (strange_one(values.min()) or strange_one(values.max())):
             continue
         distinct, counts = np.unique(values, return_counts=True)
-        strange = np.array([*map(_is_stand_in, distinct)])
+        strange = np.array([*map(strange_one, distinct)])
         rest = distinct[~strange]
         for value in distinct[strange & (counts > 1)]:
             if len(rest) > 2 and max(rest[0] - value, value - rest[-1]) > rest[-1] - rest[0]:
-                told.setdefault(task.features[column], float(value))
+                shown = FAR_DAYS[value] if dates else f"{value:.15g}"
+                told.setdefault(task.features[column], shown)
     if not told:
         return []
-    names = ", ".join(f"{name} ({value:.15g})" for name, value in list(told.items())[:MOST])
+    names = ", ".join(f"{name} ({value})" for name, value in list(told.items())[:MOST])
     more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
     hint = "where it means missing, list it under data.csv.na, or in arrays write NaN"
     return [f"note: a number stands far from all others in {names}{more}; {hint}"]

@@ -12,7 +12,7 @@ from mlp_core.data.config_sources import column_cells, moved, told_files
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data, Dataset, load_split
 from mlp_core.data.load import load as load_data
-from mlp_core.data.preprocess.from_config import unseen, unseen_lines
+from mlp_core.data.preprocess.from_config import further_lines
 from mlp_core.data.readers.frames import InMemory
 from mlp_core.errors import ConfigError, DataError, Problem, UsageError
 from mlp_core.metrics import compute, known
@@ -190,7 +190,7 @@ def evaluate_model(saved: Saved, wishes: Wishes | None = None, tell: Tell | None
     ]
     mine = datasets.get("data")
     trained_on = None if mine is None else count_trained(wishes.trained, mine.X, mine.words)
-    notes = () if mine is None else (*mine.notes, *unseen_lines(unseen(saved.inputs, "data", mine)))
+    notes = () if mine is None else (*mine.notes, *further_lines(saved.inputs, mine))
     raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
     for name, dataset in needed.items():
         split = model.split(dataset)

@@ -115,6 +115,8 @@ class Predictor:
         for name, (count, word) in self.model.inputs.unseen(X, words).items():
             self.report.unseen[name] += count
             self.report.examples.setdefault(name, word)
+        for line in self.model.inputs.far_lines(X):
+            self.report.notes.setdefault(("far", ""), line)
         P, Z = self._outcome(X, words)
         self.report.rows += len(X)
         if targets:

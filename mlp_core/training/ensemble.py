@@ -146,6 +146,10 @@ class Inputs:
         """Words that no member kept in training: {column: (rows, one of the words)}."""
         return self._everywhere([model.inputs.unseen(X, words) for model in self.members])
 
+    def far_lines(self, X: Any) -> list[str]:
+        """What the first member tells of numbers far from those of training."""
+        return self.members[0].inputs.far_lines(X)
+
     def unseen_counted(self, counts: Mapping[int, Any], words: Names) -> dict[str, tuple[int, str]]:
         """The same from how often each word of a column occurs."""
         return self._everywhere([model.inputs.unseen_counted(counts, words) for model in self.members])

@@ -111,7 +111,7 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     if regression and not LOSSES[loss].counts:
         yield "preprocess.target.clamp", True
     yield from _network(config, size, regression, len(task.features))
-    aim = _aim(config, task.kind)
+    aim = aim_of(config, task.kind)
     if task.classifies and aim not in SHARES:
         if task.kind == "binary" and config.loss.pos_weight is None and config.loss.name == "auto":
             loss = "cross_entropy"  # of two outputs: its targets can be smoothed
@@ -171,7 +171,7 @@ def _pair(config: Config, owner: tuple[str, Any], owned: tuple[str, Any]) -> Ite
         yield owned
 
 
-def _aim(config: Config, kind: str) -> str:
+def aim_of(config: Config, kind: str) -> str:
     """What the best epoch is chosen by: what is asked for, or else errors; for numbers, what the loss is about."""
     if config.given("checkpoint.monitor"):
         return config.checkpoint.monitor.split("_", 1)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -264,8 +265,10 @@ def refuse_unknown(name: str, words: Sequence[str], count: int) -> DataError:
 
 
 def canonical(word: str) -> str:
-    """The word, a number among words as it is usually written: `1.0` as `1`. What has leading zeros, or more digits
-    than a number in memory holds, is a name and stays as it is."""
+    """The word, a number among words as it is usually written: `1.0` as `1`; letters with their accents in one sign.
+    What has leading zeros, or more digits than a number in memory holds, is a name and stays as it is."""
+    if not word.isascii():
+        return unicodedata.normalize("NFC", word)
     if not NUMBER.fullmatch(word) or (word[0] == "0" and word[1:2].isdigit()) or word[0] == "+":
         return word
     digits = sum(sign.isdigit() for sign in word)

@@ -87,6 +87,9 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
         raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
 
 
+SOME = 2000  # rows on the disk that are looked at once more
+
+
 class Vocabulary(Protocol):
     """What knows the words that training kept."""
 
@@ -103,13 +106,25 @@ def unseen(inputs: Vocabulary, name: str, rows: Any) -> dict[str, tuple[int, str
 
 
 def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
-    """A line for every split with words that training did not keep."""
+    """A line for every split with words that training did not keep, and with numbers far from its own."""
     notes = []
     for name, rows in splits.items():
         if name != "train" and (found := unseen(inputs, name, rows)):
             parts = [f'{column} {count:,} ("{word}")' for column, (count, word) in list(found.items())[:4]]
             notes.append(f"note: {name} rows with words that are rare or unseen in training: {', '.join(parts)}")
+        if name != "train":
+            notes += [f"note: {name} rows: {line}" for line in inputs.far_lines(_some(rows))]
     return notes
+
+
+def further_lines(inputs: Any, rows: Any) -> list[str]:
+    """Lines about a further file: words that training did not keep, and numbers far from its own."""
+    return [*unseen_lines(unseen(inputs, "data", rows)), *inputs.far_lines(_some(rows))]
+
+
+def _some(rows: Any) -> Any:
+    """Rows that stand for all of a split: those in memory, the first of those on the disk."""
+    return rows.X if rows.survey is None else rows.X[:SOME]
 
 
 def unseen_lines(found: Mapping[str, tuple[int, str]]) -> list[str]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mlp_core.data.preprocess.categories import NOWHERE, Categories, CategoryPlan, refuse_unknown
 from mlp_core.data.preprocess.cycles import NAMES, moving, on_circle
+from mlp_core.data.preprocess.far import far_lines
 from mlp_core.data.preprocess.fitted_numbers import Numbers, numbers_of
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.data.preprocess.scaling import Scaler, parts
@@ -263,6 +264,12 @@ class Preprocessor:
                 rows = np.flatnonzero(places != NOWHERE)
                 result[rows, start + places[rows]] = 1
                 start += one.places
+
+    def far_lines(self, X: Any) -> list[str]:
+        """A line about columns of numbers of further rows that lie far from all training rows."""
+        columns = self.numeric
+        scales = [getattr(self.plans.get(column, self.plan), "scale", "") for column in columns]
+        return far_lines(X, self.numbers, columns, [self.name(column) for column in columns], scales)
 
     def unseen(self, X: Array, words: Words) -> dict[str, tuple[int, str]]:
         """For every column with words that training did not keep: in how many rows, and one of them."""

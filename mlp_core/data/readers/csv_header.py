@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeAlias
@@ -75,7 +76,7 @@ def titles(first: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...],
     names: list[str] = []
     twice: list[tuple[str, str]] = []
     for column, cell in enumerate(given or first):
-        name = cell.strip() or f"c{column}"
+        name = unicodedata.normalize("NFC", cell.strip()) or f"c{column}"
         if name in names:
             count = next(n for n in range(1, len(first) + 2) if f"{name}.{n}" not in (*names, *first))
             twice.append((name, f"{name}.{count}"))

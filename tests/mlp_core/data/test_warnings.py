@@ -48,6 +48,7 @@ def test_suspicious_columns_are_told(columns: dict[str, Any], expected: str | No
 
 
 SOME = np.arange(200) % 9 == 0
+DAYS = np.array([f"2023-{k % 12 + 1:02d}-{k % 28 + 1:02d}" for k in range(200)])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,9 @@ SOME = np.arange(200) % 9 == 0
         (np.where(SOME, 99, (20 + 60 * Z).round()), None),  # an age
         (np.where(np.arange(200) == 5, -999, X.round(2)), None),  # once: a mistake, or a measurement
         (np.where(SOME, -997, X.round(2)), None),
+        (np.where(SOME, "9999-12-31", DAYS), "a (9999-12-31)"),
+        (np.where(SOME, "1900-01-01", DAYS), "a (1900-01-01)"),
+        (DAYS, None),
     ],
 )
 def test_numbers_that_stand_for_a_missing_one_are_told(column: Any, told: str | None, tmp_path: Path) -> None:

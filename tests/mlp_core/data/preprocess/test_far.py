@@ -1,0 +1,78 @@
+"""Numbers of further rows in another unit are told, and rows that are drawn as the training rows never are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
+
+RNG = np.random.default_rng(3)
+SCALES = ("standard", "robust", "robust_smooth")
+DRAWS = {
+    "normal": lambda n: RNG.normal(50, 10, n),
+    "long tail": lambda n: RNG.lognormal(3, 2, n),
+    "longest tail": lambda n: RNG.standard_cauchy(n),
+    "counts": lambda n: RNG.poisson(0.4, n).astype(float),
+    "rare ones": lambda n: (RNG.random(n) < 0.1).astype(float),
+    "even": lambda n: RNG.random(n),
+}
+
+
+def far_lines(inputs: Preprocessor, X: np.ndarray) -> list[str]:
+    return inputs.far_lines(X)
+
+
+def fitted(scale: str, X: np.ndarray, log: bool = False) -> Preprocessor:
+    return Preprocessor(NumericPlan(scale, log=log), names=[f"x{k}" for k in range(X.shape[1])]).fit(X)
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+@pytest.mark.parametrize("scale", [*SCALES, "minmax", "maxabs", "none", "quantile"])
+def test_rows_that_are_drawn_as_those_of_training_give_no_line(scale: str, draw: object) -> None:
+    for n in (40, 1000):
+        inputs = fitted(scale, draw(n * 3).reshape(n, 3))  # type: ignore[operator]
+        for m in (1, 9, 10, 25, 300):
+            assert far_lines(inputs, draw(m * 3).reshape(m, 3)) == []  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("factor", [0.01, 100, 1000])
+@pytest.mark.parametrize(("middle", "spread"), [(30, 15), (50, 10), (3, 1)])
+def test_another_unit_is_told(scale: str, factor: float, middle: float, spread: float) -> None:
+    X = np.abs(RNG.normal(middle, spread, (200, 2)))
+    inputs = fitted(scale, X)
+    other = X.copy()
+    other[:, 1] *= factor
+    (line,) = far_lines(inputs, other)
+    assert line.startswith("numbers far from those of training: x1 (about ")
+    assert line.endswith("; the same units?")
+    assert far_lines(inputs, np.full((50, 2), np.nan)) == []
+
+
+def test_one_row_is_told_only_where_it_cannot_be_of_training() -> None:
+    inputs = fitted("robust_smooth", RNG.normal(0.5, 0.1, (200, 1)))
+    assert far_lines(inputs, np.array([[2.0]])) == []
+    assert far_lines(inputs, np.array([[51.0]]))
+
+
+def test_logarithms_are_compared_as_such_and_shown_as_numbers() -> None:
+    inputs = fitted("standard", RNG.lognormal(3, 1, (200, 1)), log=True)
+    assert far_lines(inputs, RNG.lognormal(3, 1, (200, 1))) == []
+    (line,) = far_lines(inputs, 1e4 * RNG.lognormal(3, 1, (200, 1)))
+    assert "in training 2" in line or "in training 1" in line
+
+
+def test_pictures_in_fractions_are_told_where_training_had_bytes() -> None:
+    X = RNG.integers(0, 256, (100, 64)).astype(float)
+    for scale in SCALES:
+        assert far_lines(fitted(scale, X), X / 255)
+        assert far_lines(fitted(scale, X / 255), X)
+        assert far_lines(fitted(scale, X), RNG.integers(0, 256, (30, 64))) == []
+
+
+def test_many_columns_make_one_line() -> None:
+    X = RNG.normal(size=(100, 20))
+    (line,) = far_lines(fitted("standard", X), X + 50)
+    assert "x0 (" in line
+    assert " and 17 more" in line
