@@ -95,7 +95,7 @@ def table(cases: list[str]) -> None:
     from mlp_core.workers.tree import least_bytes
 
     print(
-        "| network | whole, 2 threads | 8 shards, 1 worker | 2 workers | gain | waiting | sent / least | busy ms: 1, 2 |"
+        "| network | whole, 2 threads | shards, 1 worker | 2 workers | gain | waiting | sent / least | busy ms: 1, 2 |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for case in cases:
