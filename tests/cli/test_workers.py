@@ -48,6 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def begin(folder: Path, *words: str, under: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts tests in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for library in (launch.find_mpiexec().parent.parent / "lib").glob("libmpi.so.*"):
         environment.setdefault("MPI4PY_LIBMPI", str(library))
