@@ -117,13 +117,14 @@ def _self_test(console: Console, seed: int) -> int:
     """Plant bugs in the backward pass and in the checker itself; every one must be caught."""
     from mlp_core.gradcheck import self_test
     from mlp_core.proof.self_test import self_test as test_of_steps
+    from mlp_core.runs.prove import answer
 
     with console.working("planting bugs") as progress:
         report = self_test(seed=seed, progress=progress)
     for line in report.lines():
         console.show(line)
     with console.working("planting slips") as progress:
-        steps = test_of_steps(progress=progress)
+        steps = test_of_steps(progress=progress, answer=answer)
     for line in steps.lines():
         console.show(line)
     passed = report.passed and steps.passed

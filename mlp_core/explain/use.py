@@ -11,7 +11,7 @@ from mlp_core.explain.formula import Equation, Line, Section, fill
 from mlp_core.nn.losses import Quantile
 from mlp_core.training.model import Model
 
-_MASKED = re.compile(r"^(.*?) \* M\[\d+\]")
+MASKED = re.compile(r"^(.*?) \* M\[\d+\]")
 _STATISTIC = re.compile(r"^(mean|var)\[(\d+)\]$")
 _SIGMOID = "1 / (1 + exp(-Z))"
 
@@ -35,7 +35,7 @@ def _in_use(section: Section) -> Iterator[Line]:
     for line in section.lines:
         if not isinstance(line, Equation):
             continue  # which tensor a letter stands for is said before
-        masked, statistic = _MASKED.match(line.value), _STATISTIC.match(line.target)
+        masked, statistic = MASKED.match(line.value), _STATISTIC.match(line.target)
         if line.target.startswith("running_"):
             continue
         if statistic and f"{statistic[2]}]" in batch:
@@ -82,6 +82,9 @@ def _units(model: Model) -> Iterator[Equation]:
     yield Equation("P", f"P / row({scale}) + row({shift})", None, "in the units of the data")
     if model.target.log:
         yield Equation("P", "exp(P) - 1")
+    if model.target.limits is not None:
+        low, high = (", ".join(repr(float(v)) for v in part) for part in model.target.limits)
+        yield Equation("P", f"clip(P, row({low}), row({high}))", None, "within the training targets")
 
 
 def _calibrated(model: Model) -> Iterator[Equation]:

@@ -129,6 +129,7 @@ def best_threshold(metric: str, P: Any, y: Any, w: Any = None) -> float:
     bounds = np.concatenate([[0.0], scores, [1.0]])
     lower, upper = bounds[:-1], bounds[1:]  # a threshold in (lower, upper] decides alike
     middle = np.where((lower < THRESHOLD) & (upper >= THRESHOLD), THRESHOLD, (lower + upper) / 2)
+    middle = np.where(middle > lower, middle, upper)  # between neighbours among floats there is nothing
     values = np.where(lower < upper, values, -np.inf)
     best = np.flatnonzero(values >= values.max() - 1e-12)
     return float(middle[best[np.argmin(np.abs(middle[best] - THRESHOLD))]])

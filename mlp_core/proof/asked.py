@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import Config
+from mlp_core.explain.inputs import front
 from mlp_core.explain.step import chains
+from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
 from mlp_core.nn.norm import Norm
+from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.rows import table_of
@@ -21,6 +24,11 @@ from mlp_core.training.experiment import Experiment
 
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "prelu": 0.25}
 """The alpha of an activation that is given none: Maas et al. 2013, Clevert et al. 2016, He et al. 2015."""
+LARGER = (
+    *("accuracy", "balanced_accuracy", "subset_accuracy", "mcc", "top_k", "precision", "recall", "f1"),
+    *("roc_auc", "pr_auc", "r2", "explained_variance"),
+)
+"""How the metrics begin of which more is better."""
 SETTINGS = {"mu": "momentum", "eps": "eps", "rho": "rho"}
 
 
@@ -61,9 +69,11 @@ def prove_asked(experiment: Experiment, given: Config | None = None) -> Tally:
     tally = Tally()
     asked = _Asked(tally)
     _network(asked, experiment)
+    _front(asked, experiment)
     _step(asked, experiment)
     _segments(asked, experiment)
     _schedule(asked, experiment)
+    _watches(asked, experiment)
     _rows(asked, experiment, given or experiment.config)
     if not experiment.trainer.progress.step:
         _beginning(asked, experiment)
@@ -82,6 +92,7 @@ def _network(asked: _Asked, experiment: Experiment) -> None:
         dense = chain.layers[0]
         assert isinstance(dense, Dense)
         asked.same(f"the units of layer {chain.l}", dense.units, layer.units)
+        asked.same(f"the parametrization of layer {chain.l}", dense.ntk, model.parametrization == "ntk")
         asked.same(f"the bias of layer {chain.l}", dense.has_bias, bool(layer.bias))
         asked.same(
             f"the skip connection of layer {chain.l}",
@@ -96,6 +107,8 @@ def _network(asked: _Asked, experiment: Experiment) -> None:
         asked.same(
             f"the activation of layer {chain.l}", [a for a in built.get("activation", []) if a[0] != "identity"], act
         )
+        mixes = model.parametric and name not in ("prelu", "identity")
+        asked.same(f"whether layer {chain.l} learns its activation's share", _mixed(chain.layers), mixes)
         norm = [] if layer.norm == "none" else [(layer.norm, model.norm_eps, model.norm_momentum)]
         asked.same(f"the norm of layer {chain.l}", built.get("norm", []), norm)
         asked.same(
@@ -106,6 +119,36 @@ def _network(asked: _Asked, experiment: Experiment) -> None:
             asked.same(
                 f"the place of the norm of layer {chain.l}", order[0] == "norm", model.norm_position == "pre_activation"
             )
+
+
+def _front(asked: _Asked, experiment: Experiment) -> None:
+    """What stands before the first product: learned words, waves of numbers, factors, dropout."""
+    model, inputs = experiment.config.model, experiment.model.inputs
+    there, waves = dict[str, Any](), model.periodic
+    if inputs.embeddings:
+        there["Embedding"] = tuple(inputs.embeddings)
+    if waves is not None and inputs.numbers_first:
+        there["NumericEmbedding"] = (inputs.numbers_first, waves.frequencies, waves.size, waves.sigma)
+    there |= {"InputScale": ()} if model.input_scale else {}
+    there |= {"Dropout": model.input_dropout} if model.input_dropout else {}
+    here = dict[str, Any]()
+    for layer in front(experiment.model.network):
+        match layer:
+            case Embedding(tables=tables):
+                here["Embedding"] = tables
+            case NumericEmbedding(plan=plan):
+                here["NumericEmbedding"] = (plan.numbers, plan.frequencies, plan.size, plan.sigma)
+            case Dropout(p=p):
+                here["Dropout"] = p
+            case _:
+                here[type(layer).__name__] = ()
+    asked.same("what stands before the first layer", list(here.items()), list(there.items()))
+    last = chains(experiment.model.network, 1)[-1].layers
+    asked.same("what stands behind the last layer", [type(one).__name__ for one in last], ["Dense"])
+
+
+def _mixed(layers: Sequence[Layer]) -> bool:
+    return any(isinstance(layer, Parametric) for layer in layers)
 
 
 def _words(layer: Layer) -> Iterator[tuple[Any, ...]]:
@@ -195,8 +238,42 @@ def _schedule(asked: _Asked, experiment: Experiment) -> None:
         "gamma": values.gamma,
         "power": values.power,
         "per_epoch": values.per == "epoch",
+        "cycles": int(values.cycles),
     }.items():
         asked.same(f"schedule: {name}", getattr(schedule, name), there)
+    for name in ("dropout", "weight_decay"):
+        fade = getattr(experiment.trainer.job, "decay" if name == "weight_decay" else name)
+        asked.same(f"schedule.{name}", (fade.name, fade.steps), (getattr(values, name), steps))
+
+
+def _watches(asked: _Asked, experiment: Experiment) -> None:
+    """Which metric decides what, which way is better, and how long is waited for it."""
+    config, trainer = experiment.config, experiment.trainer
+    monitor, values, stop = config.checkpoint.monitor, config.checkpoint, config.train.early_stopping
+    asked.same("train.eval_every", trainer.job.limits.eval_every, config.train.eval_every)
+    asked.same("checkpoint.best", trainer.best is not None, values.best)
+    if trainer.best is not None:
+        found = (trainer.best.metric, trainer.best.smaller, trainer.best.min_delta, trainer.best.ties)
+        asked.same("what is best", found, (monitor, _smaller(monitor, values.mode), 0.0, values.ties == "last"))
+    asked.same("train.early_stopping", trainer.stopping is not None, bool(stop))
+    if trainer.stopping is not None and stop:
+        watch = trainer.stopping.watch
+        here = (watch.metric, watch.smaller, watch.min_delta)
+        asked.same("early stopping's watch", here, (stop.monitor, _smaller(stop.monitor, stop.mode), stop.min_delta))
+        asked.same("early stopping: patience", trainer.stopping.patience, stop.patience)
+        asked.same("early stopping: min_epochs", trainer.stopping.min_epochs, stop.min_epochs)
+    asked.same("the plateau", trainer.plateau is not None, config.schedule.name == "plateau")
+    if trainer.plateau is not None:
+        watch = trainer.plateau.watch
+        asked.same("the plateau's watch", (watch.metric, watch.smaller), (monitor, _smaller(monitor, "auto")))
+        asked.same("the plateau's patience", trainer.plateau.patience, config.schedule.patience)
+        asked.same("the plateau's factor", trainer.plateau.factor, config.schedule.factor)
+
+
+def _smaller(monitor: str, mode: str) -> bool:
+    """Whether less of a metric such as val_accuracy is better."""
+    larger = monitor.partition("_")[2].startswith(LARGER)
+    return not larger if mode == "auto" else mode == "min"
 
 
 def _rows(asked: _Asked, experiment: Experiment, given: Config) -> None:
@@ -212,12 +289,20 @@ def _rows(asked: _Asked, experiment: Experiment, given: Config) -> None:
     elif model.target is None:
         asked.close("the targets", Y, y.reshape(len(y), -1), 1e-6)
     else:
-        values = np.log1p(y) if experiment.config.preprocess.target.transform == "log1p" else y
-        values = np.asarray(values, np.float64).reshape(len(y), -1)
-        if experiment.config.preprocess.target.scale == "standard":
-            spread = values.std(axis=0)
-            values = (values - values.mean(axis=0)) / np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
-            asked.close("the targets", Y, values, 1e-5)
+        wish, y = experiment.config.preprocess.target, np.asarray(y, np.float64).reshape(len(y), -1)
+        values = np.log(1 + y) if wish.transform == "log1p" else y
+        shift, spread = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        if wish.scale in ("auto", "standard"):
+            shift, spread = values.mean(axis=0), values.std(axis=0)
+        elif wish.scale == "minmax":
+            shift, spread = values.min(axis=0), np.ptp(values, axis=0)
+        spread = np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
+        asked.close("the targets", Y, (values - shift) / spread, 1e-5)
+        asked.same("the logarithm of targets", model.target.log, wish.transform == "log1p")
+        asked.close("the shift of targets", model.target.shift, shift, 1e-9)
+        asked.close("the scale of targets", model.target.scale, 1 / spread, 1e-9)
+        there = np.stack([y.min(axis=0), y.max(axis=0)]) if wish.clamp else np.zeros(0)
+        asked.close("the range of targets", () if model.target.limits is None else model.target.limits, there, 0.0)
     w = None if data.weight is None else np.asarray(data.weight, np.float64)
     choice = given.loss.class_weight
     if task.classifies and choice != "none":

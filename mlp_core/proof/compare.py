@@ -21,6 +21,8 @@ PRODUCTS = {"high": 2.0**-10, "medium": 2.0**-7}
 """What is between 1 and the next number that a factor of a matrix product may be, by its precision, where that is below
 the precision of float32; so many times may errors and losses be off by it, relative as above:"""
 PRODUCTS_TIMES, LOSS_TIMES = 8, 2
+USED_WITHIN = {"float64": 1e-8, "float32": 2e-3}
+"""The same for predictions and losses of a model in use."""
 TIMES = 8  # as much as rounding moved a walk beside the right one, training may be off it
 
 
@@ -152,3 +154,20 @@ def compare_losses(
             tally.add(1, 0.0)
         else:
             tally.add(1, error, Difference("the loss that is reported", error, here, there))
+
+
+def close(tally: Tally, name: str, here: Any, there: Any, dtype: str) -> None:
+    """Arrays in use, up to a share of the largest number."""
+    if here.shape != there.shape:
+        tally.add(1, np.inf, Difference(f"the shape of {name}", np.inf, here.size, there.size))
+        return
+    if not np.isfinite(there).all():
+        return
+    scale = max(float(np.abs(there).max(initial=0)), 1e-300)
+    error = np.abs(here - there) / scale
+    worst = int(error.argmax())
+    off = float(error.flat[worst])
+    wrong = (
+        None if off <= USED_WITHIN[dtype] else Difference(name, off, float(here.flat[worst]), float(there.flat[worst]))
+    )
+    tally.add(here.size, off, wrong)

@@ -20,6 +20,23 @@ def order(seed: int, epoch: int, rows: int) -> Any:
     return philox(seed, "shuffle", epoch).permutation(rows)
 
 
+def order_on_disk(seed: int, epoch: int, rows: int, row_bytes: int, start: int, stop: int) -> Any:
+    """Places start .. stop of an epoch of rows on the disk: chunks of 1 MiB in a random order, the rows of 64 of them
+    in a random order among each other."""
+    chunk = max(1, 2**20 // row_bytes)
+    found, begin = [], 0
+    order = philox(seed, "shuffle chunks", epoch).permutation(-(-rows // chunk))
+    for index in range(-(-len(order) // 64)):
+        mine = order[64 * index : 64 * (index + 1)]
+        size = int(np.minimum(chunk, rows - mine * chunk).sum())
+        if start < begin + size and begin < stop:
+            together = np.concatenate([np.arange(c * chunk, min((c + 1) * chunk, rows)) for c in mine.tolist()])
+            dealt = together[philox(seed, "shuffle rows", epoch, index).permutation(size)]
+            found.append(dealt[max(0, start - begin) : stop - begin])
+        begin += size
+    return np.concatenate(found)
+
+
 def mask(seed: int, draw: int, layer: int, shape: tuple[int, int], p: float) -> Any:
     """Dropout's M: 0 with probability p, else 1. A uniform number below p, in float32, is a 0."""
     uniform = philox(seed, "dropout", draw, layer).random(shape, dtype=np.float32)

@@ -3,6 +3,7 @@ making a step."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +19,9 @@ from mlp_core.training.events import EpochDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.trainer import Progress, Trainer
 
-EPOCHS, STEPS, LOOKED_AT = 60, 60_000, 12
-"""Epochs and steps that are gone through at most, and the steps of an epoch whose rates are computed on paper."""
+EPOCHS, STEPS, LOOKED_AT, OF_THE_RUN = 60, 60_000, 12, 160
+"""Epochs, or as many as patience asks for, and steps that are gone through at most; the steps of an epoch, and those
+of the whole run, whose rates are computed on paper."""
 
 
 @dataclass
@@ -55,7 +57,8 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
     """The trainer's own loop over idle steps, with a metric that first gets better and then no more."""
     trainer, tally = experiment.trainer, Tally()
     idle = Idle(trainer.job)
-    metrics = iter([4.0, 3.0, 2.5, *[2.5] * EPOCHS, *[9.0] * EPOCHS])
+    epochs = _epochs(trainer)
+    metrics = itertools.chain([4.0, 3.0, 2.5], itertools.repeat(2.5, epochs), itertools.repeat(9.0))
     watches = [
         w
         for w in (trainer.best, getattr(trainer.stopping, "watch", None), getattr(trainer.plateau, "watch", None))
@@ -74,9 +77,17 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
         if isinstance(event, EpochDone):
             book.epoch(event, idle.asked, own.progress)
             idle.asked = []
-            if event.epoch >= EPOCHS or own.progress.step >= STEPS or tally.wrong is not None:
+            if event.epoch >= epochs or own.progress.step >= STEPS or tally.wrong is not None:
                 break
+    book.rates(own)
     return tally
+
+
+def _epochs(trainer: Trainer) -> int:
+    """Epochs after which everything that patience waits for has happened."""
+    waits = [0 if one is None else one.patience for one in (trainer.stopping, trainer.plateau)]
+    least = 0 if trainer.stopping is None else trainer.stopping.min_epochs
+    return max(EPOCHS, least + 10, 2 * max(waits) + 10)
 
 
 @dataclass
@@ -106,8 +117,7 @@ class _Book:
 
     def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
         """Everything about one epoch."""
-        losses = weights = 0.0
-        place = 0
+        losses, weights, place = 0.0, 0.0, 0
         for epoch, position, step, rates in asked:
             for name, here, there in (
                 ("epoch", epoch, self.done),
@@ -118,10 +128,7 @@ class _Book:
             looked = set(np.linspace(0, len(rates) - 1, LOOKED_AT).astype(int)) if rates else set()
             for i, rate in enumerate(rates):
                 if i in looked:
-                    self.machine["step"] = step + i
-                    self.machine.run(self.rate)
-                    self.same("the learning rate", rate.lr, float(self.machine["lr"]))
-                    self._fades(rate, step + i)
+                    self._rate(rate, step + i)
                 weight = 1.0 + (step + i) % 3
                 losses, weights = losses + weight * (2 + math.cos(step + i)), weights + weight
             self.step += len(rates)
@@ -141,6 +148,25 @@ class _Book:
         if any(name.startswith("val_") for name in self.signs):
             self.same("whether an epoch is measured", measured, self.done % limits.eval_every == 0 or over)
         self._watch(event, progress)
+
+    def rates(self, trainer: Trainer) -> None:
+        """Rates from the first step of the run to its last, and around those from which they go another way."""
+        limits, per_epoch, schedule = trainer.job.limits, trainer.steps_per_epoch, self.paper.config.schedule
+        steps = min(limits.epochs * per_epoch, limits.max_steps or limits.epochs * per_epoch)
+        turns = [trainer.schedule.warmup, steps // 2, steps - 1, *(m * per_epoch for m in schedule.milestones)]
+        turns += [k * schedule.step_size * per_epoch for k in range(1, 4)]
+        chosen = {min(max(0, turn + i), steps - 1) for turn in turns for i in range(-2, 3)}
+        factor, self.machine["plateau"] = trainer.progress.plateau_factor, trainer.progress.plateau_factor
+        for step in sorted(chosen | set(np.linspace(0, steps - 1, OF_THE_RUN).astype(int).tolist())):
+            self._rate(trainer.rates(step), step)
+        self.same("the factor of the plateau", trainer.progress.plateau_factor, factor)
+
+    def _rate(self, here: StepRates, step: int) -> None:
+        """All rates of one step."""
+        self.machine["step"] = step
+        self.machine.run(self.rate)
+        self.same("the learning rate", here.lr, float(self.machine["lr"]))
+        self._fades(here, step)
 
     def _fades(self, rate: StepRates, step: int) -> None:
         """What is left of dropout and weight decay: all of it to half time, then half of a cosine down to nothing."""

@@ -19,7 +19,7 @@ from mlp_core.training.evaluator import Split
 class Table:
     """The rows of a split, and how a run deals them: `size` rows in a batch, `many` batches in a step.
 
-    `disk`: rows on the disk are shuffled in chunks, in an order that is taken as it is dealt.
+    `row_bytes`: those of a stored row, of rows on the disk, which are shuffled in chunks.
     """
 
     backend: Backend
@@ -30,7 +30,7 @@ class Table:
     shuffle: bool
     drop_last: bool
     outputs: int
-    disk: Batches | None = None
+    row_bytes: int | None = None
 
     def __post_init__(self) -> None:
         to_host = self.backend.to_host
@@ -52,8 +52,9 @@ class Table:
     def step(self, epoch: int, position: int) -> list[Any]:
         """The numbers of the rows of each batch of a step."""
         batches = range(position * self.many, min((position + 1) * self.many, self.count))
-        if self.disk is not None and self.shuffle:
-            return [self.disk.numbers(epoch, batch, 1)[0] for batch in batches]
+        if self.row_bytes is not None and self.shuffle:
+            ends = [(batch * self.size, min((batch + 1) * self.size, self.rows)) for batch in batches]
+            return [draws.order_on_disk(self.seed, epoch, self.rows, self.row_bytes, *end) for end in ends]
         order = self.order(epoch)
         return [order[batch * self.size : (batch + 1) * self.size] for batch in batches]
 
@@ -71,7 +72,7 @@ class Table:
 
 
 def table_of(config: Config, batches: Batches, split: Split, outputs: int) -> Table:
-    """The rows of a split as the config has them dealt; `batches` only for an order that is taken as it is."""
+    """The rows of a split as the config has them dealt; `batches` say whether they are read from the disk."""
     choice, rows = config.train.batch_size, len(split.X)
     return Table(
         batches.backend,
@@ -82,5 +83,5 @@ def table_of(config: Config, batches: Batches, split: Split, outputs: int) -> Ta
         shuffle=config.train.shuffle,
         drop_last=config.train.drop_last,
         outputs=outputs,
-        disk=batches if isinstance(batches, StreamedBatches) else None,
+        row_bytes=batches.disk.stored_bytes if isinstance(batches, StreamedBatches) else None,
     )

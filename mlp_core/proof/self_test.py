@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.proof.planted import CASES, SLIPS, Slip, config
+from mlp_core.proof.saved import Answer
 from mlp_core.proof.training import prove_training
 from mlp_core.training.experiment import Experiment
 
@@ -47,7 +48,9 @@ class SlipReport:
         return {"planted": self.planted, "clean": self.clean, **told}
 
 
-def self_test(slips: Sequence[Slip] = SLIPS, progress: Callable[[int, int], None] | None = None) -> SlipReport:
+def self_test(
+    slips: Sequence[Slip] = SLIPS, progress: Callable[[int, int], None] | None = None, answer: Answer | None = None
+) -> SlipReport:
     """Prove every experiment that a slip is planted in, sound and with each of its slips."""
     begun, survived, broken, accused = time.perf_counter(), list[str](), list[str](), list[str]()
     cases = [case for case in CASES if any(slip.case == case for slip in slips)]
@@ -62,7 +65,7 @@ def self_test(slips: Sequence[Slip] = SLIPS, progress: Callable[[int, int], None
     with tempfile.TemporaryDirectory() as folder:
         for case in cases:
             try:
-                accused += [f"{case}: {where}" for where in wrong(case, Path(folder))]
+                accused += [f"{case}: {where}" for where in wrong(case, Path(folder), answer)]
             except Exception as error:
                 accused.append(f"{case}: {_said(error)}")
             told()
@@ -70,7 +73,7 @@ def self_test(slips: Sequence[Slip] = SLIPS, progress: Callable[[int, int], None
             name = f"{slip.name} ({slip.case})"
             try:
                 with slip.planted():
-                    survived += [] if wrong(slip.case, Path(folder)) else [name]
+                    survived += [] if wrong(slip.case, Path(folder), answer) else [name]
             except Exception as error:  # whatever it is: a program that falls down has not been found wrong
                 broken.append(f"{name}: {_said(error)}")
             told()
@@ -78,10 +81,10 @@ def self_test(slips: Sequence[Slip] = SLIPS, progress: Callable[[int, int], None
     return SlipReport(len(slips), tuple(survived), tuple(broken), len(cases), tuple(accused), seconds)
 
 
-def wrong(case: str, folder: Path) -> list[str]:
+def wrong(case: str, folder: Path, answer: Answer | None = None) -> list[str]:
     """The first thing that the proof finds wrong on an experiment, if there is any."""
     given = config(case, folder)
-    for walked in prove_training(Experiment.build(given), SECONDS, given):
+    for walked in prove_training(Experiment.build(given), SECONDS, given, answer):
         if walked.wrong is not None:
             return [walked.wrong.where]
     return []

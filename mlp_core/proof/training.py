@@ -15,6 +15,8 @@ from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.loop import prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
+from mlp_core.proof.saved import Answer, prove_saved
+from mlp_core.proof.start import prove_start
 from mlp_core.proof.state import State
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
@@ -25,7 +27,7 @@ from mlp_core.training.trainer import Progress, Trainer
 
 LEAST = 13  # steps, so that L-BFGS has forgotten one and radam's variance is known
 SECONDS = 4.0  # after which a stretch takes no further call
-LATER = 2  # epochs into the run, where an epoch is too long to be walked through
+LATE = 0.8  # of the run, where schedules have left but a part of everything: once more some steps around an epoch's end
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,26 @@ def paper_of(experiment: Experiment) -> Paper:
     return Paper(experiment, table_of(experiment.config, job.batches, experiment.splits["train"], outputs))
 
 
-def prove_training(experiment: Experiment, seconds: float = SECONDS, given: Config | None = None) -> Iterator[Walked]:
+def prove_training(
+    experiment: Experiment, seconds: float = SECONDS, given: Config | None = None, answer: Answer | None = None
+) -> Iterator[Walked]:
     """What was built of the config, the loop, and then every path in turn: the steps as they train, the same in
-    float64, and the generic ones in float64. `given` is the config before anything in it was decided.
+    float64, and the generic ones in float64. `given` is the config before anything in it was decided, `answer`
+    how rows are predicted.
 
     The experiment is left as it was, to the last bit.
     """
     config = experiment.config
     asked = prove_asked(experiment, given)
+    if not experiment.trainer.progress.step and config.model.weights is None:
+        prove_start(asked, paper_of(experiment))
     yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)
     loop = prove_loop(experiment, paper_of(experiment))
     yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
     using = prove_using(experiment, paper_of(experiment))
     yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
+    saved = prove_saved(experiment, paper_of(experiment), given or config, answer)
+    yield Walked("inputs from the data, and a saved model", 0, saved.numbers, saved.worst, saved.wrong)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
         yield walk(twin(experiment), "the same in float64", seconds)
@@ -76,8 +85,8 @@ def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
         trainer.job.optimizer.t = begun
     try:
         steps, ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
-        if not ended and tally.wrong is None:
-            later = (begun // trainer.steps_per_epoch + LATER) * trainer.steps_per_epoch - 2
+        later = _later(trainer, begun + steps, ended)
+        if later is not None and tally.wrong is None:
             trainer.job.optimizer.t = later
             more, _ = _stretch(trainer, paper, tally, later, (), 4, seconds)
             steps += more
@@ -86,11 +95,25 @@ def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
     return Walked(path, steps, tally.numbers, tally.worst, tally.wrong)
 
 
+def _last(trainer: Trainer) -> int:
+    """How many steps a run has."""
+    per_epoch, limits = trainer.steps_per_epoch, trainer.job.limits
+    return limits.epochs * per_epoch if limits.max_steps is None else min(limits.max_steps, limits.epochs * per_epoch)
+
+
+def _later(trainer: Trainer, made: int, ended: bool) -> int | None:
+    """Two steps before the end of an epoch late in the run; None where all of it was walked through."""
+    per_epoch, last = trainer.steps_per_epoch, _last(trainer)
+    late = max(1, int(LATE * last) // per_epoch) * per_epoch - 2
+    if late < made and not ended:
+        late = (made // per_epoch + 2) * per_epoch - 2
+    return late if max(0, made) <= late < last else None
+
+
 def _begin(trainer: Trainer) -> int:
     """The step to begin with: the next one of the run; of a run that is over, one before its last epoch."""
-    per_epoch, limits = trainer.steps_per_epoch, trainer.job.limits
-    last = limits.epochs * per_epoch if limits.max_steps is None else min(limits.max_steps, limits.epochs * per_epoch)
-    return max(0, min(trainer.progress.step, (last - LEAST) // per_epoch * per_epoch))
+    per_epoch = trainer.steps_per_epoch
+    return max(0, min(trainer.progress.step, (_last(trainer) - LEAST) // per_epoch * per_epoch))
 
 
 def first_step(experiment: Experiment) -> Walked:

@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.batches.inputs import Held
-from mlp_core.explain.use import use
-from mlp_core.metrics import decide
+from mlp_core.metrics import Outcome, decide
 from mlp_core.metrics.calibration import Calibration
-from mlp_core.proof import draws
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import USED_WITHIN, Difference, Tally, close
+from mlp_core.proof.in_use import forward, logits, moved, total_loss
+from mlp_core.proof.judging import prove_fit, prove_judging, prove_metrics, prove_threshold
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
-from mlp_core.proof.rows import Table
 from mlp_core.proof.state import State
 from mlp_core.training.evaluator import Evaluator, Split
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
 
 ROWS = 40
-MEASURED = 5_000  # rows of a validation split whose loss is computed on paper
-WITHIN = {"float64": 1e-8, "float32": 2e-3}
+MEASURED = 5_000  # rows of splits whose loss and predictions are computed on paper
+METRICS = 1_200  # rows of a split whose metrics are computed by their definitions
 FITTED = {
     "multiclass": ("temperature", 1.6, 0.0),
     "multilabel": ("temperature", 0.7, 0.0),
@@ -35,20 +34,16 @@ FITTED = {
 def prove_using(experiment: Experiment, paper: Paper) -> Tally:
     """Predictions, labels and the loss of rows by the evaluator that a run and its saved model use, as they are and
     calibrated; and the loss of the validation rows as it is monitored, with averaged weights where there are any."""
-    tally, job = Tally(), experiment.trainer.job
-    before = State.of(job)
-    try:
-        with np.errstate(all="ignore"):  # rows of no weight have no mean
-            _move(before, experiment)
-            _predictions(tally, experiment, paper, experiment.model)
-            if (kind := experiment.model.task.kind) in FITTED:
-                method, slope, offset = FITTED[kind]
-                model = replace(experiment.model, calibration=Calibration(method, slope, offset, fitted=True))
-                fitted = replace(model.calibration, threshold=_between(experiment, paper, model))
-                _predictions(tally, experiment, paper, replace(model, calibration=fitted))
-            _monitored(tally, experiment, paper)
-    finally:
-        before.put_back(job)
+    tally = Tally()
+    with np.errstate(all="ignore"), moved(experiment):  # rows of no weight have no mean
+        _predictions(tally, experiment, paper, experiment.model)
+        if (kind := experiment.model.task.kind) in FITTED:
+            method, slope, offset = FITTED[kind]
+            model = replace(experiment.model, calibration=Calibration(method, slope, offset, fitted=True))
+            fitted = replace(model.calibration, threshold=_between(experiment, paper, model))
+            _predictions(tally, experiment, paper, replace(model, calibration=fitted))
+        _monitored(tally, experiment, paper)
+        _chosen(tally, experiment, paper)
     return tally
 
 
@@ -57,34 +52,11 @@ def _between(experiment: Experiment, paper: Paper, model: Model) -> float:
     split = experiment.splits["val" if "val" in experiment.splits else "train"]
     backend, network = paper.network.backend, paper.network
     rows = backend.asarray(np.arange(min(ROWS, len(split.X), network.rows)))
-    machine = _forward(paper, model, State.of(experiment.trainer.job), backend.to_host(split.X[rows]))
+    machine = forward(paper, model, State.of(experiment.trainer.job), backend.to_host(split.X[rows]))
     P = np.asarray(machine["P"])
     if P.shape[1] != 2 or not np.isfinite(P).all():
         return 0.4
     return float(np.clip(np.quantile(P[:, 1], 0.25 if np.median(P[:, 1]) < 0.5 else 0.75), 0.01, 0.99))
-
-
-def _move(before: State, experiment: Experiment) -> None:
-    """Other statistics than the first ones, and averaged weights that are not the weights."""
-    rng = draws.philox(experiment.config.seed, "proof", 0)
-    variances = np.abs(before.statistics + 0.3 * rng.standard_normal(before.statistics.shape)) + 0.2
-    average = None if before.average is None else before.average * (1 + 0.1 * rng.random(before.average.shape))
-    dtype = before.theta.dtype
-    moved = replace(
-        before,
-        statistics=variances.astype(dtype),
-        average=None if average is None else average.astype(dtype),
-    )
-    moved.put_back(experiment.trainer.job)
-
-
-def _forward(paper: Paper, model: Model, state: State, X: Any) -> Machine:
-    """The equations of use on rows X."""
-    walk = paper.begin(state)
-    walk.machine["X"] = np.array(X, np.float64)
-    for section in use(model, paper.text(len(X)).sections):
-        walk.machine.run(section.lines)
-    return walk.machine
 
 
 def _predictions(tally: Tally, experiment: Experiment, paper: Paper, model: Model) -> None:
@@ -98,10 +70,10 @@ def _predictions(tally: Tally, experiment: Experiment, paper: Paper, model: Mode
     few = Split(Held(backend, X), split.Y[rows], w, split.y[:count], weight)
     evaluator: Evaluator = model.evaluator(max(1, count // 2))
     found = evaluator.evaluate(few, [])
-    machine = _forward(paper, model, State.of(experiment.trainer.job), backend.to_host(X))
+    machine = forward(paper, model, State.of(experiment.trainer.job), backend.to_host(X))
     name = "calibrated predictions" if model.calibration.fitted else "predictions"
     here, there = np.asarray(found.outcome.P), np.asarray(machine["P"], np.float64)
-    _close(tally, name, here, there, str(network.dtype))
+    close(tally, name, here, there, str(network.dtype))
     threshold = model.calibration.threshold
     if model.task.classifies:
         own = there.argmax(axis=1) if there.shape[1] > 2 else (there[:, 1] >= threshold).astype(int)
@@ -112,6 +84,81 @@ def _predictions(tally: Tally, experiment: Experiment, paper: Paper, model: Mode
         difference = Difference("the class that is predicted", np.inf, float(labels[where]), float(own[where]))
         tally.add(len(labels), 0.0, difference if wrong.any() else None)
     _loss(tally, paper, machine, few, found.metrics["loss"], str(network.dtype), "the loss of evaluation")
+    prove_judging(tally, model.task.kind, found.outcome)
+    losses, P = evaluator.rows(few)
+    close(tally, f"{name} row by row", np.asarray(P), there, str(network.dtype))
+    close(tally, "the loss of each row", losses, np.ravel(machine["rows"]), str(network.dtype))
+    Z = evaluator.logits(backend.to_host(X))
+    close(tally, "logits", np.asarray(Z, np.float64), logits(model, machine), str(network.dtype))
+    close(tally, f"{name} from logits", np.asarray(evaluator.predict(Z)), there, str(network.dtype))
+    if model.task.kind == "regression":
+        _spread(tally, model, evaluator, machine)
+
+
+def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
+    """What a run does at its end: it fits what its config asks for to the validation rows, as the weights for use see
+    them, and measures every split by that."""
+    model, config, job = experiment.model, experiment.config, experiment.trainer.job
+    if sum(len(split.X) for split in experiment.splits.values()) > MEASURED:
+        return
+    kind, state = model.task.kind, State.of(job)
+    used = state if state.average is None else replace(state, theta=state.average)
+    try:
+        found = experiment.calibrate()
+        asked = "val" in experiment.splits and (
+            config.eval.calibrate != "none" or isinstance(config.eval.threshold, str)
+        )
+        right = (found is not None) == asked and experiment.model.calibration == (found or model.calibration)
+        tally.add(1, 0.0, None if right else Difference("whether calibration is fitted", np.inf, np.nan, np.nan))
+        if found is not None and right:
+            val = experiment.splits["val"]
+            P = np.asarray(forward(paper, model, used, _rows_of(paper, val))["P"], np.float64)
+            outcome = Outcome(P, val.y, val.weight, 0.5, config.eval.bins)
+            if np.isfinite(P).all():
+                prove_fit(tally, kind, config.eval.calibrate, outcome, found)
+        for name, one in experiment.evaluate().items():
+            split = experiment.splits[name]
+            machine = forward(paper, experiment.model, used, _rows_of(paper, split))
+            close(tally, f"predictions of {name}", one.outcome.P, np.asarray(machine["P"]), str(job.network.dtype))
+            right = np.array_equal(one.outcome.y, split.y) and np.array_equal(one.outcome.weight, _ones(split))
+            tally.add(1, 0.0, None if right else Difference(f"the truth of {name}", np.inf, np.nan, np.nan))
+            if name == "val" and kind == "binary":
+                prove_threshold(tally, config.eval.threshold, one.outcome)
+            if len(split.y) <= METRICS:
+                prove_metrics(tally, kind, one.metrics, one.outcome)
+    finally:
+        experiment.model = model
+
+
+def _ones(split: Split) -> Any:
+    return np.ones(len(split.y)) if split.weight is None else split.weight
+
+
+def _rows_of(paper: Paper, split: Split) -> Any:
+    backend = paper.network.backend
+    return backend.to_host(split.X[backend.asarray(np.arange(len(split.X)))])
+
+
+def _spread(tally: Tally, model: Model, evaluator: Evaluator, machine: Machine) -> None:
+    """Quantiles and deviations in the units of the data."""
+    Z = np.asarray(logits(model, machine), np.float64)
+    further, deviation = evaluator.spread(Z)
+    loss, target = model.objective.loss, model.target
+    levels = tuple(model.config.loss.quantiles) if loss.name == "quantile" else ()
+    right = [f"q{level:g}" for level in levels] == list(further)
+    tally.add(1, 0.0, None if right else Difference("which quantiles are told", np.inf, np.nan, np.nan))
+    for i, values in enumerate(further.values()):
+        there = Z[:, i :: len(levels)]
+        if target is not None:
+            there = there / target.scale + target.shift
+            there = np.exp(there) - 1 if target.log else there
+            there = there if target.limits is None else np.clip(there, *target.limits)
+        close(tally, f"quantile {levels[i]:g}", np.asarray(values), there, "float64")
+    if (deviation is not None) != (loss.name == "gaussian_nll"):
+        tally.add(1, np.inf, Difference("whether deviations are told", np.inf, np.nan, np.nan))
+    elif deviation is not None:
+        there = np.sqrt(np.exp(Z[:, Z.shape[1] // 2 :])) / (1 if target is None else target.scale)
+        close(tally, "the standard deviation", np.asarray(deviation), there, "float64")
 
 
 def _gap(P: Any) -> Any:
@@ -132,51 +179,13 @@ def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
     same = all(np.array_equal(vector, after.vectors()[name]) for name, vector in state.vectors().items())
     tally.add(1, 0.0, None if same else Difference("weights after an evaluation", np.inf, np.nan, np.nan))
     used = state if state.average is None else replace(state, theta=state.average)
-    machine = _forward(paper, experiment.model, used, backend.to_host(val.X[backend.asarray(np.arange(len(val.X)))]))
+    machine = forward(paper, experiment.model, used, backend.to_host(val.X[backend.asarray(np.arange(len(val.X)))]))
     _loss(tally, paper, machine, val, found["val_loss"], str(job.network.dtype), "val_loss")
 
 
 def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: float, dtype: str, name: str) -> None:
-    """The mean loss of a split with its penalties, from the logits that the machine has found."""
-    count = len(split.X)
-    table = Table(paper.network.backend, split, count, 1, 0, False, False, paper.network.architecture.outputs)
-    _, Y, w = table.batch(np.arange(count))
-    text = paper.text(count)
-    machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
-    sections = [s for s in text.sections if s.title.startswith("Loss")]
-    if paper.table.many > 1:
-        sections += [s for s in text.sections if s.title == "Gradient"]
-    for section in sections:
-        lines = []
-        for line in section.lines:
-            target = getattr(line, "target", None) or next((e.target for e in getattr(line, "equations", ())), "")
-            if target.startswith("Delta[") or target in ("g",) or target.startswith("dW") or target.startswith("dE"):
-                break
-            lines.append(line)
-        if section.title == "Gradient":
-            machine.run(lines)
-            continue
-        means = [i for i, line in enumerate(lines) if getattr(line, "target", "") == "loss"][:1]
-        machine.run(lines[: means[0]])
-        total = float(machine["w"].sum())
-        machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (total or 1.0)
-        machine.run(lines[means[0] + 1 :])
-    there = float(machine["loss"])
+    there = total_loss(paper, machine, split)
     if not np.isfinite(there) or not machine["w"].any():
         return
     error = abs(here - there) / max(abs(there), 1e-3)
-    tally.add(1, error, None if error <= WITHIN[dtype] else Difference(name, error, here, there))
-
-
-def _close(tally: Tally, name: str, here: Any, there: Any, dtype: str) -> None:
-    if here.shape != there.shape:
-        tally.add(1, np.inf, Difference(f"the shape of {name}", np.inf, here.size, there.size))
-        return
-    if not np.isfinite(there).all():
-        return
-    scale = max(float(np.abs(there).max(initial=0)), 1e-300)
-    error = np.abs(here - there) / scale
-    worst = int(error.argmax())
-    off = float(error.flat[worst])
-    wrong = None if off <= WITHIN[dtype] else Difference(name, off, float(here.flat[worst]), float(there.flat[worst]))
-    tally.add(here.size, off, wrong)
+    tally.add(1, error, None if error <= USED_WITHIN[dtype] else Difference(name, error, here, there))

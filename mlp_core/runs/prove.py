@@ -13,6 +13,7 @@ import numpy as np
 from mlp_core.config import Config, with_overrides
 from mlp_core.config import load as load_config
 from mlp_core.data.config_sources import moved, told_files
+from mlp_core.data.load import Dataset
 from mlp_core.errors import DataError, Failed, Problem, counted
 from mlp_core.gradcheck import Report, check, fast_check
 from mlp_core.nn.layers import Pass
@@ -21,11 +22,12 @@ from mlp_core.proof.training import Walked, first_step, prove_training
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.members import Members, is_members, members_at
+from mlp_core.runs.predict import Columns, Predictor
 from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.model import model_of
+from mlp_core.training.model import Model, model_of
 from mlp_core.training.peak_memory import PAPER_PARAMETERS
 
 MOST_CELLS = 1 << 20
@@ -125,8 +127,13 @@ def check_experiment(
     X, Y = to_host(train.X[there]), to_host(train.Y[there])
     w = None if train.w is None else to_host(train.w[there])
     report = _run(experiment.model.objective, X, Y, w, config, progress)
-    walked = tuple(prove_training(experiment, given=given))
+    walked = tuple(prove_training(experiment, given=given, answer=answer))
     return Proof(_with_steps(report, walked), subject, walked=walked)
+
+
+def answer(model: Model, rows: Dataset) -> Columns:
+    """The columns that `predict` gives for rows as they were read."""
+    return Predictor(model, probabilities=True, rows=8).answer(rows.X, rows.words)
 
 
 def _with_steps(report: Report, walked: Sequence[Walked]) -> Report:

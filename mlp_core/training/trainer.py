@@ -160,7 +160,7 @@ class Trainer:
         most = self.job.limits.max_steps
         left = self.steps_per_epoch - p.position
         count = steps.reach(p.position, left if most is None else min(left, most - p.step))
-        rates = [self._rates(p.step + i) for i in range(count)]
+        rates = [self.rates(p.step + i) for i in range(count)]
         step, position = p.step, p.position
         made = steps.take(p.epoch, position, step, rates)
         p.step, p.position = step + made, position + made
@@ -183,8 +183,8 @@ class Trainer:
         """The learning rate of a step counted from 0."""
         return self.schedule.rate(step) * self.progress.plateau_factor
 
-    def _rates(self, step: int) -> StepRates:
-        """The same with what other schedules leave of dropout and of weight decay."""
+    def rates(self, step: int) -> StepRates:
+        """The learning rate of a step counted from 0, and what other schedules leave of dropout and weight decay."""
         return StepRates(self._rate(step), self.job.dropout.share(step), self.job.decay.share(step))
 
     def settle(self) -> float | None:

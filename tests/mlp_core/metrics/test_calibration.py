@@ -120,3 +120,11 @@ def test_no_threshold_is_better_than_the_chosen_one(rule, scores, answers, weigh
 
 def test_a_half_is_kept_where_it_is_as_good():
     assert best_threshold("f1", two(np.array([0.1, 0.9])), np.array([0, 1])) == 0.5
+
+
+def test_a_threshold_between_neighbouring_floats_is_the_upper_one() -> None:
+    low = 0.4013123398875479
+    high = float(np.nextafter(low, 1))
+    p = np.array([0.1, low, high, 0.9])
+    threshold = best_threshold("accuracy", two(p), np.array([0, 0, 1, 1]))
+    assert low < threshold <= high

@@ -11,6 +11,7 @@ from random_configs import experiment
 
 from mlp_core.proof.state import State
 from mlp_core.proof.training import first_step, prove_training
+from mlp_core.runs.prove import answer
 
 MANY = int(os.environ.get("MLPBP_PROVED", "10"))
 
@@ -21,7 +22,7 @@ def test_random_experiments_are_what_their_formulas_say(tmp_path: Path, seed: in
     if isinstance(built, str):
         pytest.skip(built)
     before = State.of(built.trainer.job)
-    for walked in prove_training(built, seconds=1.0):
+    for walked in prove_training(built, seconds=1.0, answer=answer):
         assert walked.wrong is None, walked
         assert walked.numbers > 0
     after = State.of(built.trainer.job)

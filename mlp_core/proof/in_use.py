@@ -1,0 +1,79 @@
+"""Using a model on paper: the equations of use carried out, at weights and statistics that are moved for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlp_core.explain.step import chains
+from mlp_core.explain.use import use
+from mlp_core.proof import draws
+from mlp_core.proof.machine import Machine
+from mlp_core.proof.paper import Paper
+from mlp_core.proof.rows import Table
+from mlp_core.proof.state import State
+from mlp_core.training.evaluator import Split
+from mlp_core.training.experiment import Experiment
+from mlp_core.training.model import Model
+
+
+@contextmanager
+def moved(experiment: Experiment) -> Iterator[None]:
+    """Other statistics than the first ones, and averaged weights that are not the weights; for a while."""
+    before = State.of(experiment.trainer.job)
+    rng = draws.philox(experiment.config.seed, "proof", 0)
+    variances = np.abs(before.statistics + 0.3 * rng.standard_normal(before.statistics.shape)) + 0.2
+    average = None if before.average is None else before.average * (1 + 0.1 * rng.random(before.average.shape))
+    dtype = before.theta.dtype
+    average = None if average is None else average.astype(dtype)
+    replace(before, statistics=variances.astype(dtype), average=average).put_back(experiment.trainer.job)
+    try:
+        yield
+    finally:
+        before.put_back(experiment.trainer.job)
+
+
+def forward(paper: Paper, model: Model, state: State, X: Any) -> Machine:
+    """The equations of use on rows X."""
+    walk = paper.begin(state)
+    walk.machine["X"] = np.array(X, np.float64)
+    for section in use(model, paper.text(len(X)).sections):
+        walk.machine.run(section.lines)
+    return walk.machine
+
+
+def logits(model: Model, machine: Machine) -> Any:
+    """The outputs of the last layer that a machine has found."""
+    return machine["Z"][len(chains(model.network, 1))]
+
+
+def total_loss(paper: Paper, machine: Machine, split: Split) -> float:
+    """The mean loss of a split with its penalties, from the logits that the machine has found."""
+    count = len(split.X)
+    table = Table(paper.network.backend, split, count, 1, 0, False, False, paper.network.architecture.outputs)
+    _, Y, w = table.batch(np.arange(count))
+    text = paper.text(count)
+    machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
+    sections = [s for s in text.sections if s.title.startswith("Loss")]
+    if paper.table.many > 1:
+        sections += [s for s in text.sections if s.title == "Gradient"]
+    for section in sections:
+        lines = []
+        for line in section.lines:
+            target = getattr(line, "target", None) or next((e.target for e in getattr(line, "equations", ())), "")
+            if target.startswith("Delta[") or target in ("g",) or target.startswith("dW") or target.startswith("dE"):
+                break
+            lines.append(line)
+        if section.title == "Gradient":
+            machine.run(lines)
+            continue
+        means = [i for i, line in enumerate(lines) if getattr(line, "target", "") == "loss"][:1]
+        machine.run(lines[: means[0]])
+        total = float(machine["w"].sum())
+        machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (total or 1.0)
+        machine.run(lines[means[0] + 1 :])
+    return float(machine["loss"])
