@@ -36,6 +36,7 @@ import numpy as np
 import pandas as pd
 from strong_sets import JUDGED, SETS, TARGET, TUNED, Table
 
+KEYS = ("log_loss", "seconds")
 PEERS = ("RealMLP_TD", "RealMLP_TD_S", "CatBoost_TD", "LGBM_TD", "HistGradientBoosting")
 
 
@@ -138,12 +139,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def means(lines: Sequence[dict[str, Any]], key: str) -> dict[str, dict[str, float]]:
-    """{set: {learner: mean over the seeds}}."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """{set: {learner: mean}} over the seeds that everybody was run with who was run on the set at all."""
+    found: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for line in lines:
         if line.get(key) is not None:
-            found[line["set"]][line["learner"]].append(line[key])
-    return {one: {who: float(np.mean(values)) for who, values in row.items()} for one, row in found.items()}
+            found[line["set"]][line["learner"]][line["seed"]] = line[key]
+    common = {one: set.intersection(*map(set, row.values())) for one, row in found.items()}
+    return {
+        one: {who: float(np.mean([values[seed] for seed in common[one]])) for who, values in row.items()}
+        for one, row in found.items()
+        if common[one]
+    }
 
 
 def counted(line: dict[str, Any]) -> dict[str, Any]:
@@ -152,22 +158,23 @@ def counted(line: dict[str, Any]) -> dict[str, Any]:
     return line if "log_loss" not in line else {**line, "error": (wrong + 1) / (line["test_rows"] + 2)}
 
 
-def ratio(values: dict[str, dict[str, float]], ours: str, theirs: str, sets: Sequence[str]) -> float:
-    """The geometric mean of our values / their values over the sets that both were run on."""
-    both = [row for name in sets if ours in (row := values.get(name, {})) and theirs in row]
-    return float(np.exp(np.mean([np.log(row[ours] / row[theirs]) for row in both]))) if both else float("nan")
+def ratio(lines: Sequence[dict[str, Any]], key: str, ours: str, theirs: str, sets: Sequence[str]) -> float:
+    """The geometric mean of our mean / their mean over the sets that both were run on, with the seeds of both."""
+    both = means([line for line in lines if line["learner"] in (ours, theirs)], key)
+    rows = [row for name, row in both.items() if name in sets and {ours, theirs} <= set(row)]
+    return float(np.exp(np.mean([np.log(row[ours] / row[theirs]) for row in rows]))) if rows else float("nan")
 
 
 def table(options: argparse.Namespace) -> None:
     """Errors with seconds, mean ranks, and geometric means against every peer."""
     lines = _lines(options.into)
     lines = [line for line in lines if not options.learner or line["learner"] in options.learner]
-    errors, seconds, losses = (means(lines, key) for key in ("error", "seconds", "log_loss"))
+    errors, seconds = (means(lines, key) for key in ("error", "seconds"))
     learners = list(dict.fromkeys(line["learner"] for line in lines))
     print("| set | rows | seeds | " + " | ".join(learners) + " |\n|---|---|---|" + "---|" * len(learners))
     for name in [name for name in SETS if name in errors]:
         mine = [line for line in lines if line["set"] == name]
-        seeds = len({line["seed"] for line in mine})
+        seeds = min(sum(line["learner"] == who for line in mine) for who in errors[name])
         cells = [
             f"{errors[name][who]:.4f} ({seconds[name][who]:.0f} s)" if who in errors[name] else "-" for who in learners
         ]
@@ -175,18 +182,16 @@ def table(options: argparse.Namespace) -> None:
     whole = [name for name in SETS if len(errors.get(name, {})) == len(learners)]
     ranks = {who: np.mean([pd.Series(errors[name]).rank()[who] for name in whole]) for who in learners} if whole else {}
     print("| mean rank | | | " + " | ".join(f"{ranks.get(who, float('nan')):.2f}" for who in learners) + " |")
-    compared = means([counted(line) for line in lines], "error")
-    for title, sets in (("tuned", TUNED), ("judged", JUDGED), ("all", SETS)):
-        for peer in [who for who in learners if who.startswith("RealMLP")]:
-            row = " | ".join(f"{ratio(compared, who, peer, list(sets)):.3f}" for who in learners)
-            print(f"| error / {peer}, {title} | | | {row} |")
-    for key, values in (("log loss", losses), ("seconds", seconds)):
-        for peer in [who for who in learners if who.startswith("RealMLP")]:
-            print(
-                f"| {key} / {peer} | | | "
-                + " | ".join(f"{ratio(values, who, peer, list(SETS)):.3f}" for who in learners)
-                + " |"
-            )
+    peers = [who for who in learners if who.startswith("RealMLP")]
+    judged = [counted(line) for line in lines]
+    rows = [
+        (f"error / {peer}, {title}", "error", peer, list(sets))
+        for title, sets in (("tuned", TUNED), ("judged", JUDGED), ("all", SETS))
+        for peer in peers
+    ]
+    rows += [(f"{key.replace('_', ' ')} / {peer}", key, peer, list(SETS)) for key in KEYS for peer in peers]
+    for title, key, peer, sets in rows:
+        print(f"| {title} | | | " + " | ".join(f"{ratio(judged, key, who, peer, sets):.3f}" for who in learners) + " |")
 
 
 def main() -> None:

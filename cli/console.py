@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from mlp_core.errors import clean, counted, printable
@@ -56,6 +57,7 @@ class Console:
         self.live = sys.stderr.isatty() and not (self.quiet or settings.no_progress or progress == "plain")
         if progress == "rich" and not self.quiet:
             self.live = True
+        self.aside = False  # stdout carries rows of data, so what is shown goes to stderr
         self._read: tuple[Any, float] = (None, 0.0)
 
     def note(self, text: str) -> None:
@@ -88,21 +90,43 @@ class Console:
         """Part of the result: a table or a text, on stdout, unless JSON was asked for."""
         if self.json:
             return
+        stream = sys.stderr if self.aside else sys.stdout
         if isinstance(renderable, str):
-            print(wrapped(printable(renderable), sys.stdout.isatty()))
+            print(wrapped(printable(renderable), stream.isatty()), file=stream)
             return
         from rich.console import Console as RichConsole
 
-        if sys.stdout.isatty():
-            RichConsole(file=sys.stdout, highlight=False, markup=False, emoji=False).print(Harmless(renderable))
+        if stream.isatty():
+            RichConsole(file=stream, highlight=False, markup=False, emoji=False).print(Harmless(renderable))
             return
         drawn = io.StringIO()
         RichConsole(file=drawn, width=80, highlight=False, markup=False, emoji=False).print(Harmless(renderable))
-        print("\n".join(line.rstrip(" ") for line in drawn.getvalue().rstrip("\n").split("\n")))
+        print("\n".join(line.rstrip(" ") for line in drawn.getvalue().rstrip("\n").split("\n")), file=stream)
 
     def data_stream(self) -> TextIO:
         """Where data goes that has no file: stdout as it is, with what a terminal would obey escaped if it is one."""
         return cast(TextIO, Screen(sys.stdout)) if sys.stdout.isatty() else sys.stdout
+
+    def check_output(self, output: Path, force: bool) -> None:
+        """Refuse before any work what could not be written after it; `-` is stdout, which then carries nothing else.
+        Raises UsageError."""
+        from mlp_core.data.writers import format_of, refuse
+
+        if str(output) == "-":
+            self.aside = True
+            return
+        format_of(output, None)
+        refuse(output, force)
+
+    def write(self, output: Path, columns: dict[str, Any], force: bool, digits: int) -> None:
+        """Columns to a file, or as CSV to stdout, where a JSON document has them anyhow. Raises UsageError, OSError."""
+        from mlp_core.data.writers import format_of, text_writer, writing
+
+        if str(output) != "-":
+            with writing(output, format_of(output, None), force, digits) as write:
+                write(columns)
+        elif not self.json:
+            text_writer(self.data_stream(), "csv", digits)(columns)
 
     def working(self, what: str) -> AbstractContextManager[WorkBar | None]:
         """A progress bar for long work on a live terminal: called with (done, of); None where nothing is drawn."""

@@ -114,9 +114,6 @@ def signed(value: float) -> str:
 
 
 def write_columns(console: Console, model: Saved, output: Path, force: bool, told: dict[str, Any]) -> None:
-    from mlp_core.data.writers import format_of, writing
-
-    digits = 9 if model.config.dtype == "float32" else 17
-    with writing(output, format_of(output, None), force, digits) as write:
-        write(told)
-    console.note(f"written to {output}")
+    console.write(output, told, force, 9 if model.config.dtype == "float32" else 17)
+    if str(output) != "-":
+        console.note(f"written to {output}")

@@ -11,6 +11,7 @@ from mlp_core.errors import Problem, UsageError, counted, typed
 
 from .console import Console
 from .signals import StopRequest
+from .standard_input import refuse
 
 HELP = (
     "Convert tables (CSV, TSV, JSON Lines, Parquet; a file, several, or a pattern) in bounded memory to a folder that "
@@ -39,6 +40,8 @@ def convert(
     overrides = [word for word in data if word not in files]
     if not files:
         raise UsageError(Problem("usage", "no file given", "for example: mlpbp convert data.csv -o data"))
+    for file in files:
+        refuse(Path(file), "convert reads it twice")
     targets, console = list(target or []), Console("convert")
     config = from_mapping({"data": {"train": files if len(files) > 1 else files[0]}}, overrides)
     with StopRequest() as stop:

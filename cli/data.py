@@ -14,6 +14,7 @@ from mlp_core.errors import Problem, UsageError, counted
 
 from .console import Console
 from .options import RESOLVED, Overrides, find_config
+from .standard_input import copied
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -31,6 +32,7 @@ def data(
 ) -> int:
     from mlp_core.diagnostics.data_summary import overview
 
+    source = copied(source)
     config = _config(source, list(overrides or []), target)
     told = config.data.target is not None or config.data.name is not None or not isinstance(config.data.train, str)
     seen = overview(config, told or _brings_targets(source))

@@ -16,6 +16,7 @@ from mlp_core.errors import Failed, Problem, UsageError, counted
 
 from .console import Console
 from .options import ModelFile, Overrides, split_off
+from .standard_input import copied
 from .trained import tell_trained
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ def evaluate(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> int:
-    _check_output(output, worst, force)
+    console = Console("eval")
+    _check_output(console, output, worst, force)
     if (keep or keep_as) and not (calibrate or threshold):
         hint = "add --calibrate or --threshold"
         raise UsageError(Problem("usage", "there is nothing fitted or chosen to keep", hint))
     file, changes = split_off(data, overrides)
+    file = copied(file) if file is not None and worst else file
     requirements = [_parse(text) for text in require or []]
-    console = Console("eval")
     from mlp_core.machine import single_thread_blas
     from mlp_core.metrics import plain
     from mlp_core.runs.evaluate import Wishes, evaluate_model, keep_calibration, open_model
@@ -128,21 +130,17 @@ def evaluate(
     return console.result(fields)
 
 
-def _check_output(output: Path | None, worst: int, force: bool) -> None:
+def _check_output(console: Console, output: Path | None, worst: int, force: bool) -> None:
     """Refuse before any work what could not be written after it."""
     if output is None:
         return
-    from mlp_core.data.writers import format_of, refuse
-
     if not worst:
         raise UsageError(Problem("usage", "-o takes the worst rows", "add --worst 20"))
-    format_of(output, None)
-    refuse(output, force)
+    console.check_output(output, force)
 
 
 def _worst(console: Console, report: Report, model: Saved, output: Path | None, force: bool) -> None:
     """The worst rows: as many columns as fit on the screen, all of them in a file."""
-    from mlp_core.data.writers import format_of, writing
     from mlp_core.runs.worst import columns
 
     if not console.json:
@@ -154,9 +152,9 @@ def _worst(console: Console, report: Report, model: Saved, output: Path | None, 
             console.show(worst_table(report.worst, model.task.classifies))
     if output is not None and report.worst:
         digits = 9 if model.config.dtype == "float32" else 17
-        with writing(output, format_of(output, None), force, digits) as write:
-            write(columns(report.worst, model.task.classifies))
-        console.note(f"{counted(len(report.worst), 'row')} written to {output}")
+        console.write(output, columns(report.worst, model.task.classifies), force, digits)
+        if str(output) != "-":
+            console.note(f"{counted(len(report.worst), 'row')} written to {output}")
 
 
 def _worst_fields(row: WorstRow, task: Task) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mlp_core.errors import Problem, UsageError, clean
 from .console import Console
 from .contributions import explain_some, signed, write_columns
 from .options import ModelFile, Overrides, split_off
+from .standard_input import copied
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.importance import Importance
@@ -25,7 +26,7 @@ SHOWN = 40
 def importance(
     model: ModelFile,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="A data file; without it the run's own rows.")
+        str | None, typer.Argument(metavar="[DATA]", help="A data file, or -; without it the run's own rows.")
     ] = None,
     overrides: Overrides = None,
     split: Annotated[
@@ -51,7 +52,10 @@ def importance(
 ) -> int:
     console = Console("importance")
     file, changes = split_off(data, overrides)
-    _check(row, rows, file, baseline, output, force)
+    _check(row, rows, file, baseline)
+    if output is not None:
+        console.check_output(output, force)
+    file, rows = (None if one is None else copied(one) for one in (file, rows))
     from mlp_core.machine import single_thread_blas
     from mlp_core.runs.evaluate import open_model
 
@@ -64,19 +68,12 @@ def importance(
     return _measure(console, loaded, path, file, split, repeats, metric, most, output, force)
 
 
-def _check(
-    row: list[int] | None, rows: Path | None, data: Path | None, baseline: str, output: Path | None, force: bool
-) -> None:
+def _check(row: list[int] | None, rows: Path | None, data: Path | None, baseline: str) -> None:
     """Refuse what does not fit together, and what could not be written, before any work."""
     if rows is not None and (row or data is not None):
         raise UsageError(Problem("usage", "--rows names the file and takes all its rows", "leave out the others"))
     if baseline not in ("mean", "zeros"):
         raise UsageError(Problem("usage", "--baseline: unknown", "choose from mean, zeros", got=baseline))
-    if output is not None:
-        from mlp_core.data.writers import format_of, refuse
-
-        format_of(output, None)
-        refuse(output, force)
 
 
 def _measure(

@@ -12,6 +12,7 @@ from mlp_core.errors import Problem, UsageError, typed
 
 from .console import Console
 from .options import Overrides
+from .standard_input import refuse
 
 HELP = "Look at a file of data and write a short, commented config that trains well."
 
@@ -28,6 +29,7 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
 ) -> int:
+    refuse(data, "the config names the file")
     path = output or Path(f"{data.name.split('.')[0] or 'config'}.yaml")
     shown = str(path) == "-"
     if os.path.lexists(path) and not force and not shown:

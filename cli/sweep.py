@@ -72,7 +72,7 @@ def sweep(
     console = Console("sweep", loaded.logging.progress)
     search = Search.open(
         loaded,
-        path.read_bytes(),
+        loaded.content,
         list(space or []),
         trials,
         folds,

@@ -20,6 +20,7 @@ from .console import Console
 from .hints import searching
 from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
+from .standard_input import refuse
 from .workers import asked_for, by_workers, named
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def _train(
     if (config / MEMBERS).is_file():
         hint = "train one of them with --resume, or give a config"
         raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
+    if target:
+        refuse(config, "eval and --resume read it again")
     table = str(config) != "-" and (bool(target) or (config.suffix not in CONFIGS and config.is_file()))
     loaded = _of_table(config, target, changes) if table else _of_file(config, changes)
     if asked_for(world, workers):

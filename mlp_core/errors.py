@@ -20,9 +20,9 @@ def clean(value: object, width: int = VALUE_WIDTH) -> str:
 
 
 def typed(path: object) -> str:
-    """A path as it is typed in a command: in quotes where the shell needs them, and never like an option."""
+    """A path as it is typed in a command: in quotes where the shell needs them, and never like an option; `-` stays."""
     text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+    return shlex.quote(f"./{text}" if text.startswith("-") and text != "-" else text)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlp_core.atomic_files import remove_folder, write_atomically
 from mlp_core.config import Config, sparse
+from mlp_core.data.load import load
 from mlp_core.errors import Problem, UsageError
 from mlp_core.search.folder import SearchFolder, read_json, write_json
 from mlp_core.search.folds import fold_config
@@ -20,6 +21,7 @@ from mlp_core.search.study import JOURNAL, SAMPLERS, importances, without_passwo
 from mlp_core.search.sweep import Sweep, TrialDone, best_config, dump_changed, real_trials, study_name, table, work
 from mlp_core.search.watching import Position, Watch, now_and_then, position
 from mlp_core.search.workers import Stop, at_once, carry_out
+from mlp_core.training.recipe import aim_of, chosen
 from mlp_core.training.unused import refuse_unused
 
 FORMAT = 1
@@ -89,6 +91,7 @@ class Search:
         grid = space.grid if sampler == "grid" else None
         count = trials if trials is not None else grid if grid is not None else USUAL
         count = count if grid is None else min(count, grid)
+        space = _aimed(space)
         if space.config.threads == "auto":
             space = Space(space.config.replace(threads=1), space.dimensions)
         if folds:
@@ -211,6 +214,14 @@ def refuse_unused_settled(space: Space) -> None:
         refuse_unused(space.config)
 
 
+def _aimed(space: Space) -> Space:
+    """The space judged by what its recipe aims at, unless it is said by what. Raises DataError."""
+    if space.config.given("checkpoint.monitor") or chosen(space.first)[0] != "strong":
+        return space
+    aim = aim_of(space.config, load(space.config).task.kind)
+    return Space(space.config.replace(**{"checkpoint.monitor": f"val_{aim}"}), space.dimensions)
+
+
 def _ended(folder: Path) -> int:
     """How many trials of a search have ended, as it wrote down."""
     counts = read_json(folder / RESULT).get("counts", {})
@@ -221,6 +232,9 @@ def _notes(sweep: Sweep, folder: SearchFolder, words: Sequence[str]) -> Any:
     """What is said before the first trial."""
     if not folder.fresh:
         yield f"going on with {folder.path}"
+    recipe, why = chosen(sweep.space.first)
+    if sweep.space.config.recipe == "auto" and sweep.space.config.data.target is not None:
+        yield f"recipe: {recipe} ({why})"
     if not any(one.key in word for word in words for one in sweep.space.dimensions):
         shown = ", ".join(one.key for one in sweep.space.dimensions)
         recipe = "strong" if sweep.space.config.recipe == "strong" else "plain"

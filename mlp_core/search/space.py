@@ -164,6 +164,11 @@ class Space:
             f"{key}={value if isinstance(kinds[key], Choice) else json.dumps(value)}" for key, value in values.items()
         ]
 
+    @property
+    def first(self) -> Config:
+        """The config at the first end of everything that is open."""
+        return with_overrides(self.config, [f"{one.key}={one.ends()[0]}" for one in self.dimensions])
+
     def to_json(self) -> dict[str, Any]:
         return {one.key: one.to_json() for one in self.dimensions}
 

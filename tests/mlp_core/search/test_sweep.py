@@ -291,3 +291,11 @@ def test_a_strong_space_is_taken_where_none_is_given(folder: Path) -> None:
     )
     assert {"optimizer.lr", "model.hidden"} < {one.key for one in search.sweep.space.dimensions}
     assert any("recipe: strong" in note for note in search.notes)
+    assert search.sweep.metric in ("val_accuracy", "val_rmse")  # what the recipe aims at
+    own = Search.open(
+        from_mapping({"data": {"train": str(folder / "t.csv"), "target": "y"}}),
+        *(b"", ["optimizer.lr=[0.1, 0.2]"], 1, 0, "tpe", True, None, None),
+        folder / "plain",
+    )
+    assert own.sweep.metric == "val_loss"
+    assert any("recipe: plain (the config has its own optimizer.lr" in note for note in own.notes)
