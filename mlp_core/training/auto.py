@@ -266,6 +266,9 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     waves, learned = waves * inputs.numbers_first, learned * inputs.numbers_first
     widths = [first + learned, *(block.units for block in architecture.hidden), architecture.outputs]
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
+    slots += (
+        int(config.train.shards) if config.train.shards not in ("auto", 1) else 0
+    )  # a gradient each, for one worker
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)

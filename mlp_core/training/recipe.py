@@ -21,8 +21,12 @@ from mlp_core.training.unused import OF_LOSSES, UNMIXED
 
 STRONG, PLAIN = "strong", "plain"
 ADAMS = ("adam", "adamw")
+OF_ADAM = ("optimizer.lr_factors", "model.parametrization", "model.init", "model.output_init")
+"""Keys that suit steps of a size of their own, whatever the gradient's."""
 SHARES = ("loss", "log_loss", "brier", "ece", "roc_auc", "pr_auc")
 """Aims that judge probabilities or their order: smoothed labels would spoil them."""
+STEEP = ("poisson", "gaussian_nll")
+"""Losses of numbers that grow exponentially with an output, where others measure a distance."""
 OWN = ("model.hidden", "model.init", "optimizer.name", "optimizer.lr")
 """Keys with which a config describes a training of its own, for which the others of `strong` were not chosen."""
 EPOCHS = ((4_096, 256), (20_000, 192), (50_000, 96), (100_000, 64), (1_000_000, 24), (math.inf, 8))
@@ -110,7 +114,9 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
             yield from (("preprocess.categorical.embed_above", 8), ("preprocess.categorical.embedding_dim", 8))
     if regression and not LOSSES[loss].counts:
         yield "preprocess.target.clamp", True
-    yield from _network(config, size, regression, len(task.features))
+    adam = config.optimizer.name in ADAMS
+    network = _network(config, size, regression, len(task.features))
+    yield from (one for one in network if adam or not one[0].startswith(OF_ADAM))
     aim = aim_of(config, task.kind)
     if task.classifies and aim not in SHARES:
         if task.kind == "binary" and config.loss.pos_weight is None and config.loss.name == "auto":
@@ -118,8 +124,8 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
             yield "loss.name", loss
         if loss in OF_LOSSES["label_smoothing"]:
             yield "loss.label_smoothing", 0.1
-    if config.optimizer.name in ADAMS:
-        yield from _training(config, size, regression)
+    if adam:
+        yield from _training(config, regression and loss not in STEEP)
     if config.optimizer.name != "lbfgs":  # takes all rows at once
         yield "train.batch_size", size.batch
     yield "train.epochs", size.epochs
@@ -156,9 +162,9 @@ def _network(config: Config, size: Size, regression: bool, features: int) -> Ite
         yield from (("model.output_init", standard), ("model.init_rescale", True))
 
 
-def _training(config: Config, size: Size, regression: bool) -> Iterator[tuple[str, Any]]:
+def _training(config: Config, distance: bool) -> Iterator[tuple[str, Any]]:
     if not config.given("model.parametrization") or config.model.parametrization == "ntk":
-        yield "optimizer.lr", 0.2 if regression else 0.04
+        yield "optimizer.lr", 0.2 if distance else 0.04
     yield "optimizer.betas", [0.9, 0.95]
     yield from _pair(config, ("optimizer.weight_decay", 0.02), ("schedule.weight_decay", "flat_cos"))
     yield "schedule.name", "coslog"

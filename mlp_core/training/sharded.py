@@ -43,6 +43,9 @@ class ShardedSteps(StageSteps):
         self._lockstep = Lockstep(self._networks, self._total)
         self._loss = job.backend.primitive(loss_and_gradient)
         self._room = np.empty(job.network.parameters.size, job.network.dtype)
+        self.spared = -(mine + 1) * int(
+            job.network.parameters.grad.nbytes
+        )  # more is written: the shards', and the room
         self._epoch = -1
 
     @property

@@ -162,7 +162,7 @@ class _Lines:
         for line in lines:
             self._line(line)
         if not data and self._rest:
-            _write(self._number, self._rest)
+            _write(self._number, self._rest + b"\n")  # cut off where a worker was killed: the next line is another's
         return bool(data)
 
     def _line(self, line: bytes) -> None:

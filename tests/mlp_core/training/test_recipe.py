@@ -84,9 +84,14 @@ def test_yours_stands_and_that_is_said(tmp_path: Path) -> None:
 
 
 def test_a_loss_of_numbers_says_what_is_aimed_at(tmp_path: Path) -> None:
-    for loss, monitor in (("mae", "val_mae"), ("quantile", "val_loss"), ("mse", "val_rmse"), ("huber", "val_loss")):
+    for loss, monitor, lr in (
+        ("mae", "val_mae", 0.2),
+        ("quantile", "val_loss", 0.2),
+        ("mse", "val_rmse", 0.2),
+        ("gaussian_nll", "val_loss", 0.04),
+    ):
         config, _ = resolved(tmp_path, loss={"name": loss})
-        assert config.checkpoint.monitor == monitor
+        assert (config.checkpoint.monitor, config.optimizer.lr) == (monitor, lr)
         assert config.train.early_stopping is False or config.train.early_stopping.monitor == monitor
     config, _ = resolved(tmp_path, checkpoint={"monitor": "val_r2"})
     assert config.checkpoint.monitor == "val_r2"

@@ -20,11 +20,13 @@ def numbers(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape).round(3)
 
 
-def trained(folder: Path, head: str, rows: Iterable[Iterable[Any]], epochs: int = 3, **data: Any) -> Run:
+def trained(
+    folder: Path, head: str, rows: Iterable[Iterable[Any]], epochs: int = 3, keys: Any = None, **data: Any
+) -> Run:
     """A run of three lines on these rows."""
     table = folder / "t.csv"
     table.write_text("\n".join([head, *(",".join(map(str, row)) for row in rows)]) + "\n")
-    keys = {"train": {"epochs": epochs}, "threads": 1, "device": "cpu", "seed": 1}
+    keys = {"train": {"epochs": epochs}, "threads": 1, "device": "cpu", "seed": 1, **(keys or {})}
     run = Run.in_memory(from_mapping({"data": {"train": str(table), "target": "y", **data}, **keys}))
     for _ in run.execute():
         pass
@@ -134,3 +136,24 @@ def test_gaps_everywhere(tmp_path: Path) -> None:
     run = trained(tmp_path, "a,b,w,y", rows)
     assert run.summary is not None
     assert np.isfinite(run.summary.metrics["val"]["loss"])
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"optimizer": {"name": "sgd"}},
+        {"optimizer": {"name": "momentum"}},
+        {"optimizer": {"name": "lbfgs"}},
+        {"optimizer": {"name": "lion"}},
+        {"loss": {"name": "poisson"}},
+        {"loss": {"name": "gaussian_nll"}},
+    ],
+    ids=lambda own: next(iter(own.values()))["name"],
+)
+def test_another_optimizer_or_loss_beside_the_recipe_learns(own: dict[str, Any], tmp_path: Path) -> None:
+    """What suits Adam's steps and squared distances alone would take them to infinity."""
+    x = np.random.default_rng(4).normal(size=(120, 2)).round(3)
+    rows = [(*row, round(float(np.exp(row[0])) * 2)) for row in x]
+    run = trained(tmp_path, "a,b,y", rows, epochs=30, keys={"recipe": "strong", **own}, task="regression")
+    assert run.summary is not None
+    assert run.summary.metrics["train"]["r2"] > 0.3
