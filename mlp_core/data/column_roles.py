@@ -303,5 +303,5 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    close = most_like(name, names[:1000])
+    close = most_like(name, names[:1000], 0.6)
     return "columns are " + ", ".join(names[:12]) if close is None else f'did you mean "{close}"?'

@@ -47,14 +47,23 @@ def unlike(source: Source, features: Sequence[int], targets: Sequence[int], task
             other = {"day": "month", "month": "day"}[first]
             taken = f"taken with the {first} first, as in training, though all would fit with the {other} first"
             told["order", name] = f'column "{clean(name)}": dates such as "{clean(dated[0])}" {taken}'
-        bare = next((cell for cell in cells if notation.bare(cell)), None)
-        if bare is not None:
-            unit = clean(notation.units[0])
-            taken = f"{clean(bare)} is taken as {clean(bare)}{'' if unit == '%' else ' '}{unit}"
-            told["unit", name] = f'column "{clean(name)}": numbers without "{unit}", which all had in training; {taken}'
+        told |= _without_unit(name, notation, cells)
+    for column in () if task.classifies else targets:
+        name = source.names[column]
+        told |= _without_unit(name, task.kept.columns.get(name, Notation()), source.words.get(column, ()))
     if task.classifies and not task.one_hot:
         told |= _labels(source, targets, task.classes)
     return told
+
+
+def _without_unit(name: str, notation: Notation, cells: Sequence[str]) -> dict[tuple[str, str], str]:
+    """A line about numbers without the unit that all numbers of the training file have."""
+    bare = next((cell for cell in cells if notation.bare(cell)), None)
+    if bare is None:
+        return {}
+    unit = clean(notation.units[0])
+    taken = f"{clean(bare)} is taken as {clean(bare)}{'' if unit == '%' else ' '}{unit}"
+    return {("unit", name): f'column "{clean(name)}": numbers without "{unit}", which all had in training; {taken}'}
 
 
 def _labels(source: Source, targets: Sequence[int], classes: Sequence[str]) -> dict[tuple[str, str], str]:

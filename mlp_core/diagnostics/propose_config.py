@@ -205,7 +205,7 @@ def _text(
     lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
     lines += [f"  # {line}" for line in kept[:4]]
     read = [name for name, notation in data.task.kept.columns.items() if not notation.plain]
-    lines += [f"  # mlpbp export does not read these yet: {', '.join(read[:6])}"] if read else []
+    lines += [f"  # an exported model takes numbers for these, not texts: {', '.join(read[:6])}"] if read else []
     lines += [f"  {name}: {flow(value)}" for name, value in given.items() if name not in ("split", "drop")]
     if "split" in given:
         lines.append(f"  split: {flow(given['split'])}  # shares of the rows; the rest is trained on")

@@ -146,6 +146,14 @@ def _flag(one: op.Flag, cells: Cells) -> None:
     cells.at += len(one.places)
 
 
+def _circles(one: op.Circles, cells: Cells) -> None:
+    for place, period in zip(one.places, one.periods, strict=True):
+        for f in ("sin", "cos"):
+            angle = f"6.283185307179586 * fmod(v[{place}], {number(period)}) / {number(period)}"
+            cells.line(f"x[{cells.at}] = isnan(v[{place}]) ? 0 : (real){f}({angle});")
+            cells.at += 1
+
+
 def _each(cells: Cells, *body: str) -> None:
     cells.line(f"for (k = 0; k < {cells.numbers}; k++)", *(f"    {line}" for line in body))
 
@@ -238,6 +246,7 @@ def _code(one: op.Code, cells: Cells) -> None:
 _CELLS: dict[type, Callable[[Any, Cells], None]] = {
     op.Numbers: _numbers,
     op.Flag: _flag,
+    op.Circles: _circles,
     op.Fill: _fill,
     op.Clip: _clip,
     op.Log: _log,

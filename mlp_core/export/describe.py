@@ -26,6 +26,7 @@ from mlp_core.training.ensemble import Ensemble, Saved
 from mlp_core.training.model import Model
 
 DEVIATION, LOG_DEVIATION = "std", "log_std"
+MEANINGS = {"number": "the number written", "date": "days since 1970-01-01", "time": "hours"}
 Told: TypeAlias = tuple[str, tuple[str, ...], tuple[Any, ...]]
 """What a model tells: the name of an answer, its columns, and the steps to it from the logits."""
 
@@ -37,10 +38,9 @@ def describe(model: Saved) -> op.Description:
     kinds = task.kinds or ("numeric",) * len(task.features)
     required = {place for one in models for place in gapless(one.config, task.features, task.kinds)}
     columns = (
-        op.Column(name, kind, place in required)
+        op.Column(name, "numeric" if kind in MEANINGS else kind, place in required, _meaning(first, name))
         for place, (name, kind) in enumerate(zip(task.features, kinds, strict=True))
     )
-    _check_readings(first)
     told = [_told(one) for one in models]
     averaged = _calibrated(model.calibration, task.kind) if isinstance(model, Ensemble) else []
     return op.Description(
@@ -66,14 +66,10 @@ def _member(model: Model, told: Sequence[Told]) -> op.Member:
     )
 
 
-def _check_readings(model: Model) -> None:
-    """Raise UsageError where cells are read in a way that no exported program knows yet."""
-    written = model.task.kept.columns
-    names = [name for name in model.task.features if name in written and not written[name].plain]
-    if names:
-        message = f"numbers, dates or times in a notation of their own cannot be exported yet ({', '.join(names[:4])})"
-        hint = "write them as plain numbers in the data, and train on these"
-        raise UsageError(Problem("not_exportable", message, hint))
+def _meaning(model: Model, name: str) -> str:
+    """What a number of a column is that is written in a notation of its own."""
+    notation = model.task.kept.columns.get(name)
+    return "" if notation is None or notation.plain else MEANINGS[notation.way]
 
 
 def _network(model: Model) -> list[Any]:
@@ -96,6 +92,8 @@ def _inputs(inputs: Preprocessor) -> Iterable[Any]:
         yield op.Numbers(tuple(inputs.numeric))
         if numbers.flag.any():
             yield op.Flag(tuple(np.flatnonzero(numbers.flag).tolist()))
+        if circles := [(j, period) for j, periods in numbers.cycles.items() for period in periods]:
+            yield op.Circles(*zip(*circles, strict=True))
         yield op.Fill(numbers.fill)
         if np.isfinite(numbers.low).any() or np.isfinite(numbers.high).any():
             yield op.Clip(numbers.low, numbers.high)

@@ -91,6 +91,15 @@ def _flag(one: op.Flag, cells: Cells) -> None:
     cells.behind.append(missing.astype(np.float64))
 
 
+def _circles(one: op.Circles, cells: Cells) -> None:
+    graph = cells.graph
+    for place, period in zip(one.places, one.periods, strict=True):
+        x = cells.block.columns([place])
+        angle = graph.node("Mod", x, graph.tensor(period, np.float64), fmod=1) * (2 * np.pi) / period
+        missing = graph.node("IsNaN", x, dtype=bool)
+        cells.behind += [graph.where(missing, 0.0, graph.node(kind, angle)) for kind in ("Sin", "Cos")]
+
+
 def _fill(one: op.Fill, cells: Cells) -> None:
     missing = cells.graph.node("IsNaN", cells.block, dtype=bool)
     cells.X = cells.graph.where(missing, cells.row(one.values), cells.block)
@@ -189,6 +198,7 @@ def _code(one: op.Code, cells: Cells) -> None:
 _CELLS: dict[type, Callable[[Any, Cells], None]] = {
     op.Numbers: _numbers,
     op.Flag: _flag,
+    op.Circles: _circles,
     op.Fill: _fill,
     op.Clip: _clip,
     op.Log: _log,

@@ -21,15 +21,19 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of raw cells. kind: numeric, boolean or categorical. required: a missing cell is refused."""
+    """A column of raw cells. kind: numeric, boolean or categorical. required: a missing cell is refused.
+
+    meaning: what a number is that in the training file is written in a notation of its own, else "".
+    """
 
     name: str
     kind: str
     required: bool
+    meaning: str = ""
 
 
 # From raw cells to inputs. The first acts on columns of cells and gives the block X [rows, columns of numbers]; those
-# up to Ranks change X; the columns that Flag and the columns of words give are put behind it in the order of the list.
+# up to Ranks change X; what Flag, Circles and the columns of words give is put behind it in the order of the list.
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ class Flag:
     """A further input for each of these places of X: 1 where it misses a value, else 0."""
 
     places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Circles:
+    """Two further inputs for each of these places of X: sin and cos of 2 pi X / period, 0 where it misses a value."""
+
+    places: tuple[int, ...]
+    periods: tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,19 @@ def present(cells: Any, name: str, gaps: Sequence[str]) -> Any:
     return cells
 
 
+def written(cells: Any, name: str, meaning: str, gaps: Sequence[str]) -> Any:
+    """The cells, unless one is a text: in the training file, these numbers are written in a way of their own."""
+    if any(isinstance(cell, str) and not is_gap(cell, gaps) for cell in cells):
+        raise ValueError(f"column {name}: texts are not read here, give numbers ({meaning})")
+    return cells
+
+
+def on_circles(X: Any, periods: Sequence[float]) -> Any:
+    """sin and cos of 2 pi X / period of each column, side by side, 0 where a value is missing. [rows, 2 columns]"""
+    angle = 2 * np.pi * np.remainder(X, periods) / periods
+    return np.nan_to_num(np.stack([np.sin(angle), np.cos(angle)], axis=2)).reshape(len(X), -1)
+
+
 def places(cells: Any, words: Sequence[str], gaps: Sequence[str], unknown: int, missing: int) -> Any:
     """The place of every word, `unknown` for one that is not among `words`, `missing` where there is none."""
     index = {word: place for place, word in enumerate(words)}

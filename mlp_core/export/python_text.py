@@ -50,6 +50,7 @@ _NEEDS: dict[str, tuple[tuple[Callable[..., Any], ...], tuple[tuple[str, Any], .
     "numbers": ((parts.is_gap,), ()),
     "truths": ((parts.is_gap,), ()),
     "present": ((parts.is_gap,), ()),
+    "written": ((parts.is_gap,), ()),
     "places": ((parts.is_gap,), ()),
     "hashed": ((parts.is_gap,), ()),
     "known": ((parts.is_gap,), ()),
@@ -137,7 +138,7 @@ def head_text(description: op.Description, path: Path, how: str, imports: str, m
     decision = description.decision
     outputs = [] if decision is None else list(decision.labels) if decision.several else ["prediction"]
     outputs += [name for answer in description.answers for name in answer.columns]
-    kinds = [f"{column.name} ({column.kind})" for column in description.columns]
+    kinds = [f"{column.name} ({column.meaning or column.kind})" for column in description.columns]
     gaps = ", ".join(map(repr, description.gaps))
     words = [
         f"Predictions of {named(description.targets)}, by {trained_by(description)}.",
@@ -220,6 +221,10 @@ def _numbers(one: op.Numbers, description: op.Description, script: Script) -> Ma
         script.need(parts.present)
         required = script.table("REQUIRED", needed)
         cells = f"(present(table[name], name, GAPS) if name in {required} else table[name])"
+    if meanings := {column.name: column.meaning for column in chosen if column.meaning}:
+        script.need(parts.written)
+        table = script.table("WRITTEN", meanings)
+        cells = f"(written({cells}, name, {table}[name], GAPS) if name in {table} else {cells})"
     made = f"numbers({cells}, name, GAPS)"
     if yes := tuple(column.name for column in chosen if column.kind == "boolean"):
         script.need(parts.truths)
@@ -229,6 +234,11 @@ def _numbers(one: op.Numbers, description: op.Description, script: Script) -> Ma
 
 def _flag(one: op.Flag, description: op.Description, script: Script) -> Made:
     return [f"    flags = np.isnan(X[:, {list(one.places)}])"], "flags"
+
+
+def _circles(one: op.Circles, description: op.Description, script: Script) -> Made:
+    script.need(parts.on_circles)
+    return [f"    circles = on_circles(X[:, {list(one.places)}], {list(one.periods)})"], "circles"
 
 
 def _fill(one: op.Fill, description: op.Description, script: Script) -> Made:
@@ -304,6 +314,7 @@ def _code(one: op.Code, description: op.Description, script: Script) -> Made:
 _INPUTS: dict[type, Callable[[Any, op.Description, Script], Made]] = {
     op.Numbers: _numbers,
     op.Flag: _flag,
+    op.Circles: _circles,
     op.Fill: _fill,
     op.Clip: _clip,
     op.Log: _log,

@@ -195,6 +195,10 @@ def _fields(names: Sequence[str], taken: Sequence[str] = ()) -> dict[int, str]:
     return found
 
 
+def _meaning(column: op.Column) -> str:
+    return f": {comment(column.meaning)}" if column.meaning else ""
+
+
 def _header(
     description: op.Description,
     path: Path,
@@ -206,7 +210,7 @@ def _header(
 ) -> str:
     columns, decision = description.columns, description.decision
     row = [
-        f"    {_CELLS.get(column.kind, 'double ')}{fields[place]}; /* {comment(column.name)} */"
+        f"    {_CELLS.get(column.kind, 'double ')}{fields[place]}; /* {comment(column.name)}{_meaning(column)} */"
         for place, column in enumerate(columns)
     ]
     answer = []

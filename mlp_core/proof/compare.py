@@ -11,17 +11,17 @@ import numpy as np
 from mlp_core.nn.parameters import Parameters
 from mlp_core.proof.state import State
 
-WITHIN = {"float64": 1e-7, "float32": 2e-3}
-"""The largest error of a change, relative to the largest change in its tensor."""
-LOSS_WITHIN = {"float64": 1e-9, "float32": 1e-4}
-FLOOR = {"float64": 1e-6, "float32": 2e-2}
-"""The share of the largest change of any tensor below which a change is as good as none."""
-ULPS = 32  # by which a number may be off for the sake of the sums that it went through
+WITHIN = {"float64": 1e-8, "float32": 5e-5}
+"""The largest error of a change, relative to the largest change in its tensor. What is beyond it is held against what
+rounding did to walks beside the right one."""
+LOSS_WITHIN = {"float64": 1e-10, "float32": 1e-5}
+ULPS = 16  # by which a number may be off for the sake of the sums that it went through
+CANCELLED = 64  # of the largest change of any tensor: a change that is none was a sum of such numbers
 PRODUCTS = {"high": 2.0**-10, "medium": 2.0**-7}
 """What is between 1 and the next number that a factor of a matrix product may be, by its precision, where that is below
 the precision of float32; so many times may errors and losses be off by it, relative as above:"""
 PRODUCTS_TIMES, LOSS_TIMES = 8, 2
-USED_WITHIN = {"float64": 1e-8, "float32": 2e-3}
+USED_WITHIN = {"float64": 1e-9, "float32": 1e-4}
 """The same for predictions and losses of a model in use."""
 TIMES = 8  # as much as rounding moved a walk beside the right one, training may be off it
 
@@ -80,22 +80,23 @@ def compare_states(
         tally.add(1, np.inf, Difference("the optimizer's count of steps", np.inf, found.t, paper.t))
     parts = [dict(tensors(state, parameters, statistics)) for state in (before, found, paper)]
     asked: list[dict[str, Any]] | None = None
-    ulp = float(np.finfo(dtype).eps)
-    within = max(WITHIN[dtype], PRODUCTS_TIMES * unit(dtype, precision))
+    ulp, rounding = float(np.finfo(dtype).eps), unit(dtype, precision)
+    within = max(WITHIN[dtype], PRODUCTS_TIMES * rounding if rounding > ulp else 0.0)
     largest = _changes(before, paper)
     for name, there in parts[2].items():
-        least = FLOOR[dtype] * largest[name.partition(" of ")[0] if " of " in name else "weights"]
+        of_all = largest[_vector(name)]
         was, here = (np.asarray(part[name], np.float64) for part in parts[:2])
         if not here.size:
             continue
         there = np.asarray(there, np.float64)
         with np.errstate(all="ignore"):
             change, error = np.abs(there - was), np.abs(here - there)
-            size = max(float(np.nan_to_num(change.max(), nan=np.inf)), least)
-            room = within * size + ULPS * steps * ulp * np.maximum(np.abs(was), np.abs(there)) + 1e-300
+            size = float(np.nan_to_num(change.max(), nan=np.inf))
+            held = steps * ulp * np.maximum(np.abs(was), np.abs(there))
+            room = within * size + ULPS * held + CANCELLED * rounding * of_all + 1e-300
             off = ~(error <= room)
         if not off.any():
-            tally.add(here.size, _ratio(error, size, ulp * float(np.abs(there).max())))
+            tally.add(here.size, _ratio(error, size, ulp * float(np.abs(there).max()), rounding * of_all))
             continue
         if not np.isfinite(there).all():  # the formulas overflow too: nothing to compare
             continue
@@ -104,7 +105,7 @@ def compare_states(
         many = max(int((~(one <= room)).sum()) for one in beside)
         most = max(float(one.max()) for one in beside)
         index = int(np.argmax(np.nan_to_num(error - room, nan=np.inf)))
-        ratio = _ratio(error, size, ulp * float(np.abs(there).max()))
+        ratio = _ratio(error, size, ulp * float(np.abs(there).max()), rounding * of_all)
         if int(off.sum()) <= TIMES * many + 2 * (many > 0) and float(np.nan_to_num(error, nan=np.inf).max()) <= max(
             TIMES * most, float(room.flat[index])
         ):
@@ -125,9 +126,16 @@ def _changes(before: State, paper: State) -> dict[str, float]:
         return {name: float(np.nan_to_num(np.abs(now[name] - was[name]).max(initial=0))) for name in now}
 
 
-def _ratio(error: Any, size: float, least: float) -> float:
+def _vector(name: str) -> str:
+    """The vector that a tensor is a part of."""
+    if "running_" in name:
+        return "running statistics"
+    return name.partition(" of ")[0] if " of " in name else "weights"
+
+
+def _ratio(error: Any, size: float, *least: float) -> float:
     """The largest error as a share of the largest change; not below what a number can tell."""
-    return float(np.nan_to_num(error, nan=np.inf).max() / max(size, least, 1e-300))
+    return float(np.nan_to_num(error, nan=np.inf).max() / max(size, *least, 1e-300))
 
 
 def compare_losses(

@@ -46,6 +46,13 @@ def forward(paper: Paper, model: Model, state: State, X: Any) -> Machine:
     return walk.machine
 
 
+def told(model: Model, paper: Paper, machine: Machine, Z: Any) -> Any:
+    """The predictions that belong to logits Z."""
+    machine.store(f"Z[{len(chains(model.network, 1))}]", np.array(Z, np.float64))
+    machine.run(use(model, paper.text(len(Z)).sections)[-1].lines)
+    return np.asarray(machine["P"], np.float64)
+
+
 def logits(model: Model, machine: Machine) -> Any:
     """The outputs of the last layer that a machine has found."""
     return machine["Z"][len(chains(model.network, 1))]

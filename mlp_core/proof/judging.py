@@ -22,7 +22,7 @@ FIT_WITHIN = 1e-9
 ROWS = 160  # whose metrics and thresholds are computed by their definitions
 
 
-def prove_metrics(tally: Tally, kind: str, found: dict[str, float], outcome: Outcome) -> None:
+def prove_metrics(tally: Tally, found: dict[str, float], outcome: Outcome) -> None:
     """Metrics that were reported of an outcome."""
     rows = rows_of(outcome.P, outcome.y, outcome.w, outcome.threshold, outcome.bins)
     if not np.isfinite(rows.P).all():
@@ -39,7 +39,7 @@ def prove_judging(tally: Tally, kind: str, outcome: Outcome) -> None:
     for few in (Outcome(P, outcome.y[:ROWS], w, 0.4, outcome.bins), _made_up(kind, P.shape[1], outcome.bins)):
         if not np.isfinite(few.P).all() or (few.w is not None and not few.w.any()):
             continue
-        prove_metrics(tally, kind, compute(kind, NAMES[kind], few), few)
+        prove_metrics(tally, compute(kind, NAMES[kind], few), few)
         if kind == "regression":
             continue
         for method in ("temperature", "platt")[: 1 + (kind == "binary")]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -54,11 +54,19 @@ class Idle:
 
 
 def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
-    """The trainer's own loop over idle steps, with a metric that first gets better and then no more."""
-    trainer, tally = experiment.trainer, Tally()
+    """The trainer's own loop over idle steps: with a metric that always gets better, and with one that does so first
+    and then no more, though better than the epoch before."""
+    tally, epochs = Tally(), _epochs(experiment.trainer)
+    _go_through(experiment.trainer, paper, tally, (100.0 / k for k in itertools.count(1)), EPOCHS)
+    worse = (2.5 + 1 / k for k in range(1, epochs))
+    metrics = itertools.chain([4.0, 3.0, 2.5, 2.5], worse, itertools.repeat(9.0))
+    _go_through(experiment.trainer, paper, tally, metrics, epochs)
+    return tally
+
+
+def _go_through(trainer: Trainer, paper: Paper, tally: Tally, metrics: Iterator[float], epochs: int) -> None:
+    """So many epochs with these values of what is watched."""
     idle = Idle(trainer.job)
-    epochs = _epochs(trainer)
-    metrics = itertools.chain([4.0, 3.0, 2.5], itertools.repeat(2.5, epochs), itertools.repeat(9.0))
     watches = [
         w
         for w in (trainer.best, getattr(trainer.stopping, "watch", None), getattr(trainer.plateau, "watch", None))
@@ -80,7 +88,6 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
             if event.epoch >= epochs or own.progress.step >= STEPS or tally.wrong is not None:
                 break
     book.rates(own)
-    return tally
 
 
 def _epochs(trainer: Trainer) -> int:

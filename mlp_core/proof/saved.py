@@ -79,9 +79,13 @@ def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, a
     checkpoint = _copied(experiment.checkpoint({}, {"jsonl": 0}))
     progress, stamp = experiment.trainer.progress, experiment.stamp
     experiment.restore(checkpoint, "checkpoint")
-    same = experiment.trainer.progress == progress and all(
-        np.array_equal(vector, State.of(experiment.trainer.job).vectors()[what])
-        for what, vector in before.vectors().items()
+    same = (
+        State.of(experiment.trainer.job).t == before.t
+        and experiment.trainer.progress == progress
+        and all(
+            np.array_equal(vector, State.of(experiment.trainer.job).vectors()[what])
+            for what, vector in before.vectors().items()
+        )
     )
     tally.add(1, 0.0, None if same else Difference("a run that is restored", np.inf, np.nan, np.nan))
     experiment.trainer.progress, experiment.stamp = progress, stamp

@@ -12,7 +12,7 @@ from mlp_core.data.batches.inputs import Held
 from mlp_core.metrics import Outcome, decide
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.proof.compare import USED_WITHIN, Difference, Tally, close
-from mlp_core.proof.in_use import forward, logits, moved, total_loss
+from mlp_core.proof.in_use import forward, logits, moved, told, total_loss
 from mlp_core.proof.judging import prove_fit, prove_judging, prove_metrics, prove_threshold
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
@@ -22,6 +22,7 @@ from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
 
 ROWS = 40
+FAR = 50.0  # times as large logits reach where predictions are cut
 MEASURED = 5_000  # rows of splits whose loss and predictions are computed on paper
 METRICS = 1_200  # rows of a split whose metrics are computed by their definitions
 FITTED = {
@@ -93,6 +94,10 @@ def _predictions(tally: Tally, experiment: Experiment, paper: Paper, model: Mode
     close(tally, f"{name} from logits", np.asarray(evaluator.predict(Z)), there, str(network.dtype))
     if model.task.kind == "regression":
         _spread(tally, model, evaluator, machine)
+    far = FAR * np.array(logits(model, machine), np.float64)
+    close(
+        tally, f"{name} from far logits", np.asarray(evaluator.told(far)), told(model, paper, machine, far), "float64"
+    )
 
 
 def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
@@ -125,7 +130,7 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
             if name == "val" and kind == "binary":
                 prove_threshold(tally, config.eval.threshold, one.outcome)
             if len(split.y) <= METRICS:
-                prove_metrics(tally, kind, one.metrics, one.outcome)
+                prove_metrics(tally, one.metrics, one.outcome)
     finally:
         experiment.model = model
 
@@ -181,6 +186,13 @@ def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
     used = state if state.average is None else replace(state, theta=state.average)
     machine = forward(paper, experiment.model, used, backend.to_host(val.X[backend.asarray(np.arange(len(val.X)))]))
     _loss(tally, paper, machine, val, found["val_loss"], str(job.network.dtype), "val_loss")
+    names = [name for name in found if name != "val_loss"]
+    if len(val.X) <= METRICS and names:
+        theta = job.network.parameters.theta
+        theta[...] = job.backend.asarray(used.theta)
+        outcome = experiment.evaluator.evaluate(val, []).outcome
+        theta[...] = job.backend.asarray(state.theta)
+        prove_metrics(tally, {name.removeprefix("val_"): found[name] for name in names}, outcome)
 
 
 def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: float, dtype: str, name: str) -> None:

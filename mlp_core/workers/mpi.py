@@ -23,8 +23,9 @@ from mlp_core.workers.world import World
 
 BUSY, SHORT, LOOK = 50e-6, 2e-3, 0.05
 """Seconds of a wait in which it only waits, in which it gives way to others, between two looks at who has failed."""
-PATIENCE = 4.0
-"""Seconds after which a worker that has failed no longer waits for worker 0 to say so."""
+PATIENCE, LAST_WORDS = 6.0, 0.3
+"""Seconds after which a worker that has failed no longer waits for worker 0 to say so, and for which mpiexec is given
+time to hand on what was said before it ends all."""
 FAILED, DATA = 1, 2
 """Tags of messages."""
 
@@ -103,6 +104,7 @@ class Mpi(World):
 
     def abort(self, exit_code: int) -> NoReturn:
         """End all workers with this exit code."""
+        time.sleep(LAST_WORDS)
         with contextlib.suppress(OSError):  # MPI has words of its own about it
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         MPI.COMM_WORLD.Abort(exit_code)

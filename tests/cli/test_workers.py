@@ -143,9 +143,9 @@ def test_what_one_worker_cannot_do_is_told_by_worker_0(folder):
         under = (mpiexec, "-n", "1", *me, "c.yaml", "-o", "r", ":", "-n", "1")
         code, _, err = run(folder, "train", other, "-o", "r", under=under)
         assert code == 2
-        (line,) = error_lines(err)
-        assert line.startswith("mlpbp: error: worker 1 (process ")
-        assert said in line
+        lines = error_lines(err)  # on a busy machine worker 1 may lose patience, and say it, too
+        assert lines, err
+        assert all(line.startswith("mlpbp: error: worker 1 (process ") and said in line for line in lines)
         assert not (folder / "r").exists()
 
 

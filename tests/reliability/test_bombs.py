@@ -170,6 +170,7 @@ HARMLESS = {
     *(("json lines with a number of a million digits", command) for command in ("data", "convert")),
     *(("csv with as many words as rows", command) for command in ("data", "convert")),
     ("parquet of equal rows", "convert"),
+    *(("csv in a zip", command) for command in ("data", "convert")),  # deflate makes such rows 203 times smaller
 }
 """What can be done with a file that is large only in what it is; everything else is refused with exit code 2."""
 

@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlp_core.config import Config, from_mapping
 
 DIGITS: dict[str, Any] = {
@@ -90,6 +92,20 @@ CASES: dict[str, tuple[str, ...]] = {
     "linear": ("schedule={name: linear, final: 0.2}", *LONG_RUN),
     "wsd": ("schedule={name: wsd, final: 0.2}", *LONG_RUN),
 }
+CASES |= {
+    "strong": (
+        *(*BINARY, "model.activation=selu", "model.parametrization=ntk", "model.parametric=true"),
+        *("model.numeric_embedding=periodic", "model.input_scale=true", "model.init={name: normal}"),
+        *("model.init_rescale=true", "model.bias_init=data", "model.dropout=0.2", "optimizer.weight_decay=0.02"),
+        *("preprocess.numeric.scale=robust_smooth", "preprocess.categorical.encode=compact"),
+        "schedule={name: coslog, dropout: flat_cos, weight_decay: flat_cos}",
+    ),
+    "calibrated": (*WEIGHTED, "eval={calibrate: platt, threshold: f1}", "optimizer.ema=0.9"),
+    "clamped": (*NUMBERS, "preprocess.target={transform: log1p, clamp: true}"),
+    "ranks": (*BINARY, "preprocess.numeric={scale: quantile, clip: 2.0}", "preprocess.categorical.encode=ordinal"),
+    "range": (*BINARY, "preprocess.numeric.scale=minmax"),
+    "disk": ("~data.name", "~data.limit", "data.train={x: ROWS.x.npy, y: ROWS.y.npy}", "data.memory=memmap"),
+}
 for _name in (
     "sgd",
     "momentum",
@@ -117,16 +133,22 @@ def config(case: str, folder: Path) -> Config:
     path = folder / "table.csv"
     if not path.exists():
         path.write_text(_table())
-    return from_mapping(DIGITS, [change.replace("TABLE", str(path)) for change in CASES[case]])
+        X = np.random.Generator(np.random.Philox(key=[1, 2])).standard_normal((90, 4)).astype(np.float32)
+        np.save(folder / "table.x.npy", X)
+        np.save(folder / "table.y.npy", (X[:, 0] + X[:, 1] > 0).astype(np.int64))
+    base = str(path.with_suffix(""))
+    changes = [change.replace("TABLE", str(path)).replace("ROWS", base) for change in CASES[case]]
+    return from_mapping(DIGITS, changes)
 
 
 def _table() -> str:
     draw = random.Random(0)
-    lines = ["a,b,word,other,weight,count,yes"]
+    lines = ["a,b,word,other,gaps,weight,count,yes"]
     for _ in range(90):
         a, b = draw.gauss(0, 1), draw.gauss(0, 1)
         word, other = draw.choice(["ax", "bx", "cx"]), draw.choice(["px", "qx", "rx", "sx"])
         count = int(2 + abs(3 * a)) + (word == "ax") + draw.random()
         yes = "yes" if a + 0.5 * b > 0.8 else "no"
-        lines.append(f"{a:.3f},{b:.3f},{word},{other},{draw.randint(0, 3)},{count:.2f},{yes}")
+        gaps = f"{draw.expovariate(1):.2f}" if draw.random() > 0.2 else ""
+        lines.append(f"{a:.3f},{b:.3f},{word},{other},{gaps},{draw.randint(0, 3)},{count:.2f},{yes}")
     return "\n".join(lines) + "\n"

@@ -73,15 +73,13 @@ LOOP = (
         StageSteps._gradient,
         "accumulate, numpy",
         ("self._sum[:] = 0", "pass"),
-        ("self._pass(step * k + i), i == 0", "self._pass(step * k + i), True"),
-        ("total=total or 1.0", "total=weights[i]"),
-        ("self._pass(step * k + i), i == 0", "self._pass(step + i), i == 0"),
+        ("penalties=i == 0", "penalties=True"),
+        ("total or 1.0, penalties", "weights[i], penalties"),
+        ("step * k + i, total", "step + i, total"),
         ("self._number(value) + loss", "self._number(value)"),
         ("first + k", "first + k - 1"),
     ),
-    *_in(
-        "accumulation", StageSteps._gradient, "accumulate, noise, numpy", ("index, step * k + i)", "index, step + i)")
-    ),
+    *_in("accumulation", StageSteps._gradient, "accumulate, noise, numpy", ("step * k + i, total", "step + i, total")),
     *_in(
         "clipping",
         StageSteps._clip,
@@ -97,7 +95,7 @@ LOOP = (
         ("average_share(self.job.limits.ema, step)", "1 - self.job.limits.ema"),
     ),
     *_in("max norm", StageSteps._max_norm, "max norm, numpy", ("if spec.is_weight:", "if spec.is_weight and step:")),
-    *_in("total", StageSteps._gradient, "numpy", ("total=weight or 1.0", "total=float(batches.size)")),
+    *_in("total", StageSteps._gradient, "numpy", ("step, weight or 1.0", "step, float(batches.size)")),
 )
 
 BATCHES = (

@@ -222,3 +222,14 @@ def test_importing_the_package_loads_nothing():
     code = "import sys, mlpbp; print(sorted({'numpy', 'mlp_core', 'typer', 'pydantic', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_contributions_of_shap_add_up_to_the_predictions():
+    shap = pytest.importorskip("shap")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    model = MLPClassifier(**QUICK).fit(X, np.where(X[:, 0] > 0, "up", "down"))
+    explainer = shap.PermutationExplainer(model.predict_proba, X[:10])
+    found = explainer(X[:2], silent=True)
+    np.testing.assert_allclose(found.values.sum(axis=1) + found.base_values, model.predict_proba(X[:2]), atol=1e-5)
+    assert np.abs(found.values[:, 0]).mean() > np.abs(found.values[:, 1:]).mean()

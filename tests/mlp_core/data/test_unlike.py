@@ -239,3 +239,11 @@ def test_letters_with_accents_are_the_same_in_one_sign_and_in_two(tmp_path: Path
     told, said, accuracy = notes_of(train, further, tmp_path / "run")
     assert (told, said) == ([], [])
     assert accuracy > 0.9
+
+
+def test_a_target_without_the_unit_of_training_is_told(tmp_path: Path) -> None:
+    train = table(tmp_path / "a.csv", "x,y", X, [f"{100 * x:.2f}%" for x in X])
+    further = table(tmp_path / "b.csv", "x,y", X, X)
+    config = from_mapping({"data": {"train": str(train), "target": "y"}})
+    (note,) = load_split(config, load(config).task, further).notes
+    assert note == f'column "y": numbers without "%", which all had in training; {X[0]} is taken as {X[0]}%'

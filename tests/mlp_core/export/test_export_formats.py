@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from export_models import KINDS, LOSSES, Trained, by_c, by_onnx, by_python, difference, train, train_several
+from export_models import (
+    KINDS,
+    LOSSES,
+    Trained,
+    answers_of,
+    by_c,
+    by_onnx,
+    by_python,
+    difference,
+    train,
+    train_several,
+    write,
+)
 
+from mlp_core.config import from_mapping
 from mlp_core.config.model import ACTIVATIONS
 from mlp_core.errors import UsageError
 from mlp_core.export import operations as op
 from mlp_core.export.describe import describe
 from mlp_core.export.export import FILES, written
 from mlp_core.export.probes import draw
+from mlp_core.runs.evaluate import open_model
+from mlp_core.runs.run import Run
 
 JUDGES: dict[str, Callable[..., dict[str, Any]]] = {"numpy": by_python, "torch": by_python, "c": by_c, "onnx": by_onnx}
 MISSING = {
@@ -67,6 +84,42 @@ def test_a_format_answers_as_predict(to: str, seed: int, models: Callable[[int],
     assert difference(JUDGES[to](path, description, trained.cells), trained.answers) <= limit
 
 
+@pytest.mark.parametrize("to", JUDGES)
+def test_dates_times_and_notations_are_taken_as_the_numbers_that_they_are(to: str, tmp_path: Path) -> None:
+    """Against `mlpbp predict`, which reads them as they are written."""
+    rng = np.random.default_rng(0)
+    days, hours, euros = rng.integers(15000, 20000, 80), rng.integers(0, 24, 80), rng.integers(1000, 99000, 80)
+    written = {
+        "day": [(date(1970, 1, 1) + timedelta(int(one))).strftime("%d.%m.%Y") for one in days],
+        "at": [f"{one}:30" for one in hours],
+        "pay": [f"{one:,} €" for one in euros],
+    }
+    numbers = {"day": days.astype(float), "at": hours + 0.5, "pay": euros.astype(float)}
+    for column, row in (("day", 3), ("at", 5), ("pay", 7)):
+        written[column][row], numbers[column][row] = "", np.nan
+    y = ["up" if d % 7 < 3 or h > 12 else "down" for d, h in zip(days, hours, strict=True)]
+    write(tmp_path / "train.csv", {**written, "y": y})
+    data = {"train": str(tmp_path / "train.csv"), "target": "y"}
+    config = {"data": data, "model": {"hidden": [6]}, "dtype": "float64", "train": {"epochs": 2}, "kernels": "numpy"}
+    for _ in Run.start(from_mapping({**config, "threads": 1}), b"", tmp_path / "run").execute():
+        pass
+    model, _ = open_model(tmp_path / "run")
+    trained = Trained(model, config, {}, answers_of(model, tmp_path / "train.csv"))
+    path, description = exported(to, trained, tmp_path)
+    assert [column.meaning for column in description.columns] == [
+        "days since 1970-01-01",
+        "hours",
+        "the number written",
+    ]
+    assert any(isinstance(one, op.Circles) for one in description.operations())
+    cells: Any = {name: ["" if v != v else repr(float(v)) for v in column] for name, column in numbers.items()}
+    if to in ("numpy", "torch"):
+        with pytest.raises(ValueError, match="texts are not read here, give numbers"):
+            JUDGES[to](path, description, written)
+        cells = {name: column.tolist() for name, column in numbers.items()}
+    assert difference(JUDGES[to](path, description, cells), trained.answers) <= 1e-12
+
+
 def test_all_of_it_is_among_the_random_models(models: Callable[[int], Trained]) -> None:
     """Every kind of operation, activation and loss is in one of them at least."""
     met: set[Any] = set()
@@ -77,7 +130,7 @@ def test_all_of_it_is_among_the_random_models(models: Callable[[int], Trained]) 
             met |= {"hash"} if getattr(one, "hashed", 0) else set()
         met |= {models(seed).config["loss"]["name"], description.dtype, description.kind}
     kinds = [kind for kind in vars(op).values() if isinstance(kind, type) and kind.__module__ == op.__name__]
-    parts = {op.Column, op.Words, op.Answer, op.Decision, op.Member, op.Description}
+    parts = {op.Column, op.Words, op.Answer, op.Decision, op.Member, op.Description, op.Circles}
     assert not {kind.__name__ for kind in set(kinds) - parts - met}
     assert not set(ACTIVATIONS) - {"prelu"} - met
     assert not {loss for losses in LOSSES.values() for loss in losses} - met

@@ -12,6 +12,7 @@ from mlp_core.config import Config, load
 from mlp_core.errors import ConfigError, Failed, UsageError
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import RunDirectory
+from mlp_core.training import sharded
 from mlp_core.training.events import Finished
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.sharded import cut
@@ -100,6 +101,21 @@ def test_a_run_is_proved_before_its_first_step(tmp_path):
     stamps = together(2, stamp)
     assert stamps[0] == stamps[1]
     assert "1 step as printed" in str(stamps[0])
+
+
+SLIPS = {
+    "a shard is left out": ("add_pairs", lambda parts: None),
+    "rows are dealt twice": ("cut", lambda rows, shards: [slice(0, rows // shards)] * shards),
+    "workers do not add": ("add_across", lambda world, vector, room: None),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_the_sum_over_shards_is_not_trained(tmp_path, monkeypatch, slip):
+    monkeypatch.setattr(sharded, *SLIPS[slip])
+    config = config_of(tmp_path, "train.preflight=quick", "train.batch_size=16")
+    with pytest.raises(Failed, match="the steps of this model are not those of their formulas"):
+        together(2, lambda world: list(Run.start(config, b"", tmp_path / "run", world=world).execute()))
 
 
 def test_a_full_proof_takes_the_same_steps_in_every_worker(tmp_path):
