@@ -9,6 +9,7 @@ from typing import Any
 
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, filled, number
+from mlp_core.export.description import Decision, Description, Member
 
 SOFTMAX = """
 /* v = exp(v) / sum of exp(v) */
@@ -69,13 +70,13 @@ static double mixture(const double *told, const double *values)
 """
 
 
-def starts(description: op.Description) -> list[int]:
+def starts(description: Description) -> list[int]:
     """Where the numbers of each answer begin among all that a member tells, and at last how many there are."""
     return [0, *accumulate(len(answer.columns) for answer in description.answers)]
 
 
 def told_of(
-    member: op.Member, description: op.Description, source: Source, answers: dict[int, str], logits: str
+    member: Member, description: Description, source: Source, answers: dict[int, str], logits: str
 ) -> list[str]:
     """Lines from the logits in a buffer to what a member tells."""
     lines: list[str] = []
@@ -86,7 +87,7 @@ def told_of(
     return lines
 
 
-def answers_of(description: op.Description, source: Source, answers: dict[int, str]) -> list[str]:
+def answers_of(description: Description, source: Source, answers: dict[int, str]) -> list[str]:
     """Lines from what the members tell to the fields of the answer."""
     lines: list[str] = []
     begin = starts(description)
@@ -101,7 +102,7 @@ def answers_of(description: op.Description, source: Source, answers: dict[int, s
     return lines + _decided(description.decision)
 
 
-def _average(place: int, description: op.Description, source: Source, begin: Sequence[int]) -> str:
+def _average(place: int, description: Description, source: Source, begin: Sequence[int]) -> str:
     """The average of a number of an answer over all members."""
     members, average = len(description.members), description.answers[place].average
     if members == 1:
@@ -118,7 +119,7 @@ def _at(start: int) -> str:
     return f"{start} + k" if start else "k"
 
 
-def _decided(decision: op.Decision | None) -> list[str]:
+def _decided(decision: Decision | None) -> list[str]:
     """Lines from the probabilities in v to the label."""
     if decision is None:
         return []

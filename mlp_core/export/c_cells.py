@@ -8,6 +8,7 @@ from typing import Any
 from mlp_core.data.preprocess import quantile_scores as ranks
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, number, string
+from mlp_core.export.description import Description, Member
 
 IS_GAP = """
 /* Whether a cell holds no word. */
@@ -107,7 +108,7 @@ static double normal_score(double x, const double *quantiles, int n)
 class Cells:
     """The lines of a function `inputs` as they grow. at: the next input to be filled."""
 
-    def __init__(self, description: op.Description, source: Source, fields: dict[int, str]) -> None:
+    def __init__(self, description: Description, source: Source, fields: dict[int, str]) -> None:
         self.description, self.source, self.fields = description, source, fields
         self.numbers = self.at = 0
         self.lines: list[str] = []
@@ -260,7 +261,7 @@ _CELLS: dict[type, Callable[[Any, Cells], None]] = {
 }
 
 
-def inputs_function(member: op.Member, description: op.Description, source: Source, fields: dict[int, str]) -> str:
+def inputs_function(member: Member, description: Description, source: Source, fields: dict[int, str]) -> str:
     """The name of a function `inputs`: 0, the number of a column whose cell is refused, or -1 for a number that is too
     large."""
     cells = Cells(description, source, fields)

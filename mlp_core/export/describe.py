@@ -14,6 +14,7 @@ from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
+from mlp_core.export.description import Answer, Column, Decision, Description, Member
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
@@ -31,19 +32,19 @@ Told: TypeAlias = tuple[str, tuple[str, ...], tuple[Any, ...]]
 """What a model tells: the name of an answer, its columns, and the steps to it from the logits."""
 
 
-def describe(model: Saved) -> op.Description:
+def describe(model: Saved) -> Description:
     """All that a model does from raw cells to answers. Raises UsageError naming what no format can express."""
     models = model.members if isinstance(model, Ensemble) else (model,)
     first, task = models[0], model.task
     kinds = task.kinds or ("numeric",) * len(task.features)
     required = {place for one in models for place in gapless(one.config, task.features, task.kinds)}
     columns = (
-        op.Column(name, "numeric" if kind in MEANINGS else kind, place in required, _meaning(first, name))
+        Column(name, "numeric" if kind in MEANINGS else kind, place in required, _meaning(first, name))
         for place, (name, kind) in enumerate(zip(task.features, kinds, strict=True))
     )
     told = [_told(one) for one in models]
     averaged = _calibrated(model.calibration, task.kind) if isinstance(model, Ensemble) else []
-    return op.Description(
+    return Description(
         version=__version__,
         kind=task.kind,
         dtype=model.config.dtype,
@@ -51,13 +52,13 @@ def describe(model: Saved) -> op.Description:
         columns=tuple(columns),
         gaps=tuple(model.config.data.csv.na),
         members=tuple(_member(one, own) for one, own in zip(models, told, strict=True)),
-        answers=tuple(op.Answer(name, names, _average(name), tuple(averaged)) for name, names, _ in told[0]),
+        answers=tuple(Answer(name, names, _average(name), tuple(averaged)) for name, names, _ in told[0]),
         decision=_decision(model),
     )
 
 
-def _member(model: Model, told: Sequence[Told]) -> op.Member:
-    return op.Member(
+def _member(model: Model, told: Sequence[Told]) -> Member:
+    return Member(
         inputs=tuple(_inputs(model.inputs)),
         width=model.inputs.inputs,
         network=tuple(_network(model)),
@@ -209,12 +210,12 @@ def _average(name: str) -> op.Mean | op.Mixture:
     return op.Mixture(around=0, log=name == LOG_DEVIATION) if name in (DEVIATION, LOG_DEVIATION) else op.Mean()
 
 
-def _decision(model: Saved) -> op.Decision | None:
+def _decision(model: Saved) -> Decision | None:
     task = model.task
     if task.kind == "regression":
         return None
     labels = task.classes if task.classifies else _names(task.targets)
-    return op.Decision(labels, float(model.calibration.threshold), several=task.kind == "multilabel")
+    return Decision(labels, float(model.calibration.threshold), several=task.kind == "multilabel")
 
 
 def _names(targets: tuple[str, ...], name: str = "prediction") -> tuple[str, ...]:

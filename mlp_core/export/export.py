@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mlp_core.atomic_files import write_atomically
 from mlp_core.errors import Problem, UsageError
-from mlp_core.export import operations as op
 from mlp_core.export import to_c, to_numpy, to_torch
 from mlp_core.export.check import Checked, check, need_onnx
 from mlp_core.export.describe import describe
+from mlp_core.export.description import Description
 from mlp_core.export.probes import Probes, draw
 from mlp_core.runs.members import FILE as MEMBERS
 from mlp_core.runs.members import members_at
@@ -27,7 +27,7 @@ INPUTS = ("auto", "columns", "matrix")
 class Exported:
     """What was written, and what its check found."""
 
-    description: op.Description
+    description: Description
     files: dict[Path, int]
     probes: Probes
     checked: Checked
@@ -77,7 +77,7 @@ def export(model: Saved, origin: Path, path: Path, to: str, inputs: str = "auto"
     return Exported(description, {file: len(data) for file, data in files.items()}, probes, checked, matrix)
 
 
-def written(description: op.Description, probes: Probes, path: Path, to: str, matrix: bool) -> dict[Path, bytes]:
+def written(description: Description, probes: Probes, path: Path, to: str, matrix: bool) -> dict[Path, bytes]:
     """The bytes of the files that a format consists of."""
     if to == "onnx":
         from mlp_core.export import to_onnx  # needs a package that may be missing
@@ -87,7 +87,7 @@ def written(description: op.Description, probes: Probes, path: Path, to: str, ma
     return write(description, probes, path)
 
 
-def _matrix(description: op.Description, inputs: str) -> bool:
+def _matrix(description: Description, inputs: str) -> bool:
     if inputs not in INPUTS:
         raise UsageError(Problem("usage", "--inputs: unknown choice", "choose from " + ", ".join(INPUTS), got=inputs))
     if inputs == "matrix" and not description.matrix:

@@ -12,6 +12,7 @@ from mlp_core.data.column_types import TRUTHS
 from mlp_core.data.preprocess import quantile_scores as ranks
 from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
+from mlp_core.export.description import Description
 from mlp_core.export.onnx_graph import Graph, Tensor
 from mlp_core.nn.complex_math import _polynomial
 
@@ -23,9 +24,7 @@ REFUSED = -2
 class Cells:
     """The block X, the inputs behind it, and for each row whether a cell is refused, as they grow."""
 
-    def __init__(
-        self, graph: Graph, description: op.Description, raw: dict[int, Tensor], matrix: Tensor | None
-    ) -> None:
+    def __init__(self, graph: Graph, description: Description, raw: dict[int, Tensor], matrix: Tensor | None) -> None:
         self.graph, self.description, self.raw, self.matrix = graph, description, raw, matrix
         self.X: Tensor | None = None
         self.width = 0

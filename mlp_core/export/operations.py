@@ -8,7 +8,6 @@ none for is refused by its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,19 +16,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of raw cells. kind: numeric, boolean or categorical. required: a missing cell is refused.
-
-    meaning: what a number is that in the training file is written in a notation of its own, else "".
-    """
-
-    name: str
-    kind: str
-    required: bool
-    meaning: str = ""
 
 
 # From raw cells to inputs. The first acts on columns of cells and gives the block X [rows, columns of numbers]; those
@@ -350,84 +336,3 @@ class Mixture:
 
     around: int
     log: bool
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Numbers that are told: their `name` as a whole, what `mlpbp predict` calls each column.
-
-    average: how they are made of what several members tell. steps: what is done to these then.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    average: Mean | Mixture = field(default_factory=Mean)
-    steps: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Labels from the probabilities, the first answer.
-
-    several: each of `labels` holds (1) from `threshold` on, or does not (0). Else one of them per row: of two the
-    second from `threshold` on, of more the most probable.
-    """
-
-    labels: tuple[str, ...]
-    threshold: float
-    several: bool
-
-
-@dataclass(frozen=True)
-class Member:
-    """A network with inputs of its own. width: how many these are. outputs: logits.
-
-    answers: for each answer of the model, the steps that lead to it from the logits.
-    """
-
-    inputs: tuple[Any, ...]
-    width: int
-    network: tuple[Any, ...]
-    outputs: int
-    answers: tuple[tuple[Any, ...], ...]
-
-    def operations(self) -> Iterator[Any]:
-        """Every operation of the three lists, inner ones too."""
-        for operation in (*self.inputs, *self.network, *(step for steps in self.answers for step in steps)):
-            yield operation
-            yield from operation.inner if isinstance(operation, Residual) else ()
-
-
-@dataclass(frozen=True)
-class Description:
-    """A model as it leaves: what it takes, what it does, what it tells.
-
-    kind: of task. gaps: texts that stand for a missing cell. targets: the columns that are predicted.
-    """
-
-    version: str
-    kind: str
-    dtype: str
-    targets: tuple[str, ...]
-    columns: tuple[Column, ...]
-    gaps: tuple[str, ...]
-    members: tuple[Member, ...]
-    answers: tuple[Answer, ...]
-    decision: Decision | None
-
-    @property
-    def limit(self) -> float:
-        """The largest difference that is rounding."""
-        return 1e-5 if self.dtype == "float32" else 1e-12
-
-    @property
-    def matrix(self) -> bool:
-        """Whether all columns are numbers, so that rows can be a matrix."""
-        return all(column.kind == "numeric" for column in self.columns)
-
-    def operations(self) -> Iterator[Any]:
-        """Every operation of every member, and those on their average."""
-        for member in self.members:
-            yield from member.operations()
-        for answer in self.answers:
-            yield from (*([answer.average] if len(self.members) > 1 else []), *answer.steps)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mlp_core.errors import Failed, Problem
 from mlp_core.export import operations as op
+from mlp_core.export.description import Description, Member
 from mlp_core.rng import generator
 from mlp_core.runs.predict import Predictor
 from mlp_core.training.ensemble import Saved
@@ -42,7 +43,7 @@ class Probes:
         return len(next(iter(self.rows.values())))
 
 
-def draw(model: Saved, description: op.Description) -> Probes:
+def draw(model: Saved, description: Description) -> Probes:
     """16 rows within the ranges of the training rows, as far as the preprocessing knows them, and the model's answers.
 
     The same model gives the same rows. Gaps and words never seen are among them, where they are not refused. Raises
@@ -73,7 +74,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _sure(description: op.Description, answers: Any, margin: float) -> Any:
+def _sure(description: Description, answers: Any, margin: float) -> Any:
     """Which rows have finite answers that are decided by more than a margin."""
     P = np.stack([answers[name] for answer in description.answers for name in answer.columns], axis=1)
     sure, decision = np.isfinite(P).all(axis=1), description.decision
@@ -86,7 +87,7 @@ def _sure(description: op.Description, answers: Any, margin: float) -> Any:
     return sure & (best[:, -1] - best[:, -2] >= margin)
 
 
-def _draw(description: op.Description, rng: np.random.Generator) -> list[list[Cell]]:
+def _draw(description: Description, rng: np.random.Generator) -> list[list[Cell]]:
     """Columns of drawn cells."""
     words = _words(description)
     number = _numbers(description.members[0])
@@ -104,7 +105,7 @@ def _draw(description: op.Description, rng: np.random.Generator) -> list[list[Ce
     return drawn
 
 
-def _words(description: op.Description) -> dict[int, tuple[list[str], bool]]:
+def _words(description: Description) -> dict[int, tuple[list[str], bool]]:
     """For each column of words those that members know, and whether another one is refused by any of them."""
     columns: dict[int, list[op.Words]] = {}
     for one in (one for member in description.members for one in member.inputs if isinstance(one, op.Words)):
@@ -124,7 +125,7 @@ def _word(words: Sequence[str], refuse: bool, rng: np.random.Generator) -> str:
     return f"never seen {int(rng.integers(1000))}"
 
 
-def _numbers(member: op.Member) -> Callable[[int, np.random.Generator], float]:
+def _numbers(member: Member) -> Callable[[int, np.random.Generator], float]:
     """A function that draws a number for a column: among its quantiles, or around what its scaling shifts it by."""
     steps = {type(one): one for one in member.inputs if not isinstance(one, op.Words | op.Ranks)}
     quantiles = {one.place: one.quantiles for one in member.inputs if isinstance(one, op.Ranks)}
@@ -146,7 +147,7 @@ def _numbers(member: op.Member) -> Callable[[int, np.random.Generator], float]:
     return one
 
 
-def _encoded(description: op.Description, cells: Sequence[Sequence[Cell]]) -> tuple[Any, dict[int, list[str]]]:
+def _encoded(description: Description, cells: Sequence[Sequence[Cell]]) -> tuple[Any, dict[int, list[str]]]:
     """Columns of cells as the preprocessing takes them: numbers, and codes into vocabularies."""
     X, vocabularies = np.full((len(cells[0]), len(cells)), np.nan), dict[int, list[str]]()
     for place, (column, values) in enumerate(zip(description.columns, cells, strict=True)):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp_core.export import operations as op
 from mlp_core.export.c_answers import answers_of, starts, told_of
 from mlp_core.export.c_cells import inputs_function
 from mlp_core.export.c_network import Calls
 from mlp_core.export.c_text import Source, array, comment, identifier, number, string
+from mlp_core.export.description import Column, Description, Member
 from mlp_core.export.probes import Probes
 from mlp_core.export.python_text import named, sealed, trained_by, wrapped
 
@@ -130,7 +130,7 @@ static uint64_t bits_of_double(const double *x, size_t n)
 """
 
 
-def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
+def write(description: Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .c and a .h. Raises UsageError for a word that C does not take."""
     header, name = path.with_suffix(".h"), identifier(path.stem)
     source = Source(description.dtype)
@@ -167,7 +167,7 @@ def write(description: op.Description, probes: Probes, path: Path) -> dict[Path,
 
 
 def _member(
-    member: op.Member, description: op.Description, source: Source, fields: dict[int, str], answers: dict[int, str]
+    member: Member, description: Description, source: Source, fields: dict[int, str], answers: dict[int, str]
 ) -> tuple[str, int]:
     """The name of the function of one network, and how many bytes of stack it takes."""
     calls = Calls(source, member.width)
@@ -195,12 +195,12 @@ def _fields(names: Sequence[str], taken: Sequence[str] = ()) -> dict[int, str]:
     return found
 
 
-def _meaning(column: op.Column) -> str:
+def _meaning(column: Column) -> str:
     return f": {comment(column.meaning)}" if column.meaning else ""
 
 
 def _header(
-    description: op.Description,
+    description: Description,
     path: Path,
     name: str,
     fields: dict[int, str],
@@ -248,7 +248,7 @@ def _header(
     )
 
 
-def _labels(description: op.Description, name: str) -> str:
+def _labels(description: Description, name: str) -> str:
     if description.decision is None:
         return ""
     words = ", ".join(string(label, "a label") for label in description.decision.labels)
@@ -256,7 +256,7 @@ def _labels(description: op.Description, name: str) -> str:
 
 
 def _check(
-    description: op.Description,
+    description: Description,
     probes: Probes,
     source: Source,
     name: str,

@@ -12,8 +12,11 @@ import numpy as np
 
 from mlp_core.export import operations as op
 from mlp_core.export import python_parts as parts
+from mlp_core.export.description import Description, Member
 from mlp_core.export.probes import Probes
-from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text, told_text
+from mlp_core.export.python_answers import answers_text, told_text
+from mlp_core.export.python_cells import inputs_text
+from mlp_core.export.python_text import Script, check_text, head_text
 from mlp_core.nn import complex_math as special
 
 ACTIVATIONS = {
@@ -59,7 +62,7 @@ class _Weights:
             else:
                 _NETWORK[type(one)](one, self)
 
-    def function(self, member: op.Member, dtype: str) -> str:
+    def function(self, member: Member, dtype: str) -> str:
         """The name of the function of a member."""
         self.lines = [
             f'    """Logits [rows, {member.outputs}] from inputs [rows, {member.width}]."""',
@@ -173,7 +176,7 @@ def load():
 '''
 
 
-def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
+def write(description: Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .py and a .npz."""
     script, file = Script(), path.with_suffix(".npz")
     weights, chains = _Weights(script), []

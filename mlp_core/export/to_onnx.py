@@ -15,6 +15,7 @@ import numpy as np
 
 from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
+from mlp_core.export.description import Description
 from mlp_core.export.onnx_cells import Cells
 from mlp_core.export.onnx_graph import IR_VERSION, ML_OPSET, OPSET, Graph, Tensor
 from mlp_core.export.probes import Probes
@@ -27,7 +28,7 @@ LARGEST = 2_000_000_000  # bytes; a protocol buffer holds no more
 _BLANK, _KEY = b"0" * 64, b"mlpbp.sha256"
 
 
-def write(description: op.Description, probes: Probes, path: Path, matrix: bool) -> dict[Path, bytes]:
+def write(description: Description, probes: Probes, path: Path, matrix: bool) -> dict[Path, bytes]:
     """The file of a model at `path`, by name; with `matrix`, rows come as a matrix. Raises UsageError."""
     import onnx
     from onnx import TensorProto, helper
@@ -69,12 +70,12 @@ def write(description: op.Description, probes: Probes, path: Path, matrix: bool)
     return {path: _sealed(model.SerializeToString())}
 
 
-def _text(description: op.Description, column: int) -> bool:
+def _text(description: Description, column: int) -> bool:
     """Whether the cells of a column are texts: words, or yes and no."""
     return description.columns[column].kind != "numeric"
 
 
-def _properties(description: op.Description, probes: Probes, matrix: bool, outputs: Sequence[str]) -> dict[str, str]:
+def _properties(description: Description, probes: Probes, matrix: bool, outputs: Sequence[str]) -> dict[str, str]:
     """What travels with the graph: what it takes and tells, and the test rows."""
     decision = description.decision
     facts = {
@@ -244,7 +245,7 @@ _AVERAGES: dict[type, Callable[[Any, Sequence[Sequence[Tensor]], int], Tensor]] 
 
 
 def _answers(
-    description: op.Description,
+    description: Description,
     graph: Graph,
     told: Sequence[Sequence[Tensor]],
     refused: Tensor,

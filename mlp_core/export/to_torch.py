@@ -11,8 +11,11 @@ import numpy as np
 from safetensors.numpy import save
 
 from mlp_core.export import operations as op
+from mlp_core.export.description import Description, Member
 from mlp_core.export.probes import Probes
-from mlp_core.export.python_text import Script, answers_text, check_text, head_text, inputs_text, told_text
+from mlp_core.export.python_answers import answers_text, told_text
+from mlp_core.export.python_cells import inputs_text
+from mlp_core.export.python_text import Script, check_text, head_text
 
 ACTIVATIONS = {
     "identity": "nn.Identity()",
@@ -148,7 +151,7 @@ class _Modules:
         self.tensors: dict[str, Any] = {}
         self.classes: dict[str, str] = {}
 
-    def network(self, members: Sequence[op.Member]) -> str:
+    def network(self, members: Sequence[Member]) -> str:
         """The network, or a list of those of several members."""
         if len(members) == 1:
             return self.sequential(members[0].network, "", 4)
@@ -245,7 +248,7 @@ _MODULES: dict[type, Callable[[Any, _Modules], Module]] = {
 }
 
 
-def write(description: op.Description, probes: Probes, path: Path) -> dict[Path, bytes]:
+def write(description: Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .py and a .safetensors."""
     script, modules, weights = Script(), _Modules(), path.with_suffix(".safetensors")
     members, chains = description.members, []

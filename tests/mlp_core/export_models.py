@@ -15,9 +15,9 @@ import numpy as np
 
 from mlp_core.config import from_mapping
 from mlp_core.config.model import ACTIVATIONS, WITH_ALPHA
-from mlp_core.export import operations as op
 from mlp_core.export import to_onnx
 from mlp_core.export.check import FLAGS
+from mlp_core.export.description import Description
 from mlp_core.export.to_c import _fields
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.runs.evaluate import open_model
@@ -257,7 +257,7 @@ def write(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
 # The judges: each runs what was exported on columns of cells, and answers under the names of `mlpbp predict`.
 
 
-def by_python(path: Path, description: op.Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def by_python(path: Path, description: Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """A .py file, imported and asked."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -269,7 +269,7 @@ def by_python(path: Path, description: op.Description, cells: Mapping[str, Seque
     return answers
 
 
-def by_onnx(path: Path, description: op.Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def by_onnx(path: Path, description: Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """An ONNX file, run."""
     import onnx
 
@@ -285,7 +285,7 @@ def by_onnx(path: Path, description: op.Description, cells: Mapping[str, Sequenc
     return to_onnx.columns(facts, dict(zip(facts["outputs"], outputs, strict=True)))
 
 
-def by_c(path: Path, description: op.Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def by_c(path: Path, description: Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """A C file, compiled to a library whose self-check is called first, then `predict` row by row."""
     library = path.with_suffix(".so")
     macro = f"-D{path.stem.upper()}_CHECK"
@@ -297,7 +297,7 @@ def by_c(path: Path, description: op.Description, cells: Mapping[str, Sequence[s
     return ask(loaded, path.stem, description, cells)
 
 
-def ask(loaded: Any, name: str, description: op.Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def ask(loaded: Any, name: str, description: Description, cells: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What a compiled model answers, row by row."""
     decision = description.decision
     kinds = [ctypes.c_char_p if column.kind == "categorical" else ctypes.c_double for column in description.columns]

@@ -30,6 +30,7 @@ from mlp_core.config.model import ACTIVATIONS
 from mlp_core.errors import UsageError
 from mlp_core.export import operations as op
 from mlp_core.export.describe import describe
+from mlp_core.export.description import Answer, Column, Decision, Description, Member
 from mlp_core.export.export import FILES, written
 from mlp_core.export.probes import draw
 from mlp_core.runs.evaluate import open_model
@@ -59,7 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trained]
     return model
 
 
-def exported(to: str, trained: Trained, folder: Path, **choices: Any) -> tuple[Path, op.Description]:
+def exported(to: str, trained: Trained, folder: Path, **choices: Any) -> tuple[Path, Description]:
     """The files of a model in a format, unchecked."""
     if MISSING[to]:
         pytest.skip(str(MISSING[to]))
@@ -130,7 +131,7 @@ def test_all_of_it_is_among_the_random_models(models: Callable[[int], Trained]) 
             met |= {"hash"} if getattr(one, "hashed", 0) else set()
         met |= {models(seed).config["loss"]["name"], description.dtype, description.kind}
     kinds = [kind for kind in vars(op).values() if isinstance(kind, type) and kind.__module__ == op.__name__]
-    parts = {op.Column, op.Words, op.Answer, op.Decision, op.Member, op.Description, op.Circles}
+    parts = {Column, op.Words, Answer, Decision, Member, Description, op.Circles}
     assert not {kind.__name__ for kind in set(kinds) - parts - met}
     assert not set(ACTIVATIONS) - {"prelu"} - met
     assert not {loss for losses in LOSSES.values() for loss in losses} - met
