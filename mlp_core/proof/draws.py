@@ -20,14 +20,18 @@ def order(seed: int, epoch: int, rows: int) -> Any:
     return philox(seed, "shuffle", epoch).permutation(rows)
 
 
+CHUNK, TOGETHER = 2**20, 64
+"""Bytes of a chunk of rows on the disk; how many of them are shuffled together."""
+
+
 def order_on_disk(seed: int, epoch: int, rows: int, row_bytes: int, start: int, stop: int) -> Any:
     """Places start .. stop of an epoch of rows on the disk: chunks of 1 MiB in a random order, the rows of 64 of them
     in a random order among each other."""
-    chunk = max(1, 2**20 // row_bytes)
+    chunk = max(1, CHUNK // row_bytes)
     found, begin = [], 0
     order = philox(seed, "shuffle chunks", epoch).permutation(-(-rows // chunk))
-    for index in range(-(-len(order) // 64)):
-        mine = order[64 * index : 64 * (index + 1)]
+    for index in range(-(-len(order) // TOGETHER)):
+        mine = order[TOGETHER * index : TOGETHER * (index + 1)]
         size = int(np.minimum(chunk, rows - mine * chunk).sum())
         if start < begin + size and begin < stop:
             together = np.concatenate([np.arange(c * chunk, min((c + 1) * chunk, rows)) for c in mine.tolist()])

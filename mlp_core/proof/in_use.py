@@ -62,7 +62,7 @@ def total_loss(paper: Paper, machine: Machine, split: Split) -> float:
     """The mean loss of a split with its penalties, from the logits that the machine has found."""
     count = len(split.X)
     table = Table(paper.network.backend, split, count, 1, 0, False, False, paper.network.architecture.outputs)
-    _, Y, w = table.batch(np.arange(count))
+    Y, w = table.targets(np.arange(count))
     text = paper.text(count)
     machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
     sections = [s for s in text.sections if s.title.startswith("Loss")]

@@ -65,10 +65,14 @@ class Table:
     def batch(self, rows: Any) -> tuple[Any, Any, Any]:
         """X [b, n], Y [b, c] and w [b, 1] or None of some rows, in float64."""
         X = np.array(self.backend.to_host(self.split.X[self.backend.asarray(rows)]), np.float64)
+        return X, *self.targets(rows)
+
+    def targets(self, rows: Any) -> tuple[Any, Any]:
+        """Y [b, c] and w [b, 1] or None of some rows, in float64."""
         Y, w = self.Y[rows], None if self.w is None else self.w[rows, None]
         if Y.ndim == 1:
             Y = np.eye(self.outputs)[Y] if self.outputs > 1 else Y[:, None]
-        return X, Y.astype(np.float64), w
+        return Y.astype(np.float64), w
 
 
 def table_of(config: Config, batches: Batches, split: Split, outputs: int) -> Table:

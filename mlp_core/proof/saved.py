@@ -33,14 +33,17 @@ Answer = Callable[[Model, Dataset], Mapping[str, Any]]
 """The columns that `predict` gives for rows as they were read, probabilities among them."""
 
 
-def prove_saved(experiment: Experiment, paper: Paper, given: Config, answer: Answer | None = None) -> Tally:
-    """Inputs by hand from the data, read again, and a saved model on them. The experiment is left as it was."""
+def prove_saved(
+    experiment: Experiment, paper: Paper, given: Config, answer: Answer | None = None, fitted: bool = True
+) -> Tally:
+    """Inputs by hand from the data, read again, if they were `fitted` to it, and a saved model on them. The experiment
+    is left as it was."""
     tally, train = Tally(), experiment.splits["train"]
     if len(train.X) * len(experiment.model.task.features) > CELLS:
         return tally
     data = load(given, task=experiment.model.task)
     with np.errstate(all="ignore"):
-        if experiment.config.model.weights is None:
+        if fitted and experiment.config.model.weights is None:
             _inputs(tally, experiment, data)
         with moved(experiment):
             _read_back(tally, experiment, paper, data, answer)

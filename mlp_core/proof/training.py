@@ -49,11 +49,15 @@ def paper_of(experiment: Experiment) -> Paper:
 
 
 def prove_training(
-    experiment: Experiment, seconds: float = SECONDS, given: Config | None = None, answer: Answer | None = None
+    experiment: Experiment,
+    seconds: float = SECONDS,
+    given: Config | None = None,
+    answer: Answer | None = None,
+    fitted: bool = True,
 ) -> Iterator[Walked]:
     """What was built of the config, the loop, and then every path in turn: the steps as they train, the same in
     float64, and the generic ones in float64. `given` is the config before anything in it was decided, `answer`
-    how rows are predicted.
+    how rows are predicted, `fitted` whether the inputs were fitted to the rows that are there.
 
     The experiment is left as it was, to the last bit.
     """
@@ -66,7 +70,7 @@ def prove_training(
     yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
     using = prove_using(experiment, paper_of(experiment))
     yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
-    saved = prove_saved(experiment, paper_of(experiment), given or config, answer)
+    saved = prove_saved(experiment, paper_of(experiment), given or config, answer, fitted)
     yield Walked("inputs from the data, and a saved model", 0, saved.numbers, saved.worst, saved.wrong)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":

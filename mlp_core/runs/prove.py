@@ -34,6 +34,8 @@ MOST_CELLS = 1 << 20
 """Numbers of inputs and units in a step's rows up to which the first step is proved before training: on paper each
 takes the memory of several in float64."""
 
+OTHER_DATA = "the data are not what the model was trained on: how its inputs were fitted was not looked at"
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -89,7 +91,9 @@ def check_checkpoint(
         note = f"synthetic rows: {moved(config, error).problems[0]}"
         return _check_synthetic(checkpoint, subject, config, note, progress)
     experiment.restore(checkpoint, subject)
-    return check_experiment(experiment, config, subject, progress)
+    fitted = checkpoint.document.get("data") == experiment.data.sha256
+    proof = check_experiment(experiment, config, subject, progress, fitted=fitted)
+    return proof if fitted else replace(proof, note=OTHER_DATA)
 
 
 def _together(proofs: Sequence[Proof], members: Members) -> Proof:
@@ -115,10 +119,16 @@ def _together(proofs: Sequence[Proof], members: Members) -> Proof:
 
 
 def check_experiment(
-    experiment: Experiment, config: Config, subject: str, progress: Any = None, given: Config | None = None
+    experiment: Experiment,
+    config: Config,
+    subject: str,
+    progress: Any = None,
+    given: Config | None = None,
+    fitted: bool = True,
 ) -> Proof:
     """Check a model at its weights, on training rows drawn by the seed, as the config's `gradcheck` says. given: the
-    config before anything in it was decided, where that is at hand."""
+    config before anything in it was decided, where that is at hand. fitted: whether its inputs were fitted to these
+    rows."""
     train = experiment.splits["train"]
     to_host = experiment.model.network.backend.to_host
     classes = train.y if experiment.model.task.classifies else None
@@ -127,7 +137,7 @@ def check_experiment(
     X, Y = to_host(train.X[there]), to_host(train.Y[there])
     w = None if train.w is None else to_host(train.w[there])
     report = _run(experiment.model.objective, X, Y, w, config, progress)
-    walked = tuple(prove_training(experiment, given=given, answer=answer))
+    walked = tuple(prove_training(experiment, given=given, answer=answer, fitted=fitted))
     return Proof(_with_steps(report, walked), subject, walked=walked)
 
 

@@ -22,7 +22,17 @@ from mlp_core.nn.activations import Activation, activation_gradient, bias_activa
 from mlp_core.nn.backend import Array
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import CrossEntropy, loss_and_gradient
-from mlp_core.nn.primitives import add, add_rows, clip_norm, clip_value, copy, follow, multiply, shorten_rows
+from mlp_core.nn.primitives import (
+    add,
+    add_rows,
+    clip_norm,
+    clip_value,
+    copy,
+    dropout_mask,
+    follow,
+    multiply,
+    shorten_rows,
+)
 from mlp_core.rng import stream
 
 THREADS = 256
@@ -162,7 +172,12 @@ class Kernels:
         given = (np.float64(total), self._at(TOTAL), self._at(SLOT))
         self.launch("mean_loss", Z.dtype, count, losses, ledger, *self.for_sum(count), rows, count, *given)
 
-    def dropout_mask(self, mask: Array, uniform: np.ndarray, p: float, seed: int, step: int, index: int) -> None:
+    def dropout_mask(
+        self, mask: Array, uniform: np.ndarray, p: float, seed: int, step: int, index: int, first: int = 0
+    ) -> None:
+        if first:  # rows of a shard, which are drawn on the host
+            dropout_mask(self.xp, mask, uniform, p, seed, step, index, first)
+            return
         key, counter = stream(seed, "dropout", step, index)
         words = [np.uint64(word) for word in (*key, *counter[1:3])]
         numbers = (mask.size, *words, np.float32(p), 1 / (1 - p), self._at(DRAW))

@@ -21,7 +21,7 @@ from mlp_core.data.readers.open_file import refusal, shown
 from mlp_core.data.readers.publish_folder import check_place, hidden, put, restore
 from mlp_core.data.readers.table import Floats, Table, of_all
 from mlp_core.data.readers.table_builder import Drain, Reread
-from mlp_core.errors import Failed, Problem
+from mlp_core.errors import DataError, Failed, Problem
 
 Unread: TypeAlias = Callable[[Table], Sequence[str]]
 
@@ -105,7 +105,7 @@ def _written(
         found = set().union(text, *table.text)
         if all(found & set(table.every) <= mine for mine in table.text):
             done = table.finish()
-            further = set() if unread is None else {*unread(read_folder(folder, on_disk=True))} - found
+            further = set() if unread is None else {*unread(_again(folder))} - found
             if not further:
                 return done
             found |= further
@@ -113,6 +113,14 @@ def _written(
         table.close()
     (folder / VALUES).unlink()
     return _written(paths, replace(options, text=tuple(sorted(found))), names, folder, needed, drop, unread)
+
+
+def _again(folder: Path) -> Table:
+    """The table that was just written. Raises Failed where it cannot be read, which is no fault of the input."""
+    try:
+        return read_folder(folder, on_disk=True)
+    except DataError as error:
+        raise Failed(*error.problems) from None
 
 
 def _drain(

@@ -214,9 +214,9 @@ def test_an_entry_that_another_run_makes_meanwhile_is_taken(tmp_path: Path, monk
     wish = config(table(tmp_path / "t.csv"), cache=str(tmp_path / "cache"))
     real = cache.convert
 
-    def late(*rest: Any) -> Any:
-        real(*rest)
-        return real(*rest)
+    def late(*rest: Any, **more: Any) -> Any:
+        real(*rest, **more)
+        return real(*rest, **more)
 
     monkeypatch.setattr(cache, "convert", late)
     assert load(wish).splits["train"].rows == 120

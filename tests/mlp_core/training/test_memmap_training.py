@@ -14,6 +14,7 @@ from mlp_core.data.batches import from_disk as streamed_batches
 from mlp_core.data.load import load
 from mlp_core.data.readers import npy_on_disk as on_disk
 from mlp_core.errors import ConfigError, DataError, Failed
+from mlp_core.proof import draws
 from mlp_core.runs.run import Run
 from mlp_core.training import evaluator
 from mlp_core.training.checkpoint import load as load_checkpoint
@@ -29,8 +30,9 @@ Y = ((X[:, 0] + X[:, 1] - 5 > 0).astype(np.int64) + (X[:, 2] > 3)).astype(np.int
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 20 rows, four of them together; blocks of 50 rows."""
-    monkeypatch.setattr(streamed_batches, "CHUNK", 20 * 24)
-    monkeypatch.setattr(streamed_batches, "TOGETHER", 4)
+    for room in (streamed_batches, draws):  # and those of the proof
+        monkeypatch.setattr(room, "CHUNK", 20 * 24)
+        monkeypatch.setattr(room, "TOGETHER", 4)
     monkeypatch.setattr(on_disk, "PIECE", 50 * 24)
 
 

@@ -177,8 +177,9 @@ def test_the_arrays_of_a_run_are_on_the_device(device):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_inputs_on_the_disk_reach_the_device_in_the_order_of_the_cpu(tmp_path, device, monkeypatch, shuffle):
-    monkeypatch.setattr("mlp_core.data.batches.from_disk.CHUNK", 10 * 64)
-    monkeypatch.setattr("mlp_core.data.batches.from_disk.TOGETHER", 4)
+    for room in ("mlp_core.data.batches.from_disk", "mlp_core.proof.draws"):
+        monkeypatch.setattr(f"{room}.CHUNK", 10 * 64)
+        monkeypatch.setattr(f"{room}.TOGETHER", 4)
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.integers(0, 256, (150, 64), np.uint8))
     np.save(tmp_path / "y.npy", rng.integers(0, 3, 150))
