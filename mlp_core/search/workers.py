@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,7 @@ EVERY = 0.1  # seconds between two looks at whether to stop
 OF_THE_TERMINAL = ("SIGINT", "SIGHUP")
 ASKED = 1  # an exit code as `Run.execute` takes it: any but 0
 
+_working = threading.Lock()
 _told: Event | None = None
 _parent = 0
 
@@ -116,6 +118,17 @@ def _begin(told: Event, parent: int) -> None:
     for name in OF_THE_TERMINAL:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it is gone, as soon as no task is under way: a pool's process that
+    waits for its next task would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        with _working:
+            os._exit(1)
 
 
 def _asked() -> int:
@@ -127,6 +140,7 @@ def _one(function: Callable[[Any, Stop], Any], task: Any) -> Any:
     if _asked():
         return None
     try:
-        return function(task, _asked)
+        with _working:
+            return function(task, _asked)
     except MlpbpError as error:
         return Trouble.of(error)

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-from waiting import wait_for
+from waiting import wait_for, wait_until
 
 from mlp_core.config import from_mapping
 from mlp_core.errors import ConfigError, DataError, RunDirectoryError, UsageError
@@ -185,13 +186,23 @@ def command(folder: Path, name: str, jobs: int, stderr: int = subprocess.DEVNULL
     return subprocess.Popen([sys.executable, "-P", *words], stdout=subprocess.DEVNULL, stderr=stderr)
 
 
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_workers_and_kills_change_no_byte(folder: Path) -> None:
     alone = command(folder, "alone", 1)
     assert alone.wait() == 0
     killed = command(folder, "killed", 2)
     wait_for(folder / "killed" / "fold-1" / "metrics.jsonl")
+    workers = psutil.Process(killed.pid).children(recursive=True)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
+    assert workers
+    wait_until(lambda: not any(is_alive(one) for one in workers))  # none is left waiting for work
     asked = command(folder, "killed", 2, stderr=subprocess.PIPE)
     assert asked.stderr is not None
     assert asked.stderr.readline().startswith(b"going on with ")
