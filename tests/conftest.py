@@ -21,14 +21,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Skipped:
-    """The names of skipped tests and files of tests, as they are reported."""
+    """The names of skipped tests and files of tests, as they are reported; of a test whose parameters come from what is
+    missing, and which has `[none]` in their place, the name alone."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.names = path, dict[str, None]()
 
     def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.skipped and not hasattr(report, "wasxfail"):
-            self.names[report.nodeid] = None
+            self.names[report.nodeid.removesuffix("[none]")] = None
 
     pytest_runtest_logreport = pytest_collectreport = _note
 
