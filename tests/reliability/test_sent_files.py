@@ -225,6 +225,7 @@ def test_the_data_a_model_names_is_told_before_it_is_read(scene: Scene, command:
     assert told.code == (2 if command == "eval" else 0)  # it is not what the model was trained on
     assert str(secret) in told.read
     assert f"{secret}" in told.said
+    assert command == "eval" or "not what the model was trained on" in " ".join(told.said.split())
 
 
 def test_predicting_reads_no_data_of_the_model(scene: Scene) -> None:

@@ -296,6 +296,10 @@ def test_dropout_masks_are_numpys_bit_for_bit(machine, shape, p, dtype):
         array = machine.xp.empty(shape, dtype)
         machine.fused.primitive(layers.dropout_mask)(array, uniform, p, seed, step, index)
         assert array.get().tobytes() == mask.tobytes()
+        shard = np.empty(shape, dtype)  # of a shard, whose rows are not the first of the batch
+        layers.dropout_mask(np, shard, uniform, p, seed, step, index, 3)
+        machine.fused.primitive(layers.dropout_mask)(array, uniform, p, seed, step, index, 3)
+        assert array.get().tobytes() == shard.tobytes()
         drawn = generator(seed, "dropout", step, index).random(shape, dtype="float32")
         assert ((drawn >= np.float32(p)) == (mask > 0)).all()
 
