@@ -86,13 +86,14 @@ class Console:
         with contextlib.suppress(OSError):
             print(wrapped(printable(text), sys.stderr.isatty()), file=sys.stderr, flush=True)
 
-    def show(self, renderable: Any) -> None:
-        """Part of the result: a table or a text, on stdout, unless JSON was asked for."""
+    def show(self, renderable: Any, exact: bool = False) -> None:
+        """Part of the result: a table or a text, on stdout, unless JSON was asked for. exact: a text to be copied,
+        whose lines a terminal may break, and we do not."""
         if self.json:
             return
         stream = sys.stderr if self.aside else sys.stdout
         if isinstance(renderable, str):
-            print(wrapped(printable(renderable), stream.isatty()), file=stream)
+            print(wrapped(printable(renderable), stream.isatty() and not exact), file=stream)
             return
         from rich.console import Console as RichConsole
 

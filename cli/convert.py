@@ -58,7 +58,7 @@ def convert(
     console.show(
         f"{output}: {counted(done.rows, 'row')} of {counted(len(done.names), 'column')}, {size} ({done.dtype} cells)"
     )
-    console.show(f"\n{text.rstrip()}\n")
+    console.show(f"\n{text.rstrip()}\n", exact=True)
     if targets:
         console.show("next  write these lines to a file, and: mlpbp train FILE")
     else:

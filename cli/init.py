@@ -52,7 +52,7 @@ def init(
     for note in proposal.notes:
         console.note(note)
     end = f"\nwritten to {path}; next  mlpbp train {typed(path)}"
-    console.show(proposal.text.rstrip("\n") if shown else f"{proposal.text}{end}")
+    console.show(proposal.text.rstrip("\n") if shown else f"{proposal.text}{end}", exact=True)
     return console.result(
         {"config": None if shown else str(path), "task": proposal.task, "rows": proposal.rows, "text": proposal.text}
     )

@@ -210,13 +210,9 @@ def _text(
     if "split" in given:
         lines.append(f"  split: {flow(given['split'])}  # shares of the rows; the rest is trained on")
     if target is not None:
-        lines.append(
-            "recipe: strong  # what serves tables best; mlpbp train --dry-run shows the key of every ingredient"
-        )
+        lines.append("recipe: strong  # serves tables best; mlpbp train --dry-run shows all of its keys")
     if data.task.kind == "regression" and _tailed(data.splits["train"].y):
-        lines.append(
-            "# preprocess: {target: {transform: log1p}}  # if what counts is how far off in percent: a long tail"
-        )
+        lines.append("# preprocess: {target: {transform: log1p}}  # if errors count in percent")
     return "\n".join([*lines, *_loss(data)]) + "\n"
 
 
@@ -234,7 +230,7 @@ def _loss(data: Data) -> list[str]:
     if counts.min() * len(counts) * 4 >= counts.sum():
         return []
     rare = data.task.classes[int(counts.argmin())]
-    return [f"# loss: {{class_weight: balanced}}  # if rare classes such as {_scalar(rare)} matter as much as others"]
+    return [f"# loss: {{class_weight: balanced}}  # if {_scalar(rare)} matters as much as others"]
 
 
 def _value(target: Any) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlpbp.console import Console as Screen
 from mlpbp.hints import for_command, for_option
 from mlpbp.render import EpochTable, metrics_table
 from mlpbp.usage import wrapped
@@ -141,3 +142,13 @@ def test_one_row_and_two_rows() -> None:
     assert [counted(n, "row") for n in (0, 1, 2, 1797)] == ["0 rows", "1 row", "2 rows", "1,797 rows"]
     assert counted(1, "entry", "entries") == "1 entry"
     assert counted(3, "entry", "entries") == "3 entries"
+
+
+def test_lines_of_a_config_are_not_broken_where_it_is_shown(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    line = "data: {train: t.csv}  # " + "what is said of it " * 5 + "here"
+    Screen("init").show(line, exact=True)
+    assert capsys.readouterr().out == line + "\n"
+    Screen("init").show(line)
+    assert capsys.readouterr().out.count("\n") == 2
