@@ -7,7 +7,7 @@ The steps that `training/steps.py` makes by calling one primitive after the othe
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -81,7 +81,9 @@ class WholeSteps:
         largest = 2.0 * batches.size * max(W.size for W in weights.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         self._rows = batches.size * job.limits.accumulate
-        self._rule = partial(numbers.of_rule, job.optimizer.rule.__name__, **job.optimizer.settings)
+        self._rule: Callable[..., tuple[float, ...]] = partial(
+            numbers.of_rule, job.optimizer.rule.__name__, **job.optimizer.settings
+        )
         slots = len(self._rule_numbers(1.0, 0))
         terms = self._rows + sum(len(weights[name]) for name in penalised(job.objective))
         self._crew = Crew(threads, RATES + slots * len(job.optimizer.segments), terms, library)
