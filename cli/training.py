@@ -324,7 +324,8 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         with EpochTable(trainer.job.limits.epochs, trainer.steps_per_epoch) as table:
             for event in events:
                 if isinstance(event, StepDone):
-                    table.step(event)
+                    if event.step == trainer.progress.step:  # the last of those made in one go
+                        table.step(event)
                 elif isinstance(event, EpochDone):
                     table.epoch(event)
                 elif isinstance(event, Noticed):
