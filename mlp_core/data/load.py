@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
 from mlp_core.data.config_sources import code_notes, date_notes, point_notes, pull, read_options, read_part, text_of
+from mlp_core.data.digest import digest
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
 from mlp_core.data.folds import deal_fold
 from mlp_core.data.kept import Kept
@@ -31,7 +30,6 @@ from mlp_core.data.task import Task, Wish, encode, infer, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
-from mlp_core.nn.backend import blocks
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -115,21 +113,22 @@ class Data:
         return replace(self, splits=rest)
 
 
-def load(config: Config, progress: Reading | None = None, task: Task | None = None) -> Data:
+def load(config: Config, progress: Reading | None = None, task: Task | None = None, look: bool = True) -> Data:
     """Read the data a config names, infer the task, and deal the rows into splits; `progress` hears of rows read.
 
-    task: that of a model which was trained on this data: then nothing is inferred anew. Raises DataError with every
-    place found to be wrong: in the config, or at the file, line and column.
+    task: that of a model which was trained on this data: then nothing is inferred anew. Without `look` rows on the disk
+    are not looked through: another process has done it, and there are no digest and no notes. Raises DataError with
+    every place found to be wrong: in the config, or at the file, line and column.
     """
     try:
-        return _load(config, progress, task)
+        return _load(config, progress, task, look)
     except DamagedTable as error:
         if not discard(config, error.folder):
             raise
-        return _load(config, progress, task)
+        return _load(config, progress, task, look)
 
 
-def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
+def _load(config: Config, progress: Reading | None, known: Task | None, look: bool) -> Data:
     data = config.data
     train = read_part(config, "train", known, progress)
     roles = select(config, train) if known is None else as_known(config, train, known)
@@ -145,16 +144,19 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     gone = _gone(config, train, roles.targets, lacking)
     train = train if whole.on_disk else train.emptied()
     splits, indices = _deal(config, train, whole, task, keys, lacking)
-    if whole.on_disk:
+    if whole.on_disk and look:
         rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
         found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
         splits = {name: replace(part, survey=found) for name, part in splits.items()}
     memory = "memmap" if whole.on_disk else "ram"
     for name in ("val", "test"):
         if getattr(data, name) is not None and not (name == "test" and data.split.folds):
-            splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
-    _check_train(train, splits["train"], task, roles.targets)
+            further = read_part(config, name, task, progress, memory)
+            splits[name] = _further(config, task, further, name, look)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
+    if not look:
+        return Data(task, splits, indices)
+    _check_train(train, splits["train"], task, roles.targets)
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
     others = [f"note: {name} rows: {note}" for name, part in splits.items() for note in part.notes]
     notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
@@ -227,24 +229,6 @@ def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
     options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))
-
-
-def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.int64]] | None = None) -> str:
-    """SHA-256 over names, shapes, types and values of all arrays; of one on the disk, over the digest of its file and
-    the numbers of the rows."""
-    sha = hashlib.sha256()
-    for name, part in splits.items():
-        if part.survey is not None:
-            sha.update(f"{name} {part.survey.sha256} {part.X.columns};".encode())
-            sha.update(np.ascontiguousarray((indices or {}).get(name, np.empty(0, np.int64))).data)
-        for array in (None if part.survey is not None else part.X, part.y, part.weight):
-            if array is not None:
-                sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
-                for rows in blocks(len(array), math.prod(array.shape[1:]), block=1 << 20):
-                    sha.update(np.ascontiguousarray(array[rows]).reshape(-1).view(np.uint8).data)
-        for column, words in part.words.items():
-            sha.update(f"{column} {list(words)!r};".encode(errors="surrogatepass"))
-    return sha.hexdigest()
 
 
 def _dataset(
@@ -326,7 +310,7 @@ def _parts(
     return {**dealt(*only(rest), val, 0), "test": rows[held]}
 
 
-def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
+def _further(config: Config, task: Task, source: Source, name: str = "data", look: bool = True) -> Dataset:
     """A further source with the columns and classes of the task."""
     features, targets = by_name(config, source, task)
     written, source = source, with_targets(config, source, targets, task)
@@ -338,7 +322,7 @@ def _further(config: Config, task: Task, source: Source, name: str = "data") -> 
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
     part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
     whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
-    if not part.on_disk:
+    if not part.on_disk or not look:
         return part
     rows = np.arange(whole.rows) if part.places is None else part.places
     return replace(part, survey=surveyed(config, source, whole.X, part.words, {name: rows}, task))
