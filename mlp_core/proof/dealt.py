@@ -59,7 +59,11 @@ def _same(tally: Tally, name: str, here: float, there: float) -> None:
 
 def _content(tally: Tally, name: str, part: Dataset, whole: Dataset, rows: Any) -> None:
     """Inputs, truth and weights of a split beside those of the same rows of the file."""
-    pairs = {"the inputs": (part.X, whole.X), "the truth": (part.y, whole.y), "the weights": (part.weight, whole.weight)}
+    pairs = {
+        "the inputs": (part.X, whole.X),
+        "the truth": (part.y, whole.y),
+        "the weights": (part.weight, whole.weight),
+    }
     for what, (here, there) in pairs.items():
         if here is None or there is None:
             right = here is there

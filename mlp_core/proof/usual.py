@@ -88,7 +88,10 @@ def _strong(experiment: Experiment, given: Config) -> Iterator[tuple[str, Any]]:
         yield f"optimizer.lr_factors.{name}", factor
     if adam:
         steep = config.loss.name in ("poisson", "gaussian_nll")
-        yield "optimizer.lr", (0.2 if numbers and not steep else 0.04) if config.model.parametrization == "ntk" else 1e-3
+        yield (
+            "optimizer.lr",
+            (0.2 if numbers and not steep else 0.04) if config.model.parametrization == "ntk" else 1e-3,
+        )
     if config.loss.name == "cross_entropy":
         yield "loss.label_smoothing", 0.1
     if kind == "binary" and config.loss.name == "cross_entropy":

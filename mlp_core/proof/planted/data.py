@@ -82,7 +82,9 @@ RUN = (
     *_in("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch + 1 >= limits.epochs")),
     *_in("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch > limits.epochs")),
     *_in("loop", Trainer._take, "few steps", ("min(left, most - p.step)", "left")),
-    *_in("loop", Trainer.run, "few steps", ("time.monotonic() - begun >= most", "time.monotonic() - begun >= 0 * most")),
+    *_in(
+        "loop", Trainer.run, "few steps", ("time.monotonic() - begun >= most", "time.monotonic() - begun >= 0 * most")
+    ),
 )
 
 OPEN = (
