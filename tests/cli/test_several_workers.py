@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from waiting import wait_until
 
@@ -188,3 +189,12 @@ def test_without_mpi_it_is_said_how_to_get_it(monkeypatch):
 )
 def test_who_started_this_process(environment, rank):
     assert launch.launched(environment) == rank
+
+
+@needs_mpi
+def test_workers_end_with_the_one_that_started_them(folder):
+    child, processes = training(folder, "2")
+    child.kill()
+    child.communicate(timeout=LONG)
+    wait_until(lambda: not any(psutil.pid_exists(process) for process in processes))
+    assert RunDirectory(folder / "r").newest() is not None
