@@ -7,7 +7,7 @@ The steps that `training/steps.py` makes by calling one primitive after the othe
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -81,6 +81,9 @@ class WholeSteps:
         largest = 2.0 * batches.size * max(W.size for W in weights.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         self._rows = batches.size * job.limits.accumulate
+        self._rule: Callable[..., tuple[float, ...]] = partial(
+            numbers.of_rule, job.optimizer.rule.__name__, **job.optimizer.settings
+        )
         slots = len(self._rule_numbers(1.0, 0))
         terms = self._rows + sum(len(weights[name]) for name in penalised(job.objective))
         self._crew = Crew(threads, RATES + slots * len(job.optimizer.segments), terms, library)
@@ -104,16 +107,15 @@ class WholeSteps:
     def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         count, optimizer = len(rates), self.job.optimizer
         rows = self._numbers(epoch, position, count)
-        weights = [self._weight(epoch, position + i) for i in range(count)]
-        given, totals = np.empty((count, len(self._crew.cells))), np.empty(count)
+        weights, given = self._weights(epoch, position, count), []
         for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
-            row = self._given(weight, step + i, rate.dropout)
+            cells = self._given(weight, step + i, rate.dropout)
             for segment in optimizer.segments:
                 decay = segment.weight_decay * rate.decay
-                row += self._rule_numbers(rate.lr * segment.lr_scale, decay, optimizer.t + 1 + i)
-            given[i] = row
-        blocks = self.program.draws(rows.shape[1]).blocks(rows, step)
-        made = self._crew.run(self._program(rows.shape[1]), given, blocks, totals)
+                cells += self._rule_numbers(rate.lr * segment.lr_scale, decay, optimizer.t + 1 + i)
+            given.append(cells)
+        blocks, totals = self.program.draws(rows.shape[1]).blocks(rows, step), np.empty(count)
+        made = self._crew.run(self._program(rows.shape[1]), np.array(given), blocks, totals)
         optimizer.t += made
         self._losses += list(zip(totals[: made + 1].tolist(), weights, strict=False))
         if made < count:
@@ -153,11 +155,12 @@ class WholeSteps:
         rows: np.ndarray = batches.dealt(epoch)[position * self._rows : last]
         return rows.reshape(count, -1)
 
-    def _weight(self, epoch: int, position: int) -> float:
-        """The weight of all rows of a step together."""
+    def _weights(self, epoch: int, position: int, count: int) -> list[float]:
+        """The weight of all rows together, of each of `count` steps."""
         batches, k = self.job.batches, self.job.limits.accumulate
-        part = range(position * k, min((position + 1) * k, batches.count))
-        return sum(batches.weight(epoch, index) for index in part)
+        parts = range(position * k, min((position + count) * k, batches.count))
+        weights = [batches.weight(epoch, index) for index in parts]
+        return weights if k == 1 else [sum(weights[i : i + k]) for i in range(0, len(weights), k)]
 
     def _given(self, weight: float, step: int, dropout: float) -> list[float]:
         """What changes from step to step, but for the numbers of the update rule."""
@@ -174,9 +177,7 @@ class WholeSteps:
         self._crew.run(self._assembled(self.program.gradient(len(rows))), given, blocks, total)
 
     def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
-        optimizer = self.job.optimizer
-        settings = {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
-        return numbers.of_rule(optimizer.rule.__name__, lr, decay, **settings)
+        return self._rule(lr, decay, t=t) if self.job.optimizer.counts_steps else self._rule(lr, decay)
 
     def _program(self, rows: int) -> np.ndarray:
         """The program of a step of so many rows."""

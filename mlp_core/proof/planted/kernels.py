@@ -69,12 +69,7 @@ STEPS = (
     *_in("steps together", WholeSteps.take, "dropout", ("self._given(weight, step + i", "self._given(weight, step")),
     *_in("steps together", WholeSteps.take, "mixup", (".blocks(rows, step)", ".blocks(rows, 0)")),
     *_in("steps together", WholeSteps.take, "noise", (".blocks(rows, step)", ".blocks(rows, 0)")),
-    *_in(
-        "steps together",
-        WholeSteps.take,
-        "weights",
-        ("self._weight(epoch, position + i)", "self._weight(epoch, position)"),
-    ),
+    *_in("steps together", WholeSteps._weights, "weights", ("weight(epoch, index)", "weight(epoch, parts[0])")),
     *_in("steps together", WholeSteps._given, "accumulate", ("step * limits.accumulate", "step")),
     *_in(
         "steps together",
@@ -84,7 +79,7 @@ STEPS = (
         ("average_share(limits.ema, step)", "1 - limits.ema"),
     ),
     *_in("steps together", WholeSteps._given, "plain", ("weight or 1.0", "float(self._rows)")),
-    *_in("steps together", WholeSteps._weight, "accumulate", ("(position + 1) * k", "position * k + 1")),
+    *_in("steps together", WholeSteps._weights, "accumulate", ("(position + count) * k", "(position + count) * k - 1")),
     *_in(
         "steps together",
         WholeSteps._numbers,
