@@ -122,7 +122,8 @@ class Mpi(World):
             return np.empty(size, np.uint8), False
         window = MPI.Win.Allocate_shared(size if self._machine.rank == 0 else 0, comm=self._machine)
         self._windows.append(window)  # as long as this process lives
-        return np.frombuffer(memoryview(window.Shared_query(0)[0]), np.uint8, size), True
+        found: Any = window.Shared_query(0)[0]  # a buffer, of mpi4py's own type
+        return np.frombuffer(found, np.uint8, size), True
 
     def in_order(self, pieces: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
         for place, piece in enumerate(pieces):
