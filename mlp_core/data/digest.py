@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.dataset import Dataset
 from mlp_core.nn.backend import blocks
-
-if TYPE_CHECKING:
-    from mlp_core.data.load import Dataset
 
 
 def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.int64]] | None = None) -> str:
