@@ -82,6 +82,12 @@ CASES: dict[str, tuple[str, ...]] = {
         "train.early_stopping={patience: 3, patience_factor: 1.5}",
         *("train.eval_every=2", "train.epochs=20"),
     ),
+    "shards": (
+        *("train.shards=4", "model.dropout=0.3", "optimizer.accumulate=2", "loss.class_weight=balanced"),
+        "regularization.l2=0.05",
+    ),
+    "shards, batch norm": ("train.shards=4", "model.norm=batch", "model.hidden=[6, 6]", "model.residual=true"),
+    "unknown words": (*BINARY, "preprocess.categorical.unknown=zero"),
     "few steps": ("train.max_steps=7", "train.max_time=1h"),
     "left open": ("~optimizer.lr", "~train.batch_size"),
     "recipe": (*BINARY, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),

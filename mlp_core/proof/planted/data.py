@@ -26,7 +26,7 @@ from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.proof.planted.slip import Slip
-from mlp_core.training import auto, from_config, recipe
+from mlp_core.training import auto, ensemble, from_config, model, recipe
 from mlp_core.training.ensemble import EnsembleEvaluator
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.experiment import Experiment
@@ -187,4 +187,34 @@ JUDGED = (
     ),
 )
 
-DATA_SLIPS = (*START, *RUN, *OPEN, *INPUTS, *JUDGED)
+READ_BACK = (
+    *_in("saved", Target.to_state, "numbers, logarithms", ('"log": self.log', '"log": False')),
+    *_in(
+        "saved",
+        model.model_of,
+        "binary",
+        ("model.calibration if calibration is None else calibration", "model.calibration"),
+    ),
+    *_in(
+        "saved",
+        calibration.Calibration.from_state,
+        "binary",
+        ("offset, threshold, fitted", "0 * offset, threshold, fitted"),
+    ),
+    *_in(
+        "saved",
+        Experiment.restore,
+        "plain",
+        ("trainer.job.optimizer.t = progress, steps", "trainer.stamp = progress, steps"),
+        ("array[...] = backend.asarray(tensors[name])", "array[...] = 0 * backend.asarray(tensors[name])"),
+    ),
+    *_in(
+        "saved", EnsembleEvaluator.rows, "binary", ("np.mean([losses for losses, _ in found], axis=0)", "found[0][0]")
+    ),
+    *_in("saved", EnsembleEvaluator.spread, "gaussian_nll", ("+ np.var(means, axis=0)", "")),
+    *_in("saved", ensemble.Inputs.transform, "binary", ("np.hstack([model.", "np.hstack([self.members[0].")),
+    *_in("further rows", vars(Categories)["unknown_place"].fget, "unknown words", ("NOWHERE if", "self.mode if")),
+    *_in("further rows", Ranks.transform, "ranks", ("2, 1e-7", "2, 1e-3")),
+)
+
+DATA_SLIPS = (*START, *RUN, *OPEN, *INPUTS, *JUDGED, *READ_BACK)

@@ -11,7 +11,10 @@ from mlp_core.backends.cpu.draws import Draws
 from mlp_core.backends.cpu.row_pass import RowPass
 from mlp_core.backends.cpu.step_program import StepProgram
 from mlp_core.backends.cpu.steps import WholeSteps
+from mlp_core.nn.lockstep import Lockstep
 from mlp_core.proof.planted.slip import Slip
+from mlp_core.training.sharded import ShardedSteps
+from mlp_core.workers import tree
 
 
 def _in(family: str, function: Callable[..., Any], case: str, *changes: tuple[str, str]) -> tuple[Slip, ...]:
@@ -209,4 +212,27 @@ PROGRAM = (
     ),
 )
 
-KERNEL_SLIPS = (*NUMBERS, *STEPS, *PROGRAM)
+SHARDS = (
+    *_in(
+        "shards",
+        ShardedSteps._evaluate,
+        "shards",
+        ("mode.dropout, part.start)", "mode.dropout, 0)"),
+        ("Y[part]", "Y[: len(logits)]"),
+        ("w[part]", "w[: len(logits)]"),
+        ("if penalties and", "if"),
+    ),
+    *_in("shards", ShardedSteps._total_loss, "shards", ("add_pairs(losses)", "pass")),
+    *_in("shards", tree.add_pairs, "shards", ("while distance < len(parts)", "if distance < len(parts)")),
+    *_in(
+        "shards",
+        Lockstep.forward,
+        "shards, batch norm",
+        ("self._rows, self._record = rows,", "self._rows, self._record = rows // 4,"),
+    ),
+    *_in("shards", Lockstep._normalise, "shards, batch norm", ("mean, variance, self._rows)", "mean, variance, 4)")),
+    *_in("shards", Lockstep._normalise_backward, "shards, batch norm", ("D -= mean", "pass")),
+    *_in("shards", Lockstep._forward, "shards, batch norm", ("one._add(X, Y,", "one._add(Y, Y,")),
+)
+
+KERNEL_SLIPS = (*NUMBERS, *STEPS, *PROGRAM, *SHARDS)
