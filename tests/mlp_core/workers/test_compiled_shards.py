@@ -164,7 +164,7 @@ def test_what_is_not_compiled_is_said(settings, said):
 
 @pytest.mark.parametrize("rows", [16, 40])
 def test_memory_for_sums_is_what_was_said(rows, monkeypatch):
-    """A worker has one gradient, and one more for each floor of the tree on which products are too long for registers."""
+    """One gradient, and one more for each floor of the tree on which products are too long for registers."""
     monkeypatch.setattr(do, "BLOCK", 16)
     trainer = make(native_backend(1), batch=rows, shards=8, hidden=(Block(300, Relu()), Block(300, Relu())))
     nbytes = trainer.job.network.parameters.grad.nbytes
