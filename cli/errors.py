@@ -156,7 +156,7 @@ def _usage(error: Exception, message: str, arguments: Sequence[str]) -> Problem:
     """What the command line is told about words that it does not know, with what was probably meant."""
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "mlpbp")
-    text, hint = " ".join(message.split()).rstrip("."), None
+    text, hint = " ".join(message.split()).rstrip(".").replace(": Input should", ": it should"), None
     option = getattr(error, "option_name", None)
     unknown = re.match(r"No such command '([^']*)'", text)
     if option is not None:

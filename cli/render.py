@@ -67,9 +67,8 @@ class EpochTable:
         self.live.stop()
 
     def step(self, event: StepDone) -> None:
-        self.bar.update(self.task, completed=event.step, epoch=event.epoch)
-        if event.loss is not None:
-            self.bar.update(self.task, loss=number(event.loss))
+        told: dict[str, Any] = {} if event.loss is None else {"loss": number(event.loss)}
+        self.bar.update(self.task, completed=event.step, epoch=event.epoch, **told)
 
     def epoch(self, event: EpochDone) -> None:
         self.rows.append(event)

@@ -110,7 +110,7 @@ def _train(
     if target:
         refuse(config, "eval and --resume read it again")
     table = str(config) != "-" and (bool(target) or (config.suffix not in CONFIGS and config.is_file()))
-    loaded = _of_table(config, target, changes) if table else _of_file(config, changes)
+    loaded, told = _of_table(config, target, changes) if table else (_of_file(config, changes), [])
     if asked_for(world, workers):
         from mlp_core.training.sharding import for_workers
 
@@ -118,6 +118,8 @@ def _train(
     console = Console("train", loaded.logging.progress)
     if not table and find_config(config) != config:
         console.note(f"{config}: not in this folder, using the installed example")
+    for note in told:
+        console.note(note)
     from mlp_core.runs.run import Run
 
     if dry_run:
@@ -181,15 +183,17 @@ def _of_file(file: Path, changes: list[str]) -> Config:
         raise searching(error, path, changes) from None
 
 
-def _of_table(table: Path, targets: list[str], changes: list[str]) -> Config:
-    """The config that `init` would write for a table, with overrides."""
+def _of_table(table: Path, targets: list[str], changes: list[str]) -> tuple[Config, list[str]]:
+    """The config that `init` would write for a table, with overrides, and a line for each column that it leaves out."""
     from mlp_core.config.loader import from_text, name_after
     from mlp_core.diagnostics.propose_config import SETTLED, propose
 
     reading = [one for one in changes if one.startswith("data.") and one.partition("=")[0].strip("+") not in SETTLED]
     proposal = propose(table, targets, Path("config.yaml"), reading)
     rest = [one for one in changes if one not in reading]
-    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), rest)
+    keep = f"mlpbp init {typed(table)} writes a config to change"
+    told = [f"left out: {clean(name)} ({reason}); {keep}" for name, reason in proposal.drops.items()]
+    return from_text(proposal.text, name_after(Path(table.name.partition(".")[0])), rest), told
 
 
 def _resume(path: Path, changes: list[str], output: Path | None, report: bool, world: World) -> int:
@@ -320,7 +324,8 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         with EpochTable(trainer.job.limits.epochs, trainer.steps_per_epoch) as table:
             for event in events:
                 if isinstance(event, StepDone):
-                    table.step(event)
+                    if event.step == trainer.progress.step:  # the last of those made in one go
+                        table.step(event)
                 elif isinstance(event, EpochDone):
                     table.epoch(event)
                 elif isinstance(event, Noticed):

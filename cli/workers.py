@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mlp_core.errors import MlpbpError, Problem, UsageError
-from mlp_core.workers.launch import Watched, launched, need_mpi, tell
+from mlp_core.workers.launch import Watched, launched, need_mpi, tell, watched
 
 from .errors import internal, run_safely, settle_streams
 from .signals import SIGNALS
@@ -19,6 +20,9 @@ from .signals import SIGNALS
 if TYPE_CHECKING:
     from mlp_core.workers.mpi import Mpi
     from mlp_core.workers.world import World
+
+LONGEST = 8.0
+"""Seconds that workers have to save what they did when the process that started them is gone."""
 
 
 def by_workers(asked: int | None, work: Callable[[World], int]) -> int:
@@ -59,6 +63,8 @@ def _as_one(rank: int, asked: int | None, work: Callable[[World], int]) -> int:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for number in (1, 2):
             os.dup2(nowhere, number)
+    if (parent := watched()) is not None:
+        parent.when_gone(_save_and_leave)
     world = _world()
     tell("processes", world.processes)
 
@@ -90,6 +96,13 @@ def _as_one(rank: int, asked: int | None, work: Callable[[World], int]) -> int:
     with contextlib.suppress(OSError):  # worker 0 is busy with other things
         os.write(voice, f"mlpbp: error: {world.place(rank)}: {problem}\n".encode())
     world.abort(code)
+
+
+def _save_and_leave() -> None:
+    """End as SIGTERM ends a run, which every worker does at the same step; and without it where that takes long."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LONGEST)
+    os._exit(1)
 
 
 def _world() -> Mpi:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,8 @@ import numpy.typing as npt
 
 from mlp_core.data.column_roles import Roles, as_known, by_name, select
 from mlp_core.data.config_sources import code_notes, date_notes, point_notes, pull, read_options, read_part, text_of
+from mlp_core.data.dataset import Data, Dataset
+from mlp_core.data.digest import digest
 from mlp_core.data.encode import as_numbers, inputs, refuse_missing, relabel, weights
 from mlp_core.data.folds import deal_fold
 from mlp_core.data.kept import Kept
@@ -22,16 +22,14 @@ from mlp_core.data.readers.converted_table import DamagedTable
 from mlp_core.data.readers.format import Reading
 from mlp_core.data.readers.formats import read
 from mlp_core.data.readers.frames import InMemory
-from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
-from mlp_core.data.scan import Survey, survey_notes, surveyed
-from mlp_core.data.split import OneRow, put_in_order, sample_rows, split_by, split_rows
+from mlp_core.data.scan import survey_notes, surveyed
+from mlp_core.data.split import OneRow, sample_rows, split_by, split_rows
 from mlp_core.data.task import Task, Wish, encode, infer, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
-from mlp_core.nn.backend import blocks
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -42,94 +40,22 @@ __all__ = ["Data", "Dataset", "Task", "load", "load_split"]
 MAX_LONELY = 20  # more classes of one row each are no classes
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The rows of one split on the host, not yet scaled.
-
-    X: [rows, columns] as stored: uint8 for images, float64 for tables; None when it has been let go of.
-    y: class indices int64 [rows] (binary, multiclass), or float64 [rows, outputs] (multilabel, regression).
-    A missing number is NaN; a column of words holds codes.
-    weight: float64 [rows], or None when every row counts the same.
-    words: the vocabulary behind the codes of every column of words: {column: words}.
-    places: the row numbers in the file [rows], where rows without a target were left out; None: all rows.
-    notes: what is to be said of a further file, one line each.
-    survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
-    """
-
-    X: Any
-    y: npt.NDArray[Any]
-    weight: npt.NDArray[np.float64] | None = None
-    words: Mapping[int, Sequence[str]] = field(default_factory=dict)
-    survey: Survey | None = None
-    places: npt.NDArray[np.int64] | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        return len(self.y)
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the inputs are read when they are asked for."""
-        return isinstance(self.X, OnDisk)
-
-    def present(self, rows: npt.NDArray[np.int64]) -> Dataset:
-        """Some rows (ascending), which remember where they lie."""
-        if len(rows) == self.rows:
-            return self
-        weight = None if self.weight is None else self.weight[rows]
-        return Dataset(self.X.take(rows, axis=0), self.y[rows], weight, self.words, places=rows, notes=self.notes)
-
-    def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
-        """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
-        there in another order, and this data set is of no use any more."""
-        whole = not self.on_disk and sum(map(len, parts.values())) == self.rows and self.X.flags.writeable
-        inputs = put_in_order(self.X, parts) if whole else {n: self.X.take(rows, axis=0) for n, rows in parts.items()}
-        weights = {name: None if self.weight is None else self.weight[rows] for name, rows in parts.items()}
-        return {name: Dataset(inputs[name], self.y[rows], weights[name], self.words) for name, rows in parts.items()}
-
-
-@dataclass(frozen=True)
-class Data:
-    """Everything a run is trained and judged on.
-
-    splits: `train` always, `val` and `test` when there are such rows.
-    indices: row numbers (from 0) in the training file of every split that was dealt from it.
-    sha256: digest of the arrays of all splits. notes: what was inferred, one line each.
-    """
-
-    task: Task
-    splits: dict[str, Dataset]
-    indices: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
-    sha256: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def memory(self) -> str:
-        """Where the training inputs are: `ram` or `memmap`."""
-        return "memmap" if self.splits["train"].on_disk else "ram"
-
-    def without_inputs(self) -> Data:
-        """The same without the inputs that are in memory, once the network has its own."""
-        rest = {n: part if part.on_disk else replace(part, X=None) for n, part in self.splits.items()}
-        return replace(self, splits=rest)
-
-
-def load(config: Config, progress: Reading | None = None, task: Task | None = None) -> Data:
+def load(config: Config, progress: Reading | None = None, task: Task | None = None, look: bool = True) -> Data:
     """Read the data a config names, infer the task, and deal the rows into splits; `progress` hears of rows read.
 
-    task: that of a model which was trained on this data: then nothing is inferred anew. Raises DataError with every
-    place found to be wrong: in the config, or at the file, line and column.
+    task: that of a model which was trained on this data: then nothing is inferred anew. Without `look` rows on the disk
+    are not looked through: another process has done it, and there are no digest and no notes. Raises DataError with
+    every place found to be wrong: in the config, or at the file, line and column.
     """
     try:
-        return _load(config, progress, task)
+        return _load(config, progress, task, look)
     except DamagedTable as error:
         if not discard(config, error.folder):
             raise
-        return _load(config, progress, task)
+        return _load(config, progress, task, look)
 
 
-def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
+def _load(config: Config, progress: Reading | None, known: Task | None, look: bool) -> Data:
     data = config.data
     train = read_part(config, "train", known, progress)
     roles = select(config, train) if known is None else as_known(config, train, known)
@@ -145,16 +71,19 @@ def _load(config: Config, progress: Reading | None, known: Task | None) -> Data:
     gone = _gone(config, train, roles.targets, lacking)
     train = train if whole.on_disk else train.emptied()
     splits, indices = _deal(config, train, whole, task, keys, lacking)
-    if whole.on_disk:
+    if whole.on_disk and look:
         rows = {name: indices.get(name, np.arange(whole.rows)) for name in splits}
         found = surveyed(config, train, whole.X, whole.words, rows, task, progress)
         splits = {name: replace(part, survey=found) for name, part in splits.items()}
     memory = "memmap" if whole.on_disk else "ram"
     for name in ("val", "test"):
         if getattr(data, name) is not None and not (name == "test" and data.split.folds):
-            splits[name] = _further(config, task, read_part(config, name, task, progress, memory), name)
-    _check_train(train, splits["train"], task, roles.targets)
+            further = read_part(config, name, task, progress, memory)
+            splits[name] = _further(config, task, further, name, look)
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
+    if not look:
+        return Data(task, splits, indices)
+    _check_train(train, splits["train"], task, roles.targets)
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
     others = [f"note: {name} rows: {note}" for name, part in splits.items() for note in part.notes]
     notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
@@ -227,24 +156,6 @@ def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str
     where = (Path(source["x"]), Path(source["y"])) if isinstance(source, Mapping) else Path(source)
     options = replace(read_options(config, task), memory="auto")
     return _further(config, task, read(where, options, (*task.features, *task.targets)))
-
-
-def digest(splits: Mapping[str, Dataset], indices: Mapping[str, npt.NDArray[np.int64]] | None = None) -> str:
-    """SHA-256 over names, shapes, types and values of all arrays; of one on the disk, over the digest of its file and
-    the numbers of the rows."""
-    sha = hashlib.sha256()
-    for name, part in splits.items():
-        if part.survey is not None:
-            sha.update(f"{name} {part.survey.sha256} {part.X.columns};".encode())
-            sha.update(np.ascontiguousarray((indices or {}).get(name, np.empty(0, np.int64))).data)
-        for array in (None if part.survey is not None else part.X, part.y, part.weight):
-            if array is not None:
-                sha.update(f"{name} {array.dtype.str} {array.shape};".encode())
-                for rows in blocks(len(array), math.prod(array.shape[1:]), block=1 << 20):
-                    sha.update(np.ascontiguousarray(array[rows]).reshape(-1).view(np.uint8).data)
-        for column, words in part.words.items():
-            sha.update(f"{column} {list(words)!r};".encode(errors="surrogatepass"))
-    return sha.hexdigest()
 
 
 def _dataset(
@@ -326,7 +237,7 @@ def _parts(
     return {**dealt(*only(rest), val, 0), "test": rows[held]}
 
 
-def _further(config: Config, task: Task, source: Source, name: str = "data") -> Dataset:
+def _further(config: Config, task: Task, source: Source, name: str = "data", look: bool = True) -> Dataset:
     """A further source with the columns and classes of the task."""
     features, targets = by_name(config, source, task)
     written, source = source, with_targets(config, source, targets, task)
@@ -338,7 +249,7 @@ def _further(config: Config, task: Task, source: Source, name: str = "data") -> 
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
     part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
     whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
-    if not part.on_disk:
+    if not part.on_disk or not look:
         return part
     rows = np.arange(whole.rows) if part.places is None else part.places
     return replace(part, survey=surveyed(config, source, whole.X, part.words, {name: rows}, task))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,13 @@ TAIL = 3.0  # skewness of a positive target that speaks for its logarithm
 
 @dataclass(frozen=True)
 class Proposal:
-    """The text of a config, and what was decided, for people."""
+    """The text of a config, and what was decided, for people. drops: what it leaves out, with the reasons."""
 
     text: str
     task: str
     rows: int
     notes: tuple[str, ...]
+    drops: Mapping[str, str]
 
 
 def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] = ()) -> Proposal:
@@ -89,7 +90,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept, _given(config))
     head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
     text = f"{head}look again with: mlpbp check {typed(written)} --deep\n{text}"
-    return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes)
+    return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes, drops)
 
 
 def _load(base: dict[str, Any], drops: dict[str, str], given: Sequence[str]) -> Data:

@@ -30,6 +30,8 @@ from mlp_core.rng import generator
 TOLERANCE = 1e-8
 FAST_ROWS = 8
 KINK_MOVES = 5
+ROUNDINGS = 4
+"""By how many units of the last place a weight may be off without putting a unit on the other side of its kink."""
 Progress = Callable[[int, int], None]
 """Called with the number of evaluations done and to be done."""
 
@@ -190,9 +192,10 @@ class _Check:
         network = proof.network
         for attempt in range(KINK_MOVES):
             step = ComplexStep(proof, self.X, self.Y, self.w, self.mode)
-            real = pieces(network, proof.loss, proof.penalty, network.forward(self.X, self.mode), self.Y)
+            here = self._pieces(proof)
             Z = step.network.forward(step.X, self.mode)
-            if np.array_equal(real, pieces(step.network, proof.loss, proof.penalty, Z, self.Y)):
+            there = pieces(step.network, proof.loss, proof.penalty, Z, self.Y)
+            if np.array_equal(here, there) and all(np.array_equal(here, one) for one in self._rounded(proof, attempt)):
                 return step, attempt > 0
             rng = generator(self.seed, "gradcheck", 4, attempt)
             for part in blocks(network.parameters.size):
@@ -201,6 +204,22 @@ class _Check:
                 Precondition("off the kinks", PASS, f"weights moved by 1e-3 at {probe}: a unit was on its kink")
             )
         return ComplexStep(proof, self.X, self.Y, self.w, self.mode), True
+
+    def _pieces(self, proof: Objective) -> np.ndarray:
+        return pieces(proof.network, proof.loss, proof.penalty, proof.network.forward(self.X, self.mode), self.Y)
+
+    def _rounded(self, proof: Objective, attempt: int) -> Iterator[np.ndarray]:
+        """The pieces a few roundings of training away, to both sides: units that start from the data may stand on their
+        kink in every row that is like another, where training in its precision takes the other side."""
+        theta, kept = proof.network.parameters.theta, proof.network.parameters.grad  # of no use yet
+        few = ROUNDINGS * float(np.finfo(self.objective.network.dtype).eps)
+        kept[...] = theta
+        for side in (few, -few):
+            rng = generator(self.seed, "gradcheck", 5, attempt)
+            for part in blocks(len(theta)):
+                theta[part] *= 1 + side * rng.standard_normal(part.stop - part.start)
+            yield self._pieces(proof)
+            theta[...] = kept
 
     def _compare(self, proof: Objective, step: ComplexStep, probe: str) -> None:
         """Analytic against numeric: each tensor whole, then data loss, penalties and logits on their own."""

@@ -29,8 +29,10 @@ class Fade:
 
     def share(self, step: int) -> float:
         """For a step counted from 0."""
+        if self.name == "constant":
+            return 1.0
         t = min(1.0, step / self.steps)
-        return 1.0 if self.name == "constant" or t <= 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * t - 1)))
+        return 1.0 if t <= 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * t - 1)))
 
 
 CONSTANT = Fade()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 BACKWARD = ("gather", "forward", "loss", "backward", "penalty")
 AFTER_BACKWARD = ("accumulate", "clip", "update", "max_norm", "average")
@@ -10,8 +11,7 @@ STAGES = (*BACKWARD, *AFTER_BACKWARD)
 """The stages of a step in their order. The first five are made for every batch of a step, the others once."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepRates:
+class StepRates(NamedTuple):
     """What schedules make of a step: its learning rate, and the shares of dropout and of weight decay that are left."""
 
     lr: float

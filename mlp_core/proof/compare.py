@@ -164,14 +164,14 @@ def compare_losses(
             tally.add(1, error, Difference("the loss that is reported", error, here, there))
 
 
-def close(tally: Tally, name: str, here: Any, there: Any, dtype: str) -> None:
-    """Arrays in use, up to a share of the largest number."""
+def close(tally: Tally, name: str, here: Any, there: Any, dtype: str, least: float = 1e-300) -> None:
+    """Arrays in use, up to a share of the largest number, or of `least` where all are below that."""
     if here.shape != there.shape:
         tally.add(1, np.inf, Difference(f"the shape of {name}", np.inf, here.size, there.size))
         return
     if not np.isfinite(there).all():
         return
-    scale = max(float(np.abs(there).max(initial=0)), 1e-300)
+    scale = max(float(np.abs(there).max(initial=0)), least)
     error = np.abs(here - there) / scale
     worst = int(error.argmax())
     off = float(error.flat[worst])

@@ -22,6 +22,7 @@ from mlp_core.training.trainer import Progress, Trainer
 EPOCHS, STEPS, LOOKED_AT, OF_THE_RUN = 60, 60_000, 12, 160
 """Epochs, or as many as patience asks for, and steps that are gone through at most; the steps of an epoch, and those
 of the whole run, whose rates are computed on paper."""
+SURELY = 60  # seconds in which an epoch of idle steps is over
 
 
 @dataclass
@@ -54,14 +55,35 @@ class Idle:
 
 
 def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
-    """The trainer's own loop over idle steps: with a metric that always gets better, and with one that does so first
-    and then no more, though better than the epoch before."""
+    """The trainer's own loop over idle steps: with a metric that always gets better, and with some that do so first
+    and then no more, though better than the epoch before; and its end."""
     tally, epochs = Tally(), _epochs(experiment.trainer)
     _go_through(experiment.trainer, paper, tally, (100.0 / k for k in itertools.count(1)), EPOCHS)
-    worse = (2.5 + 1 / k for k in range(1, epochs))
-    metrics = itertools.chain([4.0, 3.0, 2.5, 2.5], worse, itertools.repeat(9.0))
-    _go_through(experiment.trainer, paper, tally, metrics, epochs)
+    for first in ([4.0, 3.0, 2.5, 2.5], [2.5], [3.0, 2.5]):
+        worse = (2.5 + 1 / k for k in range(1, epochs))
+        _go_through(experiment.trainer, paper, tally, itertools.chain(first, worse, itertools.repeat(9.0)), epochs)
+    _end(experiment.trainer, tally)
     return tally
+
+
+def _end(trainer: Trainer, tally: Tally) -> None:
+    """The last epoch of a run: it ends where it must, and says why."""
+    limits, per_epoch = trainer.job.limits, trainer.steps_per_epoch
+    whole = limits.epochs * per_epoch
+    last = whole if limits.max_steps is None else min(limits.max_steps, whole)
+    if not last or (limits.max_seconds is not None and limits.max_seconds < SURELY):
+        return
+    epoch = (last - 1) // per_epoch
+    progress = Progress(epoch=epoch, step=epoch * per_epoch)
+    own = replace(trainer, steps=Idle(trainer.job), evaluate=dict, progress=progress)
+    own.best = own.stopping = own.plateau = None
+    for event in own.run():
+        if isinstance(event, EpochDone) and event.epoch > epoch + 1:
+            break
+    reason = "max_steps" if last < whole else "epochs"
+    right = (progress.step, progress.epoch) == (last, epoch + 1) and progress.finished in (reason, "epochs")
+    found = None if right else Difference("the last step of a run", math.inf, float(progress.step), float(last))
+    tally.add(1, 0.0, found)
 
 
 def _go_through(trainer: Trainer, paper: Paper, tally: Tally, metrics: Iterator[float], epochs: int) -> None:
@@ -194,6 +216,7 @@ class _Book:
             if self.best is None or value < self.best[0] or again:
                 self.best = (value, self.done)
             self.same("the best epoch", progress.best_epoch, self.best[1])
+            self.same("whether an epoch is kept as the best", event.improved, self.best[1] == self.done)
         if plateau is not None and plateau.watch.metric in event.metrics:
             self.machine["metric"] = event.metrics[plateau.watch.metric]
             self.machine.run(self.drop)

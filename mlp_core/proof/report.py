@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ def rows_of(walked: Sequence[Walked]) -> Iterator[Precondition]:
         if one.wrong is not None:
             wrong = one.wrong
             detail = f"{wrong.where} is {wrong.here:.9g}, by the formulas {wrong.there:.9g}"
+            if math.isnan(wrong.here) and math.isnan(wrong.there):  # no numbers
+                detail = f"{wrong.where} not as it must be"
             yield Precondition(name, FAIL, f"{detail} (worst of {far})")
         elif not one.numbers:
             yield Precondition(name, SKIP, "no step could be compared")

@@ -12,6 +12,7 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.data.load import Data, Dataset, load
 from mlp_core.proof.compare import Difference, Tally, close
+from mlp_core.proof.dealt import prove_dealt
 from mlp_core.proof.in_use import forward, moved, total_loss
 from mlp_core.proof.inputs import inputs
 from mlp_core.proof.machine import Machine
@@ -27,6 +28,7 @@ CELLS = 1 << 21
 """Numbers in the training rows up to which they are read once more to be made inputs by hand."""
 ROWS, FEW = 1500, 24  # of each split that are made inputs; that a saved model is asked about
 SHARE = 2e-6, 1e-9  # by which inputs may be off, in float32 and in float64
+UNLIKELY = 1e-6  # a class that no row has more of than this may be 1 - p, which knows no digits of the smallest p
 
 
 Answer = Callable[[Model, Dataset], Mapping[str, Any]]
@@ -45,6 +47,7 @@ def prove_saved(
     with np.errstate(all="ignore"):
         if fitted and experiment.config.model.weights is None:
             _inputs(tally, experiment, data)
+            prove_dealt(tally, experiment, given, data)
         with moved(experiment):
             _read_back(tally, experiment, paper, data, answer)
     return tally
@@ -126,7 +129,7 @@ def _answers(tally: Tally, model: Model, found: Mapping[str, Any], P: Any) -> No
         return
     labels = task.targets if task.kind == "multilabel" else task.classes
     for k, label in enumerate(labels):
-        close(tally, f"p_{label} of a saved model", np.asarray(found[f"p_{label}"]), P[:, k], dtype)
+        close(tally, f"p_{label} of a saved model", np.asarray(found[f"p_{label}"]), P[:, k], dtype, UNLIKELY)
     if task.kind == "multilabel":
         pairs = list(_labels(found, task.targets, P, threshold))
     else:

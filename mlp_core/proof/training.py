@@ -20,6 +20,7 @@ from mlp_core.proof.start import prove_start
 from mlp_core.proof.state import State
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
+from mlp_core.proof.usual import prove_usual
 from mlp_core.proof.watched import Watched
 from mlp_core.training.events import EpochDone, StepDone
 from mlp_core.training.experiment import Experiment
@@ -63,6 +64,8 @@ def prove_training(
     """
     config = experiment.config
     asked = prove_asked(experiment, given)
+    if given is not None:
+        prove_usual(asked, experiment, given)
     if not experiment.trainer.progress.step and config.model.weights is None:
         prove_start(asked, paper_of(experiment))
     yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)

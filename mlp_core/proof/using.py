@@ -122,6 +122,8 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
             if np.isfinite(P).all():
                 prove_fit(tally, kind, config.eval.calibrate, outcome, found)
         for name, one in experiment.evaluate().items():
+            if not experiment.world.writes:  # worker 0 has what was predicted, of several
+                continue
             split = experiment.splits[name]
             machine = forward(paper, experiment.model, used, _rows_of(paper, split))
             close(tally, f"predictions of {name}", one.outcome.P, np.asarray(machine["P"]), str(job.network.dtype))

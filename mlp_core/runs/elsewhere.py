@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from mlp_core.config import Config
 from mlp_core.errors import ConfigError, Problem
+from mlp_core.machine import environment
 from mlp_core.runs.in_memory import NAMED, InMemory
 from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.training.checkpoint import Checkpoint, load
@@ -41,22 +44,39 @@ def furthest(directory: RunDirectory | Elsewhere, world: World) -> tuple[Path, C
     return Path(name), load(Path(name)), []
 
 
-def refuse_differences(experiment: Experiment) -> None:
-    """Raise ConfigError where a worker has another config, other data or versions, or other weights than worker 0."""
-    world, config = experiment.trainer.world, experiment.config.model_dump(mode="json")
+PLACES = ("train", "val", "test", "cache")
+"""Keys of `data` in which configs may differ: files may lie elsewhere, what is in them is compared."""
+
+
+def refuse_other_configs(config: Config, world: World) -> None:
+    """Raise ConfigError where a worker has another config or other versions than worker 0; before data is read."""
     if world.size == 1:
         return
-    for name in ("train", "val", "test", "cache"):  # files may lie elsewhere: what is in them is compared
-        del config["data"][name]
+    told = config.model_dump(mode="json")
+    told["data"] = {name: value for name, value in told["data"].items() if name not in PLACES}
+    _compare(
+        world,
+        {f"version of {name}": str(value) for name, value in environment().items()}
+        | {f"{name} in its config": _digest(json.dumps(part, sort_keys=True).encode()) for name, part in told.items()},
+    )
+
+
+def refuse_differences(experiment: Experiment) -> None:
+    """Raise ConfigError where a worker has other data than worker 0, has made something else of it, or computes with
+    something else."""
+    if experiment.world.size == 1:
+        return
     theta = np.ascontiguousarray(experiment.model.network.parameters.theta)
     facts = {
-        **{
-            f"{name} in its config": _digest(json.dumps(part, sort_keys=True).encode()) for name, part in config.items()
-        },
         **{f"version of {name}": str(value) for name, value in experiment.environment.items()},
         "data": experiment.data.sha256,
+        "preprocessing": _digest(json.dumps(experiment.model.inputs.to_state(), sort_keys=True).encode()),
         "weights": _digest(theta.view(np.uint8).data),
     }
+    _compare(experiment.world, facts)
+
+
+def _compare(world: World, facts: Mapping[str, str]) -> None:
     if (problem := world.same(facts)) is not None:
         raise ConfigError(problem)
 

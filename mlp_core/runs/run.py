@@ -11,9 +11,9 @@ from typing import Any
 from mlp_core.config import Config
 from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
-from mlp_core.errors import CheckpointError, ConfigError, Diverged, MlpbpError, Problem
+from mlp_core.errors import CheckpointError, ConfigError, MlpbpError, Problem
 from mlp_core.machine import system
-from mlp_core.runs.elsewhere import Elsewhere, furthest, refuse_differences
+from mlp_core.runs.elsewhere import Elsewhere, furthest, refuse_differences, refuse_other_configs
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import preflight
@@ -29,19 +29,17 @@ from mlp_core.runs.resume import (
 )
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
 from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
+from mlp_core.runs.saves import Saves
 from mlp_core.runs.summary import Summary
 from mlp_core.runs.trackers import Tracking, make_trackers, need_trackers
 from mlp_core.runs.trained_rows import encode
 from mlp_core.runs.troubles import no_room, with_checkpoint
-from mlp_core.training.checkpoint import Checkpoint, not_finite
+from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
 from mlp_core.training.peak_memory import give_back
 from mlp_core.training.sharding import for_workers
 from mlp_core.workers.world import ALONE, World
-
-SAVING_SHARE = 0.05
-"""Saving takes at most about this share of a run's time, if epochs are so short that it would take more."""
 
 
 @dataclass
@@ -63,9 +61,7 @@ class Run:
         self.log = MetricsLog(self.directory.home, columns, config.logging.jsonl, config.logging.csv)
         self.metrics: dict[str, float] = {}
         self.summary: Summary | None = None
-        self._waiting: dict[str, Checkpoint] = {}
-        self._saved_at = time.monotonic()
-        self._cost = 0.0
+        self.saves = Saves(self.experiment, self.directory, self.log)
         self._record = RunRecord(self.directory)
         self.exit_code = 0
         self._tracking = Tracking([])
@@ -89,6 +85,7 @@ class Run:
         Every worker of a `world` has a run; that of worker 0 has the directory.
         """
         need_trackers(config)
+        refuse_other_configs(config, world)
         experiment = Experiment.build(config, progress, known=True, world=world)
         give_back()  # what reading the data has freed
         refuse_differences(experiment)
@@ -145,6 +142,7 @@ class Run:
             config = config.as_sent()  # the cache that a run directory names is made only where it is asked for
         if world.size > 1:
             config = for_workers(config, world)
+            refuse_other_configs(config, world)
         directory = RunDirectory(path) if world.writes else Elsewhere(path)
         directory.open()
         try:
@@ -219,9 +217,9 @@ class Run:
             preflight(self.experiment, str(self.directory.path))
             give_back()  # what the check has freed
             if self.restored:
-                self._save_missing()
+                self.saves.missing(self.metrics)
             else:
-                self._save(self._snapshot(), "last")
+                self.saves.save(self.saves.snapshot(self.metrics), "last")
             for event in self.experiment.trainer.run(asked):
                 if isinstance(event, StepDone):
                     self._record_step(event)
@@ -256,13 +254,12 @@ class Run:
 
     def _step(self) -> Iterator[Event]:
         """Save within an epoch if it is time to."""
-        minutes = self.experiment.config.checkpoint.every_minutes
-        if minutes is None or time.monotonic() - self._saved_at < 60 * minutes:
+        if not self.saves.due():
             return
         try:
-            self._save_all()
+            self.saves.all(self.metrics)
         except OSError as error:
-            self._saved_at = time.monotonic()
+            self.saves.put_off()
             step = self.experiment.trainer.progress.step
             yield Noticed(f"step {step} could not be saved ({error.strerror or error}); going on")
 
@@ -276,86 +273,27 @@ class Run:
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be logged ({error.strerror or error}); going on")
         yield from map(Noticed, self._tracking.epoch(epoch, event.metrics))
-        self._set_aside(event.improved)
         try:
-            if len(self._waiting) > ("best" in self._waiting):
-                self._save_waiting()
-            if time.monotonic() - self._saved_at > self._cost / SAVING_SHARE:
-                self._save_all()
+            self.saves.epoch(self.metrics, event.improved)
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be saved ({error.strerror or error}); going on")
 
-    def _set_aside(self, improved: bool) -> None:
-        """Keep a copy of the epoch that is just complete where it has to be saved: as the best, or by its number."""
-        config, epoch = self.experiment.config.checkpoint, self.experiment.trainer.progress.epoch
-        names = ["best"] * (improved and config.best)
-        if config.every is not None and epoch % config.every == 0:
-            names.append(f"epoch-{epoch:04d}")
-        if names and self.directory.writes:
-            self._waiting |= dict.fromkeys(names, self._snapshot().copy())
-        for name in [name for name in self._waiting if name != "best"][: -config.keep]:
-            del self._waiting[name]
-
-    def _snapshot(self) -> Checkpoint:
-        """The state as it is; raises Diverged for numbers that could not be loaded again."""
-        checkpoint = self.experiment.checkpoint(self.metrics, self.log.offset())
-        bad = not_finite(checkpoint.tensors)
-        if bad is not None:
-            step, lr = self.experiment.trainer.progress.step, self.experiment.config.optimizer.lr
-            raise Diverged(Problem("diverged", f"step {step}: {bad} is no longer finite (lr {lr:g})"))
-        return checkpoint
-
-    def _save_all(self) -> None:
-        """Save the state as it is, after all that comes before it."""
-        begun = time.monotonic()
-        self._save_waiting()
-        self._save(self._snapshot(), "last")
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - begun
-
-    def _save_waiting(self) -> None:
-        """Save the log and the epochs set aside, the best one first: it is in no state that a run could resume from."""
-        self.log.sync()
-        for name in sorted(self._waiting, key=lambda name: name != "best"):
-            self._save(self._waiting[name], name)
-            del self._waiting[name]
-        if self.experiment.config.checkpoint.every is not None:
-            self.directory.forget_old(self.experiment.config.checkpoint.keep)
-
-    def _save_missing(self) -> None:
-        """Save a numbered epoch whose end was reached, but which was not yet saved when the run was killed."""
-        progress = self.experiment.trainer.progress
-        if progress.epoch and not progress.position:
-            self._set_aside(improved=False)
-            kept = {name for name in self._waiting if self.directory.has(name)}
-            self._waiting = {name: self._waiting[name] for name in self._waiting if name not in kept}
-            self._save_waiting()
-
-    def _save(self, checkpoint: Checkpoint, name: str) -> None:
-        if name != "last" or self.experiment.config.checkpoint.last:
-            self.directory.save(checkpoint, name)
-
     def _finish(self, event: Finished, seconds: float) -> None:
         """Save the end of training; measure the best epoch's weights on every split."""
-        self._save_all()
+        self.saves.all(self.metrics)
         if event.reason == "stopped":
             self._end("interrupted", self.exit_code)
-        if event.reason == "stopped" or not self.directory.writes:
             return
         progress = self.experiment.trainer.progress
         name = "best" if self.directory.has("best") else "last"
         chosen = self.directory.checkpoints / f"{name}.safetensors"
-        if self.directory.has(name):
-            checkpoint = self.directory.load(name)
-            self.experiment.restore(checkpoint, str(chosen))
-            calibration = self.experiment.calibrate()
-            if calibration is not None:
-                document = {**checkpoint.document, "calibration": calibration.to_state()}
-                self._save(Checkpoint(checkpoint.tensors, document), name)
-            del checkpoint
+        if self.world.told(self.directory.has(name)):
+            self._use(name, chosen)
         give_back()  # a checkpoint is large, and so is measuring
         measured = self.experiment.evaluate()
         metrics = {name: result.metrics for name, result in measured.items()}
+        if not self.directory.writes:
+            return
         simple = self.experiment.baselines(measured) if self.experiment.config.eval.baselines else None
         best_epoch = self.experiment.trainer.progress.epoch
         self.summary = Summary(
@@ -372,6 +310,17 @@ class Run:
         told = self.summary.to_json()  # a run does not say where it is: it may move
         where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}
         self._end("finished", 0, **told | where)
+
+    def _use(self, name: str, path: Path) -> None:
+        """Go back to a saved checkpoint, and fit to it what the config asks for, with all workers."""
+        checkpoint = self.directory.load(name) if self.directory.writes else None
+        if checkpoint is not None:
+            self.experiment.restore(checkpoint, str(path))
+        self.experiment.follow()
+        calibration = self.experiment.calibrate()
+        if calibration is not None and checkpoint is not None:
+            document = {**checkpoint.document, "calibration": calibration.to_state()}
+            self.saves.save(Checkpoint(checkpoint.tensors, document), name)
 
     def _begin_record(self) -> None:
         experiment = self.experiment

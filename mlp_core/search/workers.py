@@ -22,6 +22,7 @@ from mlp_core.backends.cuda.detect import cupy_installed
 from mlp_core.errors import Failed, MlpbpError, Problem
 from mlp_core.machine import available_cpus
 from mlp_core.search.training import Trouble
+from mlp_core.workers.parent import Parent
 
 Task = TypeVar("Task")
 Stop = Callable[[], int]
@@ -31,7 +32,7 @@ ASKED = 1  # an exit code as `Run.execute` takes it: any but 0
 
 _working = threading.Lock()
 _told: Event | None = None
-_parent = 0
+_parent: Parent | None = None
 
 
 def at_once(asked: int | None, tasks: int, threads: int, device: str) -> int:
@@ -59,7 +60,7 @@ def carry_out(
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by what is loaded there: BLAS, Arrow
     try:
-        with ProcessPoolExecutor(count, context, _begin, (told, os.getpid())) as pool:
+        with ProcessPoolExecutor(count, context, _begin, (told, Parent.me())) as pool:
             try:
                 yield from _collect(pool, function, tasks, told, stop)
             except BrokenProcessPool:
@@ -111,28 +112,24 @@ def _unheard() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(told: Event, parent: int) -> None:
+def _begin(told: Event, parent: str) -> None:
     """In a new process: the terminal's Ctrl-C is meant for the one that started it, which tells what to do."""
     global _told, _parent
-    _told, _parent = told, parent
+    _told, _parent = told, Parent(parent)
     for name in OF_THE_TERMINAL:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _parent.when_gone(_leave)
 
 
-def _leave_with_parent() -> None:
-    """End this process when the one that started it is gone, as soon as no task is under way: a pool's process that
-    waits for its next task would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        with _working:
-            os._exit(1)
+def _leave() -> None:
+    """End this process as soon as no task is under way: one that waits for its next task would wait for ever."""
+    with _working:
+        os._exit(1)
 
 
 def _asked() -> int:
-    gone = os.getppid() != _parent
+    gone = _parent is not None and _parent.gone
     return ASKED if gone or (_told is not None and _told.is_set()) else 0
 
 

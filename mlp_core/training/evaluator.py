@@ -17,6 +17,7 @@ from mlp_core.nn.backend import Array
 from mlp_core.nn.losses import loss_and_gradient, shares
 from mlp_core.nn.objective import Objective
 from mlp_core.rng import generator
+from mlp_core.workers.world import ALONE, World
 
 MEASURED = 1_000_000
 """Rows of a split on the disk that are measured at most: metrics need all predictions at once, in memory."""
@@ -127,22 +128,32 @@ class Evaluator:
         """Whether deviations are those of log(1 + y)."""
         return self.target is not None and self.target.log
 
-    def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
-        """The named metrics of a split, `loss` (with its penalties) always among them."""
-        network, total, drawn = self.objective.network, 0.0, split.drawn()
+    def evaluate(self, split: Split, names: Sequence[str], world: World = ALONE) -> Evaluation:
+        """The named metrics of a split, `loss` (with its penalties) always among them.
+
+        Several workers take chunks of rows in turn; the chunks, and the order of their sum, are those of one. All learn
+        the metrics, worker 0 has the outcome; that of the others is empty.
+        """
+        network, drawn = self.objective.network, split.drawn()
         split = split.measured()
         weight = float(len(split.X) if split.w is None else split.w.sum())
-        P = []
-        for start in range(0, len(split.X), network.rows):
+
+        def measured(start: int) -> tuple[float, Any]:
             part = slice(start, start + network.rows)
             Z = network.forward(self._inputs(split.X, part))
             w = None if split.w is None else split.w[part]
-            total += float(self._loss(self.objective.loss, Z, split.Y[part], w, weight, None))
-            P.append(self.predict(Z))
-        predictions = np.concatenate(P)
-        loss = total + float(self.objective.penalty.value(network))
-        outcome = Outcome(predictions, split.y, split.weight, self.threshold, self.bins)
-        return Evaluation({"loss": loss, **compute(self.kind, names, outcome)}, outcome, drawn)
+            loss = float(self._loss(self.objective.loss, Z, split.Y[part], w, weight, None))
+            return loss, self.predict(Z)
+
+        total, P = 0.0, [np.empty((0, 0))]
+        for loss, predictions in world.in_order(range(0, len(split.X), network.rows), measured):
+            total += loss
+            P.append(predictions)
+        if not world.writes:
+            return Evaluation(world.told(None), Outcome(P[0], split.y[:0], None, self.threshold, self.bins), drawn)
+        outcome = Outcome(np.concatenate(P[1:]), split.y, split.weight, self.threshold, self.bins)
+        found = {"loss": total + float(self.objective.penalty.value(network))}
+        return Evaluation(world.told({**found, **compute(self.kind, names, outcome)}), outcome, drawn)
 
     def rows(self, split: Split) -> tuple[Any, Any]:
         """The loss of every measured row for itself [n] float64, without its weight and without penalties, and its

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
+class StepDone(NamedTuple):
     """One optimizer step: `step` counts from 1 over the whole run, `position` of `steps_per_epoch` in this epoch.
 
     `loss` is None where it has not been read: from a device that works on its own it is read now and then.

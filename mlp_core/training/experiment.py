@@ -17,25 +17,19 @@ from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
 from mlp_core.data.batches.from_host import OnHost, SentBatches
 from mlp_core.data.batches.inputs import Stored
-from mlp_core.data.fingerprints import MOST_CELLS, Fingerprints, fingerprints
-from mlp_core.data.fit_from_scan import fit_surveyed
-from mlp_core.data.load import Data, load
-from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
-from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.data.preprocess.scaling import Target, TooFar
+from mlp_core.data.fingerprints import Fingerprints
+from mlp_core.data.load import Data
 from mlp_core.data.readers.format import Reading
-from mlp_core.data.task import Task
 from mlp_core.machine import environment, single_thread_blas
 from mlp_core.metrics import defined
 from mlp_core.metrics.calibration import Calibration, choose, wants_fit
 from mlp_core.nn.data_start import data_start
 from mlp_core.training import from_config
-from mlp_core.training.auto import check_memory, resolve
 from mlp_core.training.baselines import Baselines, baselines
 from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.evaluator import MEASURED, Evaluation, Evaluator, Split
 from mlp_core.training.model import Model, check_tensors
-from mlp_core.training.recipe import with_recipe
+from mlp_core.training.prepared import Prepared
 from mlp_core.training.sharded import ShardedSteps
 from mlp_core.training.steps import make_steps
 from mlp_core.training.trainer import Progress, Trainer
@@ -69,6 +63,10 @@ class Experiment:
     def config(self) -> Config:
         return self.model.config
 
+    @property
+    def world(self) -> World:
+        return self.trainer.world
+
     @classmethod
     def build(
         cls,
@@ -87,49 +85,37 @@ class Experiment:
         """
         refuse_unused(config)
         start = WarmStart.of(config, own)
-        task, learned = (None, None) if own is None else learned_before(own)
-        data = load(config, progress, task)
-        config, told = with_recipe(config, data)
-        config, notes = resolve(config, data)
-        notes = (*told, *notes)
         single_thread_blas()
+        ready = Prepared.of(config, progress, own, start, known, world)
+        config, data, inputs, target = ready.config, ready.data, ready.inputs, ready.target
         train = data.splits["train"]
-        prints = fingerprints(train.X, train.words) if known and _few(train.X) else None
-        if start is None:
-            inputs, target, fitted = _fit(config, data, learned)
-        else:
-            start.check(config, data.task)
-            inputs, target, fitted = start.inputs, start.target, (start.note,)
-        batch = from_config.auto_batch_size(config.train.batch_size, train.rows)
-        room = check_memory(config, data, inputs, batch)
-        model = Model.build(config, data.task, inputs, target, batch, training=True)
+        model = Model.build(config, data.task, inputs, target, ready.batch, training=True)
         if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
             bias = model.objective.loss.prior(model.targets(train.y), model.weights(train), width)
-            model = Model.build(config, data.task, inputs, target, batch, bias, training=True)
+            model = Model.build(config, data.task, inputs, target, ready.batch, bias, training=True)
         model.network.initialize(config.seed)
         if start is not None:
             start.fill(config, model.network)
-        unseen = unseen_notes(inputs, data.splits)
-        splits = {name: model.split(dataset, room) for name, dataset in data.splits.items()}
+        splits = {name: model.split(dataset, ready.room, world) for name, dataset in data.splits.items()}
         rows = min(config.train.eval_batch_size, max(len(split.X) for split in splits.values()))
         if start is None:
             data_start(model.network, splits["train"].X, config.seed)
         evaluator = model.evaluator(rows)
         trainer = make_trainer(model, splits, evaluator, world)
-        notes = (*data.notes, *unseen, *notes, *fitted, *_measured_notes(splits))
+        notes = (*ready.notes, *_measured_notes(splits))
         notes += (trainer.steps.name,) if trainer.steps.name else ()
         if config.model.periodic is not None and not inputs.numbers_first:
             notes += ("numeric embedding: none, there is no column of numbers",)
-        notes += () if room else ("data: stays on the host, the device has no room for it; batches are sent",)
-        return cls(model, data.without_inputs(), splits, trainer, evaluator, notes, trained_rows=prints)
+        notes += () if ready.room else ("data: stays on the host, the device has no room for it; batches are sent",)
+        return cls(model, data.without_inputs(), splits, trainer, evaluator, notes, trained_rows=ready.prints)
 
     def evaluate(self, names: list[str] | None = None) -> dict[str, Evaluation]:
         """Every split, measured with the weights as they are for use: averaged where there is an average."""
         evaluator = self.evaluator.calibrated(self.model.calibration)
         chosen = self.model.metric_names(report=True) if names is None else names
         with _weights_for_use(self.trainer):
-            return {name: evaluator.evaluate(split, chosen) for name, split in self.splits.items()}
+            return {name: evaluator.evaluate(split, chosen, self.world) for name, split in self.splits.items()}
 
     def baselines(self, measured: Mapping[str, Evaluation]) -> Baselines | None:
         """What the result is worth, beside no network and one without hidden layers."""
@@ -143,8 +129,11 @@ class Experiment:
             return None
         neutral = self.evaluator.calibrated(Calibration())
         with _weights_for_use(self.trainer):
-            outcome = neutral.evaluate(self.splits["val"], []).outcome
-        found = choose(self.model.task.kind, judged.calibrate, judged.threshold, outcome)
+            outcome = neutral.evaluate(self.splits["val"], [], self.world).outcome
+        state = None
+        if self.world.writes:
+            state = choose(self.model.task.kind, judged.calibrate, judged.threshold, outcome).to_state()
+        found = Calibration.from_state(self.world.told(state))
         self.model = replace(self.model, calibration=found)
         return found
 
@@ -186,6 +175,13 @@ class Experiment:
             self._saved = (self.config, config.model_dump(mode="json"))
         return self._saved[1]
 
+    def follow(self) -> None:
+        """Take over the weights for use, and the statistics of norms, that worker 0 has."""
+        network, average = self.model.network, self.trainer.job.average
+        for array in (network.parameters.theta, *network.statistics.values.values(), average):
+            if array is not None:
+                self.world.copy(array)
+
     def restore(self, checkpoint: Checkpoint, path: str) -> None:
         """Go back to the state of a checkpoint; validates everything before it changes anything."""
         trainer, network = self.trainer, self.model.network
@@ -208,43 +204,6 @@ class Experiment:
         self.stamp = document.get("gradient")
 
 
-def learned_before(checkpoint: Checkpoint) -> tuple[Task, Preprocessor]:
-    """What a run that goes on knows of its data; raises CheckpointError where that cannot be used."""
-    try:
-        task = Task.from_state(checkpoint.document["task"])
-        return task, Preprocessor.from_state(checkpoint.document["inputs"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged("the checkpoint", f"its description cannot be used ({error})") from None
-
-
-def _few(X: Any) -> bool:
-    """Whether rows are in memory, and not so many that it would take long to tell them apart."""
-    return isinstance(X, np.ndarray) and X.size <= MOST_CELLS
-
-
-def _fit(
-    config: Config, data: Data, learned: Preprocessor | None
-) -> tuple[Preprocessor, Target | None, tuple[str, ...]]:
-    """What is done to inputs and targets, fitted to the training rows, and what is to be said about it. learned: what
-    is done to inputs where that is known."""
-    train, fitted = data.splits["train"], tuple[str, ...]()
-    inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
-    if learned is not None:
-        pass
-    elif train.survey is None:
-        try:
-            inputs.fit(train.X, train.words)
-        except TooFar as error:
-            raise error.placed(data.indices.get("train")) from None
-    else:
-        fitted = fit_surveyed(inputs, train.survey, train.words)
-    check_fits(config, inputs)
-    target = make_target(config, data.task.kind)
-    if target is not None:
-        target.fit(train.y)
-    return inputs, target, fitted
-
-
 def check_document(checkpoint: Checkpoint, path: str) -> Progress:
     """Where the run of a checkpoint stands; raises CheckpointError unless all that a run goes on from is there."""
     document, kinds = checkpoint.document, get_type_hints(Progress)
@@ -263,7 +222,7 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
 
 
 def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator, world: World = ALONE) -> Trainer:
-    """The trainer of a model on its training split, measuring on its validation split: worker 0 does, and tells."""
+    """The trainer of a model on its training split, measuring on its validation split."""
     config, network, train = model.config, model.network, splits["train"]
     kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
     batches = kinds.get(type(train.X), Batches)(
@@ -309,9 +268,7 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
         world=world,
     )
     if "val" in splits:
-        trainer.evaluate = lambda: world.told(
-            _validate(trainer, evaluator, splits["val"], names) if world.writes else None
-        )
+        trainer.evaluate = lambda: _validate(trainer, evaluator, splits["val"], names)
     return trainer
 
 
@@ -345,6 +302,6 @@ def _weights_for_use(trainer: Trainer) -> Iterator[None]:
 def _validate(trainer: Trainer, evaluator: Evaluator, split: Split, names: list[str]) -> dict[str, float]:
     """Metrics of the validation split, with the averaged weights in place where there are any."""
     with _weights_for_use(trainer):
-        measured = evaluator.evaluate(split, names).metrics
+        measured = evaluator.evaluate(split, names, trainer.world).metrics
     metrics = {**defined(measured), "loss": measured["loss"]}  # a metric may have no value, the loss must have one
     return {f"val_{name}": value for name, value in metrics.items()}

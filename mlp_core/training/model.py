@@ -27,6 +27,7 @@ from mlp_core.training.checkpoint import Checkpoint, damaged
 from mlp_core.training.devices import open_cuda
 from mlp_core.training.evaluator import Evaluator, Split
 from mlp_core.training.kernels import native
+from mlp_core.workers.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -87,21 +88,24 @@ class Model:
             w = per_class[dataset.y] if w is None else w * per_class[dataset.y]
         return None if w is None else w.astype(self.config.dtype)
 
-    def split(self, dataset: Dataset, room: bool = True) -> Split:
+    def split(self, dataset: Dataset, room: bool = True, world: World = ALONE) -> Split:
         """A data set ready for the network; without `room` on the device its inputs stay on the host.
 
-        The data set's memory is taken over where that does: it is of no use any more.
+        The data set's memory is taken over where that does: it is of no use any more. Of the workers of a machine the
+        one that reads makes the inputs, for all.
         """
         backend, w, dtype = self.network.backend, self.weights(dataset), self.config.dtype
         X: Rows
         if dataset.on_disk:
             X = Stored(backend, dataset.X, self.inputs, dtype, dataset.words)
-        elif not room:
-            X = OnHost(backend, self._made(dataset))
-        elif gather_scaled.__name__ in backend.kernels and smaller_as_stored(dataset.X, self.inputs, dtype):
-            X = Scaled(backend, dataset.X, self.inputs, dtype)
         else:
-            X = Held(backend, backend.asarray(self._made(dataset)))
+            as_stored, rows = world.shared(lambda: self._on_host(dataset, room))
+            if as_stored:
+                X = Scaled(backend, rows, self.inputs, dtype)
+            elif room:
+                X = Held(backend, backend.asarray(rows))
+            else:
+                X = OnHost(backend, rows)
         return Split(
             X=X,
             Y=backend.asarray(self.targets(dataset.y)),
@@ -109,6 +113,13 @@ class Model:
             y=dataset.y,
             weight=dataset.weight,
         )
+
+    def _on_host(self, dataset: Dataset, room: bool) -> tuple[bool, Any]:
+        """Whether a data set in memory stays as it is stored, to be scaled batch by batch, and its rows [n, ...]."""
+        kernels, dtype = self.network.backend.kernels, self.config.dtype
+        if room and gather_scaled.__name__ in kernels and smaller_as_stored(dataset.X, self.inputs, dtype):
+            return True, dataset.X
+        return False, self._made(dataset)
 
     def _made(self, dataset: Dataset) -> Any:
         """The inputs of a data set on the host, written over its rows where these have the same shape and type."""

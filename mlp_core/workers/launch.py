@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.errors import Failed, Problem, UsageError, typed
+from mlp_core.workers.parent import Parent
 
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 TELL = "MLPBP_WATCHED"
+"""Says to the workers which process watches them."""
 MARK = "\x1fmlpbp\x1f"
 """Begins a line of worker 0 that is meant for the process that watches it."""
 CHATTER = re.compile(
@@ -58,6 +60,12 @@ def find_mpiexec() -> Path:
     raise UsageError(Problem("no_mpi", "several workers are started by mpiexec, and there is none", hint))
 
 
+def watched() -> Parent | None:
+    """The process that watches this worker, if there is one."""
+    told = os.environ.get(TELL)
+    return None if told is None else Parent(told)
+
+
 def tell(what: str, value: Any) -> None:
     """Tell the process that watches, if there is one, what it should know."""
     if os.environ.get(TELL):
@@ -73,7 +81,7 @@ class Watched:
         need_mpi()
         mpiexec = find_mpiexec()
         self.count = count
-        environment = {**os.environ, TELL: "1"}
+        environment = {**os.environ, TELL: Parent.me()}
         for library in (mpiexec.parent.parent / "lib").glob("libmpi.so.*"):  # what belongs to it, in an environment of
             environment.setdefault("MPI4PY_LIBMPI", str(library))  # Python, too, where the system does not look
         command = [str(mpiexec), "-n", str(count), sys.executable, "-P", "-m", "mlpbp", *arguments]

@@ -8,7 +8,7 @@ put to all, and all go by the one answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class World:
 
     rank, size = 0, 1
     sent, seconds = 0, 0.0
+    reading = "one on each machine reads the data, for all"
 
     @property
     def writes(self) -> bool:
@@ -46,6 +47,19 @@ class World:
         """The message of worker 0; what the others hand in is not looked at."""
         return message
 
+    def copy(self, array: np.ndarray) -> None:
+        """An array becomes that of worker 0."""
+
+    def shared(self, make: Callable[[], Any]) -> Any:
+        """What one worker of every machine makes: values as JSON has them, and arrays. These lie in memory that the
+        workers of a machine share, where there is such memory, and are read only."""
+        return make()
+
+    def in_order(self, pieces: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
+        """What `work` makes of each of the pieces, which all workers have, in their order: worker 0 is given all of
+        it, the others make what is theirs of it and are given nothing. As `shared` has it: values and arrays."""
+        return map(work, pieces)
+
     def place(self, rank: int) -> str:
         """A worker in words: `worker 2`, and where it is."""
         return f"worker {rank}"
@@ -60,7 +74,7 @@ class World:
             return None
         hosts = self.facts().get("hosts", {})
         where = ", ".join(f"{count} on {host}" for host, count in list(hosts.items())[:4])
-        return f"workers: {self.size}{f' ({where})' if where else ''}; each reads the data for itself"
+        return f"workers: {self.size}{f' ({where})' if where else ''}; {self.reading}"
 
     def agreed(self, answer: int) -> int:
         """The largest answer that a worker gives."""

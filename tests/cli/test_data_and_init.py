@@ -184,3 +184,12 @@ def test_a_config_on_the_screen_is_only_that(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pets.csv"]
     (tmp_path / "c.yaml").write_text(result.stdout)
     assert mlpbp("check", "c.yaml", cwd=tmp_path).returncode == 0
+
+
+def test_train_on_a_table_tells_which_columns_it_leaves_out(folder: Path) -> None:
+    result = mlpbp("train", "people.csv", "--target", "buys", "--dry-run", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    how = "mlpbp init people.csv writes a config to change"
+    assert f"left out: id (names the rows); {how}\n" in result.stderr
+    why = "tells the target almost by itself; keep it only if it is known when predicting"
+    assert f"left out: paid ({why}); {how}\n" in result.stderr

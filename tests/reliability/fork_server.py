@@ -114,9 +114,10 @@ def _prepare(request: dict[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN if number == request.get("ignore") else signal.SIG_DFL)
     import mlp_core.runs.run
+    import mlp_core.runs.saves
 
     if request.get("eager"):
-        mlp_core.runs.run.SAVING_SHARE = 1e9
+        mlp_core.runs.saves.SHARE = 1e9
     if "fail" in request:
         import failing
 

@@ -11,7 +11,7 @@ from small_runs import CONFIG, folder_with_config
 
 from mlp_core import atomic_files as durable
 from mlp_core.config import load
-from mlp_core.runs import run
+from mlp_core.runs import run, saves
 from mlp_core.runs.run import Run
 from mlp_core.training.checkpoint import load as load_checkpoint
 
@@ -107,7 +107,7 @@ class Disk:
 
 def test_a_power_cut_at_any_sync_leaves_a_run_that_ends_the_same(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that was not synced is lost, and every checkpoint that is there is whole."""
-    monkeypatch.setattr(run, "SAVING_SHARE", 1e9)
+    monkeypatch.setattr(saves, "SHARE", 1e9)
     whole = start(room)
     disk = Disk(room, monkeypatch)
     list(whole.execute())

@@ -68,7 +68,7 @@ class Kernels:
         if share and self._crew.threads > 1:
             self._crew.run(self._row)
         else:
-            self._crew.library.call(str(function), self._row.ctypes.data)
+            self._crew.library.call(self._row.ctypes.data)
 
     def _keep(self, given: Iterable[float]) -> int:
         """Where the numbers are, until the next ones."""

@@ -38,9 +38,9 @@ class Library:
             self._addresses[function] = int(pointer.value or 0)
         return self._addresses[function]
 
-    def call(self, function: str, words: int) -> None:
-        """Carry out an instruction, all of it, whose words are at an address."""
-        getattr(self.code, function)(ctypes.c_void_p(words), ctypes.c_int64(0), ctypes.c_int64(1))
+    def call(self, words: int) -> None:
+        """Carry out an instruction, all of it, whose words are at an address: where its function is, then arguments."""
+        self.code.alone(ctypes.c_void_p(words))
 
     @property
     def made(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -27,7 +28,11 @@ class Programs:
         self.job = job
         largest = 2.0 * rows * max(W.size for W in job.network.parameters.values.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
-        self._slots = 0 if hindrances.of_update(job) else len(self._rule_numbers(1.0, 0))
+        self._slots = 0
+        if not hindrances.of_update(job):
+            name, settings = job.optimizer.rule.__name__, job.optimizer.settings
+            self._rule: Callable[..., tuple[float, ...]] = partial(numbers.of_rule, name, **settings)
+            self._slots = len(self._rule_numbers(1.0, 0))
         self._crew = Crew(threads, RATES + self._slots * len(job.optimizer.segments), terms, library)
 
     def _update_numbers(self, rates: StepRates, t: int) -> list[float]:
@@ -39,9 +44,7 @@ class Programs:
         return found
 
     def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
-        optimizer = self.job.optimizer
-        settings = {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
-        return numbers.of_rule(optimizer.rule.__name__, lr, decay, **settings)
+        return self._rule(lr, decay, t=t) if self.job.optimizer.counts_steps else self._rule(lr, decay)
 
     def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:
         """The program without the names, ready for the crew."""

@@ -78,13 +78,11 @@ class WholeSteps(Programs):
     def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         count, optimizer = len(rates), self.job.optimizer
         rows = self._numbers(epoch, position, count)
-        weights = [self._weight(epoch, position + i) for i in range(count)]
-        given, totals = np.empty((count, len(self._crew.cells))), np.empty(count)
+        weights, given = self._weights(epoch, position, count), []
         for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
-            row = self._given(weight, step + i, rate.dropout)
-            given[i] = [*row, *self._update_numbers(rate, optimizer.t + 1 + i)]
-        blocks = self.program.draws(rows.shape[1]).blocks(rows, step)
-        made = self._crew.run(self._program(rows.shape[1]), given, blocks, totals)
+            given.append(self._given(weight, step + i, rate.dropout) + self._update_numbers(rate, optimizer.t + 1 + i))
+        blocks, totals = self.program.draws(rows.shape[1]).blocks(rows, step), np.empty(count)
+        made = self._crew.run(self._program(rows.shape[1]), np.array(given), blocks, totals)
         optimizer.t += made
         self._losses += list(zip(totals[: made + 1].tolist(), weights, strict=False))
         if made < count:
@@ -124,11 +122,12 @@ class WholeSteps(Programs):
         rows: np.ndarray = batches.dealt(epoch)[position * self._rows : last]
         return rows.reshape(count, -1)
 
-    def _weight(self, epoch: int, position: int) -> float:
-        """The weight of all rows of a step together."""
+    def _weights(self, epoch: int, position: int, count: int) -> list[float]:
+        """The weight of all rows together, of each of `count` steps."""
         batches, k = self.job.batches, self.job.limits.accumulate
-        part = range(position * k, min((position + 1) * k, batches.count))
-        return sum(batches.weight(epoch, index) for index in part)
+        parts = range(position * k, min((position + count) * k, batches.count))
+        weights = [batches.weight(epoch, index) for index in parts]
+        return weights if k == 1 else [sum(weights[i : i + k]) for i in range(0, len(weights), k)]
 
     def _given(self, weight: float, step: int, dropout: float) -> list[float]:
         """What changes from step to step, but for the numbers of the update rule."""

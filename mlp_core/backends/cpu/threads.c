@@ -41,6 +41,36 @@ typedef pthread_cond_t bell_t;
 #define PAUSE() ((void)0)
 #endif
 
+/* While a crew works, numbers below the smallest normal one (1.2e-38 in float32) count as 0. Processors take some
+ * hundred cycles for each of them, and a network that has learned its rows makes them by the million: probabilities of
+ * wrong classes, and all that is multiplied by them. No update feels the difference: epsilon is far above. `flush` gives
+ * back what the thread's mode was. */
+#if defined __SSE2__
+#include <xmmintrin.h>
+typedef unsigned float_mode;
+static float_mode flush(void)
+{
+    float_mode was = _mm_getcsr();
+    _mm_setcsr(was | 0x8040); /* results, and what is read */
+    return was;
+}
+static void unflush(float_mode was) { _mm_setcsr(was); }
+#elif defined __aarch64__
+typedef uint64_t float_mode;
+static void unflush(float_mode was) { __asm__ volatile("msr fpcr, %0" : : "r"(was)); }
+static float_mode flush(void)
+{
+    float_mode was;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(was));
+    unflush(was | 1u << 24);
+    return was;
+}
+#else
+typedef int float_mode;
+static float_mode flush(void) { return 0; }
+static void unflush(float_mode was) { (void)was; }
+#endif
+
 enum {
     SPIN = 2000,    /* looks at a counter before a thread sleeps: longer than all but the largest waits of a step */
     PATIENCE = 10,  /* how many times as long it looks out for the next job: as long as Python needs between two */
@@ -184,15 +214,26 @@ EXPORT word crew_lead(struct crew *crew, const struct job *job)
         atomic_fetch_add(&crew->jobs, 1);
         wake(crew);
     }
+    float_mode was = flush();
     word done = work(crew, job, 0);
+    unflush(was);
     if (crew->threads > 1)
         meet(crew);
     return done;
 }
 
+/* One instruction, all of it, by a thread that leads no crew. */
+EXPORT void alone(const word *a)
+{
+    float_mode was = flush();
+    ((instruction *)(intptr_t)a[0])(a, 0, 1);
+    unflush(was);
+}
+
 /* Another thread's part of all jobs, until it is sent home. */
 EXPORT void crew_follow(struct crew *crew, word part)
 {
+    flush();
     for (word number = 1;; number++) {
         wait_for(crew, &crew->jobs, number, PATIENCE * SPIN);
         const struct job *job = crew->job;

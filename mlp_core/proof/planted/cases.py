@@ -78,6 +78,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "numbers, logarithms": (*NUMBERS, "preprocess.target.transform=log1p", "preprocess.target.scale=standard"),
     "stop early": ("train.early_stopping={patience: 3, min_delta: 0.6}", "train.epochs=20"),
     "stop late": ("train.early_stopping={patience: 2, patience_factor: 1.5, min_delta: 0.6}", "train.epochs=20"),
+    "stop seldom": (
+        "train.early_stopping={patience: 3, patience_factor: 1.5}",
+        *("train.eval_every=2", "train.epochs=20"),
+    ),
+    "few steps": ("train.max_steps=7", "train.max_time=1h"),
+    "left open": ("~optimizer.lr", "~train.batch_size"),
+    "recipe": (*BINARY, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),
     "eval_every": ("train.eval_every=2", "train.epochs=5"),
     "plateau": ("schedule={name: plateau, patience: 2, factor: 0.3}", "train.epochs=20", "train.early_stopping=false"),
     "one cycle": ("schedule={name: one_cycle}", *LONG_RUN),

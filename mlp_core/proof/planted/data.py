@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlp_core.data import split
 from mlp_core.data.batches.chunk_shuffle import TwoLevel
 from mlp_core.data.batches.from_disk import StreamedBatches
 from mlp_core.data.preprocess import categories, scaling
@@ -22,7 +23,7 @@ from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.proof.planted.slip import slips
-from mlp_core.training import from_config
+from mlp_core.training import auto, from_config, recipe
 from mlp_core.training.ensemble import EnsembleEvaluator
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.experiment import Experiment
@@ -70,6 +71,35 @@ RUN = (
     *slips("config", from_config.make_plateau, "plateau", ("values.factor", "values.factor**2")),
     *slips("config", from_config.make_limits, "eval_every", ("eval_every=train.eval_every", "eval_every=1")),
     *slips("loop", Trainer._compare, "stop early", ("else (p.reference, p.stale + 1)", "else (value, p.stale + 1)")),
+    *slips("loop", Trainer._compare, "plain", ("return improved", "return True")),
+    *slips("loop", Trainer._compare, "stop seldom", ("p.epoch // self.job.limits.eval_every", "p.epoch")),
+    *slips("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch + 1 >= limits.epochs")),
+    *slips("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch > limits.epochs")),
+    *slips("loop", Trainer._take, "few steps", ("min(left, most - p.step)", "left")),
+    *slips(
+        "loop", Trainer.run, "few steps", ("time.monotonic() - begun >= most", "time.monotonic() - begun >= 0 * most")
+    ),
+)
+
+OPEN = (
+    *slips("left open", from_config.auto_settings, "rmsprop", ("kind.default_rho", "0.9")),
+    *slips("left open", from_config.auto_settings, "lion", ("kind.default_betas", "(0.9, 0.999)")),
+    *slips("left open", from_config.auto_settings, "adagrad", ("kind.default_eps", "1e-8")),
+    *slips("left open", from_config.auto_lr, "left open", ("OPTIMIZERS[name].default_lr", "1e-3")),
+    *slips("left open", from_config.auto_batch_size, "left open", ("32 if", "16 if")),
+    *slips("left open", auto.resolve, "strong", ("4 if config", "3 if config")),
+    *slips("recipe", recipe._training, "recipe", ("else 0.04", "else 0.02")),
+    *slips("recipe", recipe._network, "recipe", ('"model.dropout", 0.15', '"model.dropout", 0.2')),
+    *slips("recipe", recipe._strong, "recipe", ('"loss.label_smoothing", 0.1', '"loss.label_smoothing", 0.2')),
+    *slips("recipe", recipe.size_of, "recipe", ("max(16, ", "max(8, ")),
+    *slips(
+        "rows",
+        split._stratified,
+        "binary",
+        ("rows[np.concatenate(picks)]", "rows[np.concatenate(picks)] // 2 * 2"),
+        ("_shares(sizes, count", "_shares(sizes, count // 2"),
+    ),
+    *slips("rows", split.split_rows, "numbers", (".permutation(len(rows))", ".integers(0, len(rows), len(rows))")),
 )
 
 INPUTS = (
@@ -151,4 +181,4 @@ JUDGED = (
     ),
 )
 
-DATA_SLIPS = (*START, *RUN, *INPUTS, *JUDGED)
+DATA_SLIPS = (*START, *RUN, *OPEN, *INPUTS, *JUDGED)

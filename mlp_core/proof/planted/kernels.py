@@ -62,12 +62,7 @@ STEPS = (
     *slips("steps together", WholeSteps.take, "dropout", ("self._given(weight, step + i", "self._given(weight, step")),
     *slips("steps together", WholeSteps.take, "mixup", (".blocks(rows, step)", ".blocks(rows, 0)")),
     *slips("steps together", WholeSteps.take, "noise", (".blocks(rows, step)", ".blocks(rows, 0)")),
-    *slips(
-        "steps together",
-        WholeSteps.take,
-        "weights",
-        ("self._weight(epoch, position + i)", "self._weight(epoch, position)"),
-    ),
+    *slips("steps together", WholeSteps._weights, "weights", ("weight(epoch, index)", "weight(epoch, parts[0])")),
     *slips("steps together", WholeSteps._given, "accumulate", ("step * limits.accumulate", "step")),
     *slips(
         "steps together",
@@ -77,7 +72,9 @@ STEPS = (
         ("average_share(limits.ema, step)", "1 - limits.ema"),
     ),
     *slips("steps together", WholeSteps._given, "plain", ("weight or 1.0", "float(self._rows)")),
-    *slips("steps together", WholeSteps._weight, "accumulate", ("(position + 1) * k", "position * k + 1")),
+    *slips(
+        "steps together", WholeSteps._weights, "accumulate", ("(position + count) * k", "(position + count) * k - 1")
+    ),
     *slips(
         "steps together",
         WholeSteps._numbers,

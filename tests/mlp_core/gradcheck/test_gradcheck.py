@@ -22,6 +22,7 @@ from mlp_core.gradcheck.self_test import model
 from mlp_core.gradcheck.suspects import hint
 from mlp_core.nn.activations import ACTIVATIONS, HardTanh, Relu, Tanh
 from mlp_core.nn.backend import BLOCK, numpy_backend
+from mlp_core.nn.data_start import data_start
 from mlp_core.nn.layers import Dense, Pass
 from mlp_core.nn.losses import LOSSES, CrossEntropy, Mae
 from mlp_core.nn.network import Architecture, Block, Network
@@ -267,6 +268,20 @@ def test_units_that_stand_exactly_on_a_kink_are_no_false_alarm(activation, bias)
     X[0] = [1.0, -1.0, 0.5]
     report = examine(Case(objective, X, np.array([0, 1, 2, 3]), None, TRAIN))
     assert report.passed, (report.failures(), report.hint, report.preconditions)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_units_a_rounding_away_from_a_kink_in_equal_rows_are_no_false_alarm(dtype):
+    """What biases from the data are where most rows are equal: each unit is 0 there, but for how its sum is rounded."""
+    blocks = tuple(Block(40, ACTIVATIONS["selu"](), parametric=True) for _ in range(2))
+    architecture = Architecture(3, 2, blocks, ntk=True, bias_init="data", rescale=True)
+    objective = make_objective(architecture, CrossEntropy(), 8, dtype=dtype, spread=0.0)
+    X = np.full((8, 3), [0.3, -1.1, 0.7], dtype)
+    X[5] = [1.0, -1.0, 0.5]
+    data_start(objective.network, X, 1)
+    report = examine(Case(objective, X, np.arange(8) % 2, None, TRAIN))
+    assert report.passed, (report.failures(), report.preconditions)
+    assert "off the kinks" in {row.name for row in report.preconditions}
 
 
 def test_residuals_and_weights_of_exactly_zero_are_no_false_alarm():

@@ -36,7 +36,7 @@ def interrupted(folder: Path, told: object) -> Run:
     saved = None
     for event in events:
         if isinstance(event, EpochDone) and event.epoch == 1:
-            run._save_all()
+            run.saves.all(run.metrics)
             saved = (folder / "checkpoints" / "last.safetensors").read_bytes()
         if isinstance(event, EpochDone) and event.epoch == 3:
             break

@@ -128,6 +128,14 @@ def test_a_category_for_every_row(tmp_path: Path) -> None:
     assert told(kept, "rare or unseen in training: name 40")
 
 
+def test_rows_that_are_mostly_zeros_are_proved_and_learned(tmp_path: Path) -> None:
+    """Biases from the data put most units on their kink in most rows, but for rounding: no reason to refuse a model."""
+    x = np.maximum(np.random.default_rng(5).normal(size=(400, 5)) - 1.8, 0).round(4)
+    run = trained(tmp_path, "a,b,c,d,e,y", [(*row, yes(row.sum())) for row in x], epochs=30)
+    assert run.summary is not None
+    assert run.summary.metrics["val"]["accuracy"] > 0.95
+
+
 def test_gaps_everywhere(tmp_path: Path) -> None:
     x, gaps = numbers(200, 2), RNG.random((200, 3)) < 0.6
     rows = [

@@ -9,11 +9,12 @@ import pytest
 from threads import together
 
 from mlp_core.config import Config, load
+from mlp_core.data import load as load_module
 from mlp_core.data.batches.shards import cut
 from mlp_core.errors import ConfigError, Failed, UsageError
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import RunDirectory
-from mlp_core.training import sharded
+from mlp_core.training import prepared, sharded
 from mlp_core.training.events import Finished
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.sharding import for_workers
@@ -25,7 +26,7 @@ TABLE = "a,b,c,v,y\n" + "".join(
 BASE = """
 data: {train: table.csv, target: y, split: {val: 0.2}}
 model: {hidden: [4, 4]}
-train: {epochs: 2, batch_size: 11, shards: 8, preflight: off}
+train: {epochs: 2, batch_size: 11, shards: 8, preflight: off, eval_batch_size: 5}
 threads: 1
 """
 CASES = {
@@ -36,6 +37,7 @@ CASES = {
     "dropout": ("model.dropout=0.3", "model.input_dropout=0.2", "regularization.input_noise=0.1"),
     "mixup": ("regularization.mixup=0.4", "regularization.l2=0.01", "regularization.l1=0.001"),
     "weights": ("data.weight=v", "loss.class_weight=balanced", "optimizer.clip_norm=0.1", "optimizer.ema=0.9"),
+    "judged": ("eval.calibrate=platt", "eval.threshold=f1", "metrics=[roc_auc, mcc]", "model.norm=batch"),
     "words": ("preprocess.categorical.encode=embedding", "regularization.max_norm=0.5", "optimizer.clip_value=0.05"),
     "strong": ("recipe=strong", "train.epochs=2", "train.batch_size=11", "optimizer.accumulate=3"),
     "lbfgs": ("optimizer.name=lbfgs", "train.batch_size=full"),
@@ -63,16 +65,51 @@ def trained(config: Config, place: Path, workers: int) -> dict[str, bytes]:
 
 def files(place: Path) -> dict[str, bytes]:
     found = [*(place / "checkpoints").iterdir(), place / "metrics.jsonl", place / "config.resolved.yaml"]
-    return {path.name: path.read_bytes() for path in sorted(found)}
+    metrics = RunDirectory(place).read_json("run.json")["metrics"]
+    return {"metrics": str(metrics).encode(), **{path.name: path.read_bytes() for path in sorted(found)}}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path, name):
     config = config_of(tmp_path, *CASES[name])
     one = trained(config, tmp_path / "one", 1)
-    assert len(one) == 4
+    assert len(one) == 5
     for workers in (2, 8) if name != "plain" else (2, 4, 8):
         assert trained(config, tmp_path / str(workers), workers) == one
+
+
+def test_of_rows_on_the_disk_every_worker_reads_its_batches(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((60, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", (X.sum(axis=1) > 0).astype(np.int64))
+    (tmp_path / "c.yaml").write_text(
+        BASE.replace("train: table.csv, target: y", "train: {x: x.npy, y: y.npy}, memory: memmap")
+    )
+    config, looked = load(tmp_path / "c.yaml"), list[int]()
+    found = load_module.surveyed
+    monkeypatch.setattr(load_module, "surveyed", lambda *given: looked.append(1) or found(*given))
+    assert trained(config, tmp_path / "one", 1) == trained(config, tmp_path / "two", 2)
+    assert len(looked) == 2, "one of the two workers looks through the file"
+
+
+def test_workers_share_the_memory_of_what_one_of_them_has_read(tmp_path):
+    config, read = config_of(tmp_path, "data.weight=v"), list[int]()
+
+    def built(world: World) -> Experiment:
+        with pytest.MonkeyPatch.context() as patch:
+            if world.rank == 0:
+                keep = prepared.load
+                patch.setattr(prepared, "load", lambda *given, **more: read.append(1) or keep(*given, **more))
+            return Experiment.build(config, world=world)
+
+    first, second = together(2, built)
+    for name in ("train", "val"):
+        ours, theirs = first.splits[name], second.splits[name]
+        assert np.shares_memory(ours.X[:], theirs.X[:])
+        for what in ("Y", "w", "y", "weight"):
+            np.testing.assert_array_equal(getattr(ours, what), getattr(theirs, what))
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -183,7 +220,7 @@ def differing(tmp_path: Path, other: str) -> str:
 
 def test_workers_that_differ_are_refused_before_the_first_step(tmp_path):
     assert "worker 1 has another optimizer in its config than worker 0" in differing(tmp_path, "optimizer.lr=0.5")
-    assert "worker 1 has another" in differing(tmp_path, "data")
+    assert "table.csv is read for this machine, not" in differing(tmp_path, "data")
 
 
 def test_weights_that_drift_apart_end_the_run(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from mlp_core.workers.parcel import packed, unpacked
 from mlp_core.workers.world import World
 
 Result = TypeVar("Result")
@@ -37,6 +38,31 @@ class Threads(World):
 
     def numbers(self, values: Sequence[float]) -> np.ndarray:
         return np.array([np.frombuffer(one) for one in self.everyone(np.array(values, np.float64).tobytes())])
+
+    def copy(self, array: np.ndarray) -> None:
+        array.reshape(-1).view(np.uint8)[:] = np.frombuffer(self.given(array.tobytes()), np.uint8)
+
+    def shared(self, make: Callable[[], Any]) -> Any:
+        if self.writes:
+            text, arrays = packed(make())
+            self._boxes[0] = (text, [array.reshape(-1).view(np.uint8) for array in arrays])
+        self._barrier.wait(LONG)
+        found = unpacked(*self._boxes[0])
+        self._barrier.wait(LONG)
+        return found
+
+    def in_order(self, pieces: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
+        for place, piece in enumerate(pieces):
+            whose = place % self.size
+            if whose == self.rank:
+                made = work(piece)
+                if self.writes:
+                    yield made
+                else:
+                    self._queues[self.rank, 0].put(packed(made))
+            elif self.writes:
+                text, arrays = self._queues[whose, 0].get(timeout=LONG)
+                yield unpacked(text, [array.reshape(-1).view(np.uint8) for array in arrays])
 
     def given(self, message: bytes) -> bytes:
         return self.everyone(message)[0]

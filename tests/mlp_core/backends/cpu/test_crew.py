@@ -141,3 +141,16 @@ def test_an_update_has_the_bits_of_an_undivided_one(name, monkeypatch):
         results.append([parameters.theta, *optimizer.state.values()])
     for shared in results[1:]:
         np.testing.assert_array_equal(shared, results[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numbers_below_the_smallest_normal_one_count_as_nothing_in_a_crew_and_only_there(threads, monkeypatch):
+    """They take a processor hundreds of times as long, and whoever has learned its rows has many."""
+    monkeypatch.setattr(kernels, "LEAST_ENTRIES", 0)
+    tiny, backend = np.finfo(np.float32).smallest_subnormal, native_backend(threads)
+    parameters = Parameters([Spec("0.weight", (4096, 1), True)], backend, np.float32)
+    optimizer = OPTIMIZERS["momentum"](parameters, backend, mu=0.9)
+    optimizer.state["m"][:] = 1000 * tiny
+    optimizer.step(parameters.theta, parameters.grad, lr=0.1)
+    assert not optimizer.state["m"].any()
+    assert (np.full(4096, 1000 * tiny) * np.float32(0.9)).all()
