@@ -129,7 +129,8 @@ def judge(case: Case, command: str, result: Result, folder: Path) -> None:
     assert result.code in (0, 1, 2), told
     assert not re.search(r"Traceback|Warning:", result.stdout + result.stderr), told
     assert not list(folder.glob("mlpbp-crash*")), told
-    assert result.megabytes < MEGABYTES, f"{result.megabytes:.0f} MB {told}"
+    trackers = 2 if str(case.key).startswith("logging") else 1  # others' libraries: mlflow alone takes 150 MB
+    assert result.megabytes < trackers * MEGABYTES, f"{result.megabytes:.0f} MB {told}"
     assert result.seconds < SECONDS, f"{result.seconds:.1f} s {told}"
     errors = result.errors()
     if result.code:
@@ -153,7 +154,8 @@ def test_a_value_at_the_edge_is_refused_or_works(server: ForkServer, room: Path,
         result = server.run("train", "c.yaml", *run, *case.words, cwd=folder, cpu=2 * SECONDS)
         judge(case, "train", result, folder)
         if result.code == 0:
-            (made,) = [path.parent for path in folder.parent.rglob("run.json")]
+            found = [*folder.parent.rglob("members.json")] or [*folder.parent.rglob("run.json")]
+            (made,) = [path.parent for path in found]
             judge(case, "eval", server.run("eval", made, cwd=folder, cpu=2 * SECONDS), folder)
         if str(case.key).startswith("gradcheck"):
             judge(case, "gradcheck", server.run("gradcheck", "c.yaml", *case.words, cwd=folder), folder)

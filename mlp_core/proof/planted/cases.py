@@ -113,6 +113,15 @@ CASES |= {
     "range": (*BINARY, "preprocess.numeric.scale=minmax"),
     "disk": ("~data.name", "~data.limit", "data.train={x: ROWS.x.npy, y: ROWS.y.npy}", "data.memory=memmap"),
 }
+for _name, _more in {
+    "shards": (),
+    "shards, dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
+    "shards, average": ("optimizer.ema=0.9", "optimizer.clip_norm=0.1"),
+    "shards, sums": ("optimizer.accumulate=2", "loss.class_weight=balanced", "regularization.l2=0.05"),
+    "shards, layer norm": ("model.norm=layer",),
+    "shards, batch norm": ("model.norm=batch", "model.dropout=0.3"),
+}.items():
+    CASES[_name] = ("train.shards=8", *_more)
 for _name in (
     "sgd",
     "momentum",
