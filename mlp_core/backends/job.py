@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.nn.backend import Array, Backend
+from mlp_core.nn.layers import Pass
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import Optimizer
@@ -97,3 +98,25 @@ class Steps(Protocol):
 
     def gradient(self, step: int) -> None:
         """Leave in the network the gradient of the first batch of all, as step `step` takes it; nothing is moved."""
+
+
+class Shards(Protocol):
+    """What a worker does in a step over shards of a batch: the two halves between which gradients are summed up.
+
+    `cannot_change` names what keeps the second half from being made here; None if nothing does. `spared` as in `Steps`.
+    """
+
+    cannot_change: str | None
+    spared: int
+
+    def gradient(
+        self, X: Array, Y: Array, w: Array | None, parts: Sequence[slice], rows: int, total: float, mode: Pass
+    ) -> list[float]:
+        """The loss of each shard here over the weight `total`; the sum of their gradients is left in the network.
+
+        X, Y, w: the rows here, of a batch of so many `rows`; parts: where in the batch those of each shard are.
+        """
+
+    def change(self, rates: StepRates, step: int) -> None:
+        """What follows from the gradient in the network, the sum over all shards: the stages AFTER_BACKWARD but the
+        first."""

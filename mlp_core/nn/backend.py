@@ -31,7 +31,8 @@ class Backend:
     a device that works on its own: to read a number is to wait for all that is queued there, so it is done seldom.
     `device` is what is written down about it, because the last bits of a run depend on it. `recorder` is what can write
     a training step down, where there is that. `precision` is that of float32 products. `whole_steps` makes the steps of
-    a training job (`backends.job`) in a faster way than stage by stage, or says what of it keeps it from that.
+    a training job (`backends.job`) in a faster way than stage by stage, or says what of it keeps it from that;
+    `shard_steps` the same for steps over shards of a batch.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Backend:
     recorder: Any = None
     precision: str = "highest"
     whole_steps: Callable[[Any], Any] | None = None
+    shard_steps: Callable[[Any, int], Any] | None = None
 
     def primitive(self, generic: Callable[..., Any]) -> Callable[..., Any]:
         """The fused version of `generic(xp, ...)` if this backend has one, else `generic` bound to its `xp`."""

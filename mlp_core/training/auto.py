@@ -24,8 +24,8 @@ from mlp_core.training.kernels import decide_kernels
 from mlp_core.training.sharding import check_shards
 from mlp_core.training.unused import OF_OPTIMIZERS, refuse_unused
 
-FEW = 10
-"""Validation rows below which their metrics are said to tell little."""
+CHANCE = 10
+"""Validation rows below which it is said to be mostly chance which epoch is best by them."""
 
 
 RARE = 50
@@ -95,9 +95,11 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         weights = _class_weights(config, data)
         told = ", ".join(f"{name} {weight:.4g}" for name, weight in list(weights.items())[:8])
         decide("loss.class_weight", weights, f"class weights: {told}{', ...' if len(weights) > 8 else ''}")
-    if "val" in data.splits and data.splits["val"].rows < FEW:
+    if "val" in data.splits and data.splits["val"].rows < CHANCE:
         few = counted(data.splits["val"].rows, "validation row")
-        notes.append(f"note: by {few} it is mostly chance which epoch is best; mlpbp cv takes all rows for it in turn")
+        taken = "" if config.checkpoint.best else ": the last one is taken"
+        chance = f"note: by {few} it is mostly chance which epoch is best{taken}"
+        notes.append(f"{chance}; mlpbp cv takes all rows for it in turn")
     if config.loss.class_weight == "none" and (rare := _rare(data)) is not None:
         notes.append(rare)
     if "val" not in data.splits:
@@ -266,9 +268,11 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     waves, learned = waves * inputs.numbers_first, learned * inputs.numbers_first
     widths = [first + learned, *(block.units for block in architecture.hidden), architecture.outputs]
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
+    shards = 1 if config.train.shards == "auto" else int(config.train.shards)
+    staged = config.kernels != "native" or any(block.norm == "batch" for block in architecture.hidden)
     slots += (
-        int(config.train.shards) if config.train.shards not in ("auto", 1) else 0
-    )  # a gradient each, for one worker
+        shards - 1 if staged else shards.bit_length() - 1
+    )  # a gradient of each shard, or of each floor of their tree
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)

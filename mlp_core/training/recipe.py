@@ -16,6 +16,7 @@ from mlp_core.config import Config
 from mlp_core.config.training import EarlyStopping
 from mlp_core.data.load import Data
 from mlp_core.nn.losses import LOSSES
+from mlp_core.training.auto import CHANCE
 from mlp_core.training.from_config import usual_loss
 from mlp_core.training.unused import OF_LOSSES, UNMIXED
 
@@ -34,8 +35,9 @@ EPOCHS = ((4_096, 256), (20_000, 192), (50_000, 96), (100_000, 64), (1_000_000, 
 PATIENCE = 40 / 256
 """Of the epochs, beside three times those until the best one: a network that is best early gets no better later."""
 FEW = 2_048
-"""Rows below which all epochs are made, in batches of an eighth of them: there are so few validation rows then that an
-early epoch may be best by luck, and the time is short anyway."""
+"""Rows below which all epochs are made: there are so few validation rows then that an early epoch may be best by luck,
+and the time is short anyway. Where the aim is left open, the best epoch of a classifier is that of the least loss, with
+its labels smoothed as in training: how sure it is of each of so few rows tells more than how many are right."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -49,11 +51,16 @@ class Size:
     batch: int
 
 
-def size_of(rows: int) -> Size:
-    """Few rows are met more often, in batches of an eighth of them; many are met less often, in larger ones.
+def size_of(rows: int, classes: bool = False) -> Size:
+    """Few rows are met more often, many less often, in larger batches.
+
+    Few rows with numbers as targets come in batches of an eighth: 256 steps are not enough to fit a function. Where
+    they have `classes`, they are: smaller batches take longer and leave probabilities worse.
 
     >>> size_of(60)
     Size(units=256, epochs=256, batch=16)
+    >>> size_of(60, classes=True)
+    Size(units=256, epochs=256, batch=60)
     >>> size_of(8_000)
     Size(units=256, epochs=192, batch=256)
     >>> size_of(500_000)
@@ -61,7 +68,7 @@ def size_of(rows: int) -> Size:
     """
     batch = 256 if rows < 100_000 else 1024
     if rows < FEW:
-        batch = max(16, 1 << (rows // 8).bit_length() - 1)
+        batch = min(rows, batch) if classes else max(16, 1 << (rows // 8).bit_length() - 1)
     return Size(256, next(epochs for most, epochs in EPOCHS if rows < most), batch)
 
 
@@ -104,7 +111,8 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
 
 def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     """The keys of `strong` with their values, as far as what is written leaves a use for them."""
-    task, size = data.task, size_of(data.splits["train"].rows)
+    task, rows = data.task, data.splits["train"].rows
+    size = size_of(rows, task.classifies)
     loss = usual_loss(task.kind) if config.loss.name == "auto" else config.loss.name
     regression = task.kind == "regression"
     yield "preprocess.numeric.scale", "robust_smooth"
@@ -131,9 +139,14 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     yield "train.epochs", size.epochs
     patience = max(2, round(size.epochs * PATIENCE))
     stopping = EarlyStopping(monitor=f"val_{aim}", patience=patience, patience_factor=3.0, ties="last")
-    few = data.splits["train"].rows < FEW
-    yield "train.early_stopping", False if few else stopping.model_dump(mode="json")
+    yield "train.early_stopping", False if rows < FEW else stopping.model_dump(mode="json")
+    left_open = config.metrics == "auto" and not config.given("checkpoint.monitor")
+    if left_open and aim == "accuracy" and loss == "cross_entropy" and rows < FEW:
+        aim = "loss"
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
+    chance = "val" in data.splits and data.splits["val"].rows < CHANCE
+    if chance and config.checkpoint.last and not config.given("checkpoint.monitor"):
+        yield "checkpoint.best", False  # but the last epoch, at whose end the learning rate is 0
 
 
 def _network(config: Config, size: Size, regression: bool, features: int) -> Iterator[tuple[str, Any]]:

@@ -1,59 +1,59 @@
 """Steps whose batch is cut into shards, by one worker or several: the gradient is the sum over the shards, in an order
 that does not depend on who computed which.
 
-Worker r of N has shards r S/N to (r + 1) S/N - 1 of the S, and a network for each. The update is made by every worker
-for itself, from the same gradient and the same weights, so that nothing else needs to be sent.
+Worker r of N has shards r S/N to (r + 1) S/N - 1 of the S. The update is made by every worker for itself, from the same
+gradient and the same weights, so that nothing else needs to be sent.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mlp_core.backends.job import Job
+from mlp_core.backends.job import Job, Shards
+from mlp_core.data.batches.shards import cut
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.lockstep import Lockstep
 from mlp_core.nn.losses import loss_and_gradient
+from mlp_core.nn.step_options import StepRates
 from mlp_core.training.steps import StageSteps
 from mlp_core.workers.tree import add_across, add_pairs
 from mlp_core.workers.world import World
 
 
-def cut(rows: int, shards: int) -> list[slice]:
-    """The rows of each shard of a batch, as equal as can be: some have one row less, and none where there are few."""
-    ends = [rows * i // shards for i in range(shards + 1)]
-    return [slice(start, stop) for start, stop in itertools.pairwise(ends)]
-
-
 class ShardedSteps(StageSteps):
-    """The stages of `StageSteps`, over shards."""
+    """The stages of `StageSteps`, over shards; where the backend can, each half of a step in one call."""
 
     def __init__(self, job: Job, world: World) -> None:
-        super().__init__(job)
         self.world, self.shards = world, job.limits.shards
+        rows = -(-job.batches.size // world.size)
+        found: Any = None if job.backend.shard_steps is None else job.backend.shard_steps(job, rows)
+        super().__init__(job, found if isinstance(found, str) else None)
         mine = self.shards // world.size
         self._mine = slice(world.rank * mine, (world.rank + 1) * mine)
-        rows = -(-job.batches.size // self.shards)
-        self._networks = [job.network.shard(rows) for _ in range(mine)]
-        self._lockstep = Lockstep(self._networks, self._total)
-        self._loss = job.backend.primitive(loss_and_gradient)
-        self._room = np.empty(job.network.parameters.size, job.network.dtype)
-        self.spared = -(mine + 1) * int(
-            job.network.parameters.grad.nbytes
-        )  # more is written: the shards', and the room
+        staged = found is None or isinstance(found, str)
+        self._way: Shards = StagedShards(job, self.shards, mine, self._total) if staged else found
+        if self._way.cannot_change is None:
+            self._stages = (*(stage for stage in self._stages if stage == StageSteps._accumulate), ShardedSteps._change)
+        self._room = np.empty(job.network.parameters.size if world.size > 1 else 0, job.network.dtype)
+        self.spared = self._way.spared - int(self._room.nbytes)
         self._epoch = -1
 
     @property
     def name(self) -> str:
         rows = -(-self.job.batches.size // self.shards)
-        return f"steps: one by one, in {self.shards} shards of up to {rows} rows, summed in an order of theirs"
+        way = f"in {self.shards} shards of up to {rows} rows, summed in an order of theirs"
+        if isinstance(self._way, StagedShards):
+            why, what = self.hindrance, f"one by one, {way}"
+        else:
+            why, what = self._way.cannot_change, f"{way}; updates"
+        return f"steps: {what}, operation by operation ({why} is not in whole steps yet)" if why else f"steps: {way}"
 
-    def take(self, epoch: int, position: int, step: int, rates: Sequence[Any]) -> int:
+    def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         if self.world.size > 1 and epoch != self._epoch:
             self._epoch = epoch
             theta = np.ascontiguousarray(self.job.network.parameters.theta)
@@ -62,32 +62,32 @@ class ShardedSteps(StageSteps):
 
     def _evaluate(self, epoch: int, index: int, draw: int, total: float, penalties: bool = True) -> float:
         objective, network = self.job.objective, self.job.network
-        X, Y, w = self._batch(epoch, index, draw)
-        parts = cut(len(X), self.shards)[self._mine]
-        mode = self._pass(draw)
-        modes = [Pass(True, mode.seed, mode.step, mode.record, mode.dropout, part.start) for part in parts]
-        Z = self._lockstep.forward([_rows(X, part) for part in parts], modes, len(X))
-        losses, Deltas = [0.0] * len(parts), list[Array | None]()
-        for i, (shard, part, logits) in enumerate(zip(self._networks, parts, Z, strict=True)):
-            Delta = None
-            if logits is not None:
-                assert shard.Delta is not None
-                Delta = shard.Delta[: len(logits)]
-                weights = None if w is None else w[part]
-                losses[i] = float(self._loss(objective.loss, logits, Y[part], weights, total, Delta))
-            Deltas.append(Delta)
-        self._lockstep.backward(Deltas)
-        network.parameters.grad[:] = self._total([shard.parameters.grad for shard in self._networks])
+        start, stop = self.job.batches.span(index)
+        parts = cut(stop - start, self.shards)[self._mine]
+        X, Y, w = self._rows(epoch, index, draw, slice(parts[0].start, parts[-1].stop))
+        losses = self._way.gradient(X, Y, w, parts, stop - start, total, self._pass(draw))
+        add_across(self.world, network.parameters.grad, self._room)
         loss = self._total_loss(losses)
         if penalties and objective.penalty.counts:
             loss += float(objective.penalty.value(network))
             objective.penalty.add_gradient(network)
         return loss
 
+    def _rows(self, epoch: int, index: int, draw: int, mine: slice) -> tuple[Array, Array, Array | None]:
+        """The rows of a batch that are this worker's. They may be mixed with any row of the batch."""
+        if self.job.augment is None:
+            return self.job.batches.batch(epoch, index, mine)
+        X, Y, w = self._batch(epoch, index, draw)
+        return X[mine], Y[mine], None if w is None else w[mine]
+
+    def _change(self, rates: StepRates, step: int) -> None:
+        """All stages behind the gradient."""
+        self._way.change(rates, step)
+
     def _total(self, parts: list[Array]) -> Array:
         """The sum over all shards of arrays [n]; those of the shards here are overwritten."""
         add_pairs(parts)
-        add_across(self.world, parts[0], self._room[: len(parts[0])])
+        add_across(self.world, parts[0], np.empty_like(parts[0]))
         return parts[0]
 
     def _total_loss(self, losses: list[float]) -> float:
@@ -97,6 +97,44 @@ class ShardedSteps(StageSteps):
         return float(told[0])
 
 
-def _rows(X: Array, part: slice) -> Array | None:
-    """Rows of a batch, None where there are none."""
+class StagedShards:
+    """The gradient of the shards here stage by stage, a network for each: the first is the job's own, in whose gradient
+    the sum is left. `total` is the sum over all shards of sums on the way."""
+
+    cannot_change: str | None = "anything"
+
+    def __init__(self, job: Job, shards: int, mine: int, total: Any) -> None:
+        self._objective = job.objective
+        rows = -(-job.batches.size // shards)
+        self._networks = [job.network, *(job.network.shard(rows) for _ in range(mine - 1))]
+        self._lockstep = Lockstep(self._networks, total)
+        self._loss = job.backend.primitive(loss_and_gradient)
+        self.spared = -(mine - 1) * int(job.network.parameters.grad.nbytes)
+
+    def gradient(
+        self, X: Array, Y: Array, w: Array | None, parts: Sequence[slice], rows: int, total: float, mode: Pass
+    ) -> list[float]:
+        first = parts[0].start
+        here = [slice(part.start - first, part.stop - first) for part in parts]
+        modes = [Pass(True, mode.seed, mode.step, mode.record, mode.dropout, part.start) for part in parts]
+        Z = self._lockstep.forward([_some(X, part) for part in here], modes, rows)
+        losses, Deltas = [0.0] * len(parts), list[Array | None]()
+        for i, (shard, part, logits) in enumerate(zip(self._networks, here, Z, strict=True)):
+            Delta = None
+            if logits is not None:
+                assert shard.Delta is not None
+                Delta = shard.Delta[: len(logits)]
+                weights = None if w is None else w[part]
+                losses[i] = float(self._loss(self._objective.loss, logits, Y[part], weights, total, Delta))
+            Deltas.append(Delta)
+        self._lockstep.backward(Deltas)
+        add_pairs([shard.parameters.grad for shard in self._networks])
+        return losses
+
+    def change(self, rates: StepRates, step: int) -> None:
+        raise NotImplementedError
+
+
+def _some(X: Array, part: slice) -> Array | None:
+    """Rows, None where there are none."""
     return X[part] if part.stop > part.start else None

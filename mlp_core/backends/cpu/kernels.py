@@ -128,9 +128,9 @@ class Kernels:
     def dropout_mask(
         self, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int, first: int = 0
     ) -> None:
-        if _real(mask) and not first:
+        if _real(mask):
             given, left = self._keep((step, p, 1.0)), np.empty(mask.shape, np.uint8)
-            self._do(do.dropout(left, seed, index, given, 0, given + 8, given + 16), mask.size >= LEAST_NUMBERS)
+            self._do(do.dropout(left, seed, index, given, 0, given + 8, given + 16, first), mask.size >= LEAST_NUMBERS)
             np.multiply(left, 1 / (1 - p), out=mask, casting="same_kind")
         else:
             dropout_mask(np, mask, uniform, p, seed, step, index, first)

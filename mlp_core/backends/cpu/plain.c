@@ -57,7 +57,8 @@ static inline void philox(uint64_t block, uint64_t step, uint64_t layer, const u
 
 /* What dropout leaves: 1, and 0 with a probability, the same as numpy's bit for bit. Words: left (bytes [rows, m]),
  * where the step is, how many steps after it, rows, m, layer, two words of the key, where the probability is, where the
- * share of it is. numpy compares the upper 24 bits of each half, over 2^24, with the probability as a float. */
+ * share of it is, which entry of the layer's batch is the first. numpy compares the upper 24 bits of each half, over
+ * 2^24, with the probability as a float. */
 EXPORT void dropout(const word *a, word part, word parts)
 {
     enum { TOGETHER = 64 };
@@ -65,12 +66,12 @@ EXPORT void dropout(const word *a, word part, word parts)
     const uint32_t reached = (uint32_t)ceilf((float)(*AT(const double, 9) * *AT(const double, 10)) * 16777216);
     uint64_t keys[20] = {(uint64_t)a[7], (uint64_t)a[8]};
     uint32_t halves[8 * TOGETHER];
-    uint8_t *left = AT(uint8_t, 1);
+    uint8_t *left = AT(uint8_t, 1) - a[11];
     word first, last;
     for (int k = 2; k < 20; k++)
         keys[k] = keys[k - 2] + (k % 2 ? 0xBB67AE8584CAA73Bu : 0x9E3779B97F4A7C15u);
     share(a[4], part, parts, &first, &last);
-    first *= a[5], last *= a[5];
+    first = a[11] + a[5] * first, last = a[11] + a[5] * last;
     for (word block = first / 8; 8 * block < last; block += TOGETHER) {
         const word start = 8 * block, end = least(last, start + 8 * TOGETHER), from = start < first ? first : start;
         for (word k = 0; k < (end - start + 7) / 8; k++)

@@ -16,12 +16,42 @@ enum {
     BAND = 128,                            /* rows that are multiplied with everything before the next ones are */
     PACKED = 8,                            /* registers of columns from which on it pays to pack rows of A */
     SCRATCH = 8 * BAND * (2 * BLOCK + 16), /* bytes of memory of its own that each thread needs */
+    FLOORS = 9,                            /* of the tree of BLOCK shards */
 };
 #endif
 
-/* C[i, j] (+)= sum over k of A(i, k) B[k, j], for `rows` rows i and `columns` registers of j; of the last one `left`
- * numbers count, unless it is `whole`. A(i, k) is row i + step k numbers on from A; rows of B, whole registers, are ldb
- * numbers apart, those of C ldc. */
+/* total += A(i, k) B[k, j] for the k from `start` to `stop`, `rows` rows i and `columns` registers of j. A(i, k) is row i +
+ * step k numbers on from A; rows of B, whole registers, are ldb numbers apart. */
+INLINE void FN(add_products)(VEC total[TALL][2], const int rows, const int columns, const REAL *A, word row, word step,
+                             const REAL *B, word ldb, word start, word stop)
+{
+    for (word k = start; k < stop; k++) {
+        VEC b[2];
+        UNROLLED for (int j = 0; j < columns; j++)
+            b[j] = FN(load)(B + ldb * k + LANES * j);
+        UNROLLED for (int i = 0; i < rows; i++) {
+            VEC a = FN(everywhere)(A[row * i + step * k]);
+            UNROLLED for (int j = 0; j < columns; j++)
+                total[i][j] = FN(add_product)(a, b[j], total[i][j]);
+        }
+    }
+}
+
+/* The sums of a tile to C, whose rows are ldc numbers apart; of the last register `left` numbers count, unless it is
+ * `whole`. */
+INLINE void FN(store_tile)(VEC total[TALL][2], const int rows, const int columns, REAL *C, word ldc, const bool whole,
+                           word left)
+{
+    UNROLLED for (int i = 0; i < rows; i++)
+        UNROLLED for (int j = 0; j < columns; j++) {
+            if (whole || j < columns - 1)
+                FN(store)(C + ldc * i + LANES * j, total[i][j]);
+            else
+                FN(store_first)(C + ldc * i + LANES * j, total[i][j], left);
+        }
+}
+
+/* C[i, j] (+)= sum over k of A(i, k) B[k, j]. */
 INLINE void FN(outer_tile)(const int rows, const int columns, const REAL *A, word row, word step, const REAL *B,
                            word ldb, REAL *C, word ldc, word length, bool add, const bool whole, word left)
 {
@@ -33,23 +63,32 @@ INLINE void FN(outer_tile)(const int rows, const int columns, const REAL *A, wor
                 total[i][j] = whole || j < columns - 1 ? FN(load)(C + ldc * i + LANES * j)
                                                        : FN(load_first)(C + ldc * i + LANES * j, left);
         }
-    for (word k = 0; k < length; k++) {
-        VEC b[2];
-        UNROLLED for (int j = 0; j < columns; j++)
-            b[j] = FN(load)(B + ldb * k + LANES * j);
-        UNROLLED for (int i = 0; i < rows; i++) {
-            VEC a = FN(everywhere)(A[row * i + step * k]);
+    FN(add_products)(total, rows, columns, A, row, step, B, ldb, 0, length);
+    FN(store_tile)(total, rows, columns, C, ldc, whole, left);
+}
+
+/* The same, k in shards that end at `ends`: the sums over two neighbours are added, then those over two pairs, and so
+ * on. On each floor of this tree one sum at most waits for its neighbour, as in a binary counter. */
+INLINE void FN(sharded_tile)(const int rows, const int columns, const REAL *A, word row, word step, const REAL *B,
+                             word ldb, REAL *C, word ldc, const word *ends, word shards, const bool whole, word left)
+{
+    VEC waiting[FLOORS][TALL][2], total[TALL][2];
+    word shard = 0;
+    do {
+        int floor = 0;
+        UNROLLED for (int i = 0; i < rows; i++)
             UNROLLED for (int j = 0; j < columns; j++)
-                total[i][j] = FN(add_product)(a, b[j], total[i][j]);
-        }
-    }
-    UNROLLED for (int i = 0; i < rows; i++)
-        UNROLLED for (int j = 0; j < columns; j++) {
-            if (whole || j < columns - 1)
-                FN(store)(C + ldc * i + LANES * j, total[i][j]);
-            else
-                FN(store_first)(C + ldc * i + LANES * j, total[i][j], left);
-        }
+                total[i][j] = (VEC){0};
+        FN(add_products)(total, rows, columns, A, row, step, B, ldb, shard ? ends[shard - 1] : 0, ends[shard]);
+        for (; shard >> floor & 1; floor++)
+            UNROLLED for (int i = 0; i < rows; i++)
+                UNROLLED for (int j = 0; j < columns; j++)
+                    total[i][j] = waiting[floor][i][j] + total[i][j];
+        UNROLLED for (int i = 0; i < rows; i++)
+            UNROLLED for (int j = 0; j < columns; j++)
+                waiting[floor][i][j] = total[i][j];
+    } while (++shard < shards);
+    FN(store_tile)(total, rows, columns, C, ldc, whole, left);
 }
 
 /* C[i, j] (+)= sum over k of A[i, k] B[j, k], for `rows` rows i and `columns` rows j. */
@@ -156,14 +195,14 @@ INLINE const REAL *FN(strip)(const bool turned, const REAL *B, word ldb, word j,
 }
 
 /* C [m, n] = A [m, k] B [k, n], or A B^T with B [n, k] if it is `turned`; A and its strides as for a tile; `scratch` has
- * SCRATCH bytes: for a strip of B, and behind it for rows of A. */
+ * SCRATCH bytes: for a strip of B, and behind it for rows of A. With `shards` k is at most BLOCK, and cut at `ends`. */
 INLINE void FN(outer_product)(const bool turned, const REAL *A, word row, word step, const REAL *B, word ldb, REAL *C,
-                              word ldc, word m, word n, word k, REAL *scratch)
+                              word ldc, word m, word n, word k, REAL *scratch, const word *ends, word shards)
 {
     const bool packs = row == 1 && n >= PACKED * LANES;
     const word band = packs ? BAND * 8 / SIZE : m;
     REAL *packed = scratch + 2 * LANES * BLOCK;
-    for (word k0 = 0; k0 < k; k0 += BLOCK)
+    for (word k0 = 0; k0 < k || k0 == 0; k0 += BLOCK)
         for (word i0 = 0; i0 < m; i0 += band) {
             const word length = least(BLOCK, k - k0), rows = least(band, m - i0);
             const REAL *first = A + row * i0 + step * k0;
@@ -174,14 +213,21 @@ INLINE void FN(outer_product)(const bool turned, const REAL *A, word row, word s
                 word left = least(n - j, 2 * LANES), apart, i = 0;
                 const REAL *strip = FN(strip)(turned, B, ldb, j, left, k0, length, rows, scratch, &apart);
                 REAL *c = C + ldc * i0 + j;
-#define TILES(rows, a, row, step)                                                                                     \
+#define TILE(rows, columns, a, row, step, whole, left)                                                                \
     do {                                                                                                              \
-        if (left == 2 * LANES)                                                                                        \
-            FN(outer_tile)(rows, 2, a, row, step, strip, apart, c + ldc * i, ldc, length, add, true, 0);              \
-        else if (left > LANES)                                                                                        \
-            FN(outer_tile)(rows, 2, a, row, step, strip, apart, c + ldc * i, ldc, length, add, false, left - LANES);  \
+        if (shards)                                                                                                   \
+            FN(sharded_tile)(rows, columns, a, row, step, strip, apart, c + ldc * i, ldc, ends, shards, whole, left); \
         else                                                                                                          \
-            FN(outer_tile)(rows, 1, a, row, step, strip, apart, c + ldc * i, ldc, length, add, false, left);          \
+            FN(outer_tile)(rows, columns, a, row, step, strip, apart, c + ldc * i, ldc, length, add, whole, left);    \
+    } while (0)
+#define TILES(rows, a, row, step)                                   \
+    do {                                                            \
+        if (left == 2 * LANES)                                      \
+            TILE(rows, 2, a, row, step, true, 0);                   \
+        else if (left > LANES)                                      \
+            TILE(rows, 2, a, row, step, false, left - LANES);       \
+        else                                                        \
+            TILE(rows, 1, a, row, step, false, left);               \
     } while (0)
                 const REAL *tall = packs ? packed : first;
                 const word along = packs ? length : row, on = packs ? TALL : step, next = packs ? 1 : row;
@@ -190,6 +236,7 @@ INLINE void FN(outer_product)(const bool turned, const REAL *A, word row, word s
                 for (; i < rows; i++)
                     TILES(1, first + row * i, row, step);
 #undef TILES
+#undef TILE
             }
         }
 }
@@ -228,14 +275,15 @@ static void FN(dot_product)(const REAL *A, word lda, const REAL *B, word ldb, RE
 }
 
 /* C = A B. Words: A [m, k], its steps to a row and to a column, B [k, n], its stride, C [m, n], its stride, m, n, k,
- * scratch of SCRATCH bytes for each part. Rows of C are shared out. */
+ * scratch of SCRATCH bytes for each part, where shards of k end, how many there are (0: k is whole). Rows of C are shared
+ * out. */
 EXPORT void FN(outer)(const word *a, word part, word parts)
 {
     word first, last;
     share(a[8], part, parts, &first, &last);
     if (last > first)
         FN(outer_product)(false, AT(REAL, 1) + a[2] * first, a[2], a[3], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
-                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part, AT(const word, 12), a[13]);
 }
 
 /* The same; columns of C are shared out, so that a thread reads its own columns of B only. */
@@ -245,7 +293,7 @@ EXPORT void FN(outer_by_columns)(const word *a, word part, word parts)
     share(a[9], part, parts, &first, &last);
     if (last > first)
         FN(outer_product)(false, AT(REAL, 1), a[2], a[3], AT(REAL, 4) + first, a[5], AT(REAL, 6) + first, a[7], a[8],
-                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part, AT(const word, 12), a[13]);
 }
 
 /* C = A B^T, B turned piece by piece: for many rows and many columns. Words: A [m, k], its stride, -, B [n, k], its
@@ -256,7 +304,7 @@ EXPORT void FN(turned)(const word *a, word part, word parts)
     share(a[8], part, parts, &first, &last);
     if (last > first)
         FN(outer_product)(true, AT(REAL, 1) + a[2] * first, a[2], 1, AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
-                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part, NULL, 0);
 }
 
 /* The same; columns of C are shared out. */
@@ -266,7 +314,7 @@ EXPORT void FN(turned_by_columns)(const word *a, word part, word parts)
     share(a[9], part, parts, &first, &last);
     if (last > first)
         FN(outer_product)(true, AT(REAL, 1), a[2], 1, AT(REAL, 4) + a[5] * first, a[5], AT(REAL, 6) + first, a[7], a[8],
-                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part, NULL, 0);
 }
 
 /* C = A B^T. Words: A [m, k], its stride, -, B [n, k], its stride, C, its stride, m, n, k, scratch. Rows of C are

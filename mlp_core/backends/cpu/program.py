@@ -61,21 +61,36 @@ def assemble(library: Library, records: Sequence[Record]) -> np.ndarray:
 MANY = 32
 """Rows and columns of A B^T from which B is turned, piece by piece, before it is multiplied."""
 
+BLOCK = 256
+"""Rows, and shards, that a product over shards takes at most, as in products.c."""
 
-def product(A: Array, B: Array, out: Array, scratch: int, by_columns: bool = False) -> Record:
+
+def product(
+    A: Array,
+    B: Array,
+    out: Array,
+    scratch: int,
+    by_columns: bool = False,
+    rows: int | None = None,
+    ends: Array | None = None,
+) -> Record:
     """out = A @ B. Rows of `out` and rows of B, or rows of A and columns of B, lie without gaps.
 
     `scratch` is the address of memory of the threads that carry it out (Crew.scratch).
-    `by_columns`: share out columns of the result, not rows.
+    `by_columns`: share out columns of the result, not rows. rows: as many as A is to be taken to have, where it is a
+    part of a matrix, and its bits are to be those that it has as a part. ends: int64 [2^k], where shards of the rows of
+    B end, at most BLOCK of either: the product is the sum of those of the shards, added in pairs, then pairs of pairs.
     """
     size = out.itemsize
     (row, step), (ldb, along), (ldc, _) = ([stride // size for stride in array.strides] for array in (A, B, out))
     if along == 1:
-        function = "outer_by_columns" if by_columns else "outer"
+        function = "outer"
     else:
-        function, step, ldb = "turned" if min(out.shape) >= MANY else "dot", 0, along
-        function += "_by_columns" if by_columns else ""
-    return record(function, out, at(A), row, step, at(B), ldb, at(out), ldc, *out.shape, A.shape[1], scratch)
+        many = min(rows or len(out), out.shape[1]) >= MANY
+        function, step, ldb = "turned" if many else "dot", 0, along
+    function += "_by_columns" if by_columns else ""
+    shards = (0, 0) if ends is None else (at(ends), len(ends))
+    return record(function, out, at(A), row, step, at(B), ldb, at(out), ldc, *out.shape, A.shape[1], scratch, *shards)
 
 
 # --- rows.c, plain.c, activations.c, waves.c ---
@@ -132,12 +147,13 @@ def slope(
     )
 
 
-def dropout(left: Array, seed: int, index: int, step: int, after: int, p: int, share: int) -> Record:
+def dropout(left: Array, seed: int, index: int, step: int, after: int, p: int, share: int, first: int = 0) -> Record:
     """What the dropout of a layer with this index leaves, uint8 [rows, m], `after` steps after the one found at `step`.
-    `p` is where the probability is, `share` where the share of it is that the step has."""
+    `p` is where the probability is, `share` where the share of it is that the step has. first: which entry of the whole
+    batch is the first."""
     (key0, key1), _ = stream(seed, "dropout")
     signed = [key - (key >> 63 << 64) for key in (key0, key1)]
-    return "dropout", at(left), step, after, *left.shape, index, *signed, p, share
+    return "dropout", at(left), step, after, *left.shape, index, *signed, p, share, first
 
 
 def add(A: Array, B: Array, out: Array) -> Record:

@@ -22,6 +22,7 @@ from mlp_core.nn.backend import Array
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Dropout, Layer, PRelu, Residual
+from mlp_core.nn.loss import Loss
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
@@ -74,8 +75,9 @@ class RowPass:
     """Writes down the passes of one batch; `records` are its instructions, `tensors` what gradients are made of.
 
     gradients: where those go that are needed on the way. step: where the number of the step is; `draw` is added to it
-    for the dropout masks. share: where the share of every dropout is. `record`: running statistics are moved.
-    `turn`: how many instructions there are before the way back.
+    for the dropout masks. share: where the share of every dropout is. `record`: running statistics are moved. The rows
+    may be a part of a batch of `whole` rows, from its row `first` on: each of them is then, bit for bit, what it is in
+    a pass of the whole batch. `turn`: how many instructions there are before the way back.
     """
 
     crew: Crew
@@ -86,6 +88,8 @@ class RowPass:
     share: int
     draw: int = 0
     record: bool = True
+    first: int = 0
+    whole: int | None = None
     turn: int = 0
     records: list[Labelled] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
@@ -119,6 +123,11 @@ class RowPass:
                 break
         return Delta
 
+    def loss(self, loss: Loss, Z: Array, Y: Array, w: Array | None, Delta: Array, total: int, losses: int) -> None:
+        """The loss of each row over the weight at `total`, into `losses`, and Delta = dLoss/dZ."""
+        parameters = self.kept.numbers(*numbers.of_loss(loss))
+        self._do("loss", do.loss(loss.name, Z, Y, w, Delta, parameters, total, losses))
+
     def _grouped(self, layers: Sequence[Layer]) -> list[Unit | Layer]:
         """The same units on the way there and on the way back."""
         return self._units.setdefault(id(layers), units(layers))
@@ -128,7 +137,7 @@ class RowPass:
     def _product(self, label: str, A: Array, B: Array, out: Array, by_columns: bool) -> None:
         """out = A B, by rows or by columns. By columns each thread reads its share of B only; but then all must meet,
         because it reads rows that others have made, and makes parts of theirs."""
-        product = label, do.product(A, B, out, self.crew.scratch, by_columns)
+        product = label, do.product(A, B, out, self.crew.scratch, by_columns, self.whole)
         self.records += [MEET, product, MEET] if by_columns else [product]
 
     def _unit(self, unit: Unit, X: Array) -> Array:
@@ -173,8 +182,9 @@ class RowPass:
 
     def _draw(self, dropout: Dropout, rows: int) -> None:
         left = self._left[id(dropout)] = self.kept.array(np.empty((rows, dropout.units), np.uint8))
-        p = self.kept.numbers(dropout.p)
-        self._do("dropout mask", do.dropout(left, self.seed, dropout.index, self.step, self.draw, p, self.share))
+        p, first = self.kept.numbers(dropout.p), self.first * dropout.units
+        record = do.dropout(left, self.seed, dropout.index, self.step, self.draw, p, self.share, first)
+        self._do("dropout mask", record)
 
     def _drop(self, unit: Unit, A: Array) -> do.Drop | None:
         return None if unit.dropout is None else (self._left[id(unit.dropout)], self.share, A)

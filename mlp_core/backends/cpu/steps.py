@@ -7,23 +7,20 @@ The steps that `training/steps.py` makes by calling one primitive after the othe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from mlp_core.backends import numbers
-from mlp_core.backends.cpu import program as do
-from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
-from mlp_core.backends.cpu.kernels import fits, kernels
+from mlp_core.backends.cpu import hindrances
+from mlp_core.backends.cpu.changes import penalised
+from mlp_core.backends.cpu.kernels import kernels
 from mlp_core.backends.cpu.library import Library
-from mlp_core.backends.cpu.row_pass import Labelled
-from mlp_core.backends.cpu.step_program import DROPOUT, RATES, SHARE, STEP, TOTAL, StepProgram, penalised
+from mlp_core.backends.cpu.programs import DROPOUT, RATES, SHARE, STEP, TOTAL, Programs
+from mlp_core.backends.cpu.shards import shard_steps
+from mlp_core.backends.cpu.step_program import StepProgram
 from mlp_core.backends.job import Job
-from mlp_core.data.batches.batches import Batches
 from mlp_core.nn.backend import Backend
-from mlp_core.nn.losses import Focal
-from mlp_core.nn.optimizers import Optimizer
 from mlp_core.nn.step_options import StepRates, average_share
 
 STEPS_AT_ONCE = 64
@@ -40,54 +37,28 @@ def native_backend(threads: int = 1, library: Library | None = None) -> Backend:
 
     Products, long updates and whole steps are shared out among `threads`. Raises NoKernels.
     """
-    return Backend("native", np, kernels(threads, library), whole_steps=partial(whole_steps, threads, library))
+    given = threads, library
+    whole, shards = partial(whole_steps, *given), partial(shard_steps, *given)
+    return Backend("native", np, kernels(*given), whole_steps=whole, shard_steps=shards)
 
 
 def whole_steps(threads: int, library: Library | None, job: Job) -> WholeSteps | str:
     """The whole steps of a job, or what of it there are no instructions for."""
-    return hindrance(job) or WholeSteps(job, threads, library)
+    return hindrances.of_steps(job) or WholeSteps(job, threads, library)
 
 
-def hindrance(job: Job) -> str | None:
-    """What of a job is not in whole steps, as it is called in the config; None if all of it is."""
-    batches, optimizer, loss = job.batches, job.optimizer, job.objective.loss
-    if type(optimizer).step is not Optimizer.step or optimizer.rule.__name__ not in numbers.RULES:
-        return f"optimizer.name {type(optimizer).__name__.lower()}"
-    if type(batches) is not Batches:
-        return "data on the disk"
-    assert job.network.Delta is not None
-    mixed = job.augment is not None and job.augment.mixup > 0
-    classes = len(batches.Y) if batches.Y.ndim == 1 else 0
-    if mixed and classes and (job.network.architecture.outputs == 1 or isinstance(loss, Focal)):
-        return "regularization.mixup with such targets"
-    if not fits(loss, job.network.Delta, batches.Y):
-        return f"loss.name {loss.name} with such targets"
-    arrays = [batches.X.resident, batches.Y, *([] if batches.w is None else [batches.w])]
-    lie_well = all(isinstance(array, np.ndarray) and array.flags.c_contiguous for array in arrays)
-    dtype = job.network.dtype
-    same = batches.X.dtype == dtype and (batches.w is None or batches.w.dtype == dtype)
-    return None if lie_well and same and dtype.char in "fd" else "data of another dtype or shape"
-
-
-class WholeSteps:
+class WholeSteps(Programs):
     """The steps of a job, several in one call, over memory that belongs to its network, optimizer and batches."""
 
     hindrance = notice = None
     full = True
 
     def __init__(self, job: Job, threads: int, library: Library | None = None) -> None:
-        self.job = job
         weights, batches = job.network.parameters.values, job.batches
-        largest = 2.0 * batches.size * max(W.size for W in weights.values())
-        threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
         self._rows = batches.size * job.limits.accumulate
-        self._rule: Callable[..., tuple[float, ...]] = partial(
-            numbers.of_rule, job.optimizer.rule.__name__, **job.optimizer.settings
-        )
-        slots = len(self._rule_numbers(1.0, 0))
         terms = self._rows + sum(len(weights[name]) for name in penalised(job.objective))
-        self._crew = Crew(threads, RATES + slots * len(job.optimizer.segments), terms, library)
-        self.program = StepProgram(job, self._crew, slots)
+        super().__init__(job, threads, batches.size, terms, library)
+        self.program = StepProgram(job, self._crew, self._slots)
         self.spared = self.program.spared
         self._programs: dict[int, np.ndarray] = {}
         self._losses: list[tuple[float, float]] = []
@@ -109,11 +80,7 @@ class WholeSteps:
         rows = self._numbers(epoch, position, count)
         weights, given = self._weights(epoch, position, count), []
         for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
-            cells = self._given(weight, step + i, rate.dropout)
-            for segment in optimizer.segments:
-                decay = segment.weight_decay * rate.decay
-                cells += self._rule_numbers(rate.lr * segment.lr_scale, decay, optimizer.t + 1 + i)
-            given.append(cells)
+            given.append(self._given(weight, step + i, rate.dropout) + self._update_numbers(rate, optimizer.t + 1 + i))
         blocks, totals = self.program.draws(rows.shape[1]).blocks(rows, step), np.empty(count)
         made = self._crew.run(self._program(rows.shape[1]), np.array(given), blocks, totals)
         optimizer.t += made
@@ -176,15 +143,8 @@ class WholeSteps:
         blocks = self.program.draws(len(rows)).blocks(rows[None], step)
         self._crew.run(self._assembled(self.program.gradient(len(rows))), given, blocks, total)
 
-    def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
-        return self._rule(lr, decay, t=t) if self.job.optimizer.counts_steps else self._rule(lr, decay)
-
     def _program(self, rows: int) -> np.ndarray:
         """The program of a step of so many rows."""
         if rows not in self._programs:
             self._programs[rows] = self._assembled(self.program.step(rows))
         return self._programs[rows]
-
-    def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:
-        """The program without the names, ready for the crew."""
-        return do.assemble(self._crew.library, [record for _, record in labelled])

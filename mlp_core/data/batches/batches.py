@@ -41,12 +41,13 @@ class Batches:
         self._epoch = self._host_epoch = -1
         self._weights = None if w is None else backend.to_host(w)
 
-    def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
-        """Batch `position` (from 0) of an epoch: X [b, inputs], Y, w; the last one may be shorter."""
-        part = slice(position * self.size, min((position + 1) * self.size, self.rows))
+    def batch(self, epoch: int, position: int, part: slice | None = None) -> tuple[Array, Array, Array | None]:
+        """Batch `position` (from 0) of an epoch, or the rows `part` of it: X [b, inputs], Y, w; the last one may be
+        shorter."""
+        span = slice(*self.span(position, part))
         if not self.shuffle:
-            return self.X.view(part, self._X), self.Y[part], None if self.w is None else self.w[part]
-        rows = self._order(epoch)[part]
+            return self.X.view(span, self._X), self.Y[span], None if self.w is None else self.w[span]
+        rows = self._order(epoch)[span]
         X, Y = head(self._X, len(rows)), head(self._Y, len(rows))
         self.X.gather(rows, X)
         self._gather(self.Y, rows, Y)
@@ -55,6 +56,11 @@ class Batches:
         w = head(self._w, len(rows))
         self._gather(self.w, rows, w)
         return X, Y, w
+
+    def span(self, position: int, part: slice | None = None) -> tuple[int, int]:
+        """Where a batch, or the rows `part` of it, begins and ends in the order of an epoch."""
+        start, stop = position * self.size, min((position + 1) * self.size, self.rows)
+        return (start, stop) if part is None else (start + part.start, start + part.stop)
 
     def alike(self, position: int) -> int:
         """How many batches from `position` on in an epoch have the same number of rows."""
@@ -74,7 +80,7 @@ class Batches:
 
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""
-        part = slice(position * self.size, min((position + 1) * self.size, self.rows))
+        part = slice(*self.span(position))
         if self._weights is None:
             return float(part.stop - part.start)
         if not self.shuffle:

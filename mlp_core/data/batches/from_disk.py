@@ -56,23 +56,23 @@ class StreamedBatches(Batches):
         buffers = min(2, self.order.groups) * held * self.disk.stored_bytes
         return super().nbytes - 16 * self.rows + buffers + 32 * held
 
-    def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
-        start, stop = position * self.size, min((position + 1) * self.size, self.rows)
+    def batch(self, epoch: int, position: int, part: slice | None = None) -> tuple[Array, Array, Array | None]:
+        start, stop = self.span(position, part)
         if not self.shuffle:
-            return super().batch(epoch, position)
+            return super().batch(epoch, position, part)
         X, Y = head(self._X, stop - start), head(self._Y, stop - start)
         w = None if self._w is None else head(self._w, stop - start)
         at = 0
         for index, places in self.order.pieces(epoch, start, stop):
             group = self._read(epoch, index)
-            part = slice(at, at + places.stop - places.start)
+            piece = slice(at, at + places.stop - places.start)
             rows = self.backend.asarray(group.numbers[places])
             stored = self._buffer.take(group.order[places], axis=0)
-            self.stored.write(self.disk.made(stored), X[part])
-            self._gather(self.Y, rows, Y[part])
+            self.stored.write(self.disk.made(stored), X[piece])
+            self._gather(self.Y, rows, Y[piece])
             if w is not None:
-                self._gather(self.w, rows, w[part])
-            at = part.stop
+                self._gather(self.w, rows, w[piece])
+            at = piece.stop
         return X, Y, w
 
     def numbers(self, epoch: int, position: int, count: int) -> tuple[Any, int]:

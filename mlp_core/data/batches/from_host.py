@@ -51,7 +51,10 @@ class SentBatches(Batches):
         self._holds: list[tuple[int, int] | None] = [None, None]
         self._last = 0
 
-    def batch(self, epoch: int, position: int) -> tuple[Array, Array, Array | None]:
+    def batch(self, epoch: int, position: int, part: slice | None = None) -> tuple[Array, Array, Array | None]:
+        if part is not None:
+            X, Y, w = self.batch(epoch, position)
+            return X[part], Y[part], None if w is None else w[part]
         stream = self._graphs.stream
         stream.record(self._used[self._last])  # all work on the batch before this one has been given
         place = self._send(epoch, position)
@@ -59,7 +62,7 @@ class SentBatches(Batches):
         self._last = place
         if position + 1 < self.count:
             self._send(epoch, position + 1)
-        start, stop = self._span(position)
+        start, stop = self.span(position)
         rows = self._order(epoch)[start:stop]
         X, Y = head(self._there[place], stop - start), head(self._Y, stop - start)
         self._gather(self.Y, rows, Y)
@@ -69,15 +72,12 @@ class SentBatches(Batches):
         self._gather(self.w, rows, w)
         return X, Y, w
 
-    def _span(self, position: int) -> tuple[int, int]:
-        return position * self.size, min((position + 1) * self.size, self.rows)
-
     def _send(self, epoch: int, position: int) -> int:
         """The buffer that holds a batch, or will when its `_sent` has come; gathers and sends what is in neither."""
         if (epoch, position) in self._holds:
             return self._holds.index((epoch, position))
         place = 1 - self._last
-        start, stop = self._span(position)
+        start, stop = self.span(position)
         host, there = head(self._host[place], stop - start), head(self._there[place], stop - start)
         self._sent[place].synchronize()
         self._inputs.take(self.dealt(epoch)[start:stop], 0, host, "clip")

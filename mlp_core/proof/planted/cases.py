@@ -82,11 +82,6 @@ CASES: dict[str, tuple[str, ...]] = {
         "train.early_stopping={patience: 3, patience_factor: 1.5}",
         *("train.eval_every=2", "train.epochs=20"),
     ),
-    "shards": (
-        *("train.shards=4", "model.dropout=0.3", "optimizer.accumulate=2", "loss.class_weight=balanced"),
-        "regularization.l2=0.05",
-    ),
-    "shards, batch norm": ("train.shards=4", "model.norm=batch", "model.hidden=[6, 6]", "model.residual=true"),
     "unknown words": (*BINARY, "preprocess.categorical.unknown=zero"),
     "few steps": ("train.max_steps=7", "train.max_time=1h"),
     "left open": ("~optimizer.lr", "~train.batch_size"),
@@ -119,6 +114,15 @@ CASES |= {
     "range": (*BINARY, "preprocess.numeric.scale=minmax"),
     "disk": ("~data.name", "~data.limit", "data.train={x: ROWS.x.npy, y: ROWS.y.npy}", "data.memory=memmap"),
 }
+for _name, _more in {
+    "shards": (),
+    "shards, dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
+    "shards, average": ("optimizer.ema=0.9", "optimizer.clip_norm=0.1"),
+    "shards, sums": ("optimizer.accumulate=2", "loss.class_weight=balanced", "regularization.l2=0.05"),
+    "shards, layer norm": ("model.norm=layer",),
+    "shards, batch norm": ("model.norm=batch", "model.dropout=0.3"),
+}.items():
+    CASES[_name] = ("train.shards=8", *_more)
 for _name in (
     "sgd",
     "momentum",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from mlp_core.nn import matrix_optimizers as matrix
 from mlp_core.nn import primitives
 from mlp_core.nn import update_rules as rule
@@ -29,18 +26,13 @@ from mlp_core.nn.objective import Objective, Penalty
 from mlp_core.nn.optimizers import Lbfgs, Optimizer
 from mlp_core.nn.schedules import Schedule
 from mlp_core.nn.step_options import average_share
-from mlp_core.proof.planted.slip import Slip
-
-
-def _in(family: str, function: Callable[..., Any], case: str, *changes: tuple[str, str]) -> tuple[Slip, ...]:
-    return tuple(Slip(family, function, before, after, case) for before, after in changes)
-
+from mlp_core.proof.planted.slip import slips
 
 RULES = (
-    *_in(
+    *slips(
         "update rules", rule.sgd, "sgd, numpy", ("lr * grad[s]", "1.01 * lr * grad[s]"), ("1 - lr * decay", "1 - decay")
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.momentum,
         "momentum, numpy",
@@ -48,21 +40,21 @@ RULES = (
         ("lr * m[s]", "lr * (mu * m[s] + grad[s])"),
         ("if decay", "if not decay"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.nesterov,
         "nesterov, numpy",
         ("grad[s] + mu * m[s]", "m[s] + mu * grad[s]"),
         ("(grad[s] + mu * m[s])", "m[s]"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.adagrad,
         "adagrad, numpy",
         ("v[s] += grad", "v[s] = grad"),
         ("* grad[s]\n", "* abs(grad[s])\n"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.adadelta,
         "adadelta, numpy",
@@ -70,14 +62,14 @@ RULES = (
         ("(1 - rho) * d * d", "(1 - rho) * grad[s] * grad[s]"),
         ("v[s] *= rho", "v[s] *= 1 - rho"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.rmsprop,
         "rmsprop, numpy",
         ("(1 - rho) * grad", "grad"),
         ("(xp.sqrt(v[s]) + eps)", "xp.sqrt(v[s] + 1e-4)"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.adam,
         "adam, numpy",
@@ -88,30 +80,30 @@ RULES = (
         ("beta1**t", "beta1**(t + 1)"),
         ("theta[s] -= rate", "theta[s] -= lr"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule._moments,
         "adam, numpy",
         ("(1 - beta1) * g", "g"),
         ("(1 - beta2) * g * g", "(1 - beta2) * g"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.amsgrad,
         "amsgrad, numpy",
         ("xp.maximum(top[s], v[s], out=top[s])", "top[s] = v[s]"),
         ("xp.sqrt(top[s]) / root", "xp.sqrt(top[s])"),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.nadam_rates,
         "nadam, numpy",
         ("1 - product * mu_next", "1 - product"),
         ("lr * (1 - mu)", "lr * (1 - mu_next)"),
     ),
-    *_in("constants", rule.nadam_momentum, "nadam, numpy", ("0.004", "0.04"), ("0.96", "0.9")),
-    *_in("update rules", rule.nadam_product, "nadam, numpy", ("range(1, t + 1)", "range(1, t + 2)")),
-    *_in(
+    *slips("constants", rule.nadam_momentum, "nadam, numpy", ("0.004", "0.04"), ("0.96", "0.9")),
+    *slips("update rules", rule.nadam_product, "nadam, numpy", ("range(1, t + 1)", "range(1, t + 2)")),
+    *slips(
         "update rules",
         rule.radam_rate,
         "radam, numpy",
@@ -120,14 +112,14 @@ RULES = (
         ("2 / (1 - beta2) - 1", "2 / (1 - beta2)"),
         (" * math.sqrt(1 - beta2**t)", ""),
     ),
-    *_in(
+    *slips(
         "update rules",
         rule.lion,
         "lion, numpy",
         ("beta1 * m[s] + (1 - beta1)", "beta2 * m[s] + (1 - beta2)"),
         ("m[s] *= beta2", "m[s] *= beta1"),
     ),
-    *_in(
+    *slips(
         "constants",
         matrix.newton_schulz,
         "muon",
@@ -135,7 +127,7 @@ RULES = (
         ("range(NEWTON_SCHULZ_STEPS)", "range(4)"),
         ("b * A + c", "b * A - c"),
     ),
-    *_in(
+    *slips(
         "update rules",
         matrix.muon,
         "muon",
@@ -143,7 +135,7 @@ RULES = (
         ("max(theta.shape)", "min(theta.shape)"),
         ("* RMS_MATCH", ""),
     ),
-    *_in(
+    *slips(
         "update rules",
         matrix.two_loop,
         "lbfgs",
@@ -151,19 +143,21 @@ RULES = (
         ("rho[-1]", "rho[0]"),
         ("range(len(S) - 1, -1, -1)", "range(len(S))"),
     ),
-    *_in("optimizers", Optimizer.step, "adam, numpy", ("self.t += 1", "self.t += 2"), ('"t": self.t', '"t": 1')),
-    *_in(
+    *slips("optimizers", Optimizer.step, "adam, numpy", ("self.t += 1", "self.t += 2"), ('"t": self.t', '"t": 1')),
+    *slips(
         "optimizers",
         Lbfgs.step,
         "lbfgs",
         ("min(1.0, 1 / max(", "min(1.0, 2 / max("),
         ("if self.t > 1 else", "if self.t > 2 else"),
     ),
-    *_in("optimizers", Lbfgs._remember, "lbfgs", ("> LEAST_CURVATURE", "> 1e9"), ('("y", y)', '("y", state["step"])')),
+    *slips(
+        "optimizers", Lbfgs._remember, "lbfgs", ("> LEAST_CURVATURE", "> 1e9"), ('("y", y)', '("y", state["step"])')
+    ),
 )
 
 SCHEDULES = (
-    *_in(
+    *slips(
         "schedules",
         Schedule.rate,
         "warm-up",
@@ -171,20 +165,20 @@ SCHEDULES = (
         ("step - self.warmup)", "step)"),
         ("self.steps - self.warmup", "self.steps"),
     ),
-    *_in("schedules", Schedule.rate, "per epoch", ("if self.per_epoch", "if not self.per_epoch")),
-    *_in("schedules", Schedule._factor, "warm-up", ("math.cos(math.pi * x)", "math.cos(x)")),
-    *_in("schedules", Schedule._factor, "linear", ("self._above_final(1 - x)", "self._above_final((1 - x) ** 2)")),
-    *_in("schedules", Schedule._factor, "polynomial", ("math.pow(1 - x, self.power)", "1 - x")),
-    *_in("schedules", Schedule._factor, "restarts", ("(x * self.cycles) % 1.0", "x")),
-    *_in("schedules", Schedule._factor, "step", ("epoch // self.step_size", "epoch")),
-    *_in("schedules", Schedule._factor, "multistep", ("epoch >= milestone", "epoch > milestone")),
-    *_in(
+    *slips("schedules", Schedule.rate, "per epoch", ("if self.per_epoch", "if not self.per_epoch")),
+    *slips("schedules", Schedule._factor, "warm-up", ("math.cos(math.pi * x)", "math.cos(x)")),
+    *slips("schedules", Schedule._factor, "linear", ("self._above_final(1 - x)", "self._above_final((1 - x) ** 2)")),
+    *slips("schedules", Schedule._factor, "polynomial", ("math.pow(1 - x, self.power)", "1 - x")),
+    *slips("schedules", Schedule._factor, "restarts", ("(x * self.cycles) % 1.0", "x")),
+    *slips("schedules", Schedule._factor, "step", ("epoch // self.step_size", "epoch")),
+    *slips("schedules", Schedule._factor, "multistep", ("epoch >= milestone", "epoch > milestone")),
+    *slips(
         "schedules", Schedule._factor, "exponential", ("self.steps_per_epoch * self.step_size", "self.steps_per_epoch")
     ),
-    *_in("schedules", Schedule._factor, "inverse_sqrt", ("step + 1))", "step + 2))")),
-    *_in("schedules", Schedule._factor, "wsd", ("(1 - x) / 0.2", "(1 - x) / 0.5")),
-    *_in("schedules", Schedule._above_final, "warm-up", ("(1 - self.final) * factor", "factor")),
-    *_in(
+    *slips("schedules", Schedule._factor, "inverse_sqrt", ("step + 1))", "step + 2))")),
+    *slips("schedules", Schedule._factor, "wsd", ("(1 - x) / 0.2", "(1 - x) / 0.5")),
+    *slips("schedules", Schedule._above_final, "warm-up", ("(1 - self.final) * factor", "factor")),
+    *slips(
         "schedules",
         Schedule._one_cycle,
         "one cycle",
@@ -193,40 +187,40 @@ SCHEDULES = (
         ("self.steps - 1 - peak", "self.steps - peak"),
         ("1 / 250_000", "1 / 100"),
     ),
-    *_in("schedules", average_share, "average, numpy", ("(10 + t)", "(20 + t)"), ("t = step + 1", "t = step")),
+    *slips("schedules", average_share, "average, numpy", ("(10 + t)", "(20 + t)"), ("t = step + 1", "t = step")),
 )
 
 LOSSES = (
-    *_in(
+    *slips(
         "reported loss",
         CrossEntropy.forward,
         "smoothing",
         ("(1 - s) * chosen", "chosen"),
         ("s * Z.mean", "2 * s * Z.mean"),
     ),
-    *_in("reported loss", Bce.forward, "binary, numpy", ("self.pos_weight * Y", "Y")),
-    *_in("reported loss", Quadratic.forward, "quadratic", ("0.5 * (d * d)", "(d * d)")),
-    *_in("reported loss", Focal.forward, "focal", ("miss**self.gamma", "miss**2"), ("others[row, t] = 0", "pass")),
-    *_in("reported loss", Mse.forward, "numbers", (".mean(axis=1)", ".sum(axis=1) / 2")),
-    *_in("reported loss", Mae.forward, "mae", ("_absolute(xp, d)", "d")),
-    *_in("reported loss", Huber.forward, "huber", ("0.5 * self.delta", "self.delta"), ("0.5 * d * d", "d * d")),
-    *_in("reported loss", LogCosh.forward, "log_cosh", ("math.log(2)", "math.log(3)")),
-    *_in("reported loss", Quantile.forward, "quantile", ("q - 1", "1 - q")),
-    *_in("reported loss", Poisson.forward, "poisson", ("rate - Y * Z", "rate - Z")),
-    *_in("reported loss", GaussianNll.forward, "gaussian_nll", ("0.5 * (Z", "1.0 * (Z")),
-    *_in(
+    *slips("reported loss", Bce.forward, "binary, numpy", ("self.pos_weight * Y", "Y")),
+    *slips("reported loss", Quadratic.forward, "quadratic", ("0.5 * (d * d)", "(d * d)")),
+    *slips("reported loss", Focal.forward, "focal", ("miss**self.gamma", "miss**2"), ("others[row, t] = 0", "pass")),
+    *slips("reported loss", Mse.forward, "numbers", (".mean(axis=1)", ".sum(axis=1) / 2")),
+    *slips("reported loss", Mae.forward, "mae", ("_absolute(xp, d)", "d")),
+    *slips("reported loss", Huber.forward, "huber", ("0.5 * self.delta", "self.delta"), ("0.5 * d * d", "d * d")),
+    *slips("reported loss", LogCosh.forward, "log_cosh", ("math.log(2)", "math.log(3)")),
+    *slips("reported loss", Quantile.forward, "quantile", ("q - 1", "1 - q")),
+    *slips("reported loss", Poisson.forward, "poisson", ("rate - Y * Z", "rate - Z")),
+    *slips("reported loss", GaussianNll.forward, "gaussian_nll", ("0.5 * (Z", "1.0 * (Z")),
+    *slips(
         "reported loss",
         loss_and_gradient,
         "weights, numpy",
         ("(w[rows] * losses).sum()", "losses.sum()"),
         ("return value / total", "return value"),
     ),
-    *_in("gradients", loss_and_gradient, "weights, numpy", ("(w[rows] / total)", "(w[rows] ** 2 / total)")),
-    *_in(
+    *slips("gradients", loss_and_gradient, "weights, numpy", ("(w[rows] / total)", "(w[rows] ** 2 / total)")),
+    *slips(
         "reported loss", Penalty.value, "penalties, numpy", ("0.5 * self.l2", "self.l2"), ("self.l1 * xp.dot", "xp.dot")
     ),
-    *_in("penalties", Penalty._penalised, "penalties on all", ("vector if self.bias", "vector if not self.bias")),
-    *_in(
+    *slips("penalties", Penalty._penalised, "penalties on all", ("vector if self.bias", "vector if not self.bias")),
+    *slips(
         "reported loss",
         Objective.value_and_gradient,
         "penalties, numpy",
@@ -235,7 +229,7 @@ LOSSES = (
 )
 
 LAYERS = (
-    *_in(
+    *slips(
         "running statistics",
         Norm._record,
         "batch norm, numpy",
@@ -243,7 +237,7 @@ LAYERS = (
         ("self.momentum * (mean", "(1 - self.momentum) * (mean"),
         ("- self.var", ""),
     ),
-    *_in(
+    *slips(
         "layers",
         Norm.forward,
         "batch norm, numpy",
@@ -251,11 +245,11 @@ LAYERS = (
         ("(variance + self.eps) ** -0.5", "(variance + 2 * self.eps) ** -0.5"),
         ("and not mode.training", "and False"),
     ),
-    *_in("layers", Norm.forward, "layer norm, numpy", ("** -0.5", "** -0.49")),
-    *_in("layers", Dropout.forward, "dropout, numpy", ("mode.step", "0"), ("mode.seed", "mode.seed + 1")),
-    *_in("layers", Residual.forward, "residual, numpy", ("self._add(X, A,", "self._add(A, A,")),
-    *_in("layers", Embedding.forward, "words, numpy", ("self.numbers + k", "self.numbers")),
-    *_in(
+    *slips("layers", Norm.forward, "layer norm, numpy", ("** -0.5", "** -0.49")),
+    *slips("layers", Dropout.forward, "dropout, numpy", ("mode.step", "0"), ("mode.seed", "mode.seed + 1")),
+    *slips("layers", Residual.forward, "residual, numpy", ("self._add(X, A,", "self._add(A, A,")),
+    *slips("layers", Embedding.forward, "words, numpy", ("self.numbers + k", "self.numbers")),
+    *slips(
         "dropout",
         primitives.dropout_mask,
         "dropout, numpy",
@@ -265,15 +259,15 @@ LAYERS = (
         ("step, index)", "0, index)"),
         ("mask *= 1 / (1 - p)", "pass"),
     ),
-    *_in("clipping", primitives.clip_value, "clip, numpy", ("-largest, largest", "-largest, 2 * largest")),
-    *_in(
+    *slips("clipping", primitives.clip_value, "clip, numpy", ("-largest, largest", "-largest, 2 * largest")),
+    *slips(
         "max norm",
         primitives.shorten_rows,
         "max norm, numpy",
         ("xp.minimum(1, ", "xp.maximum(1, "),
         ('xp.sqrt(xp.einsum("ij,ij->i", W, W))', 'xp.einsum("ij,ij->i", W, W)'),
     ),
-    *_in("average", primitives.follow, "average, numpy", ("(theta[s] - average[s])", "theta[s]")),
+    *slips("average", primitives.follow, "average, numpy", ("(theta[s] - average[s])", "theta[s]")),
 )
 
 ENGINE_SLIPS = (*RULES, *SCHEDULES, *LOSSES, *LAYERS)

@@ -63,5 +63,10 @@ class Slip:
         return code
 
 
+def slips(family: str, function: Callable[..., Any], case: str, *changes: tuple[str, str]) -> tuple[Slip, ...]:
+    """Slips in one function that must be noticed on the same experiment: what stands there, and what becomes of it."""
+    return tuple(Slip(family, function, before, after, case) for before, after in changes)
+
+
 def _inner(code: CodeType, name: str | None = None) -> CodeType:
     return next(c for c in code.co_consts if isinstance(c, CodeType) and name in (None, c.co_name))

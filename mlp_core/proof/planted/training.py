@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.preprocess.scaling import Scaler, Target
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.metrics.outcome import decide
 from mlp_core.nn import losses
-from mlp_core.proof.planted.slip import Slip
+from mlp_core.proof.planted.slip import slips
 from mlp_core.training import auto, experiment, from_config
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.model import Model
 from mlp_core.training.steps import StageSteps
 from mlp_core.training.trainer import Stopping, Trainer, Watch
 
-
-def _in(family: str, function: Callable[..., Any], case: str, *changes: tuple[str, str]) -> tuple[Slip, ...]:
-    return tuple(Slip(family, function, before, after, case) for before, after in changes)
-
-
 LOOP = (
-    *_in("loop", Trainer._rate, "plateau", (" * self.progress.plateau_factor", "")),
-    *_in(
+    *slips("loop", Trainer._rate, "plateau", (" * self.progress.plateau_factor", "")),
+    *slips(
         "loop",
         Trainer._compare,
         "plateau",
@@ -32,43 +24,43 @@ LOOP = (
         ("p.plateau_stale > self.plateau.patience", "p.plateau_stale >= self.plateau.patience"),
         ("self.plateau.factor, 0", "self.plateau.factor, 1"),
     ),
-    *_in(
+    *slips(
         "loop",
         Trainer._compare,
         "stop early",
         ("value, p.epoch", "value, p.epoch - 1"),
     ),
-    *_in(
+    *slips(
         "loop",
         Stopping.over,
         "stop late",
         ("stale >= self.patience", "stale > self.patience"),
         ("self.factor * (measured - stale)", "self.factor * measured"),
     ),
-    *_in(
+    *slips(
         "loop",
         Watch.better,
         "stop early",
         ("than - self.min_delta", "than"),
         ("if self.smaller", "if not self.smaller"),
     ),
-    *_in(
+    *slips(
         "loop",
         Trainer._epoch,
         "weights",
         ("/ (p.weight_sum or 1.0)", "/ (p.step or 1.0)"),
         ("p.loss_sum = p.weight_sum = 0.0", "pass"),
     ),
-    *_in("loop", Trainer._epoch, "eval_every", ("eval_every == 0", "eval_every == 1")),
-    *_in("loop", Trainer._read, "weights", ("loss * weight", "loss")),
-    *_in(
+    *slips("loop", Trainer._epoch, "eval_every", ("eval_every == 0", "eval_every == 1")),
+    *slips("loop", Trainer._read, "weights", ("loss * weight", "loss")),
+    *slips(
         "loop",
         Trainer._take,
         "warm-up",
         ("(p.step + i) for i in range(count)", "(p.step) for i in range(count)"),
         ("step + made, position + made", "step + made + 1, position + made"),
     ),
-    *_in(
+    *slips(
         "accumulation",
         StageSteps._gradient,
         "accumulate, numpy",
@@ -79,8 +71,10 @@ LOOP = (
         ("self._number(value) + loss", "self._number(value)"),
         ("first + k", "first + k - 1"),
     ),
-    *_in("accumulation", StageSteps._gradient, "accumulate, noise, numpy", ("step * k + i, total", "step + i, total")),
-    *_in(
+    *slips(
+        "accumulation", StageSteps._gradient, "accumulate, noise, numpy", ("step * k + i, total", "step + i, total")
+    ),
+    *slips(
         "clipping",
         StageSteps._clip,
         "clip, numpy",
@@ -88,36 +82,36 @@ LOOP = (
         ("limits.clip_norm / length", "limits.clip_norm"),
         ("math.sqrt(float(backend.xp.dot(grad, grad)))", "float(abs(grad).sum())"),
     ),
-    *_in(
+    *slips(
         "average",
         StageSteps._average,
         "average, numpy",
         ("average_share(self.job.limits.ema, step)", "1 - self.job.limits.ema"),
     ),
-    *_in("max norm", StageSteps._max_norm, "max norm, numpy", ("if spec.is_weight:", "if spec.is_weight and step:")),
-    *_in("total", StageSteps._gradient, "numpy", ("step, weight or 1.0", "step, float(batches.size)")),
+    *slips("max norm", StageSteps._max_norm, "max norm, numpy", ("if spec.is_weight:", "if spec.is_weight and step:")),
+    *slips("total", StageSteps._gradient, "numpy", ("step, weight or 1.0", "step, float(batches.size)")),
 )
 
 BATCHES = (
-    *_in(
+    *slips(
         "rows",
         Batches.batch,
         "numpy",
         ("self._gather(self.Y, rows, Y)", "self._gather(self.Y, rows[::-1].copy(), Y)"),
-        ("rows = self._order(epoch)[part]", "rows = self._order(epoch)[part][::-1].copy() * 0 + 1"),
+        ("rows = self._order(epoch)[span]", "rows = self._order(epoch)[span][::-1].copy() * 0 + 1"),
     ),
-    *_in(
+    *slips(
         "rows",
         Batches.batch,
         "weights, numpy",
         ("self._gather(self.w, rows, w)", "self._gather(self.w, rows[::-1].copy(), w)"),
     ),
-    *_in(
+    *slips(
         "rows", Batches.dealt, "plain", ('"shuffle", epoch', '"shuffle", 0 * epoch'), ("self.seed, ", "self.seed + 1, ")
     ),
-    *_in("rows", Batches.weight, "numpy", ("float(part.stop - part.start)", "float(self.size)")),
-    *_in("rows", Batches.weight, "weights, numpy", ("self._weights[self.dealt(epoch)[part]]", "self._weights[part]")),
-    *_in(
+    *slips("rows", Batches.weight, "numpy", ("float(part.stop - part.start)", "float(self.size)")),
+    *slips("rows", Batches.weight, "weights, numpy", ("self._weights[self.dealt(epoch)[part]]", "self._weights[part]")),
+    *slips(
         "mixup",
         Augment.draw_mix,
         "mixup, numpy",
@@ -125,90 +119,90 @@ BATCHES = (
         ("rng.permutation(rows)", "rng.permutation(rows)[::-1].copy()"),
         ("self.mixup, self.mixup", "self.mixup, 2 * self.mixup"),
     ),
-    *_in(
+    *slips(
         "mixup",
         Augment._mixed,
         "mixup, numpy",
         ('self._mix("Y", Y, share, other)', 'self._mix("Y", Y, 1.0, other)'),
         ('self._mix("Y", Y, share, other)', 'self._mix("Y", Y, 1 - share, other)'),
     ),
-    *_in("mixup", Augment._mix, "mixup, numpy", ("mixed *= 1 - share", "mixed *= share")),
-    *_in(
+    *slips("mixup", Augment._mix, "mixup, numpy", ("mixed *= 1 - share", "mixed *= share")),
+    *slips(
         "noise",
         Augment._noisy,
         "noise, numpy",
         ("noisy *= self.noise", "noisy *= self.noise**2"),
         ("noisy += X", "noisy -= X"),
     ),
-    *_in("noise", Augment.draw_noise, "noise, numpy", ("mode.step", "0")),
+    *slips("noise", Augment.draw_noise, "noise, numpy", ("mode.step", "0")),
 )
 
 BUILT = (
-    *_in("config", from_config.make_segments, "decay", ("if spec.is_weight else 0.0", "if spec.name else 0.0")),
-    *_in("config", from_config.make_segments, "groups", ("group.weight_decay\n", "values.weight_decay\n")),
-    *_in("config", from_config.make_segments, "frozen", ("if frozen:", "if frozen and False:")),
-    *_in(
+    *slips("config", from_config.make_segments, "decay", ("if spec.is_weight else 0.0", "if spec.name else 0.0")),
+    *slips("config", from_config.make_segments, "groups", ("group.weight_decay\n", "values.weight_decay\n")),
+    *slips("config", from_config.make_segments, "frozen", ("if frozen:", "if frozen and False:")),
+    *slips(
         "config",
         from_config.make_schedule,
         "linear",
         ("train.epochs * steps_per_epoch", "(train.epochs + 1) * steps_per_epoch"),
         ("final=values.final", "final=0.0"),
     ),
-    *_in("config", from_config.make_schedule, "warm-up", ("values.warmup < 1 else", "values.warmup < 0 else")),
-    *_in("config", from_config.make_limits, "average", ("ema=optimizer.ema", "ema=None")),
-    *_in(
+    *slips("config", from_config.make_schedule, "warm-up", ("values.warmup < 1 else", "values.warmup < 0 else")),
+    *slips("config", from_config.make_limits, "average", ("ema=optimizer.ema", "ema=None")),
+    *slips(
         "config",
         from_config.make_limits,
         "clip",
         ("clip_norm=optimizer.clip_norm", "clip_norm=None"),
         ("clip_value=optimizer.clip_value", "clip_value=optimizer.clip_norm"),
     ),
-    *_in(
+    *slips(
         "config",
         from_config.make_penalty,
         "penalties",
         ("config.regularization.l2, config.regularization.l1", "config.regularization.l1, config.regularization.l2"),
     ),
-    *_in("config", from_config.make_optimizer, "adam", ("values.betas[1]", "values.betas[0]")),
-    *_in(
+    *slips("config", from_config.make_optimizer, "adam", ("values.betas[1]", "values.betas[0]")),
+    *slips(
         "config",
         from_config.make_architecture,
         "batch norm",
         ("norm_eps=model.norm_eps", "norm_eps=1e-5"),
         ("norm_momentum=model.norm_momentum", "norm_momentum=0.1"),
     ),
-    *_in(
+    *slips(
         "config", from_config.make_architecture, "norm behind", ("model.norm_position == ", "model.norm_position != ")
     ),
-    *_in(
+    *slips(
         "config",
         from_config.make_architecture,
         "dropout",
         ("float(layer.dropout or 0.0)", "0.5 * float(layer.dropout or 0.0)"),
     ),
-    *_in("config", from_config.make_loss, "huber", ('"delta": values.delta', '"delta": 1.0')),
-    *_in(
+    *slips("config", from_config.make_loss, "huber", ('"delta": values.delta', '"delta": 1.0')),
+    *slips(
         "config",
         from_config.make_loss,
         "smoothing",
         ('"label_smoothing": values.label_smoothing', '"label_smoothing": 0.0'),
     ),
-    *_in(
+    *slips(
         "class weights",
         auto._class_weights,
         "weights",
         ("np.maximum(counts, 1)", "np.maximum(counts[::-1], 1)"),
         ("(len(counts) * ", "(1 * "),
     ),
-    *_in("class weights", Model.weights, "weights", ("w * per_class[dataset.y]", "per_class[dataset.y]")),
-    *_in(
+    *slips("class weights", Model.weights, "weights", ("w * per_class[dataset.y]", "per_class[dataset.y]")),
+    *slips(
         "class weights",
         Model.weights,
         "class weights",
         ("per_class[dataset.y] if w", "per_class[::-1][dataset.y] if w"),
     ),
-    *_in("targets", Model.targets, "plain", ("return y\n", "return y[::-1].copy()\n")),
-    *_in(
+    *slips("targets", Model.targets, "plain", ("return y\n", "return y[::-1].copy()\n")),
+    *slips(
         "targets",
         Target.transform,
         "numbers, logarithms",
@@ -217,18 +211,18 @@ BUILT = (
 )
 
 USE = (
-    *_in("use", Evaluator.told, "binary", ("np.hstack([1 - P, P])", "np.hstack([P, 1 - P])")),
-    *_in("use", Evaluator.told, "numbers, scaled", ("self.target.inverse(P)", "P")),
-    *_in("use", Evaluator.evaluate, "weights", ("split.w.sum()", "len(split.X)")),
-    *_in("use", Calibration.apply, "binary", ("+ self.offset", "- self.offset")),
-    *_in("use", Calibration.apply, "plain", ("_softmax(self.slope * ", "_softmax(self.slope**2 * ")),
-    *_in("use", decide, "binary", ("threshold <= P[:, 1]", "0.5 <= P[:, 1]")),
-    *_in("use", Target.inverse, "numbers, logarithms", ("np.expm1(", "np.exp(")),
-    *_in("use", Scaler.inverse, "numbers, scaled", ("/ self.scale", "* self.scale"), ("+ self.shift", "")),
-    *_in("use", losses.Poisson.predict, "poisson", ("xp.exp(Z)", "Z")),
-    *_in("use", losses.Quantile.point, "quantile", ("- 0.5", "- 0.9")),
-    *_in("use", losses.shares, "one against the rest", ("-_softplus(xp, -Z)", "Z")),
-    *_in(
+    *slips("use", Evaluator.told, "binary", ("np.hstack([1 - P, P])", "np.hstack([P, 1 - P])")),
+    *slips("use", Evaluator.told, "numbers, scaled", ("self.target.inverse(P)", "P")),
+    *slips("use", Evaluator.evaluate, "weights", ("split.w.sum()", "len(split.X)")),
+    *slips("use", Calibration.apply, "binary", ("+ self.offset", "- self.offset")),
+    *slips("use", Calibration.apply, "plain", ("_softmax(self.slope * ", "_softmax(self.slope**2 * ")),
+    *slips("use", decide, "binary", ("threshold <= P[:, 1]", "0.5 <= P[:, 1]")),
+    *slips("use", Target.inverse, "numbers, logarithms", ("np.expm1(", "np.exp(")),
+    *slips("use", Scaler.inverse, "numbers, scaled", ("/ self.scale", "* self.scale"), ("+ self.shift", "")),
+    *slips("use", losses.Poisson.predict, "poisson", ("xp.exp(Z)", "Z")),
+    *slips("use", losses.Quantile.point, "quantile", ("- 0.5", "- 0.9")),
+    *slips("use", losses.shares, "one against the rest", ("-_softplus(xp, -Z)", "Z")),
+    *slips(
         "use",
         experiment._weights_for_use,
         "average",

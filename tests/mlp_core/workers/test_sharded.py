@@ -10,13 +10,13 @@ from threads import together
 
 from mlp_core.config import Config, load
 from mlp_core.data import load as load_module
+from mlp_core.data.batches.shards import cut
 from mlp_core.errors import ConfigError, Failed, UsageError
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.training import prepared, sharded
 from mlp_core.training.events import Finished
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.sharded import cut
 from mlp_core.training.sharding import for_workers
 from mlp_core.workers.world import World
 

@@ -1,0 +1,51 @@
+"""What programs of a job's steps are carried out by: a crew, and the numbers that it is given from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from mlp_core.backends import numbers
+from mlp_core.backends.cpu import hindrances
+from mlp_core.backends.cpu import program as do
+from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
+from mlp_core.backends.cpu.library import Library
+from mlp_core.backends.cpu.row_pass import Labelled
+from mlp_core.backends.job import Job
+from mlp_core.nn.step_options import StepRates
+
+TOTAL, STEP, SHARE, DROPOUT, RATES = range(5)
+"""Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, that of
+dropout, and from there on the numbers of the update rule for each segment of the optimizer."""
+
+
+class Programs:
+    """A crew for the programs of a job, whose passes are of `rows` rows at most and add up so many terms."""
+
+    def __init__(self, job: Job, threads: int, rows: int, terms: int, library: Library | None = None) -> None:
+        self.job = job
+        largest = 2.0 * rows * max(W.size for W in job.network.parameters.values.values())
+        threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
+        self._slots = 0
+        if not hindrances.of_update(job):
+            name, settings = job.optimizer.rule.__name__, job.optimizer.settings
+            self._rule: Callable[..., tuple[float, ...]] = partial(numbers.of_rule, name, **settings)
+            self._slots = len(self._rule_numbers(1.0, 0))
+        self._crew = Crew(threads, RATES + self._slots * len(job.optimizer.segments), terms, library)
+
+    def _update_numbers(self, rates: StepRates, t: int) -> list[float]:
+        """The numbers of update `t`, counted from 1, for each segment."""
+        found: list[float] = []
+        for segment in self.job.optimizer.segments:
+            decay = segment.weight_decay * rates.decay
+            found += self._rule_numbers(rates.lr * segment.lr_scale, decay, t)
+        return found
+
+    def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
+        return self._rule(lr, decay, t=t) if self.job.optimizer.counts_steps else self._rule(lr, decay)
+
+    def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:
+        """The program without the names, ready for the crew."""
+        return do.assemble(self._crew.library, [record for _, record in labelled])

@@ -1,0 +1,51 @@
+"""Slips in steps over shards: in how a batch is cut, in what is done with a shard, in sums over them."""
+
+from __future__ import annotations
+
+from mlp_core.backends.cpu.gradients import Gradients
+from mlp_core.backends.cpu.programs import Programs
+from mlp_core.backends.cpu.shards import CompiledShards
+from mlp_core.data.batches.shards import cut
+from mlp_core.nn.lockstep import Lockstep
+from mlp_core.proof.planted.slip import Slip, slips
+from mlp_core.training.sharded import ShardedSteps, StagedShards
+from mlp_core.workers.tree import add_pairs
+
+SHARD_SLIPS: tuple[Slip, ...] = (
+    *slips("shards", cut, "shards", ("rows * i // shards for", "rows * i // (shards + 1) for")),
+    *slips("shards", add_pairs, "shards", ("distance < len(parts)", "2 * distance < len(parts)")),
+    *slips("shards", add_pairs, "shards, batch norm", ("i + distance]", "i]")),
+    *slips("shards", ShardedSteps._evaluate, "shards", ("cut(stop - start,", "cut(stop - start - 1,")),
+    *slips("shards", ShardedSteps._evaluate, "shards, sums", ("if penalties and", "if")),
+    *slips("shards", ShardedSteps._evaluate, "shards, dropout", ("self._pass(draw)", "self._pass(0)")),
+    *slips("shards", StagedShards.gradient, "shards, batch norm", ("mode.dropout, part.start)", "mode.dropout, 0)")),
+    *slips("shards", Lockstep._normalise, "shards, batch norm", ("H, H), H) / self._rows", "H, H), H) / len(H[0])")),
+    *slips("shards", StagedShards.gradient, "shards, batch norm", ("Y[part]", "Y[: len(logits)]")),
+    *slips("shards", ShardedSteps._total_loss, "shards", ("add_pairs(losses)", "pass")),
+    *slips("shards", Lockstep._normalise, "shards, batch norm", ("mean, variance, self._rows)", "mean, variance, 4)")),
+    *slips("shards", Lockstep._normalise_backward, "shards, batch norm", ("D -= mean", "pass")),
+    *slips("compiled shards", CompiledShards.gradient, "shards, sums", ("= total, mode.step", "= rows, mode.step")),
+    *slips("compiled shards", CompiledShards.gradient, "shards", ("part.stop - first]", "part.stop - first - 1]")),
+    *slips(
+        "compiled shards",
+        CompiledShards.change,
+        "shards, average",
+        ("optimizer.t += 1", "optimizer.t += 2"),
+        ("average_share(ema, step)", "average_share(ema, 0)"),
+    ),
+    *slips("compiled shards", Programs._update_numbers, "shards", ("rates.lr * segment", "2 * rates.lr * segment")),
+    *slips(
+        "compiled shards",
+        Gradients._half,
+        "shards",
+        ("shard.stop - rows.start for", "shard.stop - rows.start - 1 for"),
+        ("shards[middle:], room", "shards[:middle], room"),
+        ("do.add(grad, other, grad)", "do.add(grad, grad, grad)"),
+    ),
+    *slips(
+        "compiled shards",
+        Gradients._half,
+        "shards, layer norm",
+        ("tensor.X[rows])", "tensor.X[: len(tensor.X[rows])])"),
+    ),
+)
