@@ -88,8 +88,14 @@ def still(make: Make) -> Make:
 def general() -> list[Make]:
     """Models with every kind of layer, with and without bias, in blocks, with tables of words."""
     makes: list[Make] = [partial(model, name) for name in GENERAL]
-    makes += [in_blocks, squares_alone, no_bias, evaluating, words, words_alone, deep]
+    makes += [in_blocks, squares_alone, no_bias, evaluating, words, words_alone, deep, tangent]
     return makes
+
+
+def tangent() -> Specimen:
+    """Products divided by the root of their inputs."""
+    blocks = (Block(5, ACTIVATIONS["tanh"](), norm="layer"), Block(4, ACTIVATIONS["silu"]()))
+    return specimen(Architecture(3, CLASSES, blocks, ntk=True), PLAIN, 6, weighted=True)
 
 
 def of_activation(kind: type[Activation]) -> list[Make]:
