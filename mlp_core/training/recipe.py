@@ -36,8 +36,8 @@ PATIENCE = 40 / 256
 """Of the epochs, beside three times those until the best one: a network that is best early gets no better later."""
 FEW = 2_048
 """Rows below which all epochs are made: there are so few validation rows then that an early epoch may be best by luck,
-and the time is short anyway. Where the aim is left open, the best epoch of a classifier is that of the least log loss
-among so few: how sure it is of each row tells more than how many are right, and is seldom the same twice."""
+and the time is short anyway. Where the aim is left open, the best epoch of a classifier is that of the least loss, with
+its labels smoothed as in training: how sure it is of each of so few rows tells more than how many are right."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -142,7 +142,7 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     yield "train.early_stopping", False if rows < FEW else stopping.model_dump(mode="json")
     left_open = config.metrics == "auto" and not config.given("checkpoint.monitor")
     if left_open and aim == "accuracy" and loss == "cross_entropy" and rows < FEW:
-        aim = "log_loss"
+        aim = "loss"
     yield from (("checkpoint.monitor", f"val_{aim}"), ("checkpoint.ties", "last"))
     chance = "val" in data.splits and data.splits["val"].rows < CHANCE
     if chance and config.checkpoint.last and not config.given("checkpoint.monitor"):

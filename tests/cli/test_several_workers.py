@@ -217,3 +217,47 @@ def test_workers_end_with_the_one_that_started_them(folder):
     child.communicate(timeout=LONG)
     wait_until(lambda: not any(psutil.pid_exists(process) for process in processes))
     assert RunDirectory(folder / "r").newest() is not None
+
+
+@pytest.fixture
+def model(folder: Path) -> str:
+    code, _, err = run(folder, "train", "c.yaml", "-o", "m", "train.epochs=1", "train.eval_batch_size=7")
+    assert code == 0, err
+    return "m"
+
+
+@needs_mpi
+def test_several_workers_measure_and_predict_as_one(folder, model):
+    for words in (("eval", model, "--calibrate", "--worst", "3", "--by", "a"), ("eval", model, "table.csv")):
+        code, alone, err = run(folder, "--json", *words)
+        assert code == 0, err
+        code, together, err = run(folder, "--json", *words, "--workers", "2")
+        assert code == 0, err
+        assert together == alone
+    code, _, err = run(folder, "predict", model, "table.csv", "-o", "one.csv", "--proba", "--keep", "a")
+    assert code == 0, err
+    mpiexec = (str(launch.find_mpiexec()), "-n", "2")
+    code, out, err = run(folder, "predict", model, "table.csv", "--proba", "--keep", "a", under=mpiexec)
+    assert code == 0, err
+    assert out == (folder / "one.csv").read_text()
+    code, _, err = run(folder, "eval", model, "--require", "accuracy>=2", "--workers", "2")
+    assert code == 1
+    (line,) = error_lines(err)
+    assert "required >= 2" in line
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("predict", "m", "-"), "several workers cannot read standard input"),
+        (("eval", "m", "-"), "several workers cannot read standard input"),
+        (("train", "-"), "several workers cannot read standard input"),
+        (("predict", "m", "table.csv"), "m: no such file"),
+    ],
+)
+def test_what_several_workers_cannot_read_is_refused(folder, words, said):
+    code, _, err = run(folder, *words, "--workers", "2")
+    assert code == 2
+    (line,) = error_lines(err)
+    assert said in line

@@ -100,7 +100,7 @@ def test_a_loss_of_numbers_says_what_is_aimed_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "metrics", "smoothing", "monitor"),
     [
-        ("two", "auto", 0.1, "val_log_loss"),  # of few rows
+        ("two", "auto", 0.1, "val_loss"),  # of few rows
         ("many", ["accuracy"], 0.1, "val_accuracy"),
         ("many", ["log_loss", "accuracy"], 0.0, "val_log_loss"),
         ("two", ["roc_auc"], 0.0, "val_roc_auc"),
