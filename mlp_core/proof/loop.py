@@ -62,6 +62,9 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
     for first in ([4.0, 3.0, 2.5, 2.5], [2.5], [3.0, 2.5]):
         worse = (2.5 + 1 / k for k in range(1, epochs))
         _go_through(experiment.trainer, paper, tally, itertools.chain(first, worse, itertools.repeat(9.0)), epochs)
+    if (stop := paper.config.train.early_stopping) and stop.min_delta:  # progress that is too small to count in time
+        steady = (5.0 - stop.min_delta / (stop.patience + 2) * k for k in itertools.count())
+        _go_through(experiment.trainer, paper, tally, steady, epochs)
     _end(experiment.trainer, tally)
     return tally
 
