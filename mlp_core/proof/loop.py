@@ -80,8 +80,8 @@ def _end(trainer: Trainer, tally: Tally) -> None:
     for event in own.run():
         if isinstance(event, EpochDone) and event.epoch > epoch + 1:
             break
-    reason = "max_steps" if last < whole else "epochs"
-    right = (progress.step, progress.epoch) == (last, epoch + 1) and progress.finished in (reason, "epochs")
+    reason = "epochs" if last == whole != limits.max_steps else "max_steps"
+    right = (progress.step, progress.epoch, progress.finished) == (last, epoch + 1, reason)
     found = None if right else Difference("the last step of a run", math.inf, float(progress.step), float(last))
     tally.add(1, 0.0, found)
 
