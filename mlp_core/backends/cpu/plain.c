@@ -66,7 +66,7 @@ EXPORT void dropout(const word *a, word part, word parts)
     const uint32_t reached = (uint32_t)ceilf((float)(*AT(const double, 9) * *AT(const double, 10)) * 16777216);
     uint64_t keys[20] = {(uint64_t)a[7], (uint64_t)a[8]};
     uint32_t halves[8 * TOGETHER];
-    uint8_t *left = AT(uint8_t, 1) - a[11];
+    uint8_t *left = AT(uint8_t, 1);
     word first, last;
     for (int k = 2; k < 20; k++)
         keys[k] = keys[k - 2] + (k % 2 ? 0xBB67AE8584CAA73Bu : 0x9E3779B97F4A7C15u);
@@ -77,7 +77,7 @@ EXPORT void dropout(const word *a, word part, word parts)
         for (word k = 0; k < (end - start + 7) / 8; k++)
             philox((uint64_t)(block + k) + 1, step, (uint64_t)a[6], keys, halves + 8 * k);
         for (word k = from; k < end; k++)
-            left[k] = halves[k - start] >> 8 >= reached;
+            left[k - a[11]] = halves[k - start] >> 8 >= reached;
     }
 }
 
