@@ -91,7 +91,7 @@ OPEN = (
     *slips("recipe", recipe._training, "recipe", ("else 0.04", "else 0.02")),
     *slips("recipe", recipe._network, "recipe", ('"model.dropout", 0.15', '"model.dropout", 0.2')),
     *slips("recipe", recipe._strong, "recipe", ('"loss.label_smoothing", 0.1', '"loss.label_smoothing", 0.2')),
-    *slips("recipe", recipe.size_of, "recipe", ("max(16, ", "max(8, ")),
+    *slips("recipe", recipe.size_of, "recipe", ("min(rows, batch)", "min(rows // 2, batch)")),
     *slips(
         "rows",
         split._stratified,
