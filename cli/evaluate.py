@@ -18,12 +18,14 @@ from .console import Console
 from .options import ModelFile, Overrides, split_off
 from .standard_input import copied
 from .trained import tell_trained
+from .workers import Workers, by_workers
 
 if TYPE_CHECKING:
     from mlp_core.data.task import Task
     from mlp_core.runs.evaluate import Report
     from mlp_core.runs.worst import WorstRow
     from mlp_core.training.ensemble import Saved
+    from mlp_core.workers.world import World
 
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
@@ -68,6 +70,7 @@ def evaluate(
         Path | None, typer.Option("-o", "--output", help="Write those rows to a file: .csv, .jsonl, .parquet or .npz.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    workers: Workers = None,
 ) -> int:
     console = Console("eval")
     _check_output(console, output, worst, force)
@@ -75,40 +78,57 @@ def evaluate(
         hint = "add --calibrate or --threshold"
         raise UsageError(Problem("usage", "there is nothing fitted or chosen to keep", hint))
     file, changes = split_off(data, overrides)
-    file = copied(file) if file is not None and worst else file
-    requirements = [_parse(text) for text in require or []]
-    from mlp_core.machine import single_thread_blas
-    from mlp_core.metrics import plain
-    from mlp_core.runs.evaluate import Wishes, evaluate_model, keep_calibration, open_model
-    from mlp_core.runs.members import trained_rows
+    requirements, wished = [_parse(text) for text in require or []], _threshold(threshold)
 
-    wished = _threshold(threshold)
-    loaded, path = open_model(model, changes)
-    single_thread_blas()
-    _check_names(requirements, loaded.task.kind)
-    method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
-    named = tuple(name for name, _, _ in requirements)
-    trained = None if file is None else trained_rows(path)
-    wishes = Wishes(split, file, labels, method, wished, by, named, worst, trained=trained)
-    report = evaluate_model(loaded, wishes, console.note)
-    _show(console, report, loaded.task, by)
-    for note in report.notes:
-        console.warn(note)
-    tell_trained(console, report.trained_on, len(report.splits[report.chosen].outcome.y))
-    kept = keep_calibration(path, report.calibration, keep_as) if keep or keep_as else None
-    if kept is not None:
-        console.note(f"kept in {kept}; predict uses it")
-    elif calibrate or threshold:
-        console.note(f"to keep it: mlpbp {shlex.join(sys.argv[1:])} --keep")
-    if worst:
-        _worst(console, report, loaded, output, force)
+    def work(world: World) -> int:
+        from mlp_core.machine import single_thread_blas
+        from mlp_core.runs.evaluate import Wishes, evaluate_model, help_evaluate, keep_calibration, open_model
+        from mlp_core.runs.members import trained_rows
+
+        read = copied(file) if file is not None and worst else file
+        loaded, path = open_model(model, changes)
+        single_thread_blas()
+        _check_names(requirements, loaded.task.kind)
+        method = None if not calibrate else "platt" if loaded.config.eval.calibrate == "platt" else "temperature"
+        named = tuple(name for name, _, _ in requirements)
+        trained = None if read is None else trained_rows(path)
+        wishes = Wishes(split, read, labels, method, wished, by, named, worst, trained=trained)
+        if not world.writes:
+            help_evaluate(loaded, wishes, world)
+            return 0
+        report = evaluate_model(loaded, wishes, console.note, world)
+        _show(console, report, loaded.task, by)
+        for note in report.notes:
+            console.warn(note)
+        tell_trained(console, report.trained_on, len(report.splits[report.chosen].outcome.y))
+        kept = keep_calibration(path, report.calibration, keep_as) if keep or keep_as else None
+        if kept is not None:
+            console.note(f"kept in {kept}; predict uses it")
+        elif calibrate or threshold:
+            console.note(f"to keep it: mlpbp {shlex.join(sys.argv[1:])} --keep")
+        if worst:
+            _worst(console, report, loaded, output, force)
+        for name, one in report.splits.items():
+            if one.rows is not None:
+                console.note(f"{name}: measured on {counted(len(one.rows), 'row')} drawn at random")
+        return _result(console, requirements, report, {"model": str(path)}, kept, _details(report, loaded.task, by))
+
+    return by_workers(workers, work, file)
+
+
+def _result(
+    console: Console,
+    requirements: list[tuple[str, str, float]],
+    report: Report,
+    fields: dict[str, Any],
+    kept: Path | None,
+    details: dict[str, Any],
+) -> int:
+    """The whole report for programs, and whether what was required holds. Raises Failed."""
+    from mlp_core.metrics import plain
+
     chosen = report.splits[report.chosen]
-    failed = [text for text in requirements if not _holds(text, chosen.metrics)]
-    for name, one in report.splits.items():
-        if one.rows is not None:
-            console.note(f"{name}: measured on {counted(len(one.rows), 'row')} drawn at random")
-    fields = {
-        "model": str(path),
+    fields |= {
         "split": report.chosen,
         "rows": len(chosen.outcome.y),
         "metrics": plain(chosen.metrics),
@@ -118,16 +138,17 @@ def evaluate(
         "splits": {
             name: {"rows": len(one.outcome.y), "metrics": plain(one.metrics)} for name, one in report.splits.items()
         },
-        **_details(report, loaded.task, by),
+        **details,
     }
-    if failed:
-        name, sign, bound = failed[0]
-        value = "not defined" if math.isnan(chosen.metrics[name]) else f"{chosen.metrics[name]:.6g}"
-        problem = Problem("requirement", f"{report.chosen} {name} is {value}, required {sign} {bound:g}")
-        if console.json:
-            return console.result({**fields, "errors": [{"code": problem.code, "message": problem.message}]}, 1)
-        raise Failed(problem)
-    return console.result(fields)
+    failed = [text for text in requirements if not _holds(text, chosen.metrics)]
+    if not failed:
+        return console.result(fields)
+    name, sign, bound = failed[0]
+    value = "not defined" if math.isnan(chosen.metrics[name]) else f"{chosen.metrics[name]:.6g}"
+    problem = Problem("requirement", f"{report.chosen} {name} is {value}, required {sign} {bound:g}")
+    if console.json:
+        return console.result({**fields, "errors": [{"code": problem.code, "message": problem.message}]}, 1)
+    raise Failed(problem)
 
 
 def _check_output(console: Console, output: Path | None, worst: int, force: bool) -> None:

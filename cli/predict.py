@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +13,13 @@ from mlp_core.errors import Problem, UsageError, counted
 from .console import Console
 from .options import ModelFile, as_text
 from .trained import tell_trained
+from .workers import Workers, by_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
-    from mlp_core.runs.predict import Report
+    from mlp_core.runs.predict import Columns, Report
+    from mlp_core.workers.world import World
 
 HELP = "Predict new rows with a trained model; columns are matched by name, the target is not needed."
 
@@ -40,55 +42,75 @@ def predict(
         str | None, typer.Option("--format", help="csv, jsonl, parquet or npz. [default: by the name of the file]")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    workers: Workers = None,
 ) -> int:
-    console = Console("predict")
-    from mlp_core.data.writers import format_of
-    from mlp_core.machine import single_thread_blas
-    from mlp_core.runs.evaluate import open_model
-    from mlp_core.runs.members import trained_rows
-    from mlp_core.runs.predict import Predictor
+    output = None if output is not None and str(output) == "-" else output
+    sink = _Sink(Console("predict"), output, kind, force)
 
-    if output is not None and str(output) == "-":
-        output = None
-    chosen = format_of(output, kind)
-    for source in (data, model):
-        if output is not None and output.exists() and source.exists() and output.samefile(source):
-            hint = "choose another with -o FILE"
-            raise UsageError(Problem("exists", "this is what the predictions are made from", hint, file=str(output)))
-    loaded, path = open_model(model)
-    single_thread_blas()
-    predictor = Predictor(loaded, proba, [as_text(column) for column in keep or ()], trained_rows(path))
-    digits = 9 if loaded.config.dtype == "float32" else 17
-    shown: list[dict[str, Any]] = []
-    with _sink(console, output, chosen, force, digits, shown) as write:
-        for part in predictor.predict(data):
-            write(part)
-    report = predictor.report
-    _tell(console, report, output, loaded.task.classifies)
+    def work(world: World) -> int:
+        from mlp_core.machine import single_thread_blas
+        from mlp_core.runs.evaluate import open_model
+        from mlp_core.runs.members import trained_rows
+        from mlp_core.runs.predict import Predictor
+
+        sink.check(data, model)
+        loaded, path = open_model(model)
+        single_thread_blas()
+        predictor = Predictor(loaded, proba, [as_text(column) for column in keep or ()], trained_rows(path))
+        parts = predictor.predict(data, world)
+        if not world.writes:
+            return len(list(parts))  # none: worker 0 is given them
+        sink.write(parts, 9 if loaded.config.dtype == "float32" else 17)
+        return _told(sink, predictor.report, path, loaded.task.classifies)
+
+    return by_workers(workers, work, data)
+
+
+class _Sink:
+    """Where parts go: a file, the screen, or with --json and no file the document itself."""
+
+    def __init__(self, console: Console, output: Path | None, kind: str | None, force: bool) -> None:
+        self.console, self.output, self.kind, self.force = console, output, kind, force
+        self.shown: list[dict[str, Any]] = []
+
+    def check(self, *sources: Path) -> None:
+        """Refuse a format that is none, and to write over what is read. Raises UsageError."""
+        from mlp_core.data.writers import format_of
+
+        format_of(self.output, self.kind)
+        for source in sources:
+            if self.output is not None and self.output.exists() and source.exists() and self.output.samefile(source):
+                hint = "choose another with -o FILE"
+                message = "this is what the predictions are made from"
+                raise UsageError(Problem("exists", message, hint, file=str(self.output)))
+
+    def write(self, parts: Iterable[Columns], digits: int) -> None:
+        """Take all parts, numbers with so many digits. Raises OSError."""
+        from mlp_core.data.writers import format_of, rows, text_writer, writing
+
+        chosen = format_of(self.output, self.kind)
+        with ExitStack() as stack:
+            if self.output is not None:
+                put = stack.enter_context(writing(self.output, chosen, self.force, digits))
+            elif self.console.json:
+                put = lambda part: self.shown.extend(rows(part, digits))  # noqa: E731
+            else:
+                put = text_writer(self.console.data_stream(), chosen, digits)
+            for part in parts:
+                put(part)
+
+
+def _told(sink: _Sink, report: Report, path: Path, classifies: bool) -> int:
+    """Say what there is to say, to people and to programs."""
+    _tell(sink.console, report, sink.output, classifies)
     fields: dict[str, Any] = {
         "model": str(path),
         "rows": report.rows,
-        "output": None if output is None else str(output),
+        "output": None if sink.output is None else str(sink.output),
     }
     fields |= {"metrics": report.metrics, "trained_on": report.trained_on, "unseen": dict(report.unseen)}
     fields["notes"] = _notes(report)
-    return console.result(fields if output is not None else {**fields, "predictions": shown})
-
-
-@contextmanager
-def _sink(
-    console: Console, output: Path | None, kind: str, force: bool, digits: int, shown: list[dict[str, Any]]
-) -> Iterator[Any]:
-    """Where parts go: a file, the screen, or with --json and no file the document itself."""
-    from mlp_core.data.writers import rows, text_writer, writing
-
-    if output is not None:
-        with writing(output, kind, force, digits) as write:
-            yield write
-    elif console.json:
-        yield lambda part: shown.extend(rows(part, digits))
-    else:
-        yield text_writer(console.data_stream(), kind, digits)
+    return sink.console.result(fields if sink.output is not None else {**fields, "predictions": sink.shown})
 
 
 def _notes(report: Report) -> list[str]:

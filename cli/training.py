@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,7 @@ from .hints import searching
 from .options import MEMBERS, RESOLVED, Device, Overrides, find_config, settings
 from .signals import StopRequest
 from .standard_input import refuse
-from .workers import asked_for, by_workers, named
+from .workers import Workers, asked_for, by_workers, named
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
@@ -64,41 +65,38 @@ def train(
         bool, typer.Option("--dry-run", help="Read config and data, show the plan, train nothing.")
     ] = False,
     report: Annotated[bool, typer.Option("--report", help="Write report.html into the run when it is done.")] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Share the work out among N processes, through MPI."),
-    ] = None,
+    workers: Workers = None,
 ) -> int:
-    def work(world: World) -> int:
-        return _train(
-            config, list(overrides or []), target or [], resume, output, short, dry_run, report, world, workers
-        )
-
     short = {"device": device, "train.epochs": epochs, "train.batch_size": batch_size}
-    return by_workers(workers, work)
-
-
-def _train(
-    config: Path | None,
-    changes: list[str],
-    target: list[str],
-    resume: Path | None,
-    output: Path | None,
-    short: dict[str, Any],
-    dry_run: bool,
-    report: bool,
-    world: World,
-    workers: int | None,
-) -> int:
+    changes = [*(overrides or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     if resume is not None and config is not None:
         changes.insert(0, str(config))  # what follows --resume RUN are overrides
-    changes += [f"{key}={value}" for key, value in short.items() if value is not None]
-    if resume is not None:
-        if target:
+    asked = Asked(config, tuple(changes), tuple(target or ()), resume, output, dry_run, report, workers)
+    return by_workers(workers, partial(_train, asked), None if resume else config)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a call of `train` asks for; `changes` are overrides."""
+
+    config: Path | None
+    changes: tuple[str, ...]
+    target: tuple[str, ...]
+    resume: Path | None
+    output: Path | None
+    dry_run: bool
+    report: bool
+    workers: int | None
+
+
+def _train(asked: Asked, world: World) -> int:
+    config, changes = asked.config, list(asked.changes)
+    if asked.resume is not None:
+        if asked.target:
             raise UsageError(Problem("usage", "a resumed run has its target", "leave out --target"))
-        if dry_run:
+        if asked.dry_run:
             raise UsageError(Problem("usage", "a resumed run trains, there is no plan to show", "leave out --dry-run"))
-        return _resume(resume, changes, output, report, world)
+        return _resume(asked.resume, changes, asked.output, asked.report, world)
     if config is None:
         raise UsageError(Problem("usage", "no config given", "for example: mlpbp train configs/digits.yaml"))
     if (config / RESOLVED).is_file():
@@ -107,11 +105,11 @@ def _train(
     if (config / MEMBERS).is_file():
         hint = "train one of them with --resume, or give a config"
         raise UsageError(Problem("usage", "this is a folder of members, not a config", hint, file=str(config)))
-    if target:
+    if asked.target:
         refuse(config, "eval and --resume read it again")
-    table = str(config) != "-" and (bool(target) or (config.suffix not in CONFIGS and config.is_file()))
-    loaded, told = _of_table(config, target, changes) if table else (_of_file(config, changes), [])
-    if asked_for(world, workers):
+    table = str(config) != "-" and (bool(asked.target) or (config.suffix not in CONFIGS and config.is_file()))
+    loaded, told = _of_table(config, list(asked.target), changes) if table else (_of_file(config, changes), [])
+    if asked_for(world, asked.workers):
         from mlp_core.training.sharding import for_workers
 
         loaded = for_workers(loaded, world)
@@ -122,14 +120,14 @@ def _train(
         console.note(note)
     from mlp_core.runs.run import Run
 
-    if dry_run:
+    if asked.dry_run:
         return _plan(loaded, console)
     if loaded.ensemble > 1:
         from mlp_core.search.ensemble import Ensemble
 
-        return _ensemble(Ensemble.start(loaded, output, sys.argv[1:]), console)
-    run = Run.start(loaded, loaded.content, output, sys.argv[1:], console.reading, world)
-    return _execute(run, console, report)
+        return _ensemble(Ensemble.start(loaded, asked.output, sys.argv[1:]), console)
+    run = Run.start(loaded, loaded.content, asked.output, sys.argv[1:], console.reading, world)
+    return _execute(run, console, asked.report)
 
 
 def _ensemble(made: Ensemble, console: Console) -> int:

@@ -8,8 +8,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from mlp_core.errors import MlpbpError, Problem, UsageError
 from mlp_core.workers.launch import Watched, launched, need_mpi, tell, watched
@@ -25,9 +28,19 @@ LONGEST = 8.0
 """Seconds that workers have to save what they did when the process that started them is gone."""
 
 
-def by_workers(asked: int | None, work: Callable[[World], int]) -> int:
-    """Carry out `work` in every worker; gives the exit code of worker 0. `asked` is what --workers says."""
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Share the work out among N processes, through MPI."),
+]
+
+
+def by_workers(asked: int | None, work: Callable[[World], int], *files: Path | None) -> int:
+    """Carry out `work` in every worker; gives the exit code of worker 0. `asked` is what --workers says, `files` are
+    what every worker reads. Raises UsageError."""
     rank = launched()
+    if (rank is not None or (asked or 1) > 1) and Path("-") in files:
+        hint = "give a file, which every worker reads"
+        raise UsageError(Problem("usage", "several workers cannot read standard input", hint))
     if rank is not None:
         return _as_one(rank, asked, work)
     if asked is not None and asked > 1:
@@ -39,9 +52,6 @@ def by_workers(asked: int | None, work: Callable[[World], int]) -> int:
 
 def _start(count: int) -> int:
     """Start the workers with what this command was called with, and be a window to worker 0."""
-    if "-" in sys.argv[1:]:
-        hint = "give a file, which every worker reads"
-        raise UsageError(Problem("usage", "several workers cannot read standard input", hint))
     code = 0
     watched = Watched(count, sys.argv[1:])
 

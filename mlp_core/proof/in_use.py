@@ -58,6 +58,23 @@ def logits(model: Model, machine: Machine) -> Any:
     return machine["Z"][len(chains(model.network, 1))]
 
 
+def spread(model: Model, Z: Any) -> tuple[dict[str, Any], Any]:
+    """Quantiles by their names, and deviations or None, in the units of the data, that belong to logits Z."""
+    loss, target = model.config.loss, model.target
+    levels = tuple(loss.quantiles) if loss.name == "quantile" else ()
+    further = dict[str, Any]()
+    for i, level in enumerate(levels):
+        there = Z[:, i :: len(levels)]
+        if target is not None:
+            there = there / target.scale + target.shift
+            there = np.exp(there) - 1 if target.log else there
+            there = there if target.limits is None else np.clip(there, *target.limits)
+        further[f"q{level:g}"] = there
+    if loss.name != "gaussian_nll":
+        return further, None
+    return further, np.sqrt(np.exp(Z[:, Z.shape[1] // 2 :])) / (1 if target is None else target.scale)
+
+
 def total_loss(paper: Paper, machine: Machine, split: Split) -> float:
     """The mean loss of a split with its penalties, from the logits that the machine has found."""
     count = len(split.X)

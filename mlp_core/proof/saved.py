@@ -1,9 +1,10 @@
 """The proof of what is saved: rows of the data as they were read become inputs as the config asks, and a model that was
-written and read back, alone or with another one in an ensemble, says of them what the formulas say."""
+written and read back says of them what the formulas say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,22 +12,27 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.data.load import Data, Dataset, load
+from mlp_core.data.preprocess.preprocessor import Preprocessor
+from mlp_core.metrics.calibration import Calibration
+from mlp_core.proof import draws
 from mlp_core.proof.compare import Difference, Tally, close
 from mlp_core.proof.dealt import prove_dealt
-from mlp_core.proof.in_use import forward, moved, total_loss
+from mlp_core.proof.further import further
+from mlp_core.proof.in_use import forward, logits, moved, spread
 from mlp_core.proof.inputs import inputs
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.state import State
+from mlp_core.proof.together import prove_together
+from mlp_core.proof.using import FITTED
 from mlp_core.training.checkpoint import Checkpoint
-from mlp_core.training.ensemble import Ensemble
-from mlp_core.training.evaluator import Split
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model, model_of
+from mlp_core.training.trainer import Progress
 
 CELLS = 1 << 21
 """Numbers in the training rows up to which they are read once more to be made inputs by hand."""
-ROWS, FEW = 1500, 24  # of each split that are made inputs; that a saved model is asked about
+ROWS, FEW = 1500, 23  # of each split that are made inputs; that a saved model is asked about, in parts with a rest
 SHARE = 2e-6, 1e-9  # by which inputs may be off, in float32 and in float64
 UNLIKELY = 1e-6  # a class that no row has more of than this may be 1 - p, which knows no digits of the smallest p
 
@@ -54,23 +60,34 @@ def prove_saved(
 
 
 def _inputs(tally: Tally, experiment: Experiment, data: Data) -> None:
-    backend, dtype = experiment.model.network.backend, experiment.model.network.dtype
+    """The inputs of all splits; and those of strange rows, as the preprocessing makes them, and as a saved one does."""
+    backend, train = experiment.model.network.backend, data.splits["train"]
     for name, split in experiment.splits.items():
         rows = np.unique(np.linspace(0, len(split.X) - 1, ROWS).astype(int))
-        some = _some(data.splits[name], rows)
-        there = inputs(experiment.config, experiment.model.task, data.splits["train"], some)
-        here = np.asarray(backend.to_host(split.X[backend.asarray(rows)]), np.float64)
-        if here.shape != there.shape:
-            found = Difference(f"the number of inputs of {name}", np.inf, here.shape[1], there.shape[1])
-            tally.add(1, np.inf, found)
-            continue
-        error = np.abs(here - there) / np.maximum(1.0, np.abs(there))
-        worst = int(error.argmax())
-        column = worst % here.shape[1]
-        off = float(error.flat[worst])
-        what = f"input {experiment.model.inputs.input_names()[column]!r} of {name}"
-        wrong = Difference(what, off, float(here.flat[worst]), float(there.flat[worst]))
-        tally.add(here.size, off, None if off <= SHARE[dtype == np.float64] else wrong)
+        there = inputs(experiment.config, experiment.model.task, train, _some(data.splits[name], rows))
+        _same_inputs(tally, experiment, backend.to_host(split.X[backend.asarray(rows)]), there, f"of {name}")
+    strange = further(experiment.config, experiment.model.task, train)
+    if strange is None:
+        return
+    there = inputs(experiment.config, experiment.model.task, train, strange)
+    saved = Preprocessor.from_state(experiment.model.inputs.to_state())
+    for made, name in ((experiment.model.inputs, "of a further row"), (saved, "of a further row, saved")):
+        here = made.transform(strange.X.copy(), strange.words, dtype=experiment.config.dtype)
+        _same_inputs(tally, experiment, here, there, name)
+
+
+def _same_inputs(tally: Tally, experiment: Experiment, here: Any, there: Any, name: str) -> None:
+    here, dtype = np.asarray(here, np.float64), experiment.model.network.dtype
+    if here.shape != there.shape:
+        found = Difference(f"the number of inputs {name}", np.inf, here.shape[1], there.shape[1])
+        tally.add(1, np.inf, found)
+        return
+    error = np.abs(here - there) / np.maximum(1.0, np.abs(there))
+    worst = int(error.argmax())
+    column, off = worst % here.shape[1], float(error.flat[worst])
+    what = f"input {experiment.model.inputs.input_names()[column]!r} {name}"
+    wrong = Difference(what, off, float(here.flat[worst]), float(there.flat[worst]))
+    tally.add(here.size, off, None if off <= SHARE[dtype == np.float64] else wrong)
 
 
 def _some(dataset: Dataset, rows: Any) -> Dataset:
@@ -79,53 +96,79 @@ def _some(dataset: Dataset, rows: Any) -> Dataset:
     return Dataset(np.array(dataset.X[rows]), dataset.y[rows], weight, dataset.words)
 
 
+@contextmanager
+def _lived(experiment: Experiment) -> Iterator[State]:
+    """An optimizer that has made steps, and a run that is somewhere; for a while."""
+    trainer, before = experiment.trainer, State.of(experiment.trainer.job)
+    progress, stamp, rng = trainer.progress, experiment.stamp, draws.philox(experiment.config.seed, "proof", 1)
+    slots = {name: np.abs(rng.standard_normal(v.shape)).astype(v.dtype) for name, v in before.slots.items()}
+    lived = replace(before, slots=slots, t=before.t + 7)
+    lived.put_back(trainer.job)
+    steps = 3 * trainer.steps_per_epoch
+    trainer.progress = Progress(3, 0, steps, 0.5, 2.0, 0.25, 2, 0.75, 1, 0.125, 1, 0.5, None)
+    try:
+        yield lived
+    finally:
+        before.put_back(trainer.job)
+        trainer.progress, experiment.stamp = progress, stamp
+
+
 def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, answer: Answer | None) -> None:
     """The checkpoint of a run, restored, read as a model, and as two members of an ensemble."""
-    before, name = State.of(experiment.trainer.job), "val" if "val" in data.splits else "train"
-    checkpoint = _copied(experiment.checkpoint({}, {"jsonl": 0}))
-    progress, stamp = experiment.trainer.progress, experiment.stamp
-    experiment.restore(checkpoint, "checkpoint")
-    same = (
-        State.of(experiment.trainer.job).t == before.t
-        and experiment.trainer.progress == progress
-        and all(
-            np.array_equal(vector, State.of(experiment.trainer.job).vectors()[what])
-            for what, vector in before.vectors().items()
-        )
-    )
-    tally.add(1, 0.0, None if same else Difference("a run that is restored", np.inf, np.nan, np.nan))
-    experiment.trainer.progress, experiment.stamp = progress, stamp
+    with _lived(experiment) as before:
+        there = experiment.trainer.progress
+        checkpoint = _copied(experiment.checkpoint({}, {"jsonl": 0}))
+        gone = {name: 0.5 * vector for name, vector in before.slots.items()}
+        replace(before, theta=0.5 * before.theta, slots=gone, t=before.t + 1).put_back(experiment.trainer.job)
+        experiment.trainer.progress = Progress()
+        experiment.restore(checkpoint, "checkpoint")
+        found = State.of(experiment.trainer.job)
+        same = found.t == before.t and experiment.trainer.progress == there
+        same &= all(np.array_equal(vector, found.vectors()[what]) for what, vector in before.vectors().items())
+        tally.add(1, 0.0, None if same else Difference("a run that is restored", np.inf, np.nan, np.nan))
     used = before if before.average is None else replace(before, theta=before.average)
-    rows = np.arange(min(FEW, data.splits[name].rows))
-    some = _some(data.splits[name], rows)
+    name = "val" if "val" in data.splits else "train"
+    some = _some(data.splits[name], np.arange(min(FEW, data.splits[name].rows)))
+    right = experiment.model
+    if right.task.kind in FITTED:
+        method, slope, offset = FITTED[right.task.kind]
+        right = replace(right, calibration=Calibration(method, slope, offset, 0.45, fitted=True))
+    checkpoint = replace(checkpoint, document={**checkpoint.document, "calibration": right.calibration.to_state()})
     model = model_of(checkpoint, "checkpoint", rows=FEW // 2)
-    X = np.asarray(experiment.model.inputs.transform(some.X, some.words, dtype=experiment.config.dtype), np.float64)
-    machine = forward(paper, model, used, X)
-    P = np.asarray(machine["P"], np.float64)
+    X = np.asarray(right.inputs.transform(some.X.copy(), some.words, dtype=experiment.config.dtype), np.float64)
+    machine = forward(paper, right, used, X)
     if answer is not None:
-        _answers(tally, model, answer(model, some), P)
-    other = model_of(_moved(checkpoint), "checkpoint", rows=FEW // 2)
-    _ensemble(tally, paper, (model, other), used, some, X, machine)
+        _answers(tally, right, answer(model, some), machine)
+    other = model_of(_other(checkpoint), "checkpoint", rows=FEW // 2)
+    prove_together(tally, paper, right, (model, other), used, some, machine)
 
 
 def _copied(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint({name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}, checkpoint.document)
 
 
-def _moved(checkpoint: Checkpoint) -> Checkpoint:
-    """Another model: weights that are a little smaller."""
+def _other(checkpoint: Checkpoint) -> Checkpoint:
+    """Another model: weights that are a little smaller, numbers with another mean."""
     tensors = {name: tensor * np.asarray(0.9, tensor.dtype) for name, tensor in checkpoint.tensors.items()}
-    return Checkpoint(tensors, checkpoint.document)
+    state = checkpoint.document["inputs"]
+    scale = {**state["scale"], "shift": [value + 0.1 for value in state["scale"]["shift"]]}
+    return Checkpoint(tensors, {**checkpoint.document, "inputs": {**state, "scale": scale}})
 
 
-def _answers(tally: Tally, model: Model, found: Mapping[str, Any], P: Any) -> None:
+def _answers(tally: Tally, right: Model, found: Mapping[str, Any], machine: Machine) -> None:
     """The columns that `predict` gives."""
-    task, threshold = model.task, model.calibration.threshold
-    dtype = str(model.network.dtype)
+    task, threshold, dtype = right.task, right.calibration.threshold, str(right.network.dtype)
+    P = np.asarray(machine["P"], np.float64)
+    suffixes = [""] if len(task.targets) == 1 else [f"_{name}" for name in task.targets]
     if task.kind == "regression":
-        names = ["prediction"] if len(task.targets) == 1 else [f"prediction_{name}" for name in task.targets]
-        for k, name in enumerate(names):
-            close(tally, f"{name} of a saved model", np.asarray(found[name]), P[:, k], dtype)
+        columns = {f"prediction{suffix}": P[:, k] for k, suffix in enumerate(suffixes)}
+        further, deviation = spread(right, np.asarray(logits(right, machine), np.float64))
+        if deviation is not None:
+            further["log_std" if right.target is not None and right.target.log else "std"] = deviation
+        for name, values in further.items():
+            columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
+        for name, there in columns.items():
+            close(tally, f"{name} of a saved model", np.asarray(found[name]), there, dtype)
         return
     labels = task.targets if task.kind == "multilabel" else task.classes
     for k, label in enumerate(labels):
@@ -147,24 +190,3 @@ def _labels(found: Any, targets: Any, P: Any, threshold: float) -> Iterator[bool
     for k, name in enumerate(names):
         sure = np.abs(P[:, k] - threshold) > 1e-4
         yield bool(np.array_equal(np.asarray(found[name])[sure], (P[:, k] >= threshold).astype(int)[sure]))
-
-
-def _ensemble(
-    tally: Tally, paper: Paper, models: tuple[Model, Model], used: State, some: Dataset, X: Any, machine: Machine
-) -> None:
-    """The mean of two models' predictions and losses."""
-    together, dtype = Ensemble.of(models, ("one", "other")), str(models[0].network.dtype)
-    smaller = replace(used, theta=used.theta * used.theta.dtype.type(0.9), statistics=used.statistics * 0.9)
-    second = forward(paper, models[1], smaller, X)
-    P = (np.asarray(machine["P"], np.float64) + np.asarray(second["P"], np.float64)) / 2
-    evaluator = together.evaluator(FEW // 2)
-    split: Split = together.split(some)
-    found = evaluator.evaluate(split, [])
-    close(tally, "predictions of an ensemble", np.asarray(found.outcome.P), P, dtype)
-    Z = evaluator.logits(together.inputs.transform(some.X, some.words, dtype=models[0].config.dtype))
-    close(tally, "predictions of an ensemble from logits", np.asarray(evaluator.predict(Z)), P, dtype)
-    parts = [member.split(some) for member in models]
-    losses = [total_loss(paper, one, part) for one, part in zip((machine, second), parts, strict=True)]
-    there = float(np.mean(losses))
-    if np.isfinite(there):
-        close(tally, "the loss of an ensemble", np.array([found.metrics["loss"]]), np.array([there]), dtype)

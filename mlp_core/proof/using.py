@@ -12,7 +12,7 @@ from mlp_core.data.batches.inputs import Held
 from mlp_core.metrics import Outcome, decide
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.proof.compare import USED_WITHIN, Difference, Tally, close
-from mlp_core.proof.in_use import forward, logits, moved, told, total_loss
+from mlp_core.proof.in_use import forward, logits, moved, spread, told, total_loss
 from mlp_core.proof.judging import prove_fit, prove_judging, prove_metrics, prove_threshold
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
@@ -149,23 +149,13 @@ def _rows_of(paper: Paper, split: Split) -> Any:
 def _spread(tally: Tally, model: Model, evaluator: Evaluator, machine: Machine) -> None:
     """Quantiles and deviations in the units of the data."""
     Z = np.asarray(logits(model, machine), np.float64)
-    further, deviation = evaluator.spread(Z)
-    loss, target = model.objective.loss, model.target
-    levels = tuple(model.config.loss.quantiles) if loss.name == "quantile" else ()
-    right = [f"q{level:g}" for level in levels] == list(further)
-    tally.add(1, 0.0, None if right else Difference("which quantiles are told", np.inf, np.nan, np.nan))
-    for i, values in enumerate(further.values()):
-        there = Z[:, i :: len(levels)]
-        if target is not None:
-            there = there / target.scale + target.shift
-            there = np.exp(there) - 1 if target.log else there
-            there = there if target.limits is None else np.clip(there, *target.limits)
-        close(tally, f"quantile {levels[i]:g}", np.asarray(values), there, "float64")
-    if (deviation is not None) != (loss.name == "gaussian_nll"):
-        tally.add(1, np.inf, Difference("whether deviations are told", np.inf, np.nan, np.nan))
-    elif deviation is not None:
-        there = np.sqrt(np.exp(Z[:, Z.shape[1] // 2 :])) / (1 if target is None else target.scale)
-        close(tally, "the standard deviation", np.asarray(deviation), there, "float64")
+    (here, deviation), (there, right) = evaluator.spread(Z), spread(model, Z)
+    same = list(here) == list(there) and (deviation is None) == (right is None)
+    tally.add(1, 0.0, None if same else Difference("which quantiles and deviations are told", np.inf, np.nan, np.nan))
+    for name in here if same else ():
+        close(tally, f"quantile {name}", np.asarray(here[name]), there[name], "float64")
+    if same and right is not None:
+        close(tally, "the standard deviation", np.asarray(deviation), right, "float64")
 
 
 def _gap(P: Any) -> Any:

@@ -71,9 +71,8 @@ def _strong(experiment: Experiment, given: Config) -> Iterator[tuple[str, Any]]:
     config, kind, rows = experiment.config, experiment.model.task.kind, len(experiment.splits["train"].X)
     numbers, adam = kind == "regression", config.optimizer.name in ("adam", "adamw")
     batch = 256 if rows < 100_000 else 1024
-    if rows < 2_048:
-        eighth = max(16, 2 ** math.floor(math.log2(max(1, rows // 8))))
-        batch = batch if experiment.model.task.classifies else eighth
+    if rows < 2_048 and not experiment.model.task.classifies:  # of classes 256 or all
+        batch = max(16, 2 ** math.floor(math.log2(max(1, rows // 8))))
     yield "preprocess.numeric.scale", "robust_smooth"
     yield "preprocess.categorical.encode", "compact"
     yield from (("preprocess.categorical.embed_above", 8), ("preprocess.categorical.embedding_dim", 8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from mlp_core.runs.trained_rows import count_trained
 from mlp_core.runs.worst import WorstRow, worst_rows
 from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, save
 from mlp_core.training.ensemble import Ensemble, Saved
-from mlp_core.training.evaluator import Evaluation, Split
-from mlp_core.training.model import model_of
+from mlp_core.training.evaluator import Evaluation, Evaluator, Split
+from mlp_core.training.model import Model, model_of
+from mlp_core.training.prepared import shared_rows
+from mlp_core.workers.world import ALONE, World
 
 FIT_ON = "val"
 Tell = Callable[[str], None]
@@ -161,70 +163,136 @@ def keep_calibration(file: Path, calibration: Calibration, output: Path | None =
     return output or file
 
 
-def evaluate_model(saved: Saved, wishes: Wishes | None = None, tell: Tell | None = None) -> Report:
+@dataclass(frozen=True)
+class _Fitting:
+    """What is fitted to validation rows: probabilities by a method, and a threshold, given or as good as can be by a
+    metric. stored: what is in the model stays."""
+
+    method: str
+    threshold: float | str
+    stored: bool
+
+    @classmethod
+    def of(cls, model: Judged, wishes: Wishes) -> _Fitting:
+        """Raises UsageError for what does not go with the task."""
+        judged = model.config.eval
+        method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
+        threshold = judged.threshold if wishes.threshold is None else wishes.threshold
+        stored = model.calibration.fitted and wishes.calibrate is None
+        if stored:  # what is in the model stays, as far as it is not asked for anew
+            method = "none"
+            threshold = model.calibration.threshold if wishes.threshold is None else wishes.threshold
+        if wrong := misfit(model.task.kind, method, threshold):
+            raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
+        return cls(method, threshold, stored)
+
+    @property
+    def needed(self) -> bool:
+        return wants_fit(self.method, self.threshold)
+
+    def to(self, model: Judged, raw: Mapping[str, Evaluation]) -> Calibration:
+        """What is found on the validation rows, which were measured with neither."""
+        before = model.calibration if self.stored else None
+        if self.needed:
+            return choose(model.task.kind, self.method, self.threshold, raw[FIT_ON].outcome, before)
+        assert not isinstance(self.threshold, str)
+        return replace(before or Calibration(), threshold=self.threshold)
+
+
+@dataclass
+class _Raw:
+    """Rows as they were read and measured, before anything is fitted; losses, kept: of the split that counts.
+
+    own: the run's own data, where it was needed. datasets: the splits asked for.
+    """
+
+    model: Judged
+    own: Data | None
+    fitting: _Fitting
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    found: dict[str, Evaluation] = field(default_factory=dict)
+    losses: Any = None
+    kept: Split | None = None
+
+    @classmethod
+    def of(cls, saved: Saved, wishes: Wishes, tell: Tell | None, world: World) -> _Raw:
+        if world.size > 1 and isinstance(saved, Ensemble):
+            hint = "leave out the workers"
+            raise UsageError(Problem("workers", "a folder of members is measured member by member", hint))
+        model, own = _judged(saved, wishes, tell)
+        raw = cls(model, own, _Fitting.of(model, wishes))
+        raw._measure(shared_rows(world, lambda: raw._read(saved, wishes, tell)), wishes, world)
+        return raw
+
+    def _read(self, saved: Saved, wishes: Wishes, tell: Tell | None) -> dict[str, Dataset]:
+        """All rows that are needed."""
+        if self.own is None and (wishes.data is None or self.fitting.needed):
+            self.own = read_own_data(saved, tell)
+        self.datasets = _datasets(self.model, wishes, self.own)
+        return {**self.datasets, FIT_ON: _fit_rows(self.own)} if self.fitting.needed else self.datasets
+
+    def _measure(self, needed: Mapping[str, Dataset], wishes: Wishes, world: World) -> None:
+        model = self.model
+        rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
+        evaluator = replace(model, calibration=Calibration()).evaluator(rows)
+        for name, dataset in needed.items():
+            if isinstance(model, Model) and isinstance(evaluator, Evaluator):
+                split = model.split(dataset, world=world)
+                self.found[name] = evaluator.evaluate(split, [], world)
+            else:
+                split = model.split(dataset)
+                self.found[name] = evaluator.evaluate(split, [])
+            if world.writes and name == chosen(self.datasets):
+                self.losses = evaluator.rows(split)[0] if wishes.worst else None
+                self.kept = split if wishes.keep else None
+
+
+def evaluate_model(
+    saved: Saved, wishes: Wishes | None = None, tell: Tell | None = None, world: World = ALONE
+) -> Report:
     """Every metric of each split asked for.
 
     Without `wishes.data` the splits are made again from the config; a further file is one split named `data`. Of folds
-    the rows that a member held out are measured by it alone, as one split named `folds`. Raises DataError, UsageError.
+    the rows that a member held out are measured by it alone, as one split named `folds`. Of several workers this is
+    worker 0; the others do their part by `help_evaluate`. Raises DataError, UsageError.
     """
     wishes = wishes or Wishes()
-    model, own = _judged(saved, wishes, tell)
-    kind, judged = model.task.kind, model.config.eval
-    method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
-    threshold = judged.threshold if wishes.threshold is None else wishes.threshold
-    stored = model.calibration.fitted and wishes.calibrate is None
-    if stored:  # what is in the model stays, as far as it is not asked for anew
-        method = "none"
-        threshold = model.calibration.threshold if wishes.threshold is None else wishes.threshold
-    if wrong := misfit(kind, method, threshold):
-        raise UsageError(Problem("usage", wrong[1], wrong[2], str(threshold) if wrong[0] == "threshold" else None))
-    fits = wants_fit(method, threshold)
-    if own is None and (wishes.data is None or fits):
-        own = read_own_data(saved, tell)
-    datasets = _datasets(model, wishes, own)
-    needed = {**datasets, FIT_ON: _fit_rows(own)} if fits else datasets
-    rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
-    evaluator, names = replace(model, calibration=Calibration()).evaluator(rows), model.metric_names(report=True)
+    raw = _Raw.of(saved, wishes, tell, world)
+    model, own, datasets, kind = raw.model, raw.own, raw.datasets, raw.model.task.kind
+    names, asked = model.metric_names(report=True), chosen(datasets)
     names += [
         name for name in dict.fromkeys(wishes.metrics) if name != "loss" and name not in names and known(kind, name)
     ]
     mine = datasets.get("data")
     trained_on = None if mine is None else count_trained(wishes.trained, mine.X, mine.words)
     notes = () if mine is None else (*mine.notes, *further_lines(saved.inputs, mine))
-    raw, losses, kept, asked = dict[str, Evaluation](), None, None, chosen(datasets)
-    for name, dataset in needed.items():
-        split = model.split(dataset)
-        raw[name] = evaluator.evaluate(split, [])
-        if name == asked:
-            losses = evaluator.rows(split)[0] if wishes.worst else None
-            kept = split if wishes.keep else None
-    if fits:
-        calibration = choose(kind, method, threshold, raw[FIT_ON].outcome, model.calibration if stored else None)
-    else:
-        assert not isinstance(threshold, str)
-        calibration = replace(model.calibration if stored else Calibration(), threshold=threshold)
-    done = {name: _judge(kind, names, one, calibration) for name, one in raw.items()}
+    calibration = raw.fitting.to(model, raw.found)
+    done = {name: _judge(kind, names, one, calibration) for name, one in raw.found.items()}
     measured = {name: done[name] for name in datasets}
-    report = Report(measured, calibration, split=kept, trained_on=trained_on, notes=notes)
+    report = Report(measured, calibration, split=raw.kept, trained_on=trained_on, notes=notes)
     config, path = model.config, wishes.data
     if isinstance(path, InMemory):
         config, path = config.holding({"data": path}), None
+    dealt = own.indices if own else {}
     if wishes.by is not None:
-        cells = column_cells(config, wishes.by, report.chosen, own.indices if own else {}, path)
-        places = datasets[report.chosen].places
-        cells = cells if places is None else [cells[row] for row in places.tolist()]
-        rows = report.splits[report.chosen].rows
-        cells = cells if rows is None else [cells[row] for row in rows.tolist()]
-        report = replace(report, groups=by_group(kind, report.splits[report.chosen].outcome, cells))
-    if losses is not None:
-        outcome, measured, dealt = done[asked].outcome, done[asked].rows, own.indices if own else {}
-        found = worst_rows(config, model.task, outcome, losses, wishes.worst, asked, dealt, path, measured)
+        cells = column_cells(config, wishes.by, asked, dealt, path)
+        for rows in (datasets[asked].places, done[asked].rows):
+            cells = cells if rows is None else [cells[row] for row in rows.tolist()]
+        report = replace(report, groups=by_group(kind, done[asked].outcome, cells))
+    if raw.losses is not None:
+        outcome, drawn = done[asked].outcome, done[asked].rows
+        found = worst_rows(config, model.task, outcome, raw.losses, wishes.worst, asked, dealt, path, drawn)
         report = replace(report, worst=found)
-    if not fits:
+    if not raw.fitting.needed:
         return report
     watched = ["log_loss", "brier", "ece", *(["accuracy", "balanced_accuracy", "f1"] if kind == "binary" else [])]
-    before, after = (compute(kind, watched, part[FIT_ON].outcome) for part in (raw, done))
+    before, after = (compute(kind, watched, part[FIT_ON].outcome) for part in (raw.found, done))
     return replace(report, before=before, after=after)
+
+
+def help_evaluate(saved: Saved, wishes: Wishes, world: World) -> None:
+    """What another worker than worker 0 has to do in `evaluate_model`: it measures its chunks of rows."""
+    _Raw.of(saved, wishes, None, world)
 
 
 def _judged(saved: Saved, wishes: Wishes, tell: Tell | None) -> tuple[Judged, Data | None]:

@@ -26,6 +26,7 @@ from mlp_core.errors import DataError
 from mlp_core.metrics import Outcome, compute, decide, defined
 from mlp_core.runs.trained_rows import count_trained
 from mlp_core.training.ensemble import Saved
+from mlp_core.workers.world import ALONE, World
 
 ROWS = 4096
 IN_MEMORY = 65_536  # rows that are made inputs at once
@@ -75,15 +76,17 @@ class Predictor:
         self.report, self._trained = Report(), trained
         self._outcomes: list[tuple[Any, Any, Any]] = []
 
-    def predict(self, data: Path | InMemory) -> Iterator[Columns]:
+    def predict(self, data: Path | InMemory, world: World = ALONE) -> Iterator[Columns]:
         """Columns of predictions, part by part, of the source at a path, on standard input for `-`, or in memory.
 
         Each part maps column names to values of equal length: kept columns as text, the prediction, and where asked
-        for or given by the loss, probabilities, quantiles, the standard deviation. Raises DataError.
+        for or given by the loss, probabilities, quantiles, the standard deviation. Several workers predict parts in
+        turn, and worker 0 is given all, and has the report. Raises DataError.
         """
         task = self.task
-        for source in self._sources(data):
-            yield self._part(source)
+        for part in world.in_order(self._sources(data), self._part):
+            self._report(part)
+            yield part["columns"]
         if self._outcomes:
             P, y, w = (None if some[0] is None else np.concatenate(some) for some in zip(*self._outcomes, strict=True))
             names = self.model.metric_names(report=True)
@@ -92,7 +95,7 @@ class Predictor:
 
     def outcomes(self, data: Path | InMemory) -> Any:
         """Probabilities [rows, classes] or values [rows, targets] of all rows. Raises DataError."""
-        return np.concatenate([self._outcome(*self._inputs(source)[1:])[0] for source in self._sources(data)])
+        return np.concatenate([self._outcome(*self._inputs(source)[1:3])[0] for source in self._sources(data)])
 
     def _sources(self, data: Path | InMemory) -> Iterator[Source]:
         """The rows in parts; only the columns that hold numbers are read as such."""
@@ -108,30 +111,52 @@ class Predictor:
             return parts(data.source(lambda name: name not in numbers, options.csv), IN_MEMORY)
         return stream(data, options, (*task.features, *task.targets), numbers)
 
-    def _part(self, source: Source) -> Columns:
-        targets, X, words = self._inputs(source)
-        if (again := count_trained(self._trained, X, words)) is not None:
-            self.report.trained_on = again + (self.report.trained_on or 0)
-        for name, (count, word) in self.model.inputs.unseen(X, words).items():
-            self.report.unseen[name] += count
-            self.report.examples.setdefault(name, word)
-        for line in self.model.inputs.far_lines(X):
-            self.report.notes.setdefault(("far", ""), line)
+    def _part(self, source: Source) -> dict[str, Any]:
+        """What one part comes to, by itself: its columns, and what the report takes of it."""
+        targets, X, words, notes = self._inputs(source)
         P, Z = self._outcome(X, words)
-        self.report.rows += len(X)
-        if targets:
-            self._measure(source, targets, P)
-        return {**self._kept(source), **self._told(P, Z)}
+        why, outcome = self._measured(source, targets, P) if targets else (None, None)
+        return {
+            "columns": {**self._kept(source), **self._told(P, Z)},
+            "rows": len(X),
+            "trained_on": count_trained(self._trained, X, words),
+            "unseen": self.model.inputs.unseen(X, words),
+            "notes": [*([*key, note] for key, note in notes.items()), *self._far(X)],
+            "why": why,
+            "outcome": outcome,
+        }
 
-    def _inputs(self, source: Source) -> tuple[list[int], Any, dict[int, list[str]]]:
-        """The target columns, as far as there are any, the inputs and their words. Raises DataError."""
+    def _far(self, X: Any) -> list[list[str]]:
+        return [["far", "", line] for line in self.model.inputs.far_lines(X)[:1]]
+
+    def _report(self, part: Mapping[str, Any]) -> None:
+        """Add to the report what the next part came to."""
+        report = self.report
+        report.rows += part["rows"]
+        if part["trained_on"] is not None:
+            report.trained_on = part["trained_on"] + (report.trained_on or 0)
+        for name, (count, word) in part["unseen"].items():
+            report.unseen[name] += count
+            report.examples.setdefault(name, word)
+        for first, second, note in part["notes"]:
+            report.notes.setdefault((first, second), note)
+        if report.why is not None or report.measured >= MEASURED_ROWS:
+            return
+        if part["why"] is not None:
+            report.why, report.measured = part["why"], 0
+            self._outcomes.clear()
+        elif part["outcome"] is not None:
+            self._outcomes.append(part["outcome"])
+            report.measured += len(part["outcome"][0])
+
+    def _inputs(self, source: Source) -> tuple[list[int], Any, dict[int, list[str]], Mapping[tuple[str, str], str]]:
+        """The target columns, as far as there are any, the inputs and their words, and what is written otherwise than
+        in training. Raises DataError."""
         config, task = self.model.config, self.task
         features, targets = by_name(config, source, task, targets=False)
         X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
         refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
-        for key, note in unlike(source, features, targets, task).items():
-            self.report.notes.setdefault(key, note)
-        return targets, X, words
+        return targets, X, words, unlike(source, features, targets, task)
 
     def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:
         """Columns of predictions for rows X [rows, features] in memory, encoded as the preprocessing takes them."""
@@ -196,22 +221,16 @@ class Predictor:
             columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
         return columns
 
-    def _measure(self, source: Source, targets: Sequence[int], P: Any) -> None:
-        """Keep predictions beside the truth, as far as there is one."""
-        if self.report.why is not None or self.report.measured >= MEASURED_ROWS:
-            return
+    def _measured(self, source: Source, targets: Sequence[int], P: Any) -> tuple[str | None, Any]:
+        """Why there are no metrics, and the predictions beside the truth and its weights where there is one."""
         task = self.task
         try:
             source = with_targets(self.model.config, source, targets, task)
             known = np.delete(np.arange(source.rows), without_target(source, targets))
             if not len(known):
-                return
+                return None, None
             y = encode(source, targets, task)
             w = weights(source, source.names.index(task.weight)) if task.weight in source.names else None
         except DataError as error:
-            self.report.why = str(error.problems[0])
-            self._outcomes.clear()
-            self.report.measured = 0
-            return
-        self._outcomes.append((P[known], y[known], None if w is None else w[known]))
-        self.report.measured += len(known)
+            return str(error.problems[0]), None
+        return None, (P[known], y[known], None if w is None else w[known])

@@ -7,7 +7,7 @@ that stays on the disk is opened by every worker, and looked through by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +80,6 @@ class Prepared:
 
     def to_state(self) -> dict[str, Any]:
         """What the other workers of this machine need: plain values, and the arrays of rows without their inputs."""
-        on_disk = self.data.splits["train"].on_disk
         return {
             "config": self.config.model_dump(mode="json"),
             "task": self.data.task.to_state(),
@@ -88,9 +87,7 @@ class Prepared:
             "target": None if self.target is None else self.target.to_state(),
             "room": self.room,
             "sha256": self.data.sha256,
-            "splits": None
-            if on_disk
-            else {name: {"y": part.y, "weight": part.weight} for name, part in self.data.splits.items()},
+            "splits": _truths(self.data.splits),
         }
 
 
@@ -107,10 +104,35 @@ def _told(config: Config, state: Mapping[str, Any]) -> Prepared:
     if state["splits"] is None:
         data = replace(load(config, task=task, look=False), sha256=state["sha256"])
     else:
-        parts = {name: Dataset(None, part["y"], part["weight"]) for name, part in state["splits"].items()}
-        data = Data(task, parts, sha256=state["sha256"])
+        data = Data(task, _without_inputs(state["splits"]), sha256=state["sha256"])
     target = None if state["target"] is None else Target.from_state(state["target"])
     return Prepared(config, data, Preprocessor.from_state(state["inputs"]), target, state["room"])
+
+
+def shared_rows(world: World, read: Callable[[], dict[str, Dataset]]) -> dict[str, Dataset]:
+    """The splits that `read` gives in one worker of every machine; the others have their targets and weights in memory
+    that is shared, or read as well what stays on the disk."""
+    if world.size == 1:
+        return read()
+    mine: list[dict[str, Dataset]] = []
+
+    def told() -> dict[str, Any] | None:
+        mine.append(read())
+        return _truths(mine[0])
+
+    state = world.shared(told)
+    return mine[0] if mine else read() if state is None else _without_inputs(state)
+
+
+def _truths(splits: Mapping[str, Dataset]) -> dict[str, Any] | None:
+    """Targets and weights of splits in memory; None where inputs are on the disk."""
+    if any(part.on_disk for part in splits.values()):
+        return None
+    return {name: {"y": part.y, "weight": part.weight} for name, part in splits.items()}
+
+
+def _without_inputs(state: Mapping[str, Any]) -> dict[str, Dataset]:
+    return {name: Dataset(None, part["y"], part["weight"]) for name, part in state.items()}
 
 
 def _read(

@@ -147,13 +147,16 @@ class Watched:
         if self._gone is not None:
             name = f"worker {self._gone} (process {self._watching[self._gone]})"
         number = code if code < 128 else code - 128
+        if code < 0:
+            name, number = "mpiexec", -code  # what it started sees that this process ends, and ends, too
         why = f" by {signal.Signals(number).name}" if number in signal.valid_signals() else ""
         if number == signal.SIGKILL:
             why += ", perhaps for want of memory"
         hint = None
         if self._run is not None:
             hint = f"go on with: mlpbp train --resume {typed(self._run)} --workers {self.count}"
-        return Problem("worker_killed", f"{name} was killed{why}; the others were ended", hint)
+        others = "workers" if code < 0 else "others"
+        return Problem("worker_killed", f"{name} was killed{why}; the {others} were ended", hint)
 
 
 class _Lines:

@@ -196,7 +196,7 @@ class Mpi(World):
             if now - begun > SHORT:
                 time.sleep(min((now - begun) / 20, LONG))
             elif now - begun > BUSY:
-                os.sched_yield()
+                time.sleep(0)
             if now - looked > LOOK:
                 self._look()
                 looked = now

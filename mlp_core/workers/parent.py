@@ -6,13 +6,12 @@ workers, which are not its children but mpiexec's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import threading
 import time
 from collections.abc import Callable
-
-import psutil
 
 EVERY = 0.2
 """Seconds between two looks."""
@@ -24,11 +23,7 @@ class Parent:
     def __init__(self, told: str) -> None:
         host, _, number = told.rpartition(" ")
         self.gone = False
-        self._here = host == platform.node()
-        try:
-            self._process = psutil.Process(int(number)) if self._here else None
-        except psutil.NoSuchProcess:
-            self._process = None
+        self._here, self._number = host == platform.node(), int(number)
 
     @staticmethod
     def me() -> str:
@@ -41,17 +36,11 @@ class Parent:
             threading.Thread(target=self._look, args=(act,), daemon=True).start()
 
     def _look(self, act: Callable[[], object]) -> None:
-        while self._alive():
-            time.sleep(EVERY)
+        import psutil  # not at the start of every command
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._number)
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(EVERY)
         self.gone = True
         act()
-
-    def _alive(self) -> bool:
-        try:
-            return (
-                self._process is not None
-                and self._process.is_running()
-                and self._process.status() != psutil.STATUS_ZOMBIE
-            )
-        except psutil.NoSuchProcess:
-            return False

@@ -175,6 +175,8 @@ def test_what_one_worker_has_not_as_the_others_is_told_by_worker_0(folder, chang
     [
         (("--workers", "3"), "workers are a power of two (got 3)"),
         (("--workers", "2", "train.batch_size=4"), "a batch of 4 rows cannot be cut into 8 shards"),
+        (("--workers", "4", "train.shards=2"), "4 workers have nothing to do with 2 shards"),
+        (("--workers", "2", "-d", "cuda"), "batches are not cut into shards on a GPU yet"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(folder, words, said):
@@ -211,9 +213,95 @@ def test_who_started_this_process(environment, rank):
 
 
 @needs_mpi
+def test_an_mpiexec_that_is_killed_is_named_and_its_workers_end(folder):
+    child, processes = training(folder, "2")
+    (mpiexec,) = psutil.Process(child.pid).children()
+    mpiexec.kill()
+    _, err = child.communicate(timeout=LONG)
+    assert child.returncode == 1
+    (line,) = error_lines(err)
+    assert "mpiexec was killed by SIGKILL" in line
+    assert "mlpbp train --resume r --workers 2" in line
+    wait_until(lambda: not any(psutil.pid_exists(process) for process in processes))
+    assert RunDirectory(folder / "r").newest() is not None
+
+
+@needs_mpi
+def test_a_worker_that_is_stopped_is_waited_for(folder):
+    child, processes = training(folder, "2")
+    log = folder / "r" / "metrics.jsonl"
+    os.kill(processes[1], signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(processes[1]).status() == psutil.STATUS_STOPPED)
+    child.send_signal(signal.SIGTERM)
+    before = log.stat().st_size
+    assert child.poll() is None
+    os.kill(processes[1], signal.SIGCONT)
+    _, err = child.communicate(timeout=LONG)
+    assert child.returncode == 143, err
+    assert log.stat().st_size >= before
+    assert "saved; continue with: mlpbp train --resume r" in err
+
+
+@needs_mpi
+def test_a_run_that_is_under_way_is_left_alone(folder):
+    child, _ = training(folder, "2")
+    code, _, err = run(folder, "train", "--resume", "r", "--workers", "2")
+    assert code == 1
+    (line,) = error_lines(err)
+    assert "r: in use by process" in line
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=LONG)
+    assert child.returncode == 143
+
+
+@needs_mpi
 def test_workers_end_with_the_one_that_started_them(folder):
     child, processes = training(folder, "2")
     child.kill()
     child.communicate(timeout=LONG)
     wait_until(lambda: not any(psutil.pid_exists(process) for process in processes))
     assert RunDirectory(folder / "r").newest() is not None
+
+
+@pytest.fixture
+def model(folder: Path) -> str:
+    code, _, err = run(folder, "train", "c.yaml", "-o", "m", "train.epochs=1", "train.eval_batch_size=7")
+    assert code == 0, err
+    return "m"
+
+
+@needs_mpi
+def test_several_workers_measure_and_predict_as_one(folder, model):
+    for words in (("eval", model, "--calibrate", "--worst", "3", "--by", "a"), ("eval", model, "table.csv")):
+        code, alone, err = run(folder, "--json", *words)
+        assert code == 0, err
+        code, together, err = run(folder, "--json", *words, "--workers", "2")
+        assert code == 0, err
+        assert together == alone
+    code, _, err = run(folder, "predict", model, "table.csv", "-o", "one.csv", "--proba", "--keep", "a")
+    assert code == 0, err
+    mpiexec = (str(launch.find_mpiexec()), "-n", "2")
+    code, out, err = run(folder, "predict", model, "table.csv", "--proba", "--keep", "a", under=mpiexec)
+    assert code == 0, err
+    assert out == (folder / "one.csv").read_text()
+    code, _, err = run(folder, "eval", model, "--require", "accuracy>=2", "--workers", "2")
+    assert code == 1
+    (line,) = error_lines(err)
+    assert "required >= 2" in line
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("predict", "m", "-"), "several workers cannot read standard input"),
+        (("eval", "m", "-"), "several workers cannot read standard input"),
+        (("train", "-"), "several workers cannot read standard input"),
+        (("predict", "m", "table.csv"), "m: no such file"),
+    ],
+)
+def test_what_several_workers_cannot_read_is_refused(folder, words, said):
+    code, _, err = run(folder, *words, "--workers", "2")
+    assert code == 2
+    (line,) = error_lines(err)
+    assert said in line

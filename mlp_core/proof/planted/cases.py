@@ -82,6 +82,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "train.early_stopping={patience: 3, patience_factor: 1.5}",
         *("train.eval_every=2", "train.epochs=20"),
     ),
+    "unknown words": (*BINARY, "preprocess.categorical.unknown=zero"),
     "few steps": ("train.max_steps=7", "train.max_time=1h"),
     "left open": ("~optimizer.lr", "~train.batch_size"),
     "recipe": (*BINARY, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),

@@ -23,7 +23,7 @@ from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.proof.planted.slip import slips
-from mlp_core.training import auto, from_config, recipe
+from mlp_core.training import auto, ensemble, from_config, model, recipe
 from mlp_core.training.ensemble import EnsembleEvaluator
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.experiment import Experiment
@@ -91,7 +91,7 @@ OPEN = (
     *slips("recipe", recipe._training, "recipe", ("else 0.04", "else 0.02")),
     *slips("recipe", recipe._network, "recipe", ('"model.dropout", 0.15', '"model.dropout", 0.2')),
     *slips("recipe", recipe._strong, "recipe", ('"loss.label_smoothing", 0.1', '"loss.label_smoothing", 0.2')),
-    *slips("recipe", recipe.size_of, "recipe", ("min(rows, batch)", "min(rows // 2, batch)")),
+    *slips("recipe", recipe.size_of, "recipe", ("min(rows, batch)", "min(rows, 32)")),
     *slips(
         "rows",
         split._stratified,
@@ -181,4 +181,34 @@ JUDGED = (
     ),
 )
 
-DATA_SLIPS = (*START, *RUN, *OPEN, *INPUTS, *JUDGED)
+READ_BACK = (
+    *slips("saved", Target.to_state, "numbers, logarithms", ('"log": self.log', '"log": False')),
+    *slips(
+        "saved",
+        model.model_of,
+        "binary",
+        ("model.calibration if calibration is None else calibration", "model.calibration"),
+    ),
+    *slips(
+        "saved",
+        calibration.Calibration.from_state,
+        "binary",
+        ("offset, threshold, fitted", "0 * offset, threshold, fitted"),
+    ),
+    *slips(
+        "saved",
+        Experiment.restore,
+        "plain",
+        ("trainer.job.optimizer.t = progress, steps", "trainer.stamp = progress, steps"),
+        ("array[...] = backend.asarray(tensors[name])", "array[...] = 0 * backend.asarray(tensors[name])"),
+    ),
+    *slips(
+        "saved", EnsembleEvaluator.rows, "binary", ("np.mean([losses for losses, _ in found], axis=0)", "found[0][0]")
+    ),
+    *slips("saved", EnsembleEvaluator.spread, "gaussian_nll", ("+ np.var(means, axis=0)", "")),
+    *slips("saved", ensemble.Inputs.transform, "binary", ("np.hstack([model.", "np.hstack([self.members[0].")),
+    *slips("further rows", vars(Categories)["unknown_place"].fget, "unknown words", ("NOWHERE if", "self.mode if")),
+    *slips("further rows", Ranks.transform, "ranks", ("2, 1e-7", "2, 1e-3")),
+)
+
+DATA_SLIPS = (*START, *RUN, *OPEN, *INPUTS, *JUDGED, *READ_BACK)

@@ -20,6 +20,10 @@ SHARD_SLIPS: tuple[Slip, ...] = (
     *slips("shards", ShardedSteps._evaluate, "shards, dropout", ("self._pass(draw)", "self._pass(0)")),
     *slips("shards", StagedShards.gradient, "shards, batch norm", ("mode.dropout, part.start)", "mode.dropout, 0)")),
     *slips("shards", Lockstep._normalise, "shards, batch norm", ("H, H), H) / self._rows", "H, H), H) / len(H[0])")),
+    *slips("shards", StagedShards.gradient, "shards, batch norm", ("Y[part]", "Y[: len(logits)]")),
+    *slips("shards", ShardedSteps._total_loss, "shards", ("add_pairs(losses)", "pass")),
+    *slips("shards", Lockstep._normalise, "shards, batch norm", ("mean, variance, self._rows)", "mean, variance, 4)")),
+    *slips("shards", Lockstep._normalise_backward, "shards, batch norm", ("D -= mean", "pass")),
     *slips("compiled shards", CompiledShards.gradient, "shards, sums", ("= total, mode.step", "= rows, mode.step")),
     *slips("compiled shards", CompiledShards.gradient, "shards", ("part.stop - first]", "part.stop - first - 1]")),
     *slips(

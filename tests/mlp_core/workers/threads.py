@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,7 +61,9 @@ class Threads(World):
                 else:
                     self._queues[self.rank, 0].put(packed(made))
             elif self.writes:
-                text, arrays = self._queues[whose, 0].get(timeout=LONG)
+                if (given := self._queues[whose, 0].get(timeout=LONG)) is None:
+                    raise BrokenBarrierError
+                text, arrays = given
                 yield unpacked(text, [array.reshape(-1).view(np.uint8) for array in arrays])
 
     def given(self, message: bytes) -> bytes:
@@ -80,6 +82,7 @@ def together(size: int, work: Callable[[World], Result]) -> list[Result]:
             return work(world)
         except BaseException:
             barrier.abort()
+            queues[world.rank, 0].put(None)
             raise
 
     with ThreadPoolExecutor(size) as pool:

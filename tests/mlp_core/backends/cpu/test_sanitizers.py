@@ -43,7 +43,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("tests", ["test_whole_native_steps.py", "test_kernels.py", "test_products.py", "test_crew.py"])
+TESTS = ("test_whole_native_steps.py", "test_kernels.py", "test_products.py", "test_crew.py")
+
+
+@pytest.mark.parametrize("tests", [*TESTS, "../../workers/test_compiled_shards.py"])
 def test_nothing_is_undefined(tests, built):
     names = (f"lib{kind}san.so" for kind in ("a", "ub"))
     files = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip() for name in names]
