@@ -75,6 +75,8 @@ class Task:
         if later[0] and len(later[0]) != len(names[2]):
             raise ValueError("a kind is missing for an input column")
         classes, targets, features = names
+        if not targets:
+            raise ValueError("no target")
         expected = {"binary": 2, "regression": 0}.get(state["kind"], state["outputs"])
         if len(classes) != expected or (state["kind"] == "binary" and state["outputs"] != 1):
             raise ValueError("classes and outputs do not fit the kind of task")

@@ -102,7 +102,7 @@ def compare_states(
             continue
         asked = [dict(tensors(s, parameters, statistics)) for s in walks()] if asked is None else asked
         beside = [np.abs(np.asarray(walk[name], np.float64) - there) for walk in asked]
-        many = max(int((~(one <= room)).sum()) for one in beside)
+        many = max(int((~(TIMES * one <= room)).sum()) for one in beside)
         most = max(float(one.max()) for one in beside)
         index = int(np.argmax(np.nan_to_num(error - room, nan=np.inf)))
         ratio = _ratio(error, size, ulp * float(np.abs(there).max()), rounding * of_all)

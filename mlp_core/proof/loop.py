@@ -62,6 +62,9 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
     for first in ([4.0, 3.0, 2.5, 2.5], [2.5], [3.0, 2.5]):
         worse = (2.5 + 1 / k for k in range(1, epochs))
         _go_through(experiment.trainer, paper, tally, itertools.chain(first, worse, itertools.repeat(9.0)), epochs)
+    if (stop := paper.config.train.early_stopping) and stop.min_delta:  # progress that is too small to count in time
+        steady = (5.0 - stop.min_delta / (stop.patience + 2) * k for k in itertools.count())
+        _go_through(experiment.trainer, paper, tally, steady, epochs)
     _end(experiment.trainer, tally)
     return tally
 
@@ -80,8 +83,8 @@ def _end(trainer: Trainer, tally: Tally) -> None:
     for event in own.run():
         if isinstance(event, EpochDone) and event.epoch > epoch + 1:
             break
-    reason = "max_steps" if last < whole else "epochs"
-    right = (progress.step, progress.epoch) == (last, epoch + 1) and progress.finished in (reason, "epochs")
+    reason = "epochs" if last == whole != limits.max_steps else "max_steps"
+    right = (progress.step, progress.epoch, progress.finished) == (last, epoch + 1, reason)
     found = None if right else Difference("the last step of a run", math.inf, float(progress.step), float(last))
     tally.add(1, 0.0, found)
 

@@ -212,6 +212,9 @@ class Walk:
         for (letter, number), value in sums.items():
             machine[f"d{letter}"][number] = value
         machine["loss"] = machine["losses"]
+        optimizer = self.paper.config.optimizer
+        if self.noise is not None and (optimizer.clip_value or optimizer.clip_norm):
+            self._disturb(self.noise)
         self._run(text, ("Gradient", "Learning"))
         if self.noise is not None:
             machine["g"] = self.noise.beside(machine["g"])
@@ -223,10 +226,22 @@ class Walk:
         self._run(text, ("After the update",))
         return float(machine["lr"])
 
+    def _disturb(self, noise: Noise) -> None:
+        """Noise beside the gradient before it is cut: what cancels was as large as the largest entry then."""
+        places = [(f"d{letter}", number) for letter, number, *_ in self.paper.parts]
+        most = max(float(np.abs(self.machine[letter][number]).max(initial=0)) for letter, number in places)
+        for letter, number in places:
+            d = self.machine[letter][number]
+            self.machine[letter][number] = d + noise.size * most * noise.rng.standard_normal(np.shape(d))
+
     def _run(self, text: Explanation, titles: Sequence[str]) -> None:
         for section in text.sections:
-            if section.title.startswith(tuple(titles)):
-                self.machine.run(section.lines)
+            if not section.title.startswith(tuple(titles)):
+                continue
+            for line in section.lines:
+                self.machine.run([line])
+                if self.noise is not None and (target := getattr(line, "target", "")).startswith("H["):
+                    self.machine.store(target, self._rounded(self.machine.value(target)))  # of it errors are made
 
     def _run_lbfgs(self, text: Explanation) -> None:
         """The update of L-BFGS, which remembers the step before and what it did to the gradient."""

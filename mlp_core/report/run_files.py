@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import yaml
 
 from mlp_core.atomic_files import refuse_foreign
 from mlp_core.descriptors import read_own
+from mlp_core.documents import parsed
 from mlp_core.errors import Problem, RunDirectoryError
 from mlp_core.runs.run_directory import MARK, RunDirectory
 
@@ -125,7 +125,7 @@ class RunFiles:
         rows = []
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                row = json.loads(line)
+                row = parsed(line)
                 rows.append({"epoch": int(row["epoch"]), **{str(name): _number(row[name]) for name in row}})
             except (ValueError, TypeError, KeyError, RecursionError):
                 raise _damaged(file, "is no line of a log", number) from None
@@ -160,7 +160,7 @@ def _record(path: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        record = json.loads(_text(file))
+        record = parsed(_text(file))
     except (ValueError, RecursionError):
         raise _damaged(file, "is no JSON") from None
     if not isinstance(record, dict) or not isinstance(record.get("status"), str):

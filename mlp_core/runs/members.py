@@ -17,6 +17,7 @@ import numpy as np
 from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.descriptors import read_own
+from mlp_core.documents import parsed
 from mlp_core.errors import CheckpointError, Problem
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.runs.run_directory import load_named
@@ -52,7 +53,7 @@ class Members:
         path = folder / FILE
         refuse_foreign(path)
         try:
-            told = json.loads(read_own(path, LARGEST))
+            told = parsed(read_own(path, LARGEST))
             state = told.get("calibration")
             calibration = None if state is None else Calibration.from_state(state)
             runs = tuple(told["members"]) if isinstance(told["members"], list) else ()

@@ -23,6 +23,7 @@ from mlp_core.atomic_files import (
     write_atomically,
 )
 from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
+from mlp_core.documents import parsed
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError, typed
 from mlp_core.training.checkpoint import Checkpoint, load, save
 
@@ -210,7 +211,7 @@ class RunDirectory:
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""
         try:
-            content = json.loads(read_own(self.path / name, LARGEST_JSON))
+            content = parsed(read_own(self.path / name, LARGEST_JSON))
         except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}

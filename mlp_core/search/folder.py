@@ -13,6 +13,7 @@ from typing import Any
 
 from mlp_core.atomic_files import refuse_foreign, remove, write_atomically
 from mlp_core.descriptors import read_own
+from mlp_core.documents import parsed
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.search.locks import FileLock
 
@@ -106,7 +107,7 @@ class SearchFolder:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that this program wrote, empty where there is none that can be read."""
     try:
-        told = json.loads(read_own(path, LARGEST))
+        told = parsed(read_own(path, LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

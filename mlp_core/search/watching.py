@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlp_core.documents import parsed
 from mlp_core.search.training import Training
 from mlp_core.search.workers import Stop
 
@@ -40,7 +40,7 @@ def last_epoch(log: Path) -> int | None:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST))
             lines = file.read(LAST).rpartition(b"\n")[0].splitlines()
-        return int(json.loads(lines[-1])["epoch"]) if lines else None
+        return int(parsed(lines[-1])["epoch"]) if lines else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

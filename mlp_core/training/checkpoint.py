@@ -25,6 +25,7 @@ import numpy as np
 
 from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.descriptors import READ_AT_ONCE
+from mlp_core.documents import parsed
 from mlp_core.errors import CheckpointError, Problem, typed
 from mlp_core.training.misnamed import MARK, like_run, refuse_misnamed
 
@@ -146,7 +147,7 @@ def _document(header: bytes, path: str) -> dict[str, Any]:
     if _brackets(header) > _MOST_BRACKETS:
         raise damaged(path, "its header is too complex")
     try:
-        document = json.loads(json.loads(header)["__metadata__"][KEY])
+        document = parsed(json.loads(header)["__metadata__"][KEY])
         version = document["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(path, "its header cannot be read") from None

@@ -67,7 +67,8 @@ class WarmStart:
     @property
     def note(self) -> str:
         """One line about where the weights are from."""
-        epoch = self.checkpoint.document.get("progress", {}).get("epoch")
+        progress = self.checkpoint.document.get("progress")
+        epoch = progress.get("epoch") if isinstance(progress, dict) else None
         digest = str(self.checkpoint.document.get("sha256"))[:12]
         return f"weights: those of {self.file} (epoch {epoch}, SHA-256 {digest}), with its preprocessing"
 

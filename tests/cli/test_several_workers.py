@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,7 @@ train: {epochs: 2, batch_size: 16, preflight: off, early_stopping: false}
 eval: {baselines: false}
 """
 LONG = 300
+PROGRAM = (sys.executable, "-P", "-m", "mlpbp")
 
 
 def _mpiexec() -> bool:
@@ -48,20 +50,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begin(folder: Path, *words: str, under: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def begin(
+    folder: Path, *words: str, under: Sequence[str] = (), program: Sequence[str] = PROGRAM
+) -> subprocess.Popen[str]:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts tests in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for library in (launch.find_mpiexec().parent.parent / "lib").glob("libmpi.so.*"):
         environment.setdefault("MPI4PY_LIBMPI", str(library))
-    command = [*under, sys.executable, "-P", "-m", "mlpbp", *words]
+    command = [*under, *program, *words]
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def run(folder: Path, *words: str, under: tuple[str, ...] = ()) -> tuple[int, str, str]:
-    child = begin(folder, *words, under=under)
+def run(folder: Path, *words: str, under: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> tuple[int, str, str]:
+    child = begin(folder, *words, under=under, program=program)
     out, err = child.communicate(timeout=LONG)
     return child.returncode, out, err
 
@@ -95,6 +99,24 @@ def test_1_2_and_4_workers_leave_the_same_bytes(folder, monkeypatch):
     record = json.loads((folder / "r4" / "run.json").read_text())["workers"]
     assert record["count"] == sum(record["hosts"].values()) == 4
     assert record["shards"] == 8
+
+
+NO_ROOM = """
+import runpy
+import mlp_core.workers.mpi as mpi
+mpi._room = lambda: 0
+runpy.run_module("mlpbp", run_name="__main__")
+"""
+
+
+@needs_mpi
+def test_without_shared_memory_each_has_a_copy_and_it_is_said(folder):
+    assert run(folder, "train", "c.yaml", "-o", "shared", "--workers", "2")[0] == 0
+    command = [str(launch.find_mpiexec()), "-n", "2", sys.executable, "-P", "-c", NO_ROOM]
+    code, _, err = run(folder, "train", "c.yaml", "-o", "copies", under=command, program=())
+    assert code == 0, err
+    assert "each has a copy: there is not as much shared memory" in err
+    assert files(folder / "shared") == files(folder / "copies")
 
 
 def training(folder: Path, workers: str) -> tuple[subprocess.Popen[str], list[int]]:
@@ -139,10 +161,8 @@ def test_a_worker_that_is_killed_is_named_and_ends_the_run(folder, which):
 
 def with_another(folder: Path, config: str) -> tuple[int, list[str]]:
     """A run of which worker 1 has another config; its exit code and what went wrong."""
-    mpiexec, me = str(launch.find_mpiexec()), (sys.executable, "-P", "-m", "mlpbp", "train")
-    code, _, err = run(
-        folder, "train", config, "-o", "r", under=(mpiexec, "-n", "1", *me, "c.yaml", "-o", "r", ":", "-n", "1")
-    )
+    first = (str(launch.find_mpiexec()), "-n", "1", *PROGRAM, "train", "c.yaml", "-o", "r")
+    code, _, err = run(folder, "train", config, "-o", "r", under=(*first, ":", "-n", "1"))
     assert error_lines(err), err
     return code, error_lines(err)
 

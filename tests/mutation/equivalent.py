@@ -56,6 +56,7 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         ("self.xp.add.reduce(T, axis=0, out=self.dalpha)", "self.xp.add.reduce(T, out=self.dalpha)"),
     ),
     # conditions that only save work
+    *_in("Dense.backward", "without the parametrisation the scale is 1", ("if self.ntk:", "if True:")),
     *_in(RULES, "a decay of 0 multiplies by exactly 1", ("if decay:", "if True:")),
     *_in("activation_gradient", "the slope of identity is 1", ("if f.name != 'identity':", "if True:")),
     *_in("activation_gradient", "a sum that nobody takes", ("if db is not None:", "if True:")),

@@ -21,7 +21,7 @@ from mlp_core.nn.backend import Backend
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.layers import Layer, Pass
 from mlp_core.nn.loss import Loss
-from mlp_core.nn.losses import CrossEntropy, Focal
+from mlp_core.nn.losses import CrossEntropy, Focal, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 
@@ -88,8 +88,20 @@ def still(make: Make) -> Make:
 def general() -> list[Make]:
     """Models with every kind of layer, with and without bias, in blocks, with tables of words."""
     makes: list[Make] = [partial(model, name) for name in GENERAL]
-    makes += [in_blocks, squares_alone, no_bias, evaluating, words, words_alone, deep]
+    makes += [in_blocks, squares_alone, no_bias, evaluating, words, words_alone, deep, tangent]
     return makes
+
+
+def equal_predictions_have_no_slope() -> bool:
+    """A quantile that is met exactly, where its loss has a kink."""
+    loss, Z = Quantile((0.3, 0.6)), np.array([[1.0, 1.0], [-2.0, -2.0]])
+    return not loss.backward(np, Z[:, :1], loss.forward(np, Z, Z[:, :1])[1]).any()
+
+
+def tangent() -> Specimen:
+    """Products divided by the root of their inputs."""
+    blocks = (Block(5, ACTIVATIONS["tanh"](), norm="layer"), Block(4, ACTIVATIONS["silu"]()))
+    return specimen(Architecture(3, CLASSES, blocks, ntk=True), PLAIN, 6, weighted=True)
 
 
 def of_activation(kind: type[Activation]) -> list[Make]:

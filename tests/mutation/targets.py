@@ -10,6 +10,7 @@ from types import FunctionType
 from judges import (
     SPECIAL_LAYERS,
     Judge,
+    equal_predictions_have_no_slope,
     general,
     gradient_judges,
     inputs_are_differentiated_when_asked_for,
@@ -79,7 +80,8 @@ def _of_losses(models: tuple[Judge, ...]) -> Iterator[Target]:
     for kind in LOSSES.values():
         backward = _own(kind, "backward")
         assert backward is not None
-        yield Target(backward, tuple(gradient_judges(of_loss(kind))))
+        extra: tuple[Judge, ...] = (equal_predictions_have_no_slope,) if kind is losses.Quantile else ()
+        yield Target(backward, (*gradient_judges(of_loss(kind)), *extra))
     yield Target(losses._sigmoid, tuple(gradient_judges(of_loss(losses.Bce))))
     yield Target(losses.loss_and_gradient, (*models, loss_of_blocks_is_that_of_the_whole))
 

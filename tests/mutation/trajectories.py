@@ -69,6 +69,11 @@ def rate(name: str, t: int) -> float:
     return RATES.get(name, 0.02) * (1 + 0.05 * t)
 
 
+def left(t: int) -> float:
+    """The share of the weight decay that is left in step t."""
+    return 1 / (1 + 0.1 * t)
+
+
 def agrees(name: str, scenario: Scenario, tolerance: float = 1e-9) -> bool:
     """Whether the engine's optimizer walks where the formulas walk."""
     parameters = Parameters(SPECS, Backend("numpy", np, block=7), np.float64)
@@ -78,7 +83,7 @@ def agrees(name: str, scenario: Scenario, tolerance: float = 1e-9) -> bool:
     for t, expected in enumerate(walk(name, start, scenario), start=1):
         g = scenario.factor(t) * gradient(parameters.theta)
         kept = g.copy()
-        optimizer.step(parameters.theta, g, rate(name, t))
+        optimizer.step(parameters.theta, g, rate(name, t), left(t))
         if not np.array_equal(g, kept) or not np.allclose(parameters.theta, expected, rtol=tolerance, atol=1e-11):
             return False
     return True
@@ -95,11 +100,11 @@ def walk(name: str, theta: np.ndarray, scenario: Scenario) -> Iterator[np.ndarra
         own = lr * scale
         if name == "lbfgs":
             d, length = move(g * (scale != 0), t)
-            last = (lr if t > 1 else lr * length) * scale * (d - decay * theta)
+            last = (lr if t > 1 else lr * length) * scale * (d - left(t) * decay * theta)
             move(last, 0)
             theta = theta + last
         else:
-            shrunk = theta * (1 - own * decay)
+            shrunk = theta * (1 - own * left(t) * decay)
             new = shrunk - own * move(g, t)
             for k, (part, shape) in enumerate(matrices):
                 G = g[part].reshape(shape)

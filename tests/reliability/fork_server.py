@@ -168,10 +168,10 @@ def _child(request: dict[str, Any]) -> None:
     try:
         _prepare(request)
         sys.argv = ["mlpbp", *request["arguments"]]
-        if request.get("traced"):
-            os.kill(os.getpid(), signal.SIGSTOP)
         from mlpbp.__main__ import main
 
+        if request.get("traced"):
+            os.kill(os.getpid(), signal.SIGSTOP)
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1

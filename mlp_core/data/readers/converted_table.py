@@ -21,6 +21,7 @@ from mlp_core.data.readers.npy_on_disk import Change, File, Floats, OnDisk
 from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal, shown
 from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import Lines, Piece, Table
+from mlp_core.documents import parsed
 from mlp_core.errors import DataError
 
 VALUES, TABLE = "values.npy", "table.json"
@@ -109,7 +110,7 @@ def _document(path: Path) -> dict[str, Any]:
     check_memory(path, 8 * check_file(path))
     with reading(path):
         content = path.read_bytes()
-    document = json.loads(content)
+    document = parsed(content)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise refusal(path, "damaged", "not what this version of mlpbp convert writes", hint=REMEDY)
     digest = document.pop("digest", None)

@@ -78,6 +78,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "numbers, logarithms": (*NUMBERS, "preprocess.target.transform=log1p", "preprocess.target.scale=standard"),
     "stop early": ("train.early_stopping={patience: 3, min_delta: 0.6}", "train.epochs=20"),
     "stop late": ("train.early_stopping={patience: 2, patience_factor: 1.5, min_delta: 0.6}", "train.epochs=20"),
+    "accuracy": ("train.early_stopping={monitor: val_accuracy, patience: 3, min_delta: 0.01}", "train.epochs=20"),
     "stop seldom": (
         "train.early_stopping={patience: 3, patience_factor: 1.5}",
         *("train.eval_every=2", "train.epochs=20"),

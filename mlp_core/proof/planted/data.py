@@ -28,7 +28,7 @@ from mlp_core.training.ensemble import EnsembleEvaluator
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
-from mlp_core.training.trainer import Trainer
+from mlp_core.training.trainer import Trainer, Watch
 
 START = (
     *slips(
@@ -72,6 +72,7 @@ RUN = (
     *slips("config", from_config.make_limits, "eval_every", ("eval_every=train.eval_every", "eval_every=1")),
     *slips("loop", Trainer._compare, "stop early", ("else (p.reference, p.stale + 1)", "else (value, p.stale + 1)")),
     *slips("loop", Trainer._compare, "plain", ("return improved", "return True")),
+    *slips("loop", Watch.better, "accuracy", ("value > than + self.min_delta", "value > than")),
     *slips("loop", Trainer._compare, "stop seldom", ("p.epoch // self.job.limits.eval_every", "p.epoch")),
     *slips("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch + 1 >= limits.epochs")),
     *slips("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch > limits.epochs")),

@@ -10,6 +10,7 @@ from threads import together
 
 from mlp_core.config import Config, load
 from mlp_core.data import load as load_module
+from mlp_core.data.batches.from_disk import StreamedBatches
 from mlp_core.data.batches.shards import cut
 from mlp_core.errors import ConfigError, Failed, UsageError
 from mlp_core.runs.run import Run
@@ -292,3 +293,15 @@ def test_shards_are_as_equal_as_can_be(rows, shards):
     sizes = {part.stop - part.start for part in parts}
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= -(-rows // shards)
+
+
+def test_rows_on_the_disk_are_those_in_memory(tmp_path):
+    """Every worker prepares only its own; the gradient is made in one call where there are kernels."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.standard_normal((90, 5)).astype(np.float32))
+    np.save(tmp_path / "y.npy", rng.integers(0, 3, 90))
+    config = config_of(tmp_path, f"data={{train: {{x: {tmp_path}/x.npy, y: {tmp_path}/y.npy}}, memory: memmap}}")
+    assert isinstance(Experiment.build(config).trainer.job.batches, StreamedBatches)
+    one = trained(config, tmp_path / "one", 1)
+    for workers in (2, 8):
+        assert trained(config, tmp_path / str(workers), workers) == one
