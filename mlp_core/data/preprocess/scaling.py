@@ -198,7 +198,7 @@ class Target(Scaler):
         self.log, self.clamp = log, clamp
         self.limits: Floats | None = None
 
-    def fit(self, X: Array) -> Self:
+    def fit(self, X: Array, filled: npt.NDArray[np.bool_] | None = None) -> Self:
         if self.log and (X <= -1).any():
             message, hint = f"a target is {X.min():g}, log(1 + y) needs more than -1", "set target.transform: none"
             raise DataError(Problem("out_of_range", message, hint=hint))
