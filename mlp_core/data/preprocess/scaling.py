@@ -204,7 +204,7 @@ class Target(Scaler):
             raise DataError(Problem("out_of_range", message, hint=hint))
         if self.clamp:
             self.limits = np.stack([X.min(axis=0), X.max(axis=0)]).astype(np.float64)
-        return super().fit(np.log1p(X) if self.log else X)
+        return super().fit(np.log1p(X) if self.log else X, filled)
 
     def transform(self, X: Array, out: Array | None = None, dtype: npt.DTypeLike = np.float64) -> Array:
         if self.log and (X <= -1).any():
