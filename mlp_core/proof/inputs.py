@@ -65,7 +65,8 @@ def _circle(values: Any, period: float) -> Any:
 
 def _numbers(plan: Plan, old: Any, values: Any, image: bool) -> Any:
     """One column of numbers: filled, cut, logarithm, scaled; 0 where all training rows are alike."""
-    present = old[~np.isnan(old)]
+    there = ~np.isnan(old)
+    present = old[there]
     fill = _fill(plan["impute"], present) if not image else 0.0
     old, values = (np.where(np.isnan(x), fill, x) for x in (old, values))
     if plan["log"]:
@@ -76,7 +77,7 @@ def _numbers(plan: Plan, old: Any, values: Any, image: bool) -> Any:
         old, values = (np.clip(x, low, high) for x in (old, values))
     if plan["scale"] == "quantile":
         return _scores(old, values)
-    return _scaled(plan["scale"], old, values)
+    return _scaled(plan["scale"], old, values, there if there.any() else ~there)
 
 
 def _fill(impute: Any, present: Any) -> float:
@@ -90,11 +91,13 @@ def _fill(impute: Any, present: Any) -> float:
     return float(np.mean(present) if impute == "mean" else np.median(present))
 
 
-def _scaled(method: str, old: Any, values: Any) -> Any:
-    """(x - shift) / spread; 0 where there is no spread."""
+def _scaled(method: str, old: Any, values: Any, there: Any) -> Any:
+    """(x - shift) / spread; 0 where there is no spread. Quartiles are those of the cells that are there."""
     if old.min() == old.max():
         return np.zeros(len(values))
-    first, middle, third = np.quantile(old, (0.25, 0.5, 0.75)) if method.startswith("robust") else (0.0, 0.0, 0.0)
+    first, middle, third = (
+        np.quantile(old[there], (0.25, 0.5, 0.75)) if method.startswith("robust") else (0.0, 0.0, 0.0)
+    )
     match method:
         case "none":
             return values
@@ -203,5 +206,5 @@ def _compact(plan: Plan, words: Sequence[str], mode: int, old: list[str | None],
 
     before, made = raw(old), raw(new)
     method = "none" if plan["scale"] == "quantile" else plan["scale"]
-    columns = [_scaled(method, before[:, j], made[:, j]) for j in range(before.shape[1])]
+    columns = [_scaled(method, before[:, j], made[:, j], slice(None)) for j in range(before.shape[1])]
     return np.stack(columns, axis=1) if columns else made

@@ -68,8 +68,8 @@ def size_of(rows: int, classes: bool = False) -> Size:
     """
     batch = 256 if rows < 100_000 else 1024
     if rows < FEW:
-        batch = min(rows, batch) if classes else max(16, 1 << (rows // 8).bit_length() - 1)
-    return Size(256, next(epochs for most, epochs in EPOCHS if rows < most), batch)
+        batch = batch if classes else max(16, 1 << (rows // 8).bit_length() - 1)
+    return Size(256, next(epochs for most, epochs in EPOCHS if rows < most), min(rows, batch))
 
 
 def chosen(config: Config) -> tuple[str, str]:

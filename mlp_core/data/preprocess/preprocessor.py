@@ -166,11 +166,12 @@ class Preprocessor:
                 if plan.cycles and (moving_periods := moving(block[:, j], plan.cycles))
             },
         )
-        if gaps.any() or numbers.log.any() or any(plan.clip for plan in numeric):
+        missing = np.isnan(block) if gaps.any() else None
+        if missing is not None or numbers.log.any() or any(plan.clip for plan in numeric):
             block = numbers.filled(np.array(block, np.float64))
             self._fit_limits(numbers, numeric, block)
             block = numbers.bent(block)
-        numbers.hold(self._fit_scales(numbers, numeric, block))
+        numbers.hold(self._fit_scales(numbers, numeric, block, missing))
         return numbers
 
     def _fit_limits(self, numbers: Numbers, plans: Sequence[NumericPlan], block: Floats) -> None:
@@ -186,11 +187,13 @@ class Preprocessor:
                 limits = (mean - reach, mean + reach)
                 numbers.low[j], numbers.high[j] = np.expm1(limits) if plan.log else limits
 
-    def _fit_scales(self, numbers: Numbers, plans: Sequence[NumericPlan], block: Array) -> npt.NDArray[np.bool_]:
-        """Fit the scales to a filled block; which columns are constant in it."""
+    def _fit_scales(
+        self, numbers: Numbers, plans: Sequence[NumericPlan], block: Array, missing: npt.NDArray[np.bool_] | None
+    ) -> npt.NDArray[np.bool_]:
+        """Fit the scales to a block whose `missing` cells were filled; which columns are constant in it."""
         methods = [plan.scale for plan in plans]
         if len(set(methods)) == 1 and methods[0] != "quantile":
-            numbers.scaler = self._scaler(methods[0], block, list(range(len(methods))))
+            numbers.scaler = self._scaler(methods[0], block, list(range(len(methods))), missing)
             return numbers.scaler.constant
         shift, scale = np.zeros(len(methods)), np.ones(len(methods))
         constant = np.zeros(len(methods), bool)
@@ -200,15 +203,18 @@ class Preprocessor:
                 numbers.ranks |= {j: Ranks.fit(np.asarray(block[:, j], np.float64)) for j in places}
                 constant[places] = block[:, places].min(axis=0) == block[:, places].max(axis=0)
             else:
-                fitted = self._scaler(method, block[:, places], places)
+                gone = None if missing is None else missing[:, places]
+                fitted = self._scaler(method, block[:, places], places, gone)
                 shift[places], scale[places], constant[places] = fitted.shift, fitted.scale, fitted.constant
         numbers.scaler = Scaler("none")
         numbers.scaler.shift, numbers.scaler.scale = shift, scale
         numbers.scaler.smooth = np.array([method == "robust_smooth" for method in methods], bool)
         return constant
 
-    def _scaler(self, method: str, block: Array, places: Sequence[int]) -> Scaler:
-        return Scaler(method, [self.name(self.numeric[j]) for j in places] if self.names else ()).fit(block)
+    def _scaler(
+        self, method: str, block: Array, places: Sequence[int], missing: npt.NDArray[np.bool_] | None
+    ) -> Scaler:
+        return Scaler(method, [self.name(self.numeric[j]) for j in places] if self.names else ()).fit(block, missing)
 
     def transform(
         self, X: Array, words: Words | None = None, out: Array | None = None, dtype: npt.DTypeLike = np.float64

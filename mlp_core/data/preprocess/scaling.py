@@ -67,13 +67,14 @@ class Scaler:
         self.smooth: npt.NDArray[np.bool_] = np.empty(0, bool)
         self.constant: npt.NDArray[np.bool_] = np.empty(0, bool)
 
-    def fit(self, X: Array) -> Self:
-        """Take shift and scale from training rows X [rows, columns], at least one.
+    def fit(self, X: Array, filled: npt.NDArray[np.bool_] | None = None) -> Self:
+        """Take shift and scale from training rows X [rows, columns], at least one. filled: the cells [rows, columns]
+        that were missing; quartiles are those of the others, which many equal values in the middle would bring close.
 
         Raises DataError naming the first column whose spread is too large for float64.
         """
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-        quartiles = _quartiles(X) if self.method in ROBUST else None
+        quartiles = _quartiles(X, filled) if self.method in ROBUST else None
         with np.errstate(over="ignore", invalid="ignore"):  # `take` tells of it
             moments = _moments(X, low, high) if self.method == "standard" else None
         try:
@@ -197,13 +198,13 @@ class Target(Scaler):
         self.log, self.clamp = log, clamp
         self.limits: Floats | None = None
 
-    def fit(self, X: Array) -> Self:
+    def fit(self, X: Array, filled: npt.NDArray[np.bool_] | None = None) -> Self:
         if self.log and (X <= -1).any():
             message, hint = f"a target is {X.min():g}, log(1 + y) needs more than -1", "set target.transform: none"
             raise DataError(Problem("out_of_range", message, hint=hint))
         if self.clamp:
             self.limits = np.stack([X.min(axis=0), X.max(axis=0)]).astype(np.float64)
-        return super().fit(np.log1p(X) if self.log else X)
+        return super().fit(np.log1p(X) if self.log else X, filled)
 
     def transform(self, X: Array, out: Array | None = None, dtype: npt.DTypeLike = np.float64) -> Array:
         if self.log and (X <= -1).any():
@@ -240,13 +241,17 @@ class Target(Scaler):
         return made
 
 
-def _quartiles(X: Array) -> Floats:
-    """The three quartiles of every column, [3, columns]; some columns at a time, because they are copied."""
-    found = np.empty((3, X.shape[1]))
+def _quartiles(X: Array, filled: npt.NDArray[np.bool_] | None = None) -> Floats:
+    """The three quartiles of every column, [3, columns], some columns at a time, because they are copied; of the cells
+    that were not filled, where there are any."""
+    found, at = np.empty((3, X.shape[1])), (0.25, 0.5, 0.75)
     step = max(1, CELLS // len(X))
     for start in range(0, X.shape[1], step):
         part = slice(start, start + step)
-        found[:, part] = np.quantile(X[:, part].astype(np.float64), (0.25, 0.5, 0.75), axis=0)
+        found[:, part] = np.quantile(X[:, part].astype(np.float64), at, axis=0)
+    if filled is not None:
+        for j in np.flatnonzero(filled.any(axis=0) & ~filled.all(axis=0)):
+            found[:, j] = np.quantile(X[~filled[:, j], j].astype(np.float64), at)
     return found
 
 

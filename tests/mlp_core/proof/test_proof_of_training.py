@@ -11,7 +11,7 @@ from random_configs import experiment
 
 from mlp_core.proof.state import State
 from mlp_core.proof.training import first_step, prove_training
-from mlp_core.runs.prove import answer
+from mlp_core.runs.prove import answer, check_config
 
 MANY = int(os.environ.get("MLPBP_PROVED", "10"))
 FROM = int(os.environ.get("MLPBP_PROVED_FROM", "500"))
@@ -41,3 +41,17 @@ def test_the_first_step_is_proved_on_the_object_that_trains(tmp_path: Path) -> N
     assert built.trainer.steps is steps
     assert np.array_equal(before.theta, State.of(built.trainer.job).theta)
     assert built.trainer.progress.step == 0
+
+
+@pytest.mark.parametrize("classes", [True, False], ids=["classes", "numbers"])
+@pytest.mark.parametrize("rows", [11, 300])
+def test_the_recipe_of_few_rows_with_gaps_is_what_the_proof_says(rows: int, classes: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(rows, 2)).round(3)
+    cells = np.where(rng.random(X.shape) < 0.4, "", X.astype(str))
+    y = np.where(X[:, 0] > 0, "yes", "no") if classes else X[:, 0]
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(map(",".join, np.column_stack([cells, y]))) + "\n")
+    config = tmp_path / "c.yaml"
+    config.write_text("data: {train: t.csv, target: y}\nrecipe: strong\nthreads: 1\ndevice: cpu\n")
+    small = ("model.hidden=[6]", "train.epochs=2", "gradcheck.mode=fast")
+    assert check_config(config, small).report.passed

@@ -258,6 +258,20 @@ def test_robust_smooth_is_its_formula_and_nothing_is_farther_than_three() -> Non
     assert (inputs[:, 1] == X[:, 1]).all()  # its neighbours are scaled as they were
 
 
+@pytest.mark.parametrize("scale", ["robust", "robust_smooth"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_quartiles_are_those_of_the_cells_that_are_there(scale: str, share: float) -> None:
+    """Half a column of gaps would otherwise bring its quartiles together, and scale it by what is left between them."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(5.0, 2.0, (400, 3)).round(3)
+    X[rng.random(X.shape) < share] = np.nan
+    X[:, 2] = np.nan  # no cell at all
+    fitted = Preprocessor(NumericPlan(scale)).fit(X).numbers.scaler
+    quartiles = np.nanquantile(X[:, :2], (0.25, 0.5, 0.75), axis=0)
+    np.testing.assert_allclose(fitted.shift[:2], quartiles[1], rtol=1e-14)
+    np.testing.assert_allclose(fitted.scale[:2], 1 / (quartiles[2] - quartiles[0]), rtol=1e-14)
+
+
 @pytest.mark.parametrize("scale", ["robust_smooth", "standard", "robust", "minmax", "maxabs", "none", "quantile"])
 @pytest.mark.parametrize("count", [2, 5])
 def test_compact_words_are_one_hot_columns_scaled_like_numbers(scale: str, count: int) -> None:
