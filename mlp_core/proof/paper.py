@@ -240,8 +240,9 @@ class Walk:
                 continue
             for line in section.lines:
                 self.machine.run([line])
-                if self.noise is not None and (target := getattr(line, "target", "")).startswith("H["):
-                    self.machine.store(target, self._rounded(self.machine.value(target)))  # of it errors are made
+                if self.noise is not None and (target := getattr(line, "target", "")).startswith(("Z[", "H[")):
+                    # of H errors are made; and f(Z) near 1 keeps few digits of 1 - f(Z) where it is rounded
+                    self.machine.store(target, self._rounded(self.machine.value(target)))
 
     def _run_lbfgs(self, text: Explanation) -> None:
         """The update of L-BFGS, which remembers the step before and what it did to the gradient."""
