@@ -255,14 +255,15 @@ class TestWholeSteps:
         made = finish(self.begin(tmp_path / "made"))
         load, asked = mlp_core.training.prepared.load, mlp_core.training.prepared.check_memory
 
-        def as_bytes(config, *rest):
-            data = load(config, *rest)
+        def as_bytes(config, *rest, **more):
+            data = load(config, *rest, **more)
             for name, part in data.splits.items():
                 assert (part.X.astype(np.uint8) == part.X).all()
                 data.splits[name] = replace(part, X=part.X.astype(np.uint8))
             return data
 
-        monkeypatch.setattr("mlp_core.training.prepared.load", as_bytes)
+        for reader in ("mlp_core.training.prepared", "mlp_core.proof.saved"):
+            monkeypatch.setattr(f"{reader}.load", as_bytes)
         monkeypatch.setattr("mlp_core.training.prepared.check_memory", lambda *given: asked(*given) and room)
         run = finish(self.begin(tmp_path / "run"))
         kind = Scaled if room else OnHost
