@@ -138,6 +138,15 @@ def test_where_one_worker_has_no_nccl_all_do_without(machine):
     assert together(2, way) == ["through the host's memory"] * 2
 
 
+def test_an_nccl_that_cannot_begin_is_told_of_in_one_line(machine, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("NCCL_ERROR_SYSTEM_ERROR: unhandled system error")
+
+    monkeypatch.setattr(machine.nccl, "NcclCommunicator", fail)
+    with pytest.raises(Failed, match="NCCL failed: NCCL_ERROR_SYSTEM_ERROR: unhandled system error; set NCCL_DEBUG"):
+        together(2, lambda world: between_devices(world, machine.backend(world.rank, False).xp, 64, machine.nccl))
+
+
 def test_a_run_is_proved_before_its_first_step(tmp_path, machine, nccl):
     config = on_gpus(tmp_path, "train.preflight=quick", "model.norm=batch", "model.dropout=0.3")
 
