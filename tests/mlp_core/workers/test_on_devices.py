@@ -20,7 +20,7 @@ from strict_xp import StrictDevice
 from test_sharded import Many, config_of, files, trained
 from threads import together
 
-from mlp_core.backends.cuda import device_backend, find_device, fused_backend
+from mlp_core.backends.cuda import Unusable, device_backend, find_device, fused_backend
 from mlp_core.errors import ConfigError, Failed
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import RunDirectory
@@ -91,6 +91,25 @@ def test_the_bytes_do_not_depend_on_the_number_of_gpus(tmp_path, machine, name):
     there, here = (load_checkpoint(tmp_path / run / "checkpoints" / "last.safetensors") for run in ("one", "host"))
     for tensor, values in here.tensors.items():
         np.testing.assert_allclose(there.tensors[tensor], values, rtol=1e-4, atol=1e-6, err_msg=tensor)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernels", ["auto", "numpy"])
+def test_shards_on_a_real_gpu_follow_the_cpu(tmp_path, kernels):
+    if isinstance(found := find_device(), Unusable):
+        pytest.skip(found.reason)
+    changes = (
+        "model.norm=batch",
+        "model.dropout=0.3",
+        "optimizer.name=momentum",
+        "dtype=float64",
+        f"kernels={kernels}",
+    )
+    for device in ("cuda", "cpu"):
+        trained(config_of(tmp_path, f"device={device}", *changes), tmp_path / device, 1)
+    there, here = (load_checkpoint(tmp_path / run / "checkpoints" / "last.safetensors") for run in ("cuda", "cpu"))
+    for tensor, values in here.tensors.items():
+        np.testing.assert_allclose(there.tensors[tensor], values, rtol=1e-9, atol=1e-11, err_msg=tensor)
 
 
 def test_by_nccl_they_are_the_same(tmp_path, machine, nccl):
