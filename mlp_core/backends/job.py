@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.nn.backend import Array, Backend
@@ -111,10 +111,11 @@ class Shards(Protocol):
 
     def gradient(
         self, X: Array, Y: Array, w: Array | None, parts: Sequence[slice], rows: int, total: float, mode: Pass
-    ) -> list[float]:
+    ) -> list[Any]:
         """The loss of each shard here over the weight `total`; the sum of their gradients is left in the network.
 
-        X, Y, w: the rows here, of a batch of so many `rows`; parts: where in the batch those of each shard are.
+        X, Y, w: the rows here, of a batch of so many `rows`; parts: where in it those of each shard are. A device keeps
+        the losses.
         """
 
     def change(self, rates: StepRates, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,9 +67,11 @@ def refuse_differences(experiment: Experiment) -> None:
     something else."""
     if experiment.world.size == 1:
         return
-    theta = np.ascontiguousarray(experiment.model.network.parameters.theta)
+    network = experiment.model.network
+    theta = np.ascontiguousarray(network.backend.to_host(network.parameters.theta))
+    versions = {**experiment.environment, "device": re.sub(r"^cuda:\d+", "cuda", network.backend.device)}
     facts = {
-        **{f"version of {name}": str(value) for name, value in experiment.environment.items()},
+        **{f"version of {name}": str(value) for name, value in versions.items()},
         "data": experiment.data.sha256,
         "preprocessing": _digest(json.dumps(experiment.model.inputs.to_state(), sort_keys=True).encode()),
         "weights": _digest(theta.view(np.uint8).data),

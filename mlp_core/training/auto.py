@@ -75,10 +75,9 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     shards = check_shards(config, batch)
     decide("train.shards", shards)
     widths = [len(task.features), *(layer.units for layer in config.model.layers()), task.outputs]
-    if shards > 1 and config.device == "auto":
-        device, note = "cpu", None
-    else:
-        device, note = decide_device(config, widths, batch, data.splits["train"].rows)
+    device, note = decide_device(config, widths, batch, data.splits["train"].rows)
+    if shards > 1 and config.device == "auto" and device != "cpu":
+        device = "cuda"  # any number of workers, of which each has one, may go on with it
     decide("device", device, note)
     if about := check_precision(config, device):
         notes.append(about)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from mlp_core.backends.cuda import Unusable, cuda_backend, cuda_index, find_device
+from mlp_core.backends.cuda import Unusable, count_devices, cuda_backend, cuda_index, find_device, find_nccl
 from mlp_core.backends.cuda.detect import cupy_installed
 from mlp_core.config import Config
-from mlp_core.errors import ConfigError
+from mlp_core.errors import ConfigError, counted
 from mlp_core.machine import free_memory
 from mlp_core.nn.backend import Backend
+from mlp_core.workers.devices import between_devices
+from mlp_core.workers.world import ALONE, World
 
 WORTH_STEP = 2e8
 """Floating-point operations of a step from which a GPU may win: below, the CPU is done in the millisecond that it takes
@@ -45,13 +47,36 @@ def decide_device(config: Config, widths: Sequence[int], batch: int, rows: int) 
     return f"cuda:{found.index}", f"device: cuda:{found.index} ({found.name})"
 
 
-def open_cuda(config: Config) -> Backend:
-    """The backend of the GPU that the config names; raises ConfigError with the remedy if it cannot be used."""
-    found = find_device(cuda_index(config.device))
+def check_devices(config: Config, world: World) -> None:
+    """Raise ConfigError unless every worker of this machine has a GPU of its own, where the config wants GPUs."""
+    if world.size == 1 or not config.device.startswith("cuda"):
+        return
+    if config.device != "cuda":
+        message, hint = "each of several workers takes a GPU of its own", "write device: cuda"
+        raise ConfigError(config.problem("device", message, code="inconsistent", got=config.device, hint=hint))
+    count = count_devices()
+    if 0 < count < world.local_size:
+        message = f"{world.local_size} workers need as many GPUs, this machine has {counted(count, 'GPU')}"
+        hint = f"take {count if count == 1 else 'fewer'} of them on a machine, or write device: cpu"
+        raise ConfigError(config.problem("device", message, code="no_cuda", got=config.device, hint=hint))
+
+
+def open_cuda(config: Config, world: World = ALONE) -> Backend:
+    """The backend of the GPU that the config names, of several workers that of this one: the first worker of a machine
+    takes its first GPU, and so on. Raises ConfigError with the remedy if it cannot be used."""
+    check_devices(config, world)
+    found = find_device(cuda_index(config.device) if world.size == 1 else world.local_rank)
     if isinstance(found, Unusable):
         hint = f"{found.fix}, or write device: cpu"
         raise ConfigError(config.problem("device", found.reason, code="no_cuda", got=config.device, hint=hint))
     return cuda_backend(found.index, config.kernels != "numpy", config.matmul_precision)
+
+
+def exchange(world: World, backend: Backend, nbytes: int) -> World:
+    """What the workers exchange arrays of this backend through, of up to so many bytes."""
+    if world.size == 1 or not backend.remote:
+        return world
+    return between_devices(world, backend.xp, nbytes, find_nccl())
 
 
 def check_precision(config: Config, device: str) -> str | None:

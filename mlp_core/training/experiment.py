@@ -89,11 +89,11 @@ class Experiment:
         ready = Prepared.of(config, progress, own, start, known, world)
         config, data, inputs, target = ready.config, ready.data, ready.inputs, ready.target
         train = data.splits["train"]
-        model = Model.build(config, data.task, inputs, target, ready.batch, training=True)
+        model = Model.build(config, data.task, inputs, target, ready.batch, training=True, world=world)
         if config.model.output_bias == "prior" and start is None:
             width = model.network.architecture.outputs
             bias = model.objective.loss.prior(model.targets(train.y), model.weights(train), width)
-            model = Model.build(config, data.task, inputs, target, ready.batch, bias, training=True)
+            model = Model.build(config, data.task, inputs, target, ready.batch, bias, True, world)
         model.network.initialize(config.seed)
         if start is not None:
             start.fill(config, model.network)
@@ -179,8 +179,10 @@ class Experiment:
         """Take over the weights for use, and the statistics of norms, that worker 0 has."""
         network, average = self.model.network, self.trainer.job.average
         for array in (network.parameters.theta, *network.statistics.values.values(), average):
-            if array is not None:
-                self.world.copy(array)
+            if array is not None and self.world.size > 1:
+                host = network.backend.to_host(array)
+                self.world.copy(host)
+                array[...] = network.backend.asarray(host)
 
     def restore(self, checkpoint: Checkpoint, path: str) -> None:
         """Go back to the state of a checkpoint; validates everything before it changes anything."""

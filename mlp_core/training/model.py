@@ -55,14 +55,18 @@ class Model:
         rows: int,
         bias: tuple[float, ...] | None = None,
         training: bool = False,
+        world: World = ALONE,
     ) -> Model:
-        """The model of a resolved config, its parameters still zero; memory for `rows` rows at once."""
+        """The model of a resolved config, its parameters still zero; memory for `rows` rows at once.
+
+        world: the workers that train it; each has a network where it computes.
+        """
         loss = from_config.make_loss(config)
         architecture = from_config.make_architecture(
             config, inputs.inputs, from_config.outputs(loss, task), bias, inputs.embeddings, inputs.numbers_first
         )
         # a forward pass alone does not repay loading the compiled kernels
-        backend = make_backend(config) if training else numpy_backend()
+        backend = make_backend(config, world) if training else numpy_backend()
         network = Network(architecture, backend, config.dtype, rows, training)
         threshold = config.eval.threshold if isinstance(config.eval.threshold, float) else THRESHOLD
         objective = Objective(network, loss, from_config.make_penalty(config))
@@ -200,9 +204,9 @@ def _check_sizes(checkpoint: Checkpoint, config: Config, task: Task, inputs: Pre
         raise damaged(path, f"its config tells of {told:,} parameters, it holds {stored:,} numbers")
 
 
-def make_backend(config: Config) -> Backend:
+def make_backend(config: Config, world: World = ALONE) -> Backend:
     """The backend of a resolved config's device and kernels."""
     if config.device.startswith("cuda"):
-        return open_cuda(config)
+        return open_cuda(config, world)
     threads = 1 if config.threads == "auto" else config.threads
     return native(config, threads) if config.kernels == "native" else numpy_backend()

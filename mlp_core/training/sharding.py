@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlp_core.config import Config
 from mlp_core.errors import ConfigError, Problem, UsageError, counted
+from mlp_core.training.devices import check_devices
 from mlp_core.workers.world import World
 
 USUAL = 8
@@ -11,7 +12,8 @@ USUAL = 8
 
 
 def for_workers(config: Config, world: World) -> Config:
-    """The config with its shards decided for workers; raises UsageError where they cannot share them out."""
+    """The config with its shards decided for workers; raises UsageError where they cannot share them out,
+    ConfigError where they need more GPUs than there are."""
     if config.train.shards == "auto":
         config = config.replace(**{"train.shards": USUAL})
     shards, workers = int(config.train.shards), world.size
@@ -23,6 +25,7 @@ def for_workers(config: Config, world: World) -> Config:
         raise UsageError(Problem("workers", message, hint))
     if config.ensemble > 1:
         raise no_ensemble()
+    check_devices(config, world)
     return config
 
 
@@ -39,8 +42,4 @@ def check_shards(config: Config, batch: int) -> int:
         hint = f"use larger batches, or train.shards={1 << (batch.bit_length() - 1)}"
         message = f"a batch of {counted(batch, 'row')} cannot be cut into {shards} shards"
         raise ConfigError(config.problem("train.batch_size", message, code="inconsistent", hint=hint))
-    if shards > 1 and config.device.startswith("cuda"):
-        hint = "write device: cpu, or train.shards: 1"
-        message = "batches are not cut into shards on a GPU yet"
-        raise ConfigError(config.problem("device", message, code="inconsistent", got=config.device, hint=hint))
     return shards

@@ -57,6 +57,7 @@ class Mpi(World):
         self._comm = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.rank, self._comm.size
         self._machine = MPI.Intracomm(self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank))
+        self.local_rank, self.local_size = self._machine.rank, self._machine.size
         self._windows: list[MPI.Win] = []
         self.sent, self.seconds = 0, 0.0
         mine = [MPI.Get_processor_name(), os.getpid()]

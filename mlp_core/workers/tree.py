@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from mlp_core.workers.world import World
 
 WHOLE = 16 << 10
@@ -29,8 +27,9 @@ def add_pairs(parts: Sequence[Any]) -> None:
         distance *= 2
 
 
-def add_across(world: World, vector: np.ndarray, room: np.ndarray) -> None:
-    """vector [n] becomes the sum of those of all workers, 2^k of them; room [n] is memory for what is received.
+def add_across(world: World, vector: Any, room: Any) -> None:
+    """vector [n] becomes the sum of those of all workers, 2^k of them; room [n] is memory for what is received. Both
+    are where `world` exchanges arrays: on the host, or on a device.
 
     An element is the same sum in every worker: the two that are added there are the same, in whichever order.
     """
@@ -39,14 +38,15 @@ def add_across(world: World, vector: np.ndarray, room: np.ndarray) -> None:
     while distance < world.size:
         partner, upper = world.rank ^ distance, bool(world.rank & distance)
         mine = theirs = slice(start, stop)
-        if (stop - start) * vector.itemsize > WHOLE:
+        if (stop - start) * vector.dtype.itemsize > WHOLE:
             middle = (start + stop) // 2
             mine, theirs = slice(start, middle), slice(middle, stop)
             if upper:
                 mine, theirs = theirs, mine
             halved.append((partner, mine, theirs))
         world.exchange(partner, vector[theirs], room[mine])
-        vector[mine] += room[mine]
+        part = vector[mine]
+        part += room[mine]
         start, stop, distance = mine.start, mine.stop, 2 * distance
     for partner, mine, theirs in reversed(halved):
         world.exchange(partner, vector[mine], vector[theirs])

@@ -19,11 +19,14 @@ from mlp_core.errors import Failed, Problem
 class World:
     """One worker alone. `rank` counts from 0; worker 0 writes, the others are silent.
 
-    sent: the bytes that this worker has sent to others; seconds: how long it waited for what they sent.
+    local_rank, local_size: the same among the workers of its machine. sent: the bytes that this worker has sent to
+    others; seconds: how long it waited for what they sent. way: how arrays on devices get to others, in words.
     """
 
     rank, size = 0, 1
+    local_rank, local_size = 0, 1
     sent, seconds = 0, 0.0
+    way = ""
     reading = "one on each machine reads the data, for all"
 
     @property

@@ -196,7 +196,7 @@ def test_what_one_worker_has_not_as_the_others_is_told_by_worker_0(folder, chang
         (("--workers", "3"), "workers are a power of two (got 3)"),
         (("--workers", "2", "train.batch_size=4"), "a batch of 4 rows cannot be cut into 8 shards"),
         (("--workers", "4", "train.shards=2"), "4 workers have nothing to do with 2 shards"),
-        (("--workers", "2", "-d", "cuda"), "batches are not cut into shards on a GPU yet"),
+        (("--workers", "2", "-d", "cuda:1"), "each of several workers takes a GPU of its own (got cuda:1)"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(folder, words, said):

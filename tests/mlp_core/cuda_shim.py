@@ -105,6 +105,7 @@ class RawModule:
             assert len(arguments) == len(declared), f"{name} takes {len(declared)} arguments, got {len(arguments)}"
             passed = [self._pass(name, *one, argument) for one, argument in zip(declared, arguments, strict=True)]
             device = next(argument._device for argument in arguments if isinstance(argument, StrictArray))
+            assert min(grid) > 0, "a launch of nothing"
             device.give(lambda: function(grid[0], block[0], self.order, *passed))
 
         return launch

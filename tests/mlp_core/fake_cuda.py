@@ -127,7 +127,7 @@ class Stream:
         self.current, self.late = False, []
 
     def use(self) -> Stream:
-        self.current = True
+        self.current, self.device.stream = True, self
         return self
 
     def __enter__(self) -> Stream:
@@ -208,6 +208,7 @@ def runtime(device: StrictDevice) -> dict[str, Any]:
         "Stream": lambda null=False, non_blocking=False: Stream(device, null, non_blocking),
         "Event": lambda block=False, disable_timing=False: Event(),
         "alloc_pinned_memory": device.pin,
+        "get_current_stream": lambda: device.stream,
     }
 
 

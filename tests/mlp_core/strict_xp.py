@@ -115,10 +115,17 @@ class StrictArray:
     def __repr__(self) -> str:
         return f"StrictArray(shape={self.shape}, dtype={self.dtype})"
 
-    def get(self) -> np.ndarray:
+    def get(self, out: np.ndarray | None = None) -> np.ndarray:
         self._device.counts.syncs += 1
         self._device.counts.downloads += 1
-        return self._array.copy()
+        if out is None:
+            return self._array.copy()
+        assert self._device.pinned(out.ctypes.data, out.nbytes), "this memory is not pinned"
+        assert (out.shape, out.dtype) == (self.shape, self.dtype)
+        assert out.flags.c_contiguous
+        assert self.flags.c_contiguous
+        out[...] = self._array
+        return out
 
     def item(self) -> Any:
         return self._scalar(lambda array: array.item())
@@ -185,6 +192,7 @@ class StrictDevice:
         self.counts = Counts()
         self.captured: list[Callable[[], None]] | None = None
         self.still = False
+        self.stream: Any = None
         self._memory: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self._pinned: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self.xp = _module(self)
@@ -207,10 +215,15 @@ class StrictDevice:
         self._pinned[memory.ctypes.data] = memory
         return memory
 
+    def pinned(self, address: int, size: int) -> bool:
+        """Whether so many bytes from an address on are such memory."""
+        return any(
+            m.ctypes.data <= address <= address + size <= m.ctypes.data + m.nbytes for m in self._pinned.values()
+        )
+
     def fetch(self, address: int, size: int, target: int, stream: Any) -> None:
         """Copy from pinned memory; memory that is not pinned would make the host wait."""
-        inside = (m.ctypes.data <= address <= address + size <= m.ctypes.data + m.nbytes for m in self._pinned.values())
-        assert any(inside), "this memory is not pinned"
+        assert self.pinned(address, size), "this memory is not pinned"
         give = self.give if stream is None else stream.give
         give(lambda: ctypes.memmove(target, address, size))
 

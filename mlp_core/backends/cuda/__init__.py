@@ -2,15 +2,17 @@
 
 from mlp_core.backends.cuda.backend import cuda_backend, device_backend, fused_backend
 from mlp_core.backends.cuda.blas import PRECISIONS
-from mlp_core.backends.cuda.detect import Device, Unusable, cuda_index, find_device
+from mlp_core.backends.cuda.detect import Device, Unusable, count_devices, cuda_index, find_device, find_nccl
 
 __all__ = [
     "PRECISIONS",
     "Device",
     "Unusable",
+    "count_devices",
     "cuda_backend",
     "cuda_index",
     "device_backend",
     "find_device",
+    "find_nccl",
     "fused_backend",
 ]

@@ -86,6 +86,25 @@ def _try(index: int, driver: int) -> Device | Unusable:
         return Device(index, device_name(index), int(memory), int(free), driver, runtime)
 
 
+def count_devices() -> int:
+    """How many GPUs this machine has that cupy can see; 0 where it sees none, or cannot look."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # three families without a common base
+        return 0
+
+
+def find_nccl() -> Any | None:
+    """cupy's NCCL, None where it has none."""
+    try:
+        from cupy.cuda import nccl
+    except ImportError:
+        return None
+    return nccl if nccl.available else None
+
+
 def device_name(index: int) -> str:
     """What the maker calls a GPU."""
     import cupy

@@ -272,8 +272,6 @@ def test_what_does_not_go_together_is_refused(tmp_path, size, overrides, said):
 def test_shards_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="a batch of 5 rows cannot be cut into 8 shards"):
         Experiment.build(config_of(tmp_path, "train.batch_size=5"))
-    with pytest.raises(ConfigError, match="not cut into shards on a GPU yet"):
-        Experiment.build(config_of(tmp_path, "device=cuda"))
     with pytest.raises(ConfigError, match="power of two"):
         config_of(tmp_path, "train.shards=6")
 

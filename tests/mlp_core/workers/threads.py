@@ -21,7 +21,7 @@ class Threads(World):
     """One of `size` workers; what they say lies in boxes that all of them share."""
 
     def __init__(self, rank: int, size: int, barrier: Barrier, boxes: list, queues: dict) -> None:
-        self.rank, self.size = rank, size
+        self.rank, self.size = self.local_rank, self.local_size = rank, size
         self._barrier, self._boxes, self._queues = barrier, boxes, queues
 
     def exchange(self, partner: int, out: np.ndarray, into: np.ndarray) -> None:

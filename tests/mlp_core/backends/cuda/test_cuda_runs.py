@@ -16,7 +16,7 @@ from fake_cuda import FakeCublas, equip
 from fake_cupy import Driver, fake_cupy
 from strict_xp import StrictDevice
 
-import mlp_core.training.experiment
+import mlp_core.training.prepared
 from mlp_core.backends.cuda import find_device
 from mlp_core.backends.cuda.backend import _stream
 from mlp_core.backends.cuda.steps import WholeSteps
@@ -253,17 +253,18 @@ class TestWholeSteps:
     def test_where_the_rows_lie_changes_nothing(self, tmp_path, device, monkeypatch, room):
         """Images as stored, on the device or sent from the host."""
         made = finish(self.begin(tmp_path / "made"))
-        load, asked = mlp_core.training.experiment.load, mlp_core.training.experiment.check_memory
+        load, asked = mlp_core.training.prepared.load, mlp_core.training.prepared.check_memory
 
-        def as_bytes(config, *rest):
-            data = load(config, *rest)
+        def as_bytes(config, *rest, **more):
+            data = load(config, *rest, **more)
             for name, part in data.splits.items():
                 assert (part.X.astype(np.uint8) == part.X).all()
                 data.splits[name] = replace(part, X=part.X.astype(np.uint8))
             return data
 
-        monkeypatch.setattr("mlp_core.training.experiment.load", as_bytes)
-        monkeypatch.setattr("mlp_core.training.experiment.check_memory", lambda *given: asked(*given) and room)
+        for reader in ("mlp_core.training.prepared", "mlp_core.proof.saved"):
+            monkeypatch.setattr(f"{reader}.load", as_bytes)
+        monkeypatch.setattr("mlp_core.training.prepared.check_memory", lambda *given: asked(*given) and room)
         run = finish(self.begin(tmp_path / "run"))
         kind = Scaled if room else OnHost
         assert all(isinstance(split.X, kind) for split in run.experiment.splits.values())
@@ -278,7 +279,7 @@ class TestWholeSteps:
 
     def test_rows_stay_on_the_host_where_only_the_network_fits(self, device, monkeypatch):
         experiment, answers = Experiment.build(from_mapping(WHOLE)), []
-        data = mlp_core.training.experiment.load(experiment.config)
+        data = mlp_core.training.prepared.load(experiment.config)
         for free in range(10_000, 10**7, 10_000):
             monkeypatch.setattr("mlp_core.training.auto.device_memory", lambda config, free=free: free)
             try:
