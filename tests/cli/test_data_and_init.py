@@ -59,6 +59,13 @@ def test_a_file_alone(folder: Path) -> None:
         assert re.search(line, result.stdout), result.stdout
 
 
+def test_a_file_of_words_alone(tmp_path: Path) -> None:
+    (tmp_path / "words.jsonl").write_text('{"a": "x", "b": "u"}\n{"a": "z", "b": "v"}\n', encoding="utf-8")
+    result = mlpbp("data", "words.jsonl", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "a        categorical" in result.stdout
+
+
 def test_a_file_with_a_target(folder: Path) -> None:
     found = document("data", "people.csv", "data.drop=[joined]", "--target", "buys", cwd=folder)
     assert found["task"] == "binary"
