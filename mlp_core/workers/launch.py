@@ -164,7 +164,7 @@ class _Lines:
 
     def __init__(self, number: int, heard: Callable[[str, Any], None]) -> None:
         self._number, self._heard = number, heard
-        self._rest, self._blank = b"", False
+        self._rest, self._blank, self._chatter = b"", False, False
 
     def read(self, descriptor: int) -> bool:
         """Whether there is more to come."""
@@ -172,6 +172,8 @@ class _Lines:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._line(line)
+        if not data and self._blank and not self._chatter:
+            _write(self._number, b"\n")
         if not data and self._rest:
             _write(self._number, self._rest + b"\n")  # cut off where a worker was killed: the next line is another's
         return bool(data)
@@ -184,7 +186,10 @@ class _Lines:
             self._blank = True  # it may be the first line of chatter
             if blank:
                 _write(self._number, b"\n")
-        elif not CHATTER.match(line):
+        elif CHATTER.match(line):
+            self._chatter = True
+        else:
+            self._chatter = False
             _write(self._number, b"\n" * blank + line + b"\n")
 
 

@@ -325,3 +325,23 @@ def test_what_several_workers_cannot_read_is_refused(folder, words, said):
     assert code == 2
     (line,) = error_lines(err)
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("said", "handed_on"),
+    [
+        (b"a table\n\n", "a table\n\n"),
+        (b"one\n\n\ntwo\n", "one\n\n\ntwo\n"),
+        (b"one\n\n" + 40 * b"=" + b"\n=   BAD TERMINATION\n\n", "one\n"),
+        (b"cut off", "cut off\n"),
+    ],
+)
+def test_empty_lines_are_handed_on_but_those_around_chatter(capfd, said, handed_on):
+    out, into = os.pipe()
+    os.write(into, said)
+    os.close(into)
+    lines = launch._Lines(1, lambda *_: None)
+    while lines.read(out):
+        pass
+    os.close(out)
+    assert capfd.readouterr().out == handed_on
