@@ -38,7 +38,8 @@ def run_safely(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding is no reason to stop
+            with contextlib.suppress(OSError):  # it asks the system where the stream is
+                stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding is no reason to stop
     try:
         if not HELP.intersection(arguments):
             take_room()

@@ -8,6 +8,7 @@ from functools import partial
 from types import FunctionType
 
 from judges import (
+    ON_KINKS,
     SPECIAL_LAYERS,
     Judge,
     equal_predictions_have_no_slope,
@@ -22,6 +23,7 @@ from judges import (
     passes_with_large_tables,
     penalties_count_what_they_say,
     slope_is_the_derivative,
+    slope_on_a_kink_is_that_of_the_constant_piece,
     trajectory_judges,
 )
 from trajectories import muon_keeps_its_momentum_in_m, the_product_of_nadam_ends_at_zero
@@ -72,7 +74,10 @@ def _of_activations(models: tuple[Judge, ...]) -> Iterator[Target]:
     for kind in activations.ACTIVATIONS.values():
         slope = _own(kind, "slope")
         if slope is not None:
-            yield Target(slope, (*gradient_judges(of_activation(kind)), partial(slope_is_the_derivative, kind)))
+            judges = [*gradient_judges(of_activation(kind)), partial(slope_is_the_derivative, kind)]
+            if kind.__name__ in ON_KINKS:
+                judges.append(partial(slope_on_a_kink_is_that_of_the_constant_piece, kind))
+            yield Target(slope, tuple(judges))
     yield Target(activations.activation_gradient, models)
 
 

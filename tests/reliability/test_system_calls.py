@@ -101,7 +101,8 @@ def calls(server: ForkServer, folder: Path) -> Iterator[tuple[str, int]]:
 def judge(call: str, at: int, result: Result, run: Path) -> None:
     """An end of ours, or done; and what was saved is good."""
     told = f"{call} number {at}: {result.code}\n{result.stdout[-300:]}\n{result.stderr[-1500:]}"
-    assert result.code in (0, 1, 2) or (call in ABORTING and result.code == 128 + signal.SIGABRT), told
+    ours = (0, 1, 2, 141) if call == "write" else (0, 1, 2)  # 141: nobody reads what it says
+    assert result.code in ours or (call in ABORTING and result.code == 128 + signal.SIGABRT), told
     assert "Traceback" not in result.stderr, told
     for path in (run / "checkpoints").glob("*.safetensors"):
         load(path)
