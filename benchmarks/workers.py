@@ -140,7 +140,7 @@ def model(known: dict[str, list[dict[str, float]]]) -> None:
     few, many = (known[case][2] for case in ("medium", "tall"))
     sizes = CASES["medium"][3], CASES["tall"][3]
     row = (many["busy"] - few["busy"]) / (sizes[1] - sizes[0])
-    step = Step(row, few["busy"] - sizes[0] * row, few["vector"])
+    step = Step(row, max(0.0, few["busy"] - sizes[0] * row), few["vector"])  # noise may be larger than it
     print(f"\na = {1e6 * row:.1f} us, f = {1e3 * step.fixed:.2f} ms; a batch of {sizes[1]:,}, two workers: ", end="")
     print(f"{1e3 * step.seconds(sizes[1], 2, HERE, 5e-6):.1f} ms by the formula, ", end="")
     print(f"{1e3 * known['tall'][3]['busy']:.1f} ms measured\n")
