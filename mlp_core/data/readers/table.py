@@ -124,7 +124,8 @@ class Table:
 
     def matrix(self, columns: Sequence[int]) -> Floats:
         """The given columns, in the given order; a view where they are most of the table and lie side by side."""
-        first, stop = min(columns, default=0), min(columns, default=0) + len(columns)
+        first = min(columns, default=0)
+        stop = first + len(columns)
         side_by_side = list(columns) == list(range(first, stop)) and 2 * len(columns) > len(self.names)
         view = side_by_side and isinstance(self.values, np.ndarray)
         values: Floats = self.values[:, first:stop] if view else self.values[:, list(columns)]
