@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 DIGITS = 20
-"""Of a whole number, its sign included, at most: none of 64 bits has more, and far longer ones fit into no float64."""
+"""Of a whole number with its sign, at most: none of 64 bits has more, and far longer ones fit into no float64."""
 
 
 def parsed(text: str | bytes) -> Any:

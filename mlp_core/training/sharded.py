@@ -130,8 +130,8 @@ class StagedShards:
     def gradient(
         self, X: Array, Y: Array, w: Array | None, parts: Sequence[slice], rows: int, total: float, mode: Pass
     ) -> list[Any]:
-        """The loss of each shard here, over the weight `total` of the whole batch; the sum of their gradients is left in
-        the job's network. X [b, inputs], Y, w are the rows of all `parts` of a batch of so many `rows`."""
+        """The loss of each shard here, over the weight `total` of the whole batch; the sum of their gradients is left
+        in the job's network. X [b, inputs], Y, w are the rows of all `parts` of a batch of so many `rows`."""
         first = parts[0].start
         here = [slice(part.start - first, part.stop - first) for part in parts]
         modes = [Pass(True, mode.seed, mode.step, mode.record, mode.dropout, part.start) for part in parts]
