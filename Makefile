@@ -18,4 +18,3 @@ test:
 
 soak:  ## the test plan with its larger counts; writes the table of docs/reliability.md
 	$(PYTHON) tests/reliability/soak.py
-	$(PYTHON) tests/mutation/run_c_slips.py

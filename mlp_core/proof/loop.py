@@ -15,7 +15,7 @@ from mlp_core.nn.step_options import StepRates
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
-from mlp_core.training.events import EpochDone
+from mlp_core.training.events import EpochDone, StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.trainer import Progress, Trainer
 
@@ -27,7 +27,7 @@ SURELY = 60  # seconds in which an epoch of idle steps is over
 
 @dataclass
 class Idle:
-    """Steps that nobody makes: all that are left of an epoch at once, with losses that are made up."""
+    """Steps that nobody makes: half of what is left of an epoch at once, with losses that are made up."""
 
     job: Job
     asked: list[tuple[int, int, int, list[StepRates]]] = field(default_factory=list)
@@ -36,11 +36,11 @@ class Idle:
     spared, full = 0, True
 
     def reach(self, position: int, left: int) -> int:
-        return left
+        return (left + 1) // 2
 
     def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         self.asked.append((epoch, position, step, list(rates)))
-        self.losses += [(2 + math.cos(step + i), 1.0 + (step + i) % 3) for i in range(len(rates))]
+        self.losses += [(_loss(step + i), 1.0 + (step + i) % 3) for i in range(len(rates))]
         return len(rates)
 
     def read(self) -> list[tuple[float, float]]:
@@ -52,6 +52,11 @@ class Idle:
 
     def gradient(self, step: int) -> None:
         """There is none."""
+
+
+def _loss(step: int) -> float:
+    """What is made up for a step counted from 0."""
+    return 2 + math.cos(step)
 
 
 def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
@@ -107,6 +112,8 @@ def _go_through(trainer: Trainer, paper: Paper, tally: Tally, metrics: Iterator[
     own = replace(trainer, steps=idle, evaluate=evaluate, progress=Progress())
     book = _Book(trainer, paper, tally, signs)
     for event in own.run():
+        if isinstance(event, StepDone):
+            book.told(event, *idle.asked[-1][2:])
         if isinstance(event, EpochDone):
             book.epoch(event, idle.asked, own.progress)
             idle.asked = []
@@ -132,6 +139,7 @@ class _Book:
     signs: dict[str, int]
     step: int = 0
     done: int = 0
+    place: int = 0
 
     def __post_init__(self) -> None:
         sections = self.paper.text(self.paper.table.size).sections
@@ -146,6 +154,13 @@ class _Book:
     def same(self, name: str, here: float, there: float) -> None:
         right = here == there or abs(here - there) <= 1e-12 * abs(there)
         self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
+
+    def told(self, event: StepDone, first: int, rates: Sequence[StepRates]) -> None:
+        """What is said of a step, one of some that were taken from the `first` on with these rates."""
+        self.place += 1
+        step, per_epoch = self.step + self.place, self.trainer.steps_per_epoch
+        if event != (step, self.done + 1, self.place, per_epoch, _loss(step - 1), rates[step - 1 - first].lr):
+            self.tally.add(1, 0.0, Difference("what is told of a step", math.inf, float(event.step), float(step)))
 
     def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
         """Everything about one epoch."""
@@ -162,9 +177,11 @@ class _Book:
                 if i in looked:
                     self._rate(rate, step + i)
                 weight = 1.0 + (step + i) % 3
-                losses, weights = losses + weight * (2 + math.cos(step + i)), weights + weight
+                losses, weights = losses + weight * _loss(step + i), weights + weight
             self.step += len(rates)
             place += len(rates)
+        self.same("how many steps are told of", self.place, place)
+        self.place = 0
         self.done += 1
         mean = losses / weights
         error = abs(event.metrics["train_loss"] - mean)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,8 +26,8 @@ from mlp_core.nn.losses import CrossEntropy, Focal, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
 
-SECONDS = 20
-"""A mutant that takes longer has become an endless loop."""
+SECONDS = 5
+"""Of processor time: a mutant of which a judge takes longer has become an endless loop."""
 Make = Callable[[], Specimen]
 Judge = Callable[[], bool]
 PLAIN = LossCase("cross_entropy", CrossEntropy())
@@ -40,27 +41,44 @@ class TooLong(Exception):
     """A mutant ran for too long."""
 
 
-def survives(judges: Sequence[Judge]) -> bool:
-    """Whether every judge finds the engine right; an exception finds it wrong."""
-    with _limited(SECONDS), np.errstate(all="ignore"):
-        try:
-            return all(judge() for judge in judges)
-        except Exception:
-            return False
+def finder(judges: Sequence[Judge]) -> str:
+    """The judge that finds the engine wrong, or in which an exception does; empty where nobody does."""
+    for judge in judges:
+        with np.errstate(all="ignore"):
+            try:
+                with _limited(SECONDS):
+                    right = judge()
+            except Exception as error:
+                return f"{type(error).__name__} in {named(judge)}"
+        if not right:
+            return named(judge)
+    return ""
+
+
+def named(judge: Judge) -> str:
+    """What a judge is called in a table."""
+    if isinstance(judge, partial):
+        return " ".join([judge.func.__name__, *(arg for arg in judge.args if isinstance(arg, str))])
+    return str(getattr(judge, "__name__", judge))
 
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
+    """Where the system can: Windows has no such timer."""
+    if sys.platform == "win32":
+        yield
+        return
+
     def stop(*_: Any) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def passes(make: Make, probes: Sequence[str] = ("init", "wild")) -> bool:

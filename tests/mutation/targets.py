@@ -48,10 +48,11 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Target:
-    """A function and who judges its mutants, those first that find most."""
+    """A function and who judges its mutants, those first that find most; `apart` in a process of its own."""
 
     function: FunctionType
     judges: tuple[Judge, ...]
+    apart: bool = False
 
     @property
     def name(self) -> str:

@@ -70,6 +70,22 @@ PLAN = (
         "tests/mutation/test_mutation.py",
         "every mutant",
         (("MLPBP_MUTANTS_EVERY", "1"),),
+        "engine",
+    ),
+    Row(
+        "G7",
+        "every mutant of the trainer, the schedules, the stages and the shards",
+        "tests/mutation/test_mutation.py",
+        "every mutant",
+        (("MLPBP_MUTANTS_EVERY", "1"),),
+        "training",
+    ),
+    Row(
+        "G8",
+        "mutants of the kernels' C, drawn by a seed, and slips in it",
+        "tests/mutation/test_c_mutants.py",
+        "300",
+        (("MLPBP_C_MUTANTS", "300"),),
     ),
     Row(
         "G4",
