@@ -113,6 +113,7 @@ CASES |= {
     "clamped": (*NUMBERS, "preprocess.target={transform: log1p, clamp: true}"),
     "ranks": (*BINARY, "preprocess.numeric={scale: quantile, clip: 2.0}", "preprocess.categorical.encode=ordinal"),
     "range": (*BINARY, "preprocess.numeric.scale=minmax"),
+    "members": ("ensemble=3",),
     "disk": ("~data.name", "~data.limit", "data.train={x: ROWS.x.npy, y: ROWS.y.npy}", "data.memory=memmap"),
 }
 for _name, _more in {
