@@ -33,7 +33,7 @@ SHARD_SLIPS: tuple[Slip, ...] = (
         ("optimizer.t += 1", "optimizer.t += 2"),
         ("average_share(ema, step)", "average_share(ema, 0)"),
     ),
-    *slips("compiled shards", Programs._update_numbers, "shards", ("rates.lr * segment", "2 * rates.lr * segment")),
+    *slips("compiled shards", Programs._update_numbers, "shards", ("(lr * segment", "(2 * lr * segment")),
     *slips(
         "compiled shards",
         Gradients._half,
