@@ -46,7 +46,8 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     independent streams of 2^64 blocks each.
     """
     key, counter = stream(seed, purpose, *position)
-    return np.random.Generator(np.random.Philox(_Key(key), counter=counter))
+    philox = np.random.Philox(_Key(key), counter=counter)  # type: ignore[arg-type]  # numpy knows ISeedSequence
+    return np.random.Generator(philox)
 
 
 def skipped(fresh: np.random.Generator, count: int) -> np.random.Generator:
