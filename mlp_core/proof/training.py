@@ -11,6 +11,7 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.errors import Diverged
 from mlp_core.proof.asked import prove_asked
+from mlp_core.proof.between import prove_workers
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.functions import prove_functions
 from mlp_core.proof.loop import prove_loop
@@ -83,6 +84,8 @@ def prove_training(
         yield walk(twin(experiment), "the same in float64", seconds)
     if experiment.model.network.backend.name != "numpy":
         yield walk(twin(experiment, generic=True), "the generic steps in float64", seconds)
+    if (between := prove_workers(experiment)) is not None:
+        yield Walked("steps of several workers", 0, between.numbers, between.worst, between.wrong)
 
 
 def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:

@@ -123,6 +123,8 @@ for _name, _more in {
     "shards, sums": ("optimizer.accumulate=2", "loss.class_weight=balanced", "regularization.l2=0.05"),
     "shards, layer norm": ("model.norm=layer",),
     "shards, batch norm": ("model.norm=batch", "model.dropout=0.3"),
+    "shards, mixup": ("regularization.mixup=0.4",),
+    "shards, wide": ("model.hidden=[100]",),
 }.items():
     CASES[_name] = ("train.shards=8", *_more)
 for _name in (
