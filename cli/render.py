@@ -158,7 +158,8 @@ def baseline_lines(beside: Baselines) -> list[str]:
     """What no network and one without hidden layers come to, beside the network."""
     told = [f"{one.name} {metric(beside.metric, one.value)}" for one in beside.all]
     ours = metric(beside.metric, beside.all[0].network)
-    line = f"beside it, {beside.split} {beside.metric}: {', '.join(told)}; the network {ours}"
+    some = f" of {beside.rows:,} of {beside.of:,} rows" if beside.rows < beside.of else ""
+    line = f"beside it, {beside.split} {beside.metric}{some}: {', '.join(told)}; the network {ours}"
     return _within(line)
 
 
@@ -181,8 +182,9 @@ def _within(line: str) -> list[str]:
 
 def unbeaten(beside: Baselines) -> list[str]:
     """A warning where the network is not better by more than chance."""
+    rows = f"{'this' if beside.rows == 1 else 'these'} {counted(beside.rows, f'{beside.split} row')}"
     return [
-        f"on these {beside.rows:,} {beside.split} rows the network is not better than {one.name} by more than chance: "
+        f"on {rows} the network is not better than {one.name} by more than chance: "
         f"{metric(beside.metric, one.network)} against {metric(beside.metric, one.value)}"
         for one in beside.all
         if not one.beaten

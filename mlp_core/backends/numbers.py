@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.loss import Loss
@@ -24,29 +25,46 @@ def of_loss(loss: Loss) -> tuple[float, ...]:
     return (float(next((number for number in named if number is not None), 0.0)),)
 
 
-def of_rule(rule: str, lr: float, decay: float, **settings: Any) -> tuple[float, ...]:
-    """What an update rule takes in a step with this learning rate and weight decay, as formulas.h says."""
+def of_rule(rule: str, lr: Any, decay: Any, **settings: Any) -> tuple[Any, ...]:
+    """What an update rule takes in a step with this learning rate and weight decay, as formulas.h says.
+
+    With arrays of these and of the number `t` of the step: arrays, or what is the same in all of the steps.
+    """
     return 1 - lr * decay, *_NUMBERS[rule](lr, **settings)
 
 
-def _adam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return lr / (1 - beta1**t), 0.0, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / math.sqrt(1 - beta2**t)
+def _adam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
+    return lr / (1 - _power(beta1, t)), 0.0, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / np.sqrt(1 - _power(beta2, t))
 
 
-def _nadam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return *nadam_rates(lr, beta1, t), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / math.sqrt(1 - beta2**t)
+def _nadam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
+    rates = _each(nadam_rates, lr, beta1, t)
+    return *rates, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / np.sqrt(1 - _power(beta2, t))
 
 
-def _radam(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    rate, rectified = radam_rate(lr, beta1, beta2, t)
-    return rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, float(rectified)
+def _radam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
+    rate, rectified = _each(radam_rate, lr, beta1, beta2, t)
+    return rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, rectified
 
 
-def _amsgrad(lr: float, beta1: float, beta2: float, eps: float, t: int) -> tuple[float, ...]:
-    return lr / (1 - beta1**t), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / math.sqrt(1 - beta2**t)
+def _amsgrad(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
+    return lr / (1 - _power(beta1, t)), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / np.sqrt(1 - _power(beta2, t))
 
 
-_NUMBERS: dict[str, Callable[..., tuple[float, ...]]] = {
+def _power(beta: float, t: Any) -> Any:
+    """beta^t by the C library; numpy has powers of its own for arrays, with other last bits."""
+    return beta**t if isinstance(t, int) else np.array([beta**step for step in t.tolist()])
+
+
+def _each(rates: Callable[..., tuple[float, ...]], lr: Any, *settings: Any) -> Any:
+    """The rates of one step, or an array [rates, steps]; the last of the settings is t."""
+    if not isinstance(lr, np.ndarray):
+        return map(float, rates(lr, *settings))
+    *others, t = settings
+    return np.array([rates(one, *others, step) for one, step in zip(lr.tolist(), t.tolist(), strict=True)]).T
+
+
+_NUMBERS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "sgd": lambda lr: (lr,),
     "momentum": lambda lr, mu: (lr, mu),
     "nesterov": lambda lr, mu: (lr, mu),

@@ -18,7 +18,7 @@ from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
 from mlp_core.data.readers.source import Source
 from mlp_core.data.task import MAX_CLASSES, Task
-from mlp_core.errors import DataError
+from mlp_core.errors import DataError, Problem, counted
 
 _BEGINS = re.compile(r"[^\w]{0,2}\d")
 _POSITION = re.compile("[0-9]{1,6}")
@@ -79,11 +79,10 @@ def select(config: Config, source: Source) -> Roles:
     blank = [column for column in rest if _is_blank(source, column)]
     types = infer_types(source, data.types, data.date_order)
     features = [column for column in rest if column not in blank and types[column].kind != "ignore"]
-    if not features:
-        message, hint = "no input columns are left beside the target", "check data.csv.delimiter and data.drop"
-        raise DataError(source.problem("no_inputs", message, None, None, hint))
-    notes = [f"left out: {source.names[column]}, without name and values" for column in blank]
     ignored = [types[column] for column in rest if column not in blank and types[column].kind == "ignore"]
+    if not features:
+        raise DataError(_no_inputs(source, ignored))
+    notes = [f"left out: {source.names[column]}, without name and values" for column in blank]
     notes += [f"left out: {column.name} ({column.why})" for column in ignored if column.why != "as data.types says"]
     kinds = tuple(types[column].kind for column in features)
     numbers = [] if weight is None else [weight]
@@ -92,6 +91,16 @@ def select(config: Config, source: Source) -> Roles:
     notes += _told(source, features, kinds) + read_notes(source, types, notations)
     notes += nearly_numbers(source, [types[column] for column in rest], rest)
     return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
+
+
+def _no_inputs(source: Source, ignored: Sequence[Column]) -> Problem:
+    """That no column is left to learn from, and what became of the others."""
+    message, hint = "no input columns are left beside the target", "check data.csv.delimiter and data.drop"
+    if words := [column for column in ignored if column.why != "as data.types says"]:
+        message += f": {words[0].name} has {words[0].why}"
+        message += f", and so have {counted(len(words) - 1, 'other')}" if len(words) > 1 else ""
+        hint = "words that no other row has teach nothing about other rows: add columns that rows have in common"
+    return source.problem("no_inputs", message, None, None, hint)
 
 
 def as_known(config: Config, source: Source, task: Task) -> Roles:

@@ -197,7 +197,9 @@ def _deal(
     except OneRow as single:
         row = int(rows[np.flatnonzero(whole.y[rows] == single.label)[0]])
         message = f'class "{task.classes[single.label]}" has only this row'
-        hint = "add rows of it, remove it, or set data.split.method: random"
+        either = len(task.classes) == 2  # dealt at random, training rows would have one class alone, or this one row
+        hint = "nothing can be learned from one row: add rows of it" if either else "add rows of it, remove it"
+        hint += "" if either else ", or set data.split.method: random"
         if row == 0 and source.dialect is not None and not source.named:
             hint = (
                 'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2"); else '

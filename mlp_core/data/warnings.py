@@ -58,6 +58,8 @@ def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
 def column_notes(task: Task, constant: list[int], counting: list[int], leaking: list[int]) -> list[str]:
     """The lines about single columns, and about the labels of the target."""
     notes = _named("constant in training, without effect", task, constant)
+    if constant and len(constant) == len(task.features):
+        notes.append("note: no input differs from row to row, so that all rows are predicted alike")
     notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, counting)
     notes += _named("tells the target almost by itself; is it known when predicting?", task, leaking)
     return notes + _spellings(task)

@@ -32,6 +32,8 @@ FAST_ROWS = 8
 KINK_MOVES = 5
 ROUNDINGS = 4
 """By how many units of the last place a weight may be off without putting a unit on the other side of its kink."""
+WHOLE = "passes from the layer that changed"
+"""The row that says whether perturbed passes, which begin there and are stacked, give what whole ones give."""
 Progress = Callable[[int, int], None]
 """Called with the number of evaluations done and to be done."""
 
@@ -193,8 +195,7 @@ class _Check:
         for attempt in range(KINK_MOVES):
             step = ComplexStep(proof, self.X, self.Y, self.w, self.mode)
             here = self._pieces(proof)
-            Z = step.network.forward(step.X, self.mode)
-            there = pieces(step.network, proof.loss, proof.penalty, Z, self.Y)
+            there = pieces(step.network, proof.loss, proof.penalty, step.copies.below[-1], self.Y)
             if np.array_equal(here, there) and all(np.array_equal(here, one) for one in self._rounded(proof, attempt)):
                 return step, attempt > 0
             rng = generator(self.seed, "gradcheck", 4, attempt)
@@ -237,13 +238,16 @@ class _Check:
             gradient[:] = 0
             proof.penalty.add_gradient(proof.network)
             penalty = self._projected(proof)
-        apart = {"data loss alone": 0.0, "penalties alone": 0.0}
+        apart = {"data loss alone": 0.0, "penalties alone": 0.0, WHOLE: 0.0}
         for part in self.parts:
             numeric, numeric_penalty = step.parameters(part.name, self._counted(part))
             self._tensor(part, whole[part.name], numeric + numeric_penalty, largest, probe)
+            apart[WHOLE] = max(apart[WHOLE], compare(numeric, step.whole, largest).error)
             for name, a, n in (("data loss alone", alone, numeric), ("penalties alone", penalty, numeric_penalty)):
                 apart[name] = max(apart[name], compare(a[part.name], n, largest).error)
-        self._tensor(self.input, of_input, step.inputs(self._counted(self.input)), largest, probe)
+        of_step = step.inputs(self._counted(self.input))
+        apart[WHOLE] = max(apart[WHOLE], compare(of_step, step.whole, largest).error)
+        self._tensor(self.input, of_input, of_step, largest, probe)
         if proof.penalty == Penalty():
             apart.pop("penalties alone")
         apart["loss gradient at the logits"] = self._logits(proof, step)

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.gradcheck.half_matrices import ComplexParameters, product
+from mlp_core.gradcheck.copies import Copies, copies, stacking
+from mlp_core.gradcheck.half_matrices import ComplexParameters
+from mlp_core.gradcheck.real_parts import shared
 from mlp_core.nn.backend import Backend, numpy_backend
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 
 STEP = 1e-200
-CHUNK = 64
 Direction = Iterable[tuple[Any, Any]]
 """A direction through a tensor piece by piece: an index into the tensor as one vector, and the values there."""
 
@@ -42,10 +43,11 @@ def copy_state(source: Network, target: Network) -> None:
 
 
 def complex_twin(proof: Objective, rows: int) -> Objective:
-    """The objective on a complex network whose real parts are the weights of this one in float64."""
-    source, backend = proof.network, Backend("numpy", np, {"product": product})
-    parameters = ComplexParameters(source.parameters)
-    network = Network(source.architecture, backend, np.complex128, rows, training=True, parameters=parameters)
+    """The objective on a complex network whose real parts are the weights of this one in float64, for batches of so
+    many rows and stacked copies of them."""
+    source, backend = proof.network, stacking(rows, shared(rows, STEP))
+    parameters, most = ComplexParameters(source.parameters), rows * copies(source.architecture, rows)
+    network = Network(source.architecture, backend, np.complex128, most, training=True, parameters=parameters)
     network.statistics.theta[...] = source.statistics.theta
     return Objective(network, proof.loss, proof.penalty)
 
@@ -53,7 +55,9 @@ def complex_twin(proof: Objective, rows: int) -> Objective:
 class ComplexStep:
     """Derivatives of one objective at its present weights, for one batch.
 
-    Each direction costs one forward pass of the complex network; the losses of many directions are taken at once.
+    Each direction costs one forward pass of the complex network, from the layer that it goes through upwards, and many
+    of them are made at once (`Copies`). The first direction of each tensor is gone by a pass through the whole network,
+    too: `whole` are the derivatives that were asked for last with this one in place of the first.
     """
 
     def __init__(self, proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass) -> None:
@@ -61,9 +65,9 @@ class ComplexStep:
         self.network = self.objective.network
         self.X, self.Y = X.astype(np.complex128), Y
         self.weights = np.ones(len(X)) if w is None else np.asarray(w, np.float64)
-        self.total = float(self.weights.sum())
-        self._Y = np.concatenate([Y] * CHUNK)
-        self._Z = np.empty((CHUNK, len(X), self.network.architecture.outputs), np.complex128)
+        self.total, self.whole = float(self.weights.sum()), np.empty(0)
+        self.copies = Copies(self.network, self.X, mode)
+        self._Y = np.concatenate([Y] * self.copies.most)
 
     def value(self) -> complex:
         """The whole objective on complex numbers without a perturbation."""
@@ -79,13 +83,13 @@ class ComplexStep:
         assert isinstance(parameters, ComplexParameters)
         penalty = _PenaltySlope(self.objective, name)
         imaginary = parameters.open(name)
-        data = self._derivatives(imaginary, directions, penalty)
+        data = self._derivatives(self.copies.place(name), imaginary, directions, penalty)
         parameters.close(name)
         return data, np.array(penalty.slopes)
 
     def inputs(self, directions: Iterable[Direction]) -> np.ndarray:
         """Derivatives of the data loss along K directions in the inputs [b, n]."""
-        return self._derivatives(self.X.reshape(-1).imag, directions, None)
+        return self._derivatives(0, self.X.reshape(-1).imag, directions, None)
 
     def logits(self, Z: np.ndarray) -> np.ndarray:
         """The loss's own derivative at each of the logits Z [b, c]: all rows of one column in one evaluation."""
@@ -98,27 +102,19 @@ class ComplexStep:
         return derivative
 
     def _derivatives(
-        self, imaginary: np.ndarray, directions: Iterable[Direction], penalty: _PenaltySlope | None
+        self, place: int, imaginary: np.ndarray, directions: Iterable[Direction], penalty: _PenaltySlope | None
     ) -> np.ndarray:
-        data: list[np.ndarray] = []
-        for chunk in _chunks(directions):
-            for k, direction in enumerate(chunk):
-                touched = []
-                for index, values in direction:
-                    imaginary[index] = np.multiply(values, STEP, dtype=np.float64)
-                    touched.append(index)
-                    if penalty is not None:
-                        penalty.add(index, imaginary[index])
-                self._Z[k] = self.network.forward(self.X, self.mode)
-                if penalty is not None:
-                    penalty.end()
-                for index in touched:
-                    imaginary[index] = 0
-            data.append(self.losses(self._Z[: len(chunk)]))
-        return np.concatenate(data) if data else np.empty(0)
+        data, first = [np.empty(0)], np.empty(0)
+        for chunk in _chunks(directions, self.copies.most):
+            data.append(self.losses(self.copies.logits(place, _perturbed(imaginary, chunk, penalty))))
+            for _ in _perturbed(imaginary, chunk[:1], None) if not len(first) else ():
+                first = self.losses(self.network.forward(self.X, self.mode)[None])
+        derivatives = np.concatenate(data)
+        self.whole = np.concatenate([first, derivatives[1:]])
+        return derivatives
 
     def losses(self, Z: np.ndarray) -> np.ndarray:
-        """Derivative of the mean loss for each of k <= 64 stacked logits [k, b, c] that carry a perturbation."""
+        """Derivative of the mean loss for each of k stacked logits [k, b, c] that carry a perturbation."""
         k, b, c = Z.shape
         rows, _ = self.objective.loss.forward(np, Z.reshape(k * b, c), self._Y[: k * b])
         derivative: np.ndarray = rows.imag.reshape(k, b) @ self.weights / self.total / STEP
@@ -154,11 +150,27 @@ class _PenaltySlope:
         self._sum = 0.0
 
 
-def _chunks(directions: Iterable[Direction]) -> Iterator[list[Direction]]:
+def _perturbed(imaginary: np.ndarray, directions: Iterable[Direction], penalty: _PenaltySlope | None) -> Iterator[None]:
+    """One direction after the other in the imaginary parts of a tensor, as one vector."""
+    for direction in directions:
+        touched = []
+        for index, values in direction:
+            imaginary[index] = np.multiply(values, STEP, dtype=np.float64)
+            touched.append(index)
+            if penalty is not None:
+                penalty.add(index, imaginary[index])
+        if penalty is not None:
+            penalty.end()
+        yield
+        for index in touched:
+            imaginary[index] = 0
+
+
+def _chunks(directions: Iterable[Direction], most: int) -> Iterator[list[Direction]]:
     chunk: list[Direction] = []
     for direction in directions:
         chunk.append(direction)
-        if len(chunk) == CHUNK:
+        if len(chunk) == most:
             yield chunk
             chunk = []
     if chunk:

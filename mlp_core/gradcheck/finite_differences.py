@@ -6,11 +6,13 @@ part. Each estimate comes with its own error (Ridders, Advances in Engineering S
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from mlp_core.gradcheck.differences import Differences
 from mlp_core.gradcheck.kinks import pieces
 from mlp_core.gradcheck.preconditions import rounding
 from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition
@@ -75,27 +77,20 @@ def second_opinion(
     noise = 8 * rounding(proof, X, Y, w, mode, float(proof.value(X, Y, w, mode)))
     _, dX = proof.value_and_gradient(X, Y, w, mode, input_gradient=True)
     assert dX is not None
-    tensors = [(name, theta[part], network.parameters.grad[part]) for name, part in network.parameters.slices.items()]
-    tensors = [(name, value, gradient.copy()) for name, value, gradient in tensors]
-    tensors.append(("input", X.reshape(-1), dX.ravel().copy()))
-
-    def evaluate() -> tuple[float, np.ndarray]:
-        value = float(proof.value(X, Y, w, mode))
-        return value, pieces(network, proof.loss, proof.penalty, _logits(proof, X), Y)
-
+    gradient = network.parameters.grad.copy()
+    differences = Differences(proof, X, Y, w, mode)
     opinion = Opinion()
-    for name, values, gradient in tensors:
-        picked = rng.permutation(len(values))[:SAMPLES]
-        opinion = opinion.plus(_tensor(name, values, gradient, picked, evaluate, unit, noise))
+    for name, part in network.parameters.slices.items():
+        picked = rng.permutation(part.stop - part.start)[:SAMPLES]
+        opinion = opinion.plus(_tensor(name, theta[part], gradient[part], picked, differences, unit, noise))
+    picked = rng.permutation(X.size)[:SAMPLES]
+    opinion = opinion.plus(_tensor("input", X.reshape(-1), dX.ravel(), picked, differences, unit, noise))
     theta[:] = before
     return opinion
 
 
-def _logits(proof: Objective, X: np.ndarray) -> np.ndarray:
-    """The logits of the forward pass just made: the output of the last layer, which belongs to the network."""
-    last = proof.network.layers[-1]
-    Z: np.ndarray = last.Z  # type: ignore[attr-defined]
-    return Z
+Asking = Generator[float, tuple[float, bool], Any]
+"""A computation that asks for the central difference of a step, and is told it and whether a kink is in between."""
 
 
 def _tensor(
@@ -103,30 +98,29 @@ def _tensor(
     values: np.ndarray,
     gradient: np.ndarray,
     picked: np.ndarray,
-    evaluate: Callable[[], tuple[float, np.ndarray]],
+    differences: Differences,
     unit: float,
     noise: float,
 ) -> Opinion:
-    scale = max(float(np.abs(gradient).max()), 1e-4 * unit) or 1.0
-    opinion = Opinion()
-    for k in picked:
-        opinion = opinion.plus(_entry(f" at {name}[{k}]", values, int(k), float(gradient[k]), evaluate, scale, noise))
+    """The entries picked of one tensor, all at the same time: each asks for the differences that it needs."""
+    scale, opinion = max(float(np.abs(gradient).max()), 1e-4 * unit) or 1.0, Opinion()
+    entries = {int(k): _entry(f" at {name}[{k}]", float(values[k]), float(gradient[k]), scale, noise) for k in picked}
+    steps = {k: next(entry) for k, entry in entries.items()}
+    while steps:
+        for k, found in differences.of(name, values, steps).items():
+            try:
+                steps[k] = entries[k].send(found)
+            except StopIteration as end:
+                opinion = opinion.plus(end.value)
+                del steps[k]
     return opinion
 
 
-def _entry(
-    place: str,
-    values: np.ndarray,
-    k: int,
-    analytic: float,
-    evaluate: Callable[[], tuple[float, np.ndarray]],
-    scale: float,
-    noise: float,
-) -> Opinion:
+def _entry(place: str, centre: float, analytic: float, scale: float, noise: float) -> Asking:
     """One entry: with ever smaller first steps until the two agree, because a wrong gradient agrees at none."""
     found, step = None, FIRST_STEP
     for _ in range(RETRIES):
-        estimate = _derivative(values, k, evaluate, 1e-2 * AGREE * scale, step)
+        estimate = yield from _derivative(centre, 1e-2 * AGREE * scale, step)
         if estimate is None:
             return found or Opinion(skipped=1)
         numeric, uncertainty = estimate[0], estimate[1] + noise / estimate[2]
@@ -140,35 +134,25 @@ def _entry(
     return found or Opinion(noisy=1)
 
 
-def _derivative(
-    values: np.ndarray, k: int, evaluate: Callable[[], tuple[float, np.ndarray]], enough: float, step: float
-) -> tuple[float, float, float] | None:
-    """The derivative along entry k, its error by Ridders' table, the first step; None where a kink is too near."""
-    centre = float(values[k])
-
-    def at(x: float) -> tuple[float, np.ndarray]:
-        values[k] = x
-        result = evaluate()
-        values[k] = centre
-        return result
-
-    here = at(centre)[1]
+def _derivative(centre: float, enough: float, step: float) -> Asking:
+    """The derivative along an entry, its error by Ridders' table, the first step; None where a kink is too near."""
     h = min(step * max(1.0, abs(centre)), 0.25)  # a code of a word must not become the next one
     for _ in range(HALVINGS):
-        up, down = at(centre + h), at(centre - h)
-        if np.array_equal(up[1], here) and np.array_equal(down[1], here):
-            return *_ridders(lambda h: (at(centre + h)[0] - at(centre - h)[0]) / (2 * h), h, enough), h
+        difference, crossed = yield h
+        if not crossed:
+            best, uncertainty = yield from _ridders(difference, h, enough)
+            return best, uncertainty, h
         h /= 2
     return None
 
 
-def _ridders(difference: Callable[[float], float], h: float, enough: float) -> tuple[float, float]:
+def _ridders(difference: float, h: float, enough: float) -> Asking:
     """Extrapolate central differences of steps h, h/2, h/4 ... to step 0, until rounding wins or it is enough."""
-    table = [[difference(h)]]
-    best, uncertainty = table[0][0], np.inf
+    table = [[difference]]
+    best, uncertainty = difference, np.inf
     for level in range(1, LEVELS):
         h /= 2
-        row = [difference(h)]
+        row = [(yield h)[0]]
         for order in range(level):
             factor = 4.0 ** (order + 1)
             row.append(row[order] + (row[order] - table[-1][order]) / (factor - 1))

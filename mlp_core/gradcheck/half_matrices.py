@@ -44,6 +44,11 @@ def product(A: np.ndarray, B: Any, out: np.ndarray) -> np.ndarray:
     """out = A @ B. A [i, k] and out [i, j] complex, B [k, j] complex or in halves."""
     if not isinstance(B, Halves):
         return np.matmul(A, B, out=out)
+    if not A.imag.any():  # below the direction, all that goes in is real
+        real = A.real.copy()
+        out.real = real @ B.real
+        out.imag = 0 if B.imaginary is None else real @ B.imaginary
+        return out
     rows = len(A)
     parts = np.concatenate([A.real, A.imag])  # so that B is read once
     through = parts @ B.real

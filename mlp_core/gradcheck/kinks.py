@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mlp_core.nn.backend import Array, blocks
@@ -14,13 +16,17 @@ from mlp_core.nn.parametric import Parametric
 
 def flat_layers(network: Network) -> list[Layer]:
     """The layers in order, with those inside residual connections."""
-    return [one for layer in network.layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
+    return flat(network.layers)
+
+
+def flat(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers with those inside residual connections in their place."""
+    return [one for layer in layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
 
 
 def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """The sign of every distance to a kink, as one vector of -1, 0, 1, after a forward pass that gave the logits Z."""
-    parts = [_layer(layer) for layer in flat_layers(network)]
-    parts.append(loss.kinks(Z.real, Y))
+    parts = [*sides(network.layers), loss.kinks(Z.real, Y)]
     if penalty.l1:
         theta = network.parameters.theta
         theta = theta if penalty.bias else theta[network.parameters.weights]
@@ -28,13 +34,18 @@ def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.
     return np.concatenate([part.ravel() for part in parts], dtype=np.float16)
 
 
-def _layer(layer: Layer) -> Array:
+def sides(layers: Sequence[Layer]) -> list[Array]:
+    """The sign of every distance to a kink of layers after a forward pass, of each that has any as [kinks, b, m]."""
+    return [signs for layer in flat(layers) if (signs := _layer(layer)) is not None]
+
+
+def _layer(layer: Layer) -> Array | None:
     if isinstance(layer, PRelu):
-        return np.sign(layer.Z.real)
+        return np.sign(layer.Z.real)[None]
     if isinstance(layer, Dense | Activate | Parametric) and layer.f is not None and layer.f.kinks:
         f = layer.f
         if isinstance(layer, Activate | Parametric) or not f.from_output:
-            return np.concatenate([np.sign(layer.Z.real - kink) for kink in f.kinks])
+            return np.stack([np.sign(layer.Z.real - kink) for kink in f.kinks])
         at = f.forward(np, np.array(f.kinks))  # Z was overwritten by f(Z), and f is monotone
-        return np.concatenate([np.sign(layer.A.real - value) for value in at])
-    return np.empty(0)
+        return np.stack([np.sign(layer.A.real - value) for value in at])
+    return None

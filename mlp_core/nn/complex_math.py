@@ -1,7 +1,7 @@
 """Functions that numpy lacks, or has in a form that loses the imaginary part of a complex step.
 
 For complex arguments these return the first-order value f(x) + i y f'(x), which is exact for the imaginary parts of
-1e-30 that the gradient check sends through them.
+1e-200 that the gradient check sends through them.
 """
 
 from __future__ import annotations

@@ -61,6 +61,8 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
+        if self.name == "constant" and step >= self.warmup:
+            return self.lr
         if step < self.warmup and self.name != "one_cycle":
             return self.lr * (step + 1) / self.warmup
         if self.per_epoch:
@@ -72,8 +74,6 @@ class Schedule:
     def _factor(self, step: int, done: int, x: float) -> float:
         epoch = step // self.steps_per_epoch
         match self.name:
-            case "constant":
-                return 1.0
             case "linear":  # 1 - x
                 return self._above_final(1 - x)
             case "polynomial":  # (1 - x)^power

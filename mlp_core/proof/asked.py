@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,9 +17,13 @@ from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.asking import Asked
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.rows import table_of
+from mlp_core.proof.truth import prove_truth
+from mlp_core.proof.warm import prove_warm
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.member_configs import member_configs
 
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "prelu": 0.25}
 """The alpha of an activation that is given none: Maas et al. 2013, Clevert et al. 2016, He et al. 2015."""
@@ -32,55 +35,30 @@ LARGER = (
 SETTINGS = {"mu": "momentum", "eps": "eps", "rho": "rho"}
 
 
-@dataclass
-class _Asked:
-    """Names of what was asked for, with what is there and what should be."""
-
-    tally: Tally
-
-    def same(self, name: str, here: Any, there: Any) -> None:
-        """Two values, equal to the last bit where they are no numbers."""
-        if isinstance(there, float) and isinstance(here, int | float):
-            right = math.isclose(here, there, rel_tol=1e-9, abs_tol=1e-300)
-        else:
-            right = here == there
-        here, there = (v if isinstance(v, int | float) else math.nan for v in (here, there))
-        self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
-
-    def close(self, name: str, here: Any, there: Any, within: float) -> None:
-        """Arrays of the same shape, entry by entry, up to a share of the largest."""
-        here, there = np.asarray(here, np.float64), np.asarray(there, np.float64)
-        if here.shape != there.shape:
-            self.same(f"the shape of {name}", here.size, there.size)
-            return
-        error = np.abs(here - there).max(initial=0) / max(float(np.abs(there).max(initial=0)), 1e-300)
-        worst = int(np.abs(here - there).argmax()) if here.size else 0
-        wrong = None
-        if not error <= within:
-            wrong = Difference(name, float(error), float(here.flat[worst]), float(there.flat[worst]))
-        self.tally.add(here.size, 0.0, wrong)
-
-
 def prove_asked(experiment: Experiment, given: Config | None = None) -> Tally:
     """Network, loss, penalties, limits, settings, rates, weights of rows and targets as the config names them.
 
     given: the config before anything `auto` or balanced in it was decided.
     """
     tally = Tally()
-    asked = _Asked(tally)
+    asked = Asked(tally)
     _network(asked, experiment)
     _front(asked, experiment)
     _step(asked, experiment)
     _segments(asked, experiment)
     _schedule(asked, experiment)
     _watches(asked, experiment)
-    _rows(asked, experiment, given or experiment.config)
+    prove_truth(asked, experiment, given or experiment.config)
+    if given is not None and given.ensemble > 1:
+        _members(asked, given)
     if not experiment.trainer.progress.step:
         _beginning(asked, experiment)
+        if given is not None and given.model.weights is not None:
+            prove_warm(asked, experiment, given)
     return tally
 
 
-def _network(asked: _Asked, experiment: Experiment) -> None:
+def _network(asked: Asked, experiment: Experiment) -> None:
     model = experiment.config.model
     found = chains(experiment.model.network, 1)
     asked.same("the number of hidden layers", len(found) - 1, len(model.layers()))
@@ -121,7 +99,7 @@ def _network(asked: _Asked, experiment: Experiment) -> None:
             )
 
 
-def _front(asked: _Asked, experiment: Experiment) -> None:
+def _front(asked: Asked, experiment: Experiment) -> None:
     """What stands before the first product: learned words, waves of numbers, factors, dropout."""
     model, inputs = experiment.config.model, experiment.model.inputs
     there, waves = dict[str, Any](), model.periodic
@@ -164,7 +142,7 @@ def _words(layer: Layer) -> Iterator[tuple[Any, ...]]:
             yield "activation", f.name, getattr(f, "alpha", None)
 
 
-def _step(asked: _Asked, experiment: Experiment) -> None:
+def _step(asked: Asked, experiment: Experiment) -> None:
     """Loss, penalties, limits, the settings of the update rule, the seed."""
     config, job, loss = experiment.config, experiment.trainer.job, experiment.model.objective.loss
     asked.same("the loss", loss.name, config.loss.name)
@@ -198,7 +176,7 @@ def _step(asked: _Asked, experiment: Experiment) -> None:
     asked.same("regularization.mixup", augment.mixup if augment else 0.0, regular.mixup)
 
 
-def _segments(asked: _Asked, experiment: Experiment) -> None:
+def _segments(asked: Asked, experiment: Experiment) -> None:
     """The rate's scale and the decay of each tensor: decay is for matrices; of groups the last one counts."""
     config, job = experiment.config, experiment.trainer.job
     parameters = job.network.parameters
@@ -218,7 +196,7 @@ def _segments(asked: _Asked, experiment: Experiment) -> None:
             asked.same(f"weight_decay of {spec.name}", segment.weight_decay, decay)
 
 
-def _schedule(asked: _Asked, experiment: Experiment) -> None:
+def _schedule(asked: Asked, experiment: Experiment) -> None:
     """The numbers of the schedule."""
     config, schedule = experiment.config, experiment.trainer.schedule
     values, table = config.schedule, table_of(config, experiment.trainer.job.batches, experiment.splits["train"], 1)
@@ -246,7 +224,7 @@ def _schedule(asked: _Asked, experiment: Experiment) -> None:
         asked.same(f"schedule.{name}", (fade.name, fade.steps), (getattr(values, name), steps))
 
 
-def _watches(asked: _Asked, experiment: Experiment) -> None:
+def _watches(asked: Asked, experiment: Experiment) -> None:
     """Which metric decides what, which way is better, and how long is waited for it."""
     config, trainer = experiment.config, experiment.trainer
     monitor, values, stop = config.checkpoint.monitor, config.checkpoint, config.train.early_stopping
@@ -276,50 +254,28 @@ def _smaller(monitor: str, mode: str) -> bool:
     return not larger if mode == "auto" else mode == "min"
 
 
-def _rows(asked: _Asked, experiment: Experiment, given: Config) -> None:
-    """Targets and weights of rows, from the truth as it was read."""
-    task, split, model = experiment.model.task, experiment.splits["train"], experiment.model
-    data = experiment.data.splits["train"]
-    to_host = model.network.backend.to_host
-    if len(data.y) != len(split.X):  # a twin on some of the rows
-        return
-    y, Y = np.asarray(data.y), np.asarray(to_host(split.Y), np.float64)
-    if task.classifies:
-        asked.close("the targets", Y.reshape(-1), y.reshape(-1), 0.0)
-    elif model.target is None:
-        asked.close("the targets", Y, y.reshape(len(y), -1), 1e-6)
-    else:
-        wish, y = experiment.config.preprocess.target, np.asarray(y, np.float64).reshape(len(y), -1)
-        values = np.log(1 + y) if wish.transform == "log1p" else y
-        shift, spread = np.zeros(values.shape[1]), np.ones(values.shape[1])
-        if wish.scale in ("auto", "standard"):
-            shift, spread = values.mean(axis=0), values.std(axis=0)
-        elif wish.scale == "minmax":
-            shift, spread = values.min(axis=0), np.ptp(values, axis=0)
-        spread = np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
-        asked.close("the targets", Y, (values - shift) / spread, 1e-5)
-        asked.same("the logarithm of targets", model.target.log, wish.transform == "log1p")
-        asked.close("the shift of targets", model.target.shift, shift, 1e-9)
-        asked.close("the scale of targets", model.target.scale, 1 / spread, 1e-9)
-        there = np.stack([y.min(axis=0), y.max(axis=0)]) if wish.clamp else np.zeros(0)
-        asked.close("the range of targets", () if model.target.limits is None else model.target.limits, there, 0.0)
-    w = None if data.weight is None else np.asarray(data.weight, np.float64)
-    choice = given.loss.class_weight
-    if task.classifies and choice != "none":
-        counts = [int((y == k).sum()) for k in range(len(task.classes))]
-        if isinstance(choice, dict):
-            weights = [float(choice.get(name, 1.0)) for name in task.classes]
-        else:
-            weights = [len(y) / (len(counts) * max(1, count)) for count in counts]
-        own = np.array(weights)[y]
-        w = own if w is None else w * own
-    here = None if split.w is None else np.asarray(to_host(split.w), np.float64)
-    asked.same("whether rows have weights", here is not None, w is not None)
-    if here is not None and w is not None:
-        asked.close("the weights of rows", here, w, 1e-6)
+def _members(asked: Asked, given: Config) -> None:
+    """The members of an ensemble: each with the next seed, all with the same rows, and else as the config says."""
+    found = member_configs(given, 1)
+    asked.same("the members of the ensemble", len(found), given.ensemble)
+    seed = given.seed if given.data.split.seed is None else given.data.split.seed
+    own = ("ensemble", "seed", "threads")
+    asked_for = {key: value for key, value in _plain(given).items() if key not in own}
+    for k, member in enumerate(found):
+        asked.same(f"the seed of member {k + 1}", member.seed, given.seed + k)
+        asked.same(f"by what the rows of member {k + 1} are dealt", member.data.split.seed, seed)
+        same = {key: value for key, value in _plain(member).items() if key not in own} == asked_for
+        asked.same(f"whether member {k + 1} is as the config says", (member.ensemble, same), (1, True))
 
 
-def _beginning(asked: _Asked, experiment: Experiment) -> None:
+def _plain(config: Config) -> dict[str, Any]:
+    """A config without the seed that deals the rows, and without what is measured beside its result."""
+    values: dict[str, Any] = config.model_dump(mode="json")
+    values["data"]["split"]["seed"] = values["eval"]["baselines"] = None
+    return values
+
+
+def _beginning(asked: Asked, experiment: Experiment) -> None:
     """What the optimizer remembers at first: nothing; the average: the weights; running statistics: 0 and 1."""
     job = experiment.trainer.job
     to_host = job.backend.to_host

@@ -191,6 +191,8 @@ class _Book:
             None if error <= 1e-9 else Difference("the loss of an epoch", error, event.metrics["train_loss"], mean),
         )
         self.same("the number of an epoch", event.epoch, self.done)
+        if asked and asked[-1][-1]:
+            self.same("the learning rate that is told of an epoch", event.metrics["lr"], asked[-1][-1][-1].lr)
         limits = self.trainer.job.limits
         over = self.done >= limits.epochs or (limits.max_steps is not None and self.step >= limits.max_steps)
         measured = any(name in event.metrics for name in self.signs if name.startswith("val_"))

@@ -30,8 +30,8 @@ from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model, model_of
 from mlp_core.training.trainer import Progress
 
-CELLS = 1 << 21
-"""Numbers in the training rows up to which they are read once more to be made inputs by hand."""
+CELLS, BYTES = 1 << 21, 1 << 26
+"""Numbers in the training rows, and bytes of images, up to which they are read once more to be made inputs by hand."""
 ROWS, FEW = 1500, 23  # of each split that are made inputs; that a saved model is asked about, in parts with a rest
 SHARE = 2e-6, 1e-9  # by which inputs may be off, in float32 and in float64
 UNLIKELY = 1e-6  # a class that no row has more of than this may be 1 - p, which knows no digits of the smallest p
@@ -47,7 +47,8 @@ def prove_saved(
     """Inputs by hand from the data, read again, if they were `fitted` to it, and a saved model on them. The experiment
     is left as it was."""
     tally, train = Tally(), experiment.splits["train"]
-    if len(train.X) * len(experiment.model.task.features) > CELLS:
+    stored = getattr(train.X.resident, "dtype", None)
+    if len(train.X) * len(experiment.model.task.features) > (BYTES if stored == np.uint8 else CELLS):
         return tally
     data = load(given, task=experiment.model.task)
     with np.errstate(all="ignore"):

@@ -11,7 +11,9 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.errors import Diverged
 from mlp_core.proof.asked import prove_asked
+from mlp_core.proof.between import prove_workers
 from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.functions import prove_functions
 from mlp_core.proof.loop import prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
@@ -69,6 +71,8 @@ def prove_training(
     if not experiment.trainer.progress.step and config.model.weights is None:
         prove_start(asked, paper_of(experiment))
     yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)
+    alone = prove_functions(experiment, paper_of(experiment))
+    yield Walked("activations and the loss by themselves", 0, alone.numbers, alone.worst, alone.wrong)
     loop = prove_loop(experiment, paper_of(experiment))
     yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
     using = prove_using(experiment, paper_of(experiment))
@@ -80,6 +84,8 @@ def prove_training(
         yield walk(twin(experiment), "the same in float64", seconds)
     if experiment.model.network.backend.name != "numpy":
         yield walk(twin(experiment, generic=True), "the generic steps in float64", seconds)
+    if (between := prove_workers(experiment)) is not None:
+        yield Walked("steps of several workers", 0, between.numbers, between.worst, between.wrong)
 
 
 def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:

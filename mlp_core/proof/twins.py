@@ -16,10 +16,11 @@ CELLS = 1 << 22
 """Numbers of inputs of the training rows that a twin trains on; of more rows it takes the first."""
 
 
-def twin(experiment: Experiment, generic: bool = False) -> Experiment:
-    """An experiment like this in float64, with weights and rows of its own; `generic`: on numpy, stage by stage."""
+def twin(experiment: Experiment, generic: bool = False, **more: Any) -> Experiment:
+    """An experiment like this in float64, with weights and rows of its own; `generic`: on numpy, stage by stage;
+    `more` is changed in its config."""
     model, train = experiment.model, experiment.splits["train"]
-    changes: dict[str, Any] = {"dtype": "float64"}
+    changes: dict[str, Any] = {"dtype": "float64", **more}
     if model.config.matmul_precision != "highest":
         changes["matmul_precision"] = "highest"
     if generic:

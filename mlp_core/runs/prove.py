@@ -23,6 +23,7 @@ from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.members import Members, is_members, members_at
 from mlp_core.runs.predict import Columns, Predictor
+from mlp_core.runs.prove_kept import prove_kept
 from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.checkpoint import load as load_checkpoint
 from mlp_core.training.ensemble import Ensemble
@@ -137,7 +138,7 @@ def check_experiment(
     X, Y = to_host(train.X[there]), to_host(train.Y[there])
     w = None if train.w is None else to_host(train.w[there])
     report = _run(experiment.model.objective, X, Y, w, config, progress)
-    walked = tuple(prove_training(experiment, given=given, answer=answer, fitted=fitted))
+    walked = (*prove_training(experiment, given=given, answer=answer, fitted=fitted), prove_kept(experiment))
     return Proof(_with_steps(report, walked), subject, walked=walked)
 
 

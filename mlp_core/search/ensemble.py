@@ -13,7 +13,6 @@ from typing import Any
 from mlp_core.config import Config, from_mapping, sparse
 from mlp_core.descriptors import read_own
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
-from mlp_core.machine import available_cpus
 from mlp_core.runs.members import ENSEMBLE, Members
 from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.search.folder import LARGEST, PLAN, read_json, write_json
@@ -21,20 +20,9 @@ from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once, carry_out
+from mlp_core.training.member_configs import member_configs
 
 FORMAT = 1
-
-
-def member_configs(config: Config, count: int) -> list[Config]:
-    """The config of every member, `count` of them at once: seeds that follow each other, the rows dealt as by the
-    first, the processors shared out."""
-    seed = config.seed if config.data.split.seed is None else config.data.split.seed
-    threads = max(1, available_cpus() // count) if config.threads == "auto" else config.threads
-    same = {"ensemble": 1, "data.split.seed": seed, "threads": threads}
-    baselines = [config.eval.baselines, *[False] * (config.ensemble - 1)]  # of the same rows: once is enough
-    return [
-        config.replace(seed=config.seed + k, **same, **{"eval.baselines": beside}) for k, beside in enumerate(baselines)
-    ]
 
 
 class Ensemble:

@@ -49,17 +49,18 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Both, on the rows of a split."""
+    """Both, on `rows` rows of a split that has `of`."""
 
     split: str
     metric: str
     rows: int
+    of: int
     all: tuple[Baseline, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The fields that programs may rely on."""
         told = {one.name: {"value": one.value, "network": one.network, "beaten": one.beaten} for one in self.all}
-        return {"split": self.split, "metric": self.metric, "rows": self.rows, **told}
+        return {"split": self.split, "metric": self.metric, "rows": self.rows, "of": self.of, **told}
 
 
 def baselines(model: Model, splits: Mapping[str, Split], measured: Mapping[str, Evaluation]) -> Baselines | None:
@@ -82,7 +83,7 @@ def baselines(model: Model, splits: Mapping[str, Split], measured: Mapping[str, 
         other = Outcome(P, ours.y, ours.w)
         gain, half = _difference(_wrong(kind, other), _wrong(kind, ours), ours.weight)
         found.append(Baseline(title, compute(kind, [metric], other)[metric], value, gain, half))
-    return Baselines(name, metric, len(at), tuple(found))
+    return Baselines(name, metric, len(at), len(outcome.y), tuple(found))
 
 
 def _some(rows: int) -> Any:

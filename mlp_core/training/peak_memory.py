@@ -23,6 +23,9 @@ FULL_CHECK = 68
 PAPER, FORMULAS, PAPER_PARAMETERS = 200, 6 << 20, 1 << 17
 """Bytes per parameter of the first step on paper, and of the formulas and what carries them out; up to so many."""
 
+BASELINES = 4 << 20
+"""Bytes of what baselines are the first to use, and of the outcomes that they are held against."""
+
 PREDICTIONS = 6
 """Arrays as large as a split's predictions in float64 that the metrics of that split need at once."""
 
@@ -120,14 +123,15 @@ def _evaluation(experiment: Experiment) -> int:
 
 
 def _baselines(experiment: Experiment) -> int:
-    """Bytes of the network without hidden layers that the one trained is held against: inputs of some training rows and
-    of some measured ones in float64, the latter as they are gathered, too."""
+    """Bytes of the network without hidden layers that the one trained is held against: inputs of some training rows in
+    float64, and then of some measured ones; each of them also as they are gathered."""
     others = [split for name, split in experiment.splits.items() if name != "train"]
     if not experiment.config.eval.baselines or not others:
         return 0
     network, train = experiment.model.network, experiment.splits["train"]
     fitted, held = min(ROWS, len(train.X)), min(ROWS, max(len(split.X) for split in others))
-    return int(network.architecture.inputs * (8 * (fitted + held) + network.dtype.itemsize * held))
+    gathered = network.dtype.itemsize
+    return BASELINES + int(network.architecture.inputs * (8 * fitted + max(gathered * fitted, (8 + gathered) * held)))
 
 
 def _status(key: str) -> int | None:

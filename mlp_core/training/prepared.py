@@ -17,7 +17,7 @@ from mlp_core.config import Config
 from mlp_core.data.fingerprints import MOST_CELLS, Fingerprints, fingerprints
 from mlp_core.data.fit_from_scan import fit_surveyed
 from mlp_core.data.load import Data, Dataset, load
-from mlp_core.data.preprocess.from_config import check_fits, make_preprocessor, make_target, unseen_notes
+from mlp_core.data.preprocess.from_config import check_fits, lost_notes, make_preprocessor, make_target, unseen_notes
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.format import Reading
@@ -185,6 +185,7 @@ def _fit(
     else:
         fitted = fit_surveyed(inputs, train.survey, train.words)
     check_fits(config, inputs)
+    fitted += lost_notes(inputs)
     target = make_target(config, data.task.kind)
     if target is not None:
         target.fit(train.y)

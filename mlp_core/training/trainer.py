@@ -158,9 +158,10 @@ class Trainer:
         """The next steps, as many as are made in one go, and what is known of them."""
         p, steps, told = self.progress, self.steps, self.steps.notice
         most = self.job.limits.max_steps
-        left = self.steps_per_epoch - p.position
+        in_epoch = self.steps_per_epoch
+        left = in_epoch - p.position
         count = steps.reach(p.position, left if most is None else min(left, most - p.step))
-        rates = [self.rates(p.step + i) for i in range(count)]
+        rates = [self.rates(step) for step in range(p.step, p.step + count)]
         step, position = p.step, p.position
         made = steps.take(p.epoch, position, step, rates)
         p.step, p.position = step + made, position + made
@@ -170,8 +171,8 @@ class Trainer:
         due = self.read_every and p.step // self.read_every > step // self.read_every
         if due or steps.full:
             losses[:] = self._read(made < count)[-count:]
-        for i in range(made):
-            yield StepDone(step + i + 1, p.epoch + 1, position + i + 1, self.steps_per_epoch, losses[i], rates[i].lr)
+        for i, (loss, rate) in enumerate(zip(losses[:made], rates[:made], strict=True), 1):
+            yield StepDone(step + i, p.epoch + 1, position + i, in_epoch, loss, rate.lr)
         if made < count:
             steps.locate()
             loss = losses[made]
@@ -185,7 +186,8 @@ class Trainer:
 
     def rates(self, step: int) -> StepRates:
         """The learning rate of a step counted from 0, and what other schedules leave of dropout and weight decay."""
-        return StepRates(self._rate(step), self.job.dropout.share(step), self.job.decay.share(step))
+        job = self.steps.job
+        return StepRates(self._rate(step), job.dropout.share(step), job.decay.share(step))
 
     def settle(self) -> float | None:
         """Read the losses that are still on the device into `progress`; the last of them, None if there is none.

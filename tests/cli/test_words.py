@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from pathlib import Path
 import pytest
 from mlpbp.console import Console as Screen
 from mlpbp.hints import for_command, for_option
-from mlpbp.render import EpochTable, metrics_table
+from mlpbp.render import EpochTable, baseline_lines, metrics_table, unbeaten
 from mlpbp.usage import wrapped
 from rich.console import Console
 
 from mlp_core.config.problems import homes, words_at
 from mlp_core.config.schema import Config
 from mlp_core.errors import counted
+from mlp_core.training.baselines import Baseline, Baselines
 from mlp_core.training.events import EpochDone
 
 SMALL = "data: {name: digits, limit: 120}\nmodel: {hidden: [4]}\ntrain: {epochs: 1}\nthreads: 1\n"
@@ -152,3 +154,14 @@ def test_lines_of_a_config_are_not_broken_where_it_is_shown(monkeypatch, capsys)
     assert capsys.readouterr().out == line + "\n"
     Screen("init").show(line)
     assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_what_stands_beside_a_result_says_of_how_many_rows() -> None:
+    mean = Baseline("mean", 2.0, 1.0, 3.0, math.inf)
+    assert baseline_lines(Baselines("test", "rmse", 1, 1, (mean,))) == [
+        "beside it, test rmse: mean 2.0000; the network 1.0000"
+    ]
+    some = baseline_lines(Baselines("test", "rmse", 4_000, 15_000, (mean,)))
+    assert " ".join(some).startswith("beside it, test rmse of 4,000 of 15,000 rows: mean 2.0000")
+    assert unbeaten(Baselines("test", "rmse", 1, 1, (mean,)))[0].startswith("on this 1 test row the network")
+    assert unbeaten(Baselines("val", "rmse", 20, 20, (mean,)))[0].startswith("on these 20 val rows the network")

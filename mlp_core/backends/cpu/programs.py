@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from mlp_core.backends.cpu.crew import SHARED_FLOPS, Crew
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.row_pass import Labelled
 from mlp_core.backends.job import Job
-from mlp_core.nn.step_options import StepRates
 
 TOTAL, STEP, SHARE, DROPOUT, RATES = range(5)
 """Places in the cells of the crew: the weight of the batch, the number of the step, the share of the average, that of
@@ -31,19 +31,18 @@ class Programs:
         self._slots = 0
         if not hindrances.of_update(job):
             name, settings = job.optimizer.rule.__name__, job.optimizer.settings
-            self._rule: Callable[..., tuple[float, ...]] = partial(numbers.of_rule, name, **settings)
+            self._rule: Callable[..., tuple[Any, ...]] = partial(numbers.of_rule, name, **settings)
             self._slots = len(self._rule_numbers(1.0, 0))
         self._crew = Crew(threads, RATES + self._slots * len(job.optimizer.segments), terms, library)
 
-    def _update_numbers(self, rates: StepRates, t: int) -> list[float]:
-        """The numbers of update `t`, counted from 1, for each segment."""
-        found: list[float] = []
+    def _update_numbers(self, lr: Any, decay: Any, t: Any) -> list[Any]:
+        """The numbers of update `t`, counted from 1, for each segment; of several updates where these are arrays."""
+        found: list[Any] = []
         for segment in self.job.optimizer.segments:
-            decay = segment.weight_decay * rates.decay
-            found += self._rule_numbers(rates.lr * segment.lr_scale, decay, t)
+            found += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay * decay, t)
         return found
 
-    def _rule_numbers(self, lr: float, decay: float, t: int = 1) -> tuple[float, ...]:
+    def _rule_numbers(self, lr: Any, decay: Any, t: Any = 1) -> tuple[Any, ...]:
         return self._rule(lr, decay, t=t) if self.job.optimizer.counts_steps else self._rule(lr, decay)
 
     def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:

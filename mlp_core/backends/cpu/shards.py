@@ -65,7 +65,7 @@ class CompiledShards(Programs):
         """Move the parameters by the gradient in the network, within the limits of the job."""
         optimizer, cells, ema = self.job.optimizer, self._crew.cells, self.job.limits.ema
         optimizer.t += 1
-        cells[RATES:] = self._update_numbers(rates, optimizer.t)
+        cells[RATES:] = self._update_numbers(rates.lr, rates.decay, optimizer.t)
         cells[SHARE] = average_share(ema, step) if ema else 0.0
         self._crew.run(self._change)
 

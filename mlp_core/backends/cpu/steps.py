@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -77,12 +78,13 @@ class WholeSteps(Programs):
 
     def take(self, epoch: int, position: int, step: int, rates: Sequence[StepRates]) -> int:
         count, optimizer = len(rates), self.job.optimizer
-        rows = self._numbers(epoch, position, count)
-        weights, given = self._weights(epoch, position, count), []
-        for i, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
-            given.append(self._given(weight, step + i, rate.dropout) + self._update_numbers(rate, optimizer.t + 1 + i))
+        rows, weights = self._numbers(epoch, position, count), self._weights(epoch, position, count)
+        lr, dropout, decay = (np.array(column) for column in zip(*rates, strict=True))
+        given = self._given(weights, step, dropout)
+        for place, number in enumerate(self._update_numbers(lr, decay, optimizer.t + 1 + np.arange(count)), RATES):
+            given[:, place] = number
         blocks, totals = self.program.draws(rows.shape[1]).blocks(rows, step), np.empty(count)
-        made = self._crew.run(self._program(rows.shape[1]), np.array(given), blocks, totals)
+        made = self._crew.run(self._program(rows.shape[1]), given, blocks, totals)
         optimizer.t += made
         self._losses += list(zip(totals[: made + 1].tolist(), weights, strict=False))
         if made < count:
@@ -104,7 +106,8 @@ class WholeSteps(Programs):
         """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
         found, optimizer, batches = list[tuple[str, float]](), self.job.optimizer, self.job.batches
         rates = self._rule_numbers(0.0, 0.0) * len(optimizer.segments)
-        given = np.tile([*self._given(self._rows, 0, 1.0), *rates], (count, 1))
+        given = self._given([self._rows] * count, 0, 1.0)
+        given[:, STEP], given[:, RATES:] = 0, rates
         size = min(self._rows, batches.rows)
         rows = np.resize(np.random.default_rng(0).permutation(batches.rows), (count, size))
         blocks, totals = self.program.draws(size).blocks(rows, 0), np.empty(count)
@@ -129,17 +132,19 @@ class WholeSteps(Programs):
         weights = [batches.weight(epoch, index) for index in parts]
         return weights if k == 1 else [sum(weights[i : i + k]) for i in range(0, len(weights), k)]
 
-    def _given(self, weight: float, step: int, dropout: float) -> list[float]:
-        """What changes from step to step, but for the numbers of the update rule."""
-        limits, given = self.job.limits, [0.0] * RATES
-        given[TOTAL], given[STEP] = weight or 1.0, step * limits.accumulate  # rows of no weight have no gradient
-        given[SHARE], given[DROPOUT] = average_share(limits.ema, step) if limits.ema else 0.0, dropout
+    def _given(self, weights: Sequence[float], step: int, dropout: Any) -> np.ndarray:
+        """What changes from step to step [steps, cells]; the numbers of the update rule are still to come."""
+        limits, given = self.job.limits, np.zeros((len(weights), len(self._crew.cells)))
+        steps = range(step, step + len(weights))
+        given[:, TOTAL] = [weight or 1.0 for weight in weights]  # rows of no weight have no gradient
+        given[:, STEP] = [i * limits.accumulate for i in steps]
+        given[:, SHARE] = [average_share(limits.ema, i) for i in steps] if limits.ema else 0.0
+        given[:, DROPOUT] = dropout
         return given
 
     def _gradient(self, rows: np.ndarray, step: int, weight: float) -> None:
         """The gradient of the rows with these numbers, as in the given step, left in the network."""
-        given, total = np.zeros((1, len(self._crew.cells))), np.empty(1)
-        given[0, :RATES] = self._given(weight, step, self.job.dropout.share(step))
+        given, total = self._given([weight], step, self.job.dropout.share(step)), np.empty(1)
         blocks = self.program.draws(len(rows)).blocks(rows[None], step)
         self._crew.run(self._assembled(self.program.gradient(len(rows))), given, blocks, total)
 

@@ -80,9 +80,10 @@ class Batches:
 
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""
-        part = slice(*self.span(position))
+        start, stop = self.span(position)
         if self._weights is None:
-            return float(part.stop - part.start)
+            return float(stop - start)
+        part = slice(start, stop)
         if not self.shuffle:
             return float(self._weights[part].sum())
         return float(self._weights[self.dealt(epoch)[part]].sum())

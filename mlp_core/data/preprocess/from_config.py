@@ -10,7 +10,7 @@ from mlp_core.data.preprocess.cycles import WEEK, YEAR
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.warnings import Rows
-from mlp_core.errors import ConfigError, clean, counted
+from mlp_core.errors import ConfigError, DataError, Problem, clean, counted
 from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -85,6 +85,21 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
     if config.regularization.mixup and inputs.embeddings:
         message, hint = "codes of learned embeddings cannot be mixed", "use preprocess.categorical.encode: onehot"
         raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
+
+
+def lost_notes(inputs: Preprocessor) -> tuple[str, ...]:
+    """A line about columns of words none of which is frequent enough to be told apart. Raises DataError where there
+    are no other inputs."""
+    lost = [column for column, one in inputs.categories.items() if not one.words and one.plan.encode != "hash"]
+    if not lost:
+        return ()
+    names = ", ".join(clean(inputs.name(column)) for column in lost[:8]) + (", ..." if len(lost) > 8 else "")
+    least = min(inputs.categories[column].plan.min_count for column in lost)
+    told = f"{names}: no word stands in {counted(least, 'training row')} or more"
+    if len(lost) == inputs.columns:
+        message, hint = f"{told}, and there are no other inputs", "add columns that rows have in common"
+        raise DataError([Problem("no_inputs", message, hint, key="preprocess.categorical.min_count")])
+    return (f"note: {told}: without effect (preprocess.categorical.min_count)",)
 
 
 SOME = 2000  # rows on the disk that are looked at once more

@@ -11,9 +11,11 @@ import numpy as np
 
 from mlp_core.gradcheck import checker, complex_step
 from mlp_core.gradcheck.compare import Comparison, compare
+from mlp_core.gradcheck.copies import Copies
 from mlp_core.gradcheck.directions import Coverage
 from mlp_core.gradcheck.planted.bug import replaced
 from mlp_core.gradcheck.report import FAIL, PASS, TensorResult
+from mlp_core.nn.layers import Layer
 
 CLEAN = "clean"
 
@@ -88,6 +90,10 @@ def _itself(a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
     return compare(a, a, largest)
 
 
+def _layer_left_out(self: Copies, place: int) -> list[Layer]:
+    return self.network.layers[place + 2 :] or self.network.layers[place + 1 :]
+
+
 _WEIGHTS_ONLY = _weights_only(checker._Check._result)
 _MEAN_BIAS = "bias gradient is a mean"
 CHECKERS: tuple[Checker, ...] = (
@@ -104,4 +110,6 @@ CHECKERS: tuple[Checker, ...] = (
     Checker("ignores its preconditions", checker, "conclude", _tensors_only, "not in the reported loss"),
     Checker("stays at the initial weights", checker, "move", lambda *where: None, "clipped softmax"),
     Checker("step too large", complex_step, "STEP", 1e-2, CLEAN),
+    Checker("leaves out the layer above", Copies, "above", _layer_left_out, CLEAN),
+    Checker("goes on from the first layer", Copies, "place", lambda self, name: 0, CLEAN),
 )

@@ -113,6 +113,7 @@ CASES |= {
     "clamped": (*NUMBERS, "preprocess.target={transform: log1p, clamp: true}"),
     "ranks": (*BINARY, "preprocess.numeric={scale: quantile, clip: 2.0}", "preprocess.categorical.encode=ordinal"),
     "range": (*BINARY, "preprocess.numeric.scale=minmax"),
+    "members": ("ensemble=3",),
     "disk": ("~data.name", "~data.limit", "data.train={x: ROWS.x.npy, y: ROWS.y.npy}", "data.memory=memmap"),
 }
 for _name, _more in {
@@ -122,6 +123,8 @@ for _name, _more in {
     "shards, sums": ("optimizer.accumulate=2", "loss.class_weight=balanced", "regularization.l2=0.05"),
     "shards, layer norm": ("model.norm=layer",),
     "shards, batch norm": ("model.norm=batch", "model.dropout=0.3"),
+    "shards, mixup": ("regularization.mixup=0.4",),
+    "shards, wide": ("model.hidden=[100]",),
 }.items():
     CASES[_name] = ("train.shards=8", *_more)
 for _name in (

@@ -27,6 +27,7 @@ from mlp_core.training import auto, ensemble, from_config, model, recipe
 from mlp_core.training.ensemble import EnsembleEvaluator
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.experiment import Experiment
+from mlp_core.training.member_configs import member_configs
 from mlp_core.training.model import Model
 from mlp_core.training.trainer import Trainer, Watch
 
@@ -76,6 +77,16 @@ RUN = (
     *slips("loop", Trainer._compare, "stop seldom", ("p.epoch // self.job.limits.eval_every", "p.epoch")),
     *slips("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch + 1 >= limits.epochs")),
     *slips("loop", Trainer._end, "plain", ("p.epoch >= limits.epochs", "p.epoch > limits.epochs")),
+    *slips("loop", Trainer._epoch, "warm-up", ("self._rate(p.step - 1)", "self._rate(p.step)")),
+    *slips(
+        "members",
+        member_configs,
+        "members",
+        ("config.seed + k", "config.seed"),
+        ('split.seed": seed', 'split.seed": None'),
+    ),
+    *slips("rows", Model.split, "weights", ("weight=dataset.weight", "weight=w")),
+    *slips("rows", Model.split, "plain", ("y=dataset.y,", "y=dataset.y[::-1].copy(),")),
     *slips("loop", Trainer._take, "few steps", ("min(left, most - p.step)", "left")),
     *slips(
         "loop", Trainer.run, "few steps", ("time.monotonic() - begun >= most", "time.monotonic() - begun >= 0 * most")

@@ -9,7 +9,7 @@ from mlp_core.data.batches.shards import cut
 from mlp_core.nn.lockstep import Lockstep
 from mlp_core.proof.planted.slip import Slip, slips
 from mlp_core.training.sharded import ShardedSteps, StagedShards
-from mlp_core.workers.tree import add_pairs
+from mlp_core.workers.tree import add_across, add_pairs
 
 SHARD_SLIPS: tuple[Slip, ...] = (
     *slips("shards", cut, "shards", ("rows * i // shards for", "rows * i // (shards + 1) for")),
@@ -24,6 +24,33 @@ SHARD_SLIPS: tuple[Slip, ...] = (
     *slips("shards", ShardedSteps._total_loss, "shards", ("add_pairs(losses)", "pass")),
     *slips("shards", Lockstep._normalise, "shards, batch norm", ("mean, variance, self._rows)", "mean, variance, 4)")),
     *slips("shards", Lockstep._normalise_backward, "shards, batch norm", ("D -= mean", "pass")),
+    *slips("workers", ShardedSteps.__init__, "shards", ("world.rank * mine, (world.rank + 1)", "0 * mine, 1")),
+    *slips("workers", ShardedSteps._rows, "shards", ("batch(epoch, index, mine)", "batch(epoch, index)")),
+    *slips("workers", ShardedSteps._rows, "shards, mixup", ("Y[mine], None", "Y[: len(X[mine])], None")),
+    *slips(
+        "workers", ShardedSteps._evaluate, "shards, sums", ("add_across(self._link, network", "(self._link, network")
+    ),
+    *slips("workers", ShardedSteps._evaluate, "shards, batch norm", ("parts, stop - start", "parts, len(X)")),
+    *slips("workers", ShardedSteps._total, "shards, batch norm", ("add_across(self._link", "(self._link")),
+    *slips(
+        "workers",
+        ShardedSteps._total_loss,
+        "shards",
+        ("add_pairs(told)", "pass"),
+        ("numbers(losses[:1])", "numbers(losses[-1:])"),
+    ),
+    *slips("workers", add_across, "shards", ("part += room[mine]", "part -= room[mine]")),
+    *slips(
+        "workers",
+        add_across,
+        "shards, wide",
+        ("in reversed(halved)", "in halved"),
+        ("halved.append", "len"),
+        ("part += room[mine]", "part[1:] += room[mine][1:]"),
+        ("distance < world.size", "2 * distance < world.size"),
+    ),
+    *slips("workers", StagedShards.gradient, "shards, batch norm", ("first = parts[0].start", "first = 0")),
+    *slips("workers", CompiledShards.gradient, "shards, dropout", ("shards, rows, first)", "shards, rows, 0)")),
     *slips("compiled shards", CompiledShards.gradient, "shards, sums", ("= total, mode.step", "= rows, mode.step")),
     *slips("compiled shards", CompiledShards.gradient, "shards", ("part.stop - first]", "part.stop - first - 1]")),
     *slips(
@@ -33,7 +60,7 @@ SHARD_SLIPS: tuple[Slip, ...] = (
         ("optimizer.t += 1", "optimizer.t += 2"),
         ("average_share(ema, step)", "average_share(ema, 0)"),
     ),
-    *slips("compiled shards", Programs._update_numbers, "shards", ("rates.lr * segment", "2 * rates.lr * segment")),
+    *slips("compiled shards", Programs._update_numbers, "shards", ("(lr * segment", "(2 * lr * segment")),
     *slips(
         "compiled shards",
         Gradients._half,

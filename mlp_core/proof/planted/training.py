@@ -57,7 +57,7 @@ LOOP = (
         "loop",
         Trainer._take,
         "warm-up",
-        ("(p.step + i) for i in range(count)", "(p.step) for i in range(count)"),
+        ("self.rates(step) for step", "self.rates(p.step) for step"),
         ("step + made, position + made", "step + made + 1, position + made"),
     ),
     *slips(
@@ -109,7 +109,7 @@ BATCHES = (
     *slips(
         "rows", Batches.dealt, "plain", ('"shuffle", epoch', '"shuffle", 0 * epoch'), ("self.seed, ", "self.seed + 1, ")
     ),
-    *slips("rows", Batches.weight, "numpy", ("float(part.stop - part.start)", "float(self.size)")),
+    *slips("rows", Batches.weight, "numpy", ("float(stop - start)", "float(self.size)")),
     *slips("rows", Batches.weight, "weights, numpy", ("self._weights[self.dealt(epoch)[part]]", "self._weights[part]")),
     *slips(
         "mixup",

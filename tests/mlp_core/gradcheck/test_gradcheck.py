@@ -139,7 +139,8 @@ def test_the_fast_check_takes_few_rows_that_count():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_fast_check_holds_weights_and_gradient_once(dtype):
-    """In float64 16 bytes a parameter; afterwards that gradient beside weights and gradient as they are trained."""
+    """In float64 16 bytes a parameter; afterwards that gradient beside weights and gradient as they are trained. The
+    rest is rows: two copies of eight, complex."""
     case = digits_like(dtype, hidden=(700, 600))
     size = case.network.parameters.size
     tracemalloc.start()
@@ -148,7 +149,7 @@ def test_the_fast_check_holds_weights_and_gradient_once(dtype):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < (16 if dtype is np.float32 else 24) * size + 1.5e6
+    assert peak < (16 if dtype is np.float32 else 24) * size + 2e6
 
 
 @pytest.mark.parametrize(

@@ -57,18 +57,19 @@ def all_gaps() -> list[Any]:
     return [("", "", yes(k % 2)) for k in range(50)]
 
 
-def words_only() -> list[Any]:
-    return [(f"word{k}", f"other{k}", yes(k % 2)) for k in range(200)]
+def words_only(count: int = 200) -> list[Any]:
+    return [(f"word{k}", f"other{k}", yes(k % 2)) for k in range(count)]
 
 
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
         (one_class, 'has only one value ("yes"); nothing can be learned'),
-        (one_other, 'class "odd" has only this row'),
+        (one_other, 'class "odd" has only this row; nothing can be learned from one row: add rows of it'),
         (no_target, "the target is the same in all"),
         (all_gaps, 'column "a" has no values'),
-        (words_only, "no input columns are left"),
+        (words_only, 'a has 200 different words in 200 cells, such as "word0", like names or identifiers, and so'),
+        (lambda: words_only(15), "a, b: no word stands in 2 training rows or more, and there are no other inputs"),
         (lambda: numbers(3, 3), "less than one row"),
     ],
 )
@@ -83,6 +84,7 @@ def test_what_nothing_can_be_learned_of_is_refused(rows: Any, why: str, tmp_path
 def test_where_every_column_is_constant_the_mean_is_learned(target: Any, tmp_path: Path) -> None:
     run = trained(tmp_path, "a,b,y", [(1, 2, target(k)) for k in range(100)], epochs=80)
     assert told(run, "a, b: constant in training")
+    assert told(run, "no input differs from row to row, so that all rows are predicted alike")
     assert run.summary is not None
     assert run.summary.baselines is not None
     simple, linear = run.summary.baselines.all
@@ -127,6 +129,7 @@ def test_a_category_for_every_row(tmp_path: Path) -> None:
     assert told(trained(tmp_path, "name,a,y", rows), "left out: name (200 different words in 200 cells")
     kept = trained(tmp_path, "name,a,y", rows, types={"name": "categorical"})
     assert told(kept, "rare or unseen in training: name 40")
+    assert told(kept, "name: no word stands in 2 training rows or more: without effect")
 
 
 def test_rows_that_are_mostly_zeros_are_proved_and_learned(tmp_path: Path) -> None:
