@@ -232,7 +232,9 @@ class _Book:
 
     def _watch(self, event: EpochDone, progress: Progress) -> None:
         best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau
-        if best is not None and best.metric in event.metrics:
+        if best is None or best.metric not in event.metrics:
+            self.same("whether an epoch is kept as the best", event.improved, best is None)
+        else:
             value = self.signs[best.metric] * event.metrics[best.metric]
             again = self.paper.config.checkpoint.ties == "last" and self.best is not None and value == self.best[0]
             if self.best is None or value < self.best[0] or again:

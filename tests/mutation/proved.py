@@ -19,14 +19,26 @@ from mlp_core.proof.twins import twin
 from mlp_core.runs.prove import answer
 from mlp_core.training.experiment import Experiment
 
+_SHARDED = ("train.shards=8", "kernels=numpy")
 OWN = {
+    "constant": (),
+    "polynomial, half": ("schedule={name: polynomial, power: 1.5}", "train.epochs=9"),
+    "inverse_sqrt, at once": ("schedule={name: inverse_sqrt}", "train.epochs=9"),
+    "coslog": ("schedule={name: coslog, cycles: 3}", "train.epochs=9"),
+    **{f"one cycle of {n}": ("schedule={name: one_cycle}", f"train.max_steps={n}") for n in (1, 2, 3)},
+    "ties": ("train.early_stopping={patience: 3, ties: last}", "checkpoint.ties=last", "train.epochs=20"),
+    "stop not before": ("train.early_stopping={patience: 2, min_epochs: 9}", "train.epochs=20"),
+    "drops alone": ("schedule={name: plateau, patience: 2}", "checkpoint.monitor=val_accuracy", "train.epochs=20"),
+    "clip norm, numpy": ("optimizer.clip_norm=0.5", "kernels=numpy"),
+    "long clip norm, numpy": ("optimizer.clip_norm=50", "kernels=numpy"),
+    "clip value, numpy": ("optimizer.clip_value=0.02", "kernels=numpy"),
     "strong, numpy": (*CASES["strong"], "kernels=numpy"),
-    "shards, residual, numpy": (
-        *CASES["shards, batch norm"],
-        *("kernels=numpy", "model.residual=true", "model.hidden=[6, 6]"),
-    ),
+    "shards, residual, numpy": (*_SHARDED, *CASES["batch norm"], "model.residual=true", "model.hidden=[6, 6]"),
+    "shards, sums, numpy": (*_SHARDED, "optimizer.accumulate=2", "loss.class_weight=balanced", "model.dropout=0.3"),
+    "shards, mixup, numpy": (*_SHARDED, "regularization={mixup: 0.4, input_noise: 0.1}"),
+    "shards, mixup, weights": ("train.shards=8", "regularization.mixup=0.4", "loss.class_weight=balanced"),
 }
-"""Cases that the proof's own test has with kernels only."""
+"""Cases that the proof's own test does not have, or has with kernels only."""
 
 
 def proofs(cases: tuple[str, ...], *others: Judge) -> tuple[Judge, ...]:

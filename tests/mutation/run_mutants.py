@@ -61,7 +61,7 @@ class Outcome:
             self.killers[found_by] += 1
             return "killed"
         for i, entry in enumerate(self.known):
-            if mutant.function in entry.functions and (entry.before, entry.after) == (mutant.before, mutant.after):
+            if entry.matches(mutant.function, mutant.before, mutant.after):
                 self.confirmed.add((i, mutant.function))
                 return "equivalent"
         self.survivors.append(mutant)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from proved import experiment
 
 from mlp_core.backends.job import Job
 from mlp_core.errors import Diverged
-from mlp_core.nn.step_options import StepRates
+from mlp_core.nn.step_options import STAGES, Limits, StepRates, stages
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.trainer import Progress, Trainer
 
@@ -75,22 +77,28 @@ def _until_it_fails(steps: Scripted, trainer: Trainer) -> tuple[list[Event], str
 
 
 def a_step_that_fails_ends_the_run() -> bool:
-    """At once, with its number, its rate, and the losses of those before it."""
-    steps = _scripted(fails=4)
-    trainer = _trainer(steps)
-    told, said = _until_it_fails(steps, trainer)
-    lines = [(one.step, one.loss) for one in told if isinstance(one, StepDone)]
-    rate = trainer.schedule.rate(4)
-    right = f"step 5: loss became nan (lr {rate:g})" in said and trainer.progress.step == 4
-    return right and steps.located and lines == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+    """At once, with its number, its rate, and the losses of those before it, which count."""
+    for fails in (2, 4):
+        steps = _scripted(fails=fails)
+        trainer = _trainer(steps)
+        told, said = _until_it_fails(steps, trainer)
+        before = [i + 1.0 for i in range(fails)]
+        lines = [one.loss for one in told if isinstance(one, StepDone)]
+        right = f"step {fails + 1}: loss became nan (lr {trainer.schedule.rate(fails):g})" in said
+        counted = (trainer.progress.step, trainer.progress.loss_sum) == (fails, 2 * sum(before))
+        if not (right and counted and steps.located and lines == before):
+            return False
+    return True
 
 
 def a_loss_that_is_read_late_ends_the_run() -> bool:
     """With the number and the rate of its step."""
-    steps = _scripted(fails=4, late=True, full=False)
-    trainer = _trainer(steps, read_every=6)
-    _, said = _until_it_fails(steps, trainer)
-    return f"step 5: loss became nan (lr {trainer.schedule.rate(4):g})" in said
+    for fails in (3, 4):
+        trainer = _trainer(steps := _scripted(fails=fails, late=True, full=False), read_every=6)
+        _, said = _until_it_fails(steps, trainer)
+        if f"step {fails + 1}: loss became nan (lr {trainer.schedule.rate(fails):g})" not in said:
+            return False
+    return True
 
 
 def losses_are_told_when_they_are_due() -> bool:
@@ -150,15 +158,52 @@ def what_was_not_read_is_settled() -> bool:
 
 
 def an_epoch_is_told_with_its_clock() -> bool:
-    """Seconds above 0, and the rows that were gone through in each."""
+    """Seconds that have passed, and the rows that were gone through in each, also where it was begun before."""
+    trainer, begun = _trainer(_scripted()), time.perf_counter()
+    list(trainer.run(lambda: trainer.progress.step == AT_ONCE))
+    steps = trainer.steps_per_epoch - AT_ONCE
+    for rows in (steps * trainer.job.batches.size, trainer.job.batches.rows):
+        event = next(one for one in trainer.run() if isinstance(one, EpochDone))
+        told = event.rows_per_second * max(event.seconds, 1e-9)
+        passed = 0 <= event.seconds <= time.perf_counter() - begun
+        if not (passed and math.isclose(told, rows, rel_tol=1e-9)):
+            return False
+    return True
+
+
+def a_run_ends_with_its_reason() -> bool:
+    """Its epochs, or the first steps after the time that it has."""
     trainer = _trainer(_scripted())
-    event = next(one for one in trainer.run() if isinstance(one, EpochDone))
-    rows = event.rows_per_second * max(event.seconds, 1e-9)
-    return event.seconds >= 0 and math.isclose(rows, trainer.job.batches.rows, rel_tol=1e-9)
+    ended = list(trainer.run())[-1] == Finished("epochs") and trainer.progress.finished == "epochs"
+    steps = _scripted()
+    steps.job = copy(steps.job)
+    steps.job.limits = replace(steps.job.limits, max_seconds=0.0)
+    hurried = _trainer(steps)
+    told = list(hurried.run())
+    epochs = [one.epoch for one in told if isinstance(one, EpochDone)]
+    last = told[-1] == Finished("max_time") and hurried.progress.finished == "max_time"
+    return ended and last and epochs == [1] and hurried.progress.step == AT_ONCE
+
+
+def stages_are_those_asked_for() -> bool:
+    """Of all options at once, of none, and of each."""
+    every = Limits(1, accumulate=2, clip_norm=1.0, clip_value=1.0, max_norm=1.0, ema=0.9)
+    usual = ("gather", "forward", "loss", "backward", "update")
+    ways = {
+        usual: (Limits(1), False),
+        (*usual[:4], "penalty", "update"): (Limits(1), True),
+        (*usual[:4], "accumulate", "update"): (Limits(1, accumulate=2), False),
+        (*usual[:4], "clip", "update"): (Limits(1, clip_norm=1.0), False),
+        (*usual, "max_norm"): (Limits(1, max_norm=1.0), False),
+        (*usual, "average"): (Limits(1, ema=0.9), False),
+        STAGES: (every, True),
+    }
+    value = stages(Limits(1, clip_value=1.0), False) == (*usual[:4], "clip", "update")
+    return value and all(stages(*given) == expected for expected, given in ways.items())
 
 
 TRAINER_JUDGES = (
     *(a_step_that_fails_ends_the_run, a_loss_that_is_read_late_ends_the_run, losses_are_told_when_they_are_due),
     *(notices_are_told_once, it_stops_where_it_is_told_to, what_was_not_read_is_settled),
-    an_epoch_is_told_with_its_clock,
+    *(an_epoch_is_told_with_its_clock, a_run_ends_with_its_reason),
 )
