@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,12 +35,12 @@ def of_rule(rule: str, lr: Any, decay: Any, **settings: Any) -> tuple[Any, ...]:
 
 
 def _adam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
-    return lr / (1 - _power(beta1, t)), 0.0, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / np.sqrt(1 - _power(beta2, t))
+    return lr / (1 - _power(beta1, t)), 0.0, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / _root(1 - _power(beta2, t))
 
 
 def _nadam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
     rates = _each(nadam_rates, lr, beta1, t)
-    return *rates, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / np.sqrt(1 - _power(beta2, t))
+    return *rates, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / _root(1 - _power(beta2, t))
 
 
 def _radam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
@@ -48,12 +49,17 @@ def _radam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any
 
 
 def _amsgrad(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
-    return lr / (1 - _power(beta1, t)), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / np.sqrt(1 - _power(beta2, t))
+    return lr / (1 - _power(beta1, t)), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / _root(1 - _power(beta2, t))
 
 
 def _power(beta: float, t: Any) -> Any:
     """beta^t by the C library; numpy has powers of its own for arrays, with other last bits."""
     return beta**t if isinstance(t, int) else np.array([beta**step for step in t.tolist()])
+
+
+def _root(x: Any) -> Any:
+    """The square root: of a number a number, which is what kernels are handed."""
+    return math.sqrt(x) if isinstance(x, float) else np.sqrt(x)
 
 
 def _each(rates: Callable[..., tuple[float, ...]], lr: Any, *settings: Any) -> Any:
