@@ -15,7 +15,10 @@ _TOLD = ("self._told[0] = losses[0]", "add_across(self._link, self._told[0], sel
 _LOSSES = "losses, Deltas = (list[Any]([0.0] * len(parts)), list[Array | None]())"
 _FLOAT = "losses[i] = loss.astype(np.float64) if self._remote else float(loss)"
 _BACKWARD = "self._backward([network.layers for network in self.networks], Delta, self.networks[0].first.index)"
-_ZEROS = "return self._total([one.xp.zeros_like(one.gain) if s is None else s for one, s in zip(layers, found, strict=True)])"
+_ZEROS = (
+    "return self._total([one.xp.zeros_like(one.gain) if s is None else s"
+    " for one, s in zip(layers, found, strict=True)])"
+)
 _SHARE = "share = min(1.0, done / max(1, self.steps - self.warmup))"
 _WAVES = "waves = math.log2(1 + (2.0 ** self.cycles - 1) * x)"
 _ROOT = "return math.sqrt(max(1, self.warmup) / max(1, self.warmup, step + 1))"
