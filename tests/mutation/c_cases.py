@@ -31,6 +31,7 @@ KERNEL_CASES: dict[str, tuple[str, ...]] = {
     "mixup, smoothing": ("regularization.mixup=0.4", "loss.label_smoothing=0.1"),
     "binary, focal": (*BINARY, "loss.name=focal"),
     "mixup, quadratic": ("regularization.mixup=0.4", "loss.name=quadratic"),
+    "batch norm, one row left": ("model.norm=batch", "train.batch_size=71"),
     "wide": WIDE,
     "wide, two threads": (*WIDE, "threads=2", "model.norm=batch", "regularization.l2=0.01", "optimizer.clip_norm=0.1"),
     "wide, shards": (*WIDE, "train.shards=8", "model.norm=layer", "regularization.max_norm=0.5"),
