@@ -33,6 +33,7 @@ COLUMNS = ("mutants", "proof", "tests", "equivalent", "survived", "same code", "
 OWN = {
     "products.c": ("test_products.py", "test_kernels.py"),
     "vectors.h": ("test_products.py", "test_kernels.py"),
+    "plain.c": ("test_library.py", "test_kernels.py", "test_whole_native_steps.py"),
     "threads.c": ("test_crew.py", "test_whole_native_steps.py"),
 }
 USUAL = ("test_kernels.py", "test_whole_native_steps.py")

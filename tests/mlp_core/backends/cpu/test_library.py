@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def change(folder: Path, **facts: object) -> None:
 def test_the_best_one_is_taken(built):
     assert load(built).name == names(built)[-1] == LIBRARIES[-1].name
     assert load(built).made.startswith(f"{LIBRARIES[-1].name} ")
+
+
+V3 = set("fma xsave avx f16c bmi1 avx2 bmi2".split())
+V4 = V3 | set("avx512f avx512dq avx512cd avx512bw avx512vl".split())
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="there are several sets of instructions only on x86-64")
+def test_the_level_of_a_processor_is_what_the_system_says_of_it():
+    information = Path("/proc/cpuinfo")
+    if not information.exists():
+        pytest.skip("the system does not say what its processors know")
+    flags = set(next(line for line in information.read_text().splitlines() if line.startswith("flags")).split())
+    for level in LIBRARIES:
+        assert level.code.kernels_level() == (4 if flags >= V4 else 3 if flags >= V3 else 1)
 
 
 @pytest.mark.parametrize("damage", ["cut off", "a bit", "empty"])
