@@ -267,6 +267,8 @@ def by_truth(classes: Sequence[str], label: str) -> str | None:
     >>> by_truth(("False", "True"), "1")
     'True'
     """
+    if len(classes) != 2:
+        return None
     meant = {truth(canonical(name)): name for name in classes}
     return meant.get(truth(canonical(label))) if set(meant) == {0.0, 1.0} else None
 
@@ -288,7 +290,8 @@ def _indices(source: Source, column: int, classes: Sequence[str]) -> npt.NDArray
     indices = np.full(len(values), -1, np.int64)
 
     def place(label: str) -> int:
-        return index.get(label, index.get(canonical(label), index.get(by_truth(classes, label) or "", -1)))
+        found = index.get(label, index.get(canonical(label)))
+        return index.get(by_truth(classes, label) or "", -1) if found is None else found
 
     if column in source.words:
         lookup = np.array([place(word) for word in source.words[column]], np.int64)
