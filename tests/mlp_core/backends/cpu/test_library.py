@@ -33,8 +33,8 @@ def test_the_best_one_is_taken(built):
     assert load(built).made.startswith(f"{LIBRARIES[-1].name} ")
 
 
-V3 = set("fma xsave avx f16c bmi1 avx2 bmi2".split())
-V4 = V3 | set("avx512f avx512dq avx512cd avx512bw avx512vl".split())
+V3 = {"fma", "xsave", "avx", "f16c", "bmi1", "avx2", "bmi2"}
+V4 = V3 | {"avx512f", "avx512dq", "avx512cd", "avx512bw", "avx512vl"}
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="there are several sets of instructions only on x86-64")
