@@ -159,7 +159,9 @@ class _Book:
         """What is said of a step, one of some that were taken from the `first` on with these rates."""
         self.place += 1
         step, per_epoch = self.step + self.place, self.trainer.steps_per_epoch
-        if event != (step, self.done + 1, self.place, per_epoch, _loss(step - 1), rates[step - 1 - first].lr):
+        among = 0 <= step - 1 - first < len(rates)
+        lr = rates[step - 1 - first].lr if among else math.nan
+        if event != (step, self.done + 1, self.place, per_epoch, _loss(step - 1), lr):
             self.tally.add(1, 0.0, Difference("what is told of a step", math.inf, float(event.step), float(step)))
 
     def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
