@@ -66,18 +66,19 @@ EXPORT void dropout(const word *a, word part, word parts)
     const uint32_t reached = (uint32_t)ceilf((float)(*AT(const double, 9) * *AT(const double, 10)) * 16777216);
     uint64_t keys[20] = {(uint64_t)a[7], (uint64_t)a[8]};
     uint32_t halves[8 * TOGETHER];
+    const word offset = a[11]; /* a byte may lie anywhere, so that a compiler would read a word again after each */
     uint8_t *left = AT(uint8_t, 1);
     word first, last;
     for (int k = 2; k < 20; k++)
         keys[k] = keys[k - 2] + (k % 2 ? 0xBB67AE8584CAA73Bu : 0x9E3779B97F4A7C15u);
     share(a[4], part, parts, &first, &last);
-    first = a[11] + a[5] * first, last = a[11] + a[5] * last;
+    first = offset + a[5] * first, last = offset + a[5] * last;
     for (word block = first / 8; 8 * block < last; block += TOGETHER) {
         const word start = 8 * block, end = least(last, start + 8 * TOGETHER), from = start < first ? first : start;
         for (word k = 0; k < (end - start + 7) / 8; k++)
             philox((uint64_t)(block + k) + 1, step, (uint64_t)a[6], keys, halves + 8 * k);
         for (word k = from; k < end; k++)
-            left[k - a[11]] = halves[k - start] >> 8 >= reached;
+            left[k - offset] = halves[k - start] >> 8 >= reached;
     }
 }
 
