@@ -1,4 +1,5 @@
-"""The proof of what a run keeps: the best epoch as it was, whatever comes after it, and the last one as it is."""
+"""The proof of what a run keeps: the best epoch as it was, whatever comes after it, the last one as it is, and which of
+them it is used by in the end."""
 
 from __future__ import annotations
 
@@ -35,6 +36,7 @@ def prove_kept(experiment: Experiment) -> Walked:
     before, progress, kept = State.of(trainer.job), trainer.progress, experiment.config.checkpoint
     saves = Saves(experiment, memory := InMemory(), cast(MetricsLog, _NoLog()))
     there: list[State] = []
+    size = before.theta.size * (2 + len(before.slots))
     try:
         for epoch, improved in enumerate((True, True, False), 1):
             there.append(_other(before, epoch))
@@ -48,12 +50,20 @@ def prove_kept(experiment: Experiment) -> Walked:
             if found is not None and right:
                 right = found.document["progress"]["epoch"] == epoch
                 right = right and _holds(found, there[epoch - 1], experiment)
-            size = before.theta.size * (2 + len(before.slots))
-            tally.add(size, 0.0, None if right else Difference(f"the {name} epoch", math.inf, math.nan, math.nan))
+            tally.add(size, 0.0, None if right else _missed(f"the {name} epoch"))
+        if kept.best or kept.last:
+            saves.use(saves.chosen())
+            epoch = 2 if kept.best else 3
+            right = trainer.progress.epoch == epoch and _holds(saves.snapshot({}), there[epoch - 1], experiment)
+            tally.add(size, 0.0, None if right else _missed("the epoch that is used"))
     finally:
         before.put_back(trainer.job)
         trainer.progress = progress
     return Walked("what a run keeps", 0, tally.numbers, tally.worst, tally.wrong)
+
+
+def _missed(what: str) -> Difference:
+    return Difference(what, math.inf, math.nan, math.nan)
 
 
 def _other(state: State, epoch: int) -> State:

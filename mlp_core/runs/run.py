@@ -285,10 +285,10 @@ class Run:
             self._end("interrupted", self.exit_code)
             return
         progress = self.experiment.trainer.progress
-        name = "best" if self.directory.has("best") else "last"
+        name = self.saves.chosen()
         chosen = self.directory.checkpoints / f"{name}.safetensors"
         if self.world.told(self.directory.has(name)):
-            self._use(name, chosen)
+            self._use(name)
         give_back()  # a checkpoint is large, and so is measuring
         measured = self.experiment.evaluate()
         metrics = {name: result.metrics for name, result in measured.items()}
@@ -311,12 +311,9 @@ class Run:
         where = {"run": ".", "checkpoint": str(Path("checkpoints", chosen.name))}
         self._end("finished", 0, **told | where)
 
-    def _use(self, name: str, path: Path) -> None:
+    def _use(self, name: str) -> None:
         """Go back to a saved checkpoint, and fit to it what the config asks for, with all workers."""
-        checkpoint = self.directory.load(name) if self.directory.writes else None
-        if checkpoint is not None:
-            self.experiment.restore(checkpoint, str(path))
-        self.experiment.follow()
+        checkpoint = self.saves.use(name)
         calibration = self.experiment.calibrate()
         if calibration is not None and checkpoint is not None:
             document = {**checkpoint.document, "calibration": calibration.to_state()}

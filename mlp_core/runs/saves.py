@@ -79,6 +79,18 @@ class Saves:
         if time.monotonic() - self._saved_at > self._cost / SHARE:
             self.all(metrics)
 
+    def chosen(self) -> str:
+        """The name of the checkpoint that a finished run is measured and used by."""
+        return "best" if self.directory.has("best") else "last"
+
+    def use(self, name: str) -> Checkpoint | None:
+        """Go back to a saved checkpoint, with all workers; None for those that do not save."""
+        checkpoint = self.directory.load(name) if self.directory.writes else None
+        if checkpoint is not None:
+            self.experiment.restore(checkpoint, str(self.directory.checkpoints / f"{name}.safetensors"))
+        self.experiment.follow()
+        return checkpoint
+
     def waiting(self) -> None:
         """Save the log and the epochs set aside, the best one first: it is in no state that a run could resume from."""
         self.log.sync()

@@ -103,6 +103,12 @@ def test_what_a_run_keeps_is_the_epoch_as_it_was(tmp_path: Path, monkeypatch: py
     monkeypatch.undo()
     monkeypatch.setattr(Saves, "epoch", lambda self, metrics, improved: self.set_aside(metrics, True))
     assert prove_kept(made).wrong is not None
+    monkeypatch.undo()
+    monkeypatch.setattr(Saves, "chosen", lambda self: "last")
+    assert prove_kept(made).wrong is not None
+    monkeypatch.undo()
+    monkeypatch.setattr(Experiment, "restore", lambda self, checkpoint, path: None)
+    assert prove_kept(made).wrong is not None
 
 
 def test_without_a_best_epoch_only_the_last_one_is_kept(tmp_path: Path) -> None:
