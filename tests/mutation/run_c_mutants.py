@@ -30,10 +30,11 @@ COUNT, MOST = 300, 16
 """Mutants that are drawn, and cases that a mutant must pass, beside those of large networks."""
 SURELY = ("wide", "large")
 COLUMNS = ("mutants", "proof", "tests", "equivalent", "survived", "same code", "no C")
+_LEVEL = "test_the_level_of_a_processor_is_what_the_system_says_of_it"
 OWN = {
     "products.c": ("test_products.py", "test_kernels.py"),
     "vectors.h": ("test_products.py", "test_kernels.py"),
-    "plain.c": ("test_library.py", "test_kernels.py", "test_whole_native_steps.py"),
+    "plain.c": (f"test_library.py::{_LEVEL}", "test_kernels.py", "test_whole_native_steps.py"),
     "threads.c": ("test_crew.py", "test_whole_native_steps.py"),
 }
 USUAL = ("test_kernels.py", "test_whole_native_steps.py")
