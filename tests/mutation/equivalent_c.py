@@ -5,6 +5,7 @@ from __future__ import annotations
 _BLOCKS = "for (word k0 = 0; k0 < k || k0 == 0; k0 += BLOCK)"
 _SUMS = "VEC total[DOT_ROWS * DOT_COLUMNS] = {{0}}, a[DOT_ROWS], b[DOT_COLUMNS];"
 _LEAKY = "INLINE REAL FN(leaky_relu)(REAL z, REAL p) { return z > 0 ? z : p * z; }"
+_LOW = "const REAL low = DOUBLE ? (REAL)-708 : (REAL)-87, high = DOUBLE ? (REAL)709 : (REAL)88;"
 _LAST = "s = FN(everywhere)((REAL)(1 / 6227020800.0));"
 _EACH = "UNROLLED for (int i = 0; i < rows; i++) UNROLLED for (int j = 0; j < columns; j++) \\"
 _FREE = "EXPORT void crew_free(struct crew *crew) { free(((char **)(void *)crew)[-1]); }"
@@ -36,6 +37,7 @@ REASONS: dict[tuple[str, str, str], str] = {
         _LAST.replace("1 /", "0 /"),
     ): "in float32: 6e-8 of a sine at most, half a unit of the last digit",
     ("plain.c", _LEVEL, _LEVEL.replace(" && ", " || ")): "where the processor and the system know level 4 both are 4",
+    ("real.h", _LOW, _LOW.replace("-708", "-707")): "1e-307 in place of 4e-308",
     ("formulas.h", _LEAKY, _LEAKY.replace("z > 0", "z >= 0")): "at 0 both are 0",
     ("products.c", "if (last > first)", "if (last >= first)"): "of no rows nothing is read or written",
     ("plain.c", "enum { TOGETHER = 64 };", "enum { TOGETHER = 63 };"): "how many words are drawn at once",
