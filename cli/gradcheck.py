@@ -99,8 +99,9 @@ def _verdict(report: Report, subject: str) -> str:
     right = not any(tensor.verdict == "fail" for tensor in report.tensors)
     word = "gradients verified" if report.passed else "STEPS WRONG" if right else "GRADIENTS WRONG"
     entries = counted(report.checked, "entry", "entries")
+    how = "compared along rows and columns" if report.method == "sweep" else "compared"
     return (
-        f"{word}: {subject}, {entries} compared ({report.method}, at {', '.join(report.probes)}), "
+        f"{word}: {subject}, {entries} {how} ({report.method}, at {', '.join(report.probes)}), "
         f"worst relative error {report.worst:.1e}, tolerance {report.tolerance:.0e}, {report.seconds:.2f} s"
     )
 

@@ -66,8 +66,12 @@ def for_option(option: str, arguments: Sequence[str]) -> str | None:
     """How to write an option that there is not as a config value: `--lr 0.1` is `optimizer.lr=0.1`."""
     from mlp_core.config import Config
     from mlp_core.config.problems import homes
+    from mlp_core.training.misnamed import is_data
 
     name, _, value = option.lstrip("-").replace("-", "_").partition("=")
+    table = next((word for word in arguments if is_data(Path(word))), None)
+    if name == "target" and table is not None:
+        return f"this takes a config; to write one: mlpbp init {typed(table)} --target COLUMN"
     keys = homes(name, Config)
     if not keys:
         return None

@@ -14,6 +14,7 @@ from .console import Console
 from .contributions import explain_some, signed, write_columns
 from .options import ModelFile, Overrides, split_off
 from .standard_input import copied
+from .trained import tell_trained
 
 if TYPE_CHECKING:
     from mlp_core.diagnostics.importance import Importance
@@ -91,12 +92,15 @@ def _measure(
     """Every column shuffled."""
     from mlp_core.diagnostics.importance import importance as measure
     from mlp_core.runs.evaluate import Wishes, rows_of
+    from mlp_core.runs.members import trained_rows
 
-    name, part = rows_of(model, Wishes(split=split, data=data))
+    known = None if data is None else trained_rows(path)
+    name, part, trained = rows_of(model, Wishes(split=split, data=data, trained=known))
     with console.working("columns") as progress:
         found = measure(model, part, repeats, metric, model.config.seed, most, progress)
     if not console.json:
         _show(console, found, name)
+    tell_trained(console, trained, len(part.y))
     if output is not None:
         write_columns(console, model, output, force, _columns(found))
     columns = [

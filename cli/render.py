@@ -181,11 +181,11 @@ def _within(line: str) -> list[str]:
 
 
 def unbeaten(beside: Baselines) -> list[str]:
-    """A warning where the network is not better by more than chance."""
+    """A warning where the network is worse, or not better by more than chance."""
     rows = f"{'this' if beside.rows == 1 else 'these'} {counted(beside.rows, f'{beside.split} row')}"
     return [
-        f"on {rows} the network is not better than {one.name} by more than chance: "
-        f"{metric(beside.metric, one.network)} against {metric(beside.metric, one.value)}"
+        f"on {rows} the network is {f'worse than {one.name}' if one.better else f'not better than {one.name}'} "
+        f"by more than chance: {metric(beside.metric, one.network)} against {metric(beside.metric, one.value)}"
         for one in beside.all
         if not one.beaten
     ]

@@ -125,6 +125,10 @@ def _train(asked: Asked, world: World) -> int:
     if loaded.ensemble > 1:
         from mlp_core.search.ensemble import Ensemble
 
+        if asked.report:
+            raise UsageError(
+                Problem("usage", "a report is about runs, and an ensemble is several", "leave out --report")
+            )
         return _ensemble(Ensemble.start(loaded, asked.output, sys.argv[1:]), console)
     run = Run.start(loaded, loaded.content, asked.output, sys.argv[1:], console.reading, world)
     return _execute(run, console, asked.report)

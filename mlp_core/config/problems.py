@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -144,6 +145,8 @@ def _unknown(place: Place, path: tuple[str, ...], model: type[BaseModel]) -> Pro
 
 def _mapping(path: tuple[str, ...], node: Node, known: Sequence[str]) -> str | None:
     """How to write a section where one word stands."""
+    if path == ("data",) and isinstance(node.value, Scalar) and PurePath(node.value.text).suffix:
+        return f"write data: {{train: {clean(node.value.text)}, target: COLUMN}}"
     if "name" in known and path and isinstance(node.value, Scalar):
         return f"write {path[-1]}: {{name: {clean(node.value.text)}}}"
     return _keys(known) or (f"write it as {path[-1]}: {{name: value}}" if path else None)

@@ -211,7 +211,7 @@ def _text(
     if "split" in given:
         lines.append(f"  split: {flow(given['split'])}  # shares of the rows; the rest is trained on")
     if target is not None:
-        lines.append("recipe: strong  # serves tables best; mlpbp train --dry-run shows all of its keys")
+        lines.append("recipe: strong  # serves tables best; its keys: mlpbp train --dry-run")
     if data.task.kind == "regression" and _tailed(data.splits["train"].y):
         lines.append("# preprocess: {target: {transform: log1p}}  # if errors count in percent")
     return "\n".join([*lines, *_loss(data)]) + "\n"

@@ -43,7 +43,7 @@ def format_of(path: Path, asked: str | None) -> str:
     found = [name for name, ends in FILES.items() if path.suffix == ends[0]]
     if asked is None:
         if len(found) != 1:
-            raise UsageError(Problem("usage", "--to: which format?", "choose from " + ", ".join(FILES)))
+            raise UsageError(Problem("usage", "--to: no format is named", "choose from " + ", ".join(FILES)))
         return found[0]
     if asked not in found:
         hint = f"end it in {FILES[asked][0]}"

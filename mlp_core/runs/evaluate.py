@@ -320,14 +320,17 @@ def with_data_of(config: Config, told: Config) -> Config:
     return config.replace(**values, threads=told.threads, **{"train.eval_batch_size": told.train.eval_batch_size})
 
 
-def rows_of(model: Saved, wishes: Wishes) -> tuple[str, Split]:
-    """The split that counts among those asked for, ready for the network, and its name. Raises as `evaluate_model`."""
+def rows_of(model: Saved, wishes: Wishes) -> tuple[str, Split, int | None]:
+    """The split that counts among those asked for: its name, its rows ready for the network, and how many rows of a
+    further file the model was trained on, None where that is not known. Raises as `evaluate_model`."""
     if isinstance(model, Ensemble) and model.folds and wishes.data is None and wishes.split != "test":
         hint = "give a file of other rows, or --split test"
         raise UsageError(Problem("usage", "every row of these folds was trained on by some members", hint))
     datasets = _datasets(model, wishes, read_own_data(model) if wishes.data is None else None)
     name = chosen(datasets)
-    return name, model.split(datasets[name])
+    mine = datasets[name]
+    trained_on = None if wishes.data is None else count_trained(wishes.trained, mine.X, mine.words)
+    return name, model.split(mine), trained_on
 
 
 def _datasets(model: Judged, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:

@@ -88,6 +88,8 @@ class Search:
         space = Space.of(config, words)
         if not space.dimensions:
             space = Space.of(config, [*words, *usual_space(space.config, words)])
+        if space.finite and space.grid <= (USUAL if trials is None else trials):
+            sampler = "grid"  # trials are functions of their values: to repeat one tells nothing
         grid = space.grid if sampler == "grid" else None
         count = trials if trials is not None else grid if grid is not None else USUAL
         count = count if grid is None else min(count, grid)

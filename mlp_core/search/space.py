@@ -173,6 +173,11 @@ class Space:
         return {one.key: one.to_json() for one in self.dimensions}
 
     @property
+    def finite(self) -> bool:
+        """Whether all dimensions are lists of values."""
+        return all(isinstance(one, Choice) for one in self.dimensions)
+
+    @property
     def grid(self) -> int:
         """How many trials a grid has. Raises UsageError where a range has no end of values."""
         for one in self.dimensions:

@@ -46,6 +46,11 @@ class Baseline:
         """Whether the network is better by more than chance."""
         return self.gain > self.half
 
+    @property
+    def better(self) -> bool:
+        """Whether it is better than the network by more than chance."""
+        return self.gain < -self.half
+
 
 @dataclass(frozen=True)
 class Baselines:

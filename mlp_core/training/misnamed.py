@@ -72,6 +72,10 @@ def refuse_no_run(path: Path) -> None:
     """Raise UsageError where a path is no run directory, with what was probably meant."""
     if (path / MARK).is_file():
         return
+    if (path / MEMBERS).is_file():
+        runs = runs_in(path)
+        hint = f"name one of them, such as {typed(runs[0])}" if runs else None
+        raise UsageError(Problem("no_run", "this is a folder of members, not a run", hint, file=str(path)))
     if path.exists():
         refuse_misnamed(path)
     hint = like_run(path) or "give the directory of a run"

@@ -47,6 +47,8 @@ def test_what_is_no_config_is_refused(folder: Path) -> None:
         (("lr-find", "c/fold-1"), "this is a run, not a config"),
         (("inspect", "c", "c"), "not compared as a whole"),
         (("importance", "c"), "trained on by some members"),
+        (("report", "c"), "this is a folder of members, not a run; name one of them, such as c/fold-1"),
+        (("train", "d.yaml", "ensemble=2", "--report"), "leave out --report"),
         (("cv", "d.yaml", "-k", "3", "-o", "c"), "something else was begun here (other folds)"),
         (("cv", "d.yaml", "optimizer.lrr=1"), 'did you mean "lr"?'),
     ):
@@ -97,6 +99,13 @@ def test_sweep_fits_the_screen_and_tells_programs_the_same(folder: Path) -> None
     assert told["best"]["value"] == min(one["value"] for one in told["trials"])
     again = document("train", "s/best.yaml", cwd=folder)
     assert again["best"]["loss"] == pytest.approx(told["best"]["value"], rel=1e-6)
+
+
+def test_a_space_of_few_values_is_gone_through_once(folder: Path) -> None:
+    pytest.importorskip("optuna")
+    told = document("sweep", "d.yaml", "optimizer.lr=0.1,0.01", "train.epochs=1", "-j", "1", cwd=folder)
+    assert told["counts"] == {"complete": 2}
+    assert len({one["value"] for one in told["trials"]}) == 2
 
 
 def test_a_sweep_without_optuna_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

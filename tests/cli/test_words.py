@@ -51,6 +51,7 @@ def test_usage_is_what_one_types(command: str, usage: str, tmp_path: Path) -> No
     [
         (("train", "c.yaml", "--lr", "0.1"), "write it as optimizer.lr=0.1"),
         (("train", "c.yaml", "--seed=3"), "write it as seed=3"),
+        (("cv", "t.csv", "--target", "y"), "to write one: mlpbp init t.csv --target COLUMN"),
         (("resume", "runs/a-001"), "write mlpbp train --resume RUN"),
         (("c.yaml",), "write mlpbp train c.yaml"),
         (("tran", "c.yaml"), "Did you mean 'train'"),
@@ -165,3 +166,7 @@ def test_what_stands_beside_a_result_says_of_how_many_rows() -> None:
     assert " ".join(some).startswith("beside it, test rmse of 4,000 of 15,000 rows: mean 2.0000")
     assert unbeaten(Baselines("test", "rmse", 1, 1, (mean,)))[0].startswith("on this 1 test row the network")
     assert unbeaten(Baselines("val", "rmse", 20, 20, (mean,)))[0].startswith("on these 20 val rows the network")
+    close, far = (Baseline("mean", 2.0, 2.0 - gain, gain, 0.5) for gain in (-0.4, -3.0))
+    told = unbeaten(Baselines("val", "rmse", 20, 20, (close, far)))
+    assert "is not better than mean by more than chance: 2.4000 against 2.0000" in told[0]
+    assert "is worse than mean by more than chance: 5.0000 against 2.0000" in told[1]

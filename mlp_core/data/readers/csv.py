@@ -254,7 +254,7 @@ def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect
     hint = f'mend the row, or set data.csv.delimiter (now "{dialect.delimiter}")'
     if width == 1 and builder.rows == 0:
         first = builder.names[0][:1]
-        hint = "delete the lines above the names of the columns"
+        hint = f'delete the lines above the names of the columns, or set data.csv.delimiter (now "{dialect.delimiter}")'
         if first and not first.isalnum():
             hint = f'if the first line is no data, set data.csv.comment: "{first}"'
     column = min(len(row), width) + 1

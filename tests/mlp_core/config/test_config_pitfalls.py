@@ -175,6 +175,10 @@ REFUSED = [
         D + "schedule: cosine",
         'config.yaml:2:11: schedule: expected a mapping (got "cosine"); write schedule: {name: cosine}',
     ),
+    (
+        "data: people.csv",
+        'config.yaml:1:7: data: expected a mapping (got "people.csv"); write data: {train: people.csv, target: COLUMN}',
+    ),
     (D + "model:", "config.yaml:2:7: model: expected a mapping (got nothing); fill it in or remove the key"),
     (
         D + "model: {activation: rellu}",

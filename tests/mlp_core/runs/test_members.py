@@ -118,11 +118,11 @@ def test_folds_are_judged_by_what_each_held_out(folder: Path) -> None:
 
 def test_importance_is_the_mean_of_the_members(folder: Path) -> None:
     model, _ = open_model(folder / "e")
-    _, split = rows_of(model, Wishes(data=folder / "t.csv"))
+    _, split, _ = rows_of(model, Wishes(data=folder / "t.csv"))
     mine = {one.column: one for one in importance(model, split, repeats=3).columns}
     theirs = []
     for m in _models(folder / "e"):
-        _, part = rows_of(m, Wishes(data=folder / "t.csv"))
+        _, part, _ = rows_of(m, Wishes(data=folder / "t.csv"))
         theirs.append({one.column: one for one in importance(m, part, repeats=3).columns})
     for name, one in mine.items():
         assert one.loss == pytest.approx(np.mean([found[name].loss for found in theirs]), abs=1e-9)

@@ -245,7 +245,8 @@ def test_a_comment_before_the_table_is_suspected(tmp_path: Path) -> None:
         'if the first line is no data, set data.csv.comment: "|"',
     )
     problem = refused(b"Report of 2024\n\nx,y\n1,2\n3,4\n", tmp_path / "r.csv", CsvOptions())
-    assert (problem.line, problem.hint) == (3, "delete the lines above the names of the columns")
+    hint = 'delete the lines above the names of the columns, or set data.csv.delimiter (now ",")'
+    assert (problem.line, problem.hint) == (3, hint)
 
 
 def test_rows_that_end_in_a_delimiter_keep_their_columns(tmp_path: Path) -> None:
