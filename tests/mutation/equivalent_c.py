@@ -6,6 +6,13 @@ _BLOCKS = "for (word k0 = 0; k0 < k || k0 == 0; k0 += BLOCK)"
 _SUMS = "VEC total[DOT_ROWS * DOT_COLUMNS] = {{0}}, a[DOT_ROWS], b[DOT_COLUMNS];"
 _LEAKY = "INLINE REAL FN(leaky_relu)(REAL z, REAL p) { return z > 0 ? z : p * z; }"
 _LOW = "const REAL low = DOUBLE ? (REAL)-708 : (REAL)-87, high = DOUBLE ? (REAL)709 : (REAL)88;"
+_TERM = "TERM(s, -1 / 121645100408832000.0);"
+_BAND = "const word band = packs ? BAND * 8 / SIZE : m;"
+_FLAGS = "const uint32_t f = 1u << 16, dq = 1u << 17, cd = 1u << 28, bw = 1u << 30, vl = 1u << 31;"
+_GELU = "REAL q, scale = FN(power)(x < -80 ? (REAL)-80 : x, &q);"
+_AT_ONCE = (
+    "enum { FN(TOGETHER) = 64 }; /* outputs whose losses are computed before they are added up, in their order */"
+)
 _LAST = "s = FN(everywhere)((REAL)(1 / 6227020800.0));"
 _EACH = "UNROLLED for (int i = 0; i < rows; i++) UNROLLED for (int j = 0; j < columns; j++) \\"
 _FREE = "EXPORT void crew_free(struct crew *crew) { free(((char **)(void *)crew)[-1]); }"
@@ -38,6 +45,14 @@ REASONS: dict[tuple[str, str, str], str] = {
     ): "in float32: 6e-8 of a sine at most, half a unit of the last digit",
     ("plain.c", _LEVEL, _LEVEL.replace(" && ", " || ")): "where the processor and the system know level 4 both are 4",
     ("real.h", _LOW, _LOW.replace("-708", "-707")): "1e-307 in place of 4e-308",
+    ("waves.c", _TERM, _TERM.replace("-1 /", "-2 /")): "in float64: 4e-14 of a sine at most, at a quarter of a turn",
+    ("products.c", "else if (left == width)", "else if (0)"): "what is left does the same, register by register",
+    ("products.c", _BAND, _BAND.replace("BAND *", "BAND /")): "rows that are multiplied before the next ones are",
+    ("products.c", _BAND, _BAND.replace("* 8", "* 7")): "rows that are multiplied before the next ones are",
+    ("losses.c", _AT_ONCE, _AT_ONCE.replace("64", "65")): "how many losses are computed at once",
+    ("plain.c", _FLAGS, _FLAGS.replace("1u << 30", "1u << 31")): "a processor that has one of both has the other",
+    ("real.h", _GELU, _GELU.replace("<", "<=", 1)): "at -80 both are -80",
+    ("units.c", "if (factor < 1)", "if (factor <= 1)"): "times 1",
     ("formulas.h", _LEAKY, _LEAKY.replace("z > 0", "z >= 0")): "at 0 both are 0",
     ("products.c", "if (last > first)", "if (last >= first)"): "of no rows nothing is read or written",
     ("plain.c", "enum { TOGETHER = 64 };", "enum { TOGETHER = 63 };"): "how many words are drawn at once",

@@ -102,6 +102,18 @@ def test_gradient_of_activation_and_bias(f, shape, dtype):
         assert_close(actual, expected, dtype)
 
 
+@every_dtype
+@every_function
+def test_functions_to_their_last_digits(f, dtype):
+    """Near zero, where series end and logarithms of almost 1 are taken, and as far as anything still changes."""
+    Z = np.concatenate([np.linspace(-4, 4, 2001), np.linspace(-40, 40, 401), [0.0]]).astype(dtype)[:, None]
+    fused, generic = Z.copy(), Z.copy()
+    for backend, A in ((FUSED, fused), (GENERIC, generic)):
+        backend.primitive(bias_activation)(A if f.from_output else Z.copy(), None, f, A)
+    limit = 64 * np.finfo(dtype).eps
+    np.testing.assert_allclose(fused, generic, rtol=limit, atol=limit)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("f", [ACTIVATIONS["relu"](), ACTIVATIONS["tanh"](), ACTIVATIONS["identity"]()], ids=repr)
@@ -242,6 +254,18 @@ def test_gather_copies_the_rows_asked_for(shape, dtype):
     rows, out = np.array([3, 0, 3, 1]), np.empty((4, *shape[1:]), dtype)
     FUSED.primitive(gather)(X, rows, out)
     np.testing.assert_array_equal(out, X[rows])
+
+
+@every_dtype
+@pytest.mark.parametrize("stored", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(1, 1), (9, 3), (60, 784)], ids=str)
+def test_scaled_rows_have_the_bits_of_numpy(shape, stored, dtype):
+    X, rng = (40 * np.abs(array(shape, np.float64))).astype(stored), np.random.default_rng(1)
+    rows, (shift, scale) = rng.integers(0, len(X), 2 * len(X)), rng.standard_normal((2, shape[1]))
+    expected, found = (np.zeros((len(rows), shape[1]), dtype) for _ in range(2))
+    gather_scaled(np, X, rows, shift, scale, expected)
+    FUSED.primitive(gather_scaled)(X, rows, shift, scale, found)
+    np.testing.assert_array_equal(found, expected)
 
 
 @every_dtype
