@@ -23,7 +23,8 @@ MIXED = 5
 
 STILL = 1e-6
 """A unit whose z moves by no more than this share of its size says the same of every row: its weights stay, and so does
-its bias, which would put it where rounding decides on which side of a kink it stands."""
+its bias, which would put it where rounding decides on which side of a kink it stands. Behind the first layer numbers are
+of the size of 1, whatever the inputs are, so less than this is the rounding of layers that say nothing."""
 
 _MODE = Pass(training=True, record=False, dropout=0.0)
 
@@ -55,6 +56,7 @@ class _Start:
         self.rescale = network.architecture.rescale
         self.biases = network.architecture.bias_init == "data"
         self.seed, self.last = seed, network.layers[-1]
+        self.least = 0.0
 
     def through(self, layers: Sequence[Layer], A: Array) -> Array:
         """The outputs of layers for inputs A [rows, n], their weights changed on the way."""
@@ -70,7 +72,8 @@ class _Start:
     def _dense(self, layer: Dense, A: Array) -> None:
         Z = (A @ layer.W.T) * layer.scale
         deviation = Z.std(axis=0)
-        moved = deviation > STILL * np.abs(Z).max(axis=0)
+        moved = deviation > STILL * np.maximum(np.abs(Z).max(axis=0), self.least)
+        self.least = 1.0
         if self.rescale:
             layer.W[moved] /= deviation[moved, None]
             Z[:, moved] /= deviation[moved]

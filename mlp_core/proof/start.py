@@ -198,7 +198,7 @@ def _layer(paper: Paper, machine: Machine, number: int, last: bool) -> None:
     Z = np.array(machine["Z"][number]) - (0 if b is None else b)
     if model.init_rescale:
         deviation = Z.std(axis=0)
-        moves = deviation > STILL * np.abs(Z).max(axis=0)
+        moves = deviation > STILL * np.maximum(np.abs(Z).max(axis=0), 1.0 if number > 1 else 0.0)
         W[moves] /= deviation[moves, None]
         Z[:, moves] /= deviation[moves]
     if model.bias_init == "data" and b is not None and not last:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlp_core.nn.activations import Mish, Relu
+from mlp_core.nn.activations import ACTIVATIONS, Mish, Relu
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.data_start import data_start
 from mlp_core.nn.layers import Dense, Pass
@@ -100,6 +100,14 @@ def test_units_that_say_the_same_of_every_row_begin_as_they_are_drawn() -> None:
     assert first is not None
     assert (first == 0).all()  # no unit stands on its kink
     assert np.isfinite(network.parameters.theta).all()
+
+
+def test_the_rounding_of_a_norm_is_not_made_large() -> None:
+    """Two units that say the same but for a sign leave a layer norm nothing but rounding, behind the first layers."""
+    two = Block(2, ACTIVATIONS["softsign"](), norm="layer", bias=False)
+    for seed in range(20):
+        network = started(Architecture(5, 3, (replace(two, units=18), two, two, two), rescale=True), seed=seed)
+        assert np.abs(network.parameters.theta).max() < 1e7
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "rms"])
