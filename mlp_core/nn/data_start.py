@@ -23,8 +23,8 @@ MIXED = 5
 
 STILL = 1e-6
 """A unit whose z moves by no more than this share of its size says the same of every row: its weights stay, and so does
-its bias, which would put it where rounding decides on which side of a kink it stands. Behind the first layer numbers are
-of the size of 1, whatever the inputs are, so less than this is the rounding of layers that say nothing."""
+its bias, which would put it where rounding decides on which side of a kink it stands. Behind the first layer numbers
+are of the size of 1, whatever the inputs are, so less than this is the rounding of layers that say nothing."""
 
 _MODE = Pass(training=True, record=False, dropout=0.0)
 

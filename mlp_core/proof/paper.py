@@ -35,7 +35,7 @@ CURVATURE = 1e-10  # the least y.s of a pair that it keeps, as PyTorch has it
 @dataclass
 class Noise:
     """Errors of rounding, on purpose: weights and inputs are multiplied by 1 + size * N(0, 1), and to a gradient, whose
-    sums may cancel, so much of its largest entry is added."""
+    sums may cancel, so much of its largest entry is added, or of the largest term of the output bias' sum."""
 
     size: float
     rng: np.random.Generator
@@ -43,9 +43,10 @@ class Noise:
     def on(self, array: Any) -> Any:
         return array * (1 + self.size * self.rng.standard_normal(array.shape))
 
-    def beside(self, gradient: Any) -> Any:
+    def beside(self, gradient: Any, Delta: Any) -> Any:
         with np.errstate(all="ignore"):
-            return gradient + self.size * np.abs(gradient).max() * self.rng.standard_normal(gradient.shape)
+            largest = max(np.abs(gradient).max(), np.abs(Delta).max())
+            return gradient + self.size * largest * self.rng.standard_normal(gradient.shape)
 
 
 @dataclass
@@ -217,7 +218,7 @@ class Walk:
             self._disturb(self.noise)
         self._run(text, ("Gradient", "Learning"))
         if self.noise is not None:
-            machine["g"] = self.noise.beside(machine["g"])
+            machine["g"] = self.noise.beside(machine["g"], machine["Delta"][max(machine["Delta"])])
         self.losses.append((float(machine["loss"]), float(total)))
         if self.paper.config.optimizer.name == "lbfgs":
             self._run_lbfgs(text)
