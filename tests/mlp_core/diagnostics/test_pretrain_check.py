@@ -101,7 +101,8 @@ FAULTS = [
     ("gradients", "wrong", "yes", None, {"model": {"hidden": [16], "init": "zeros"}}),
     ("gradients", "note", "yes", None, {"model": {"hidden": [8] * 12, "activation": "sigmoid"}}),
     ("hidden units", "wrong", "yes", None, {"model": {"hidden": [16], "init": "zeros"}}),
-    ("8 rows learned", "wrong", "third", None, {"model": {"hidden": [1]}}),
+    ("8 rows learned", "wrong", "third", None, {"model": {"hidden": [16], "init": "zeros"}}),
+    ("8 rows learned", "note", "third", None, {"model": {"hidden": [1]}}),
     ("first steps", "wrong", "number", None, {"optimizer": {"name": "sgd", "lr": 50.0}}),
     ("first steps", "note", "number", None, {"optimizer": {"name": "sgd", "lr": 1e-7}}),
 ]

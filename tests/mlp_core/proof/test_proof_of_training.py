@@ -11,7 +11,7 @@ from random_configs import experiment
 
 from mlp_core.proof.state import State
 from mlp_core.proof.training import first_step, prove_training
-from mlp_core.runs.prove import answer, check_config
+from mlp_core.runs.prove import answer, check_config, check_experiment
 
 MANY = int(os.environ.get("MLPBP_PROVED", "10"))
 FROM = int(os.environ.get("MLPBP_PROVED_FROM", "500"))
@@ -29,6 +29,15 @@ def test_random_experiments_are_what_their_formulas_say(tmp_path: Path, seed: in
     after = State.of(built.trainer.job)
     for name, vector in before.vectors().items():
         assert np.array_equal(vector, after.vectors()[name]), name
+
+
+@pytest.mark.parametrize("seed", [3029, 3139])
+def test_sound_experiments_that_were_accused(tmp_path: Path, seed: int) -> None:
+    """A norm of nothing but rounding, scaled up; gradients of nothing but rounding."""
+    built = experiment(tmp_path, seed)
+    assert not isinstance(built, str)
+    report = check_experiment(built, built.config, "random").report
+    assert report.passed, report.failures()
 
 
 def test_the_first_step_is_proved_on_the_object_that_trains(tmp_path: Path) -> None:
