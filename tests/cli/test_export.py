@@ -69,7 +69,7 @@ def test_folds_and_ensembles_leave_as_one_model(folder: Path, tmp_path: Path) ->
 BAD = {
     "nothing": ((), "no model given"),
     "no file": (("run",), "no file to write given"),
-    "no format": (("run", "-o", "x.py"), "--to: which format?; choose from onnx, c, numpy, torch"),
+    "no format": (("run", "-o", "x.py"), "--to: no format is named; choose from onnx, c, numpy, torch"),
     "no folder": (("run", "-o", "none/x.c"), "none: there is no such folder"),
     "no run": (("nowhere", "-o", "x.c"), "nowhere: no such file or directory"),
     "there": (("run", "--to", "torch", "-o", "there.py"), "there.py: there is such a file already"),

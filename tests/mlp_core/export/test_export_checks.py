@@ -328,7 +328,7 @@ FORMATS = {
     "model.onnx": (None, "onnx"),
     "model.c": (None, "c"),
     "model.py": ("torch", "torch"),
-    "net.py": (None, "--to: which format"),
+    "net.py": (None, "--to: no format is named"),
     "model.txt": ("c", "a file of this format ends otherwise"),
     "numpy.py": ("numpy", "would hide a module of that name"),
     "-": ("c", "is not written to the screen"),
