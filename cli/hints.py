@@ -63,7 +63,8 @@ def searching(error: ConfigError, config: Path, overrides: Sequence[str]) -> Con
 
 
 def for_option(option: str, arguments: Sequence[str]) -> str | None:
-    """How to write an option that there is not as a config value: `--lr 0.1` is `optimizer.lr=0.1`."""
+    """How to write an option that there is not as a config value: `--lr 0.1` is `optimizer.lr=0.1`; a target belongs to
+    a table, which becomes a config first."""
     from mlp_core.config import Config
     from mlp_core.config.problems import homes
     from mlp_core.training.misnamed import is_data

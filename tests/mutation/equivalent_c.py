@@ -45,6 +45,7 @@ REASONS: dict[tuple[str, str, str], str] = {
     ): "in float32: 6e-8 of a sine at most, half a unit of the last digit",
     ("plain.c", _LEVEL, _LEVEL.replace(" && ", " || ")): "where the processor and the system know level 4 both are 4",
     ("real.h", _LOW, _LOW.replace("-708", "-707")): "1e-307 in place of 4e-308",
+    ("real.h", _LOW, _LOW.replace("709", "710")): "infinite in place of 8e307",
     ("waves.c", _TERM, _TERM.replace("-1 /", "-2 /")): "in float64: 4e-14 of a sine at most, at a quarter of a turn",
     ("products.c", "else if (left == width)", "else if (0)"): "what is left does the same, register by register",
     ("products.c", _BAND, _BAND.replace("BAND *", "BAND /")): "rows that are multiplied before the next ones are",
