@@ -108,7 +108,7 @@ class Kernels:
         if not isinstance(f, Identity):
             self._do(do.slope(f.name, Delta, Z, A, self._keep([numbers.of_activation(f), 1.0])), share)
         if db is not None:
-            self._do(do.sum_rows(Delta, db), share)
+            self._do(do.over(Delta, "sum_rows", Delta, db, 0), share)
 
     def loss_and_gradient(
         self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK

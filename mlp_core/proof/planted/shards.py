@@ -67,7 +67,7 @@ SHARD_SLIPS: tuple[Slip, ...] = (
         "shards",
         ("shard.stop - rows.start for", "shard.stop - rows.start - 1 for"),
         ("shards[middle:], room", "shards[:middle], room"),
-        ("do.add(grad, other, grad)", "do.add(grad, grad, grad)"),
+        ("grad, other, grad)", "grad, grad, grad)"),
     ),
     *slips(
         "compiled shards",

@@ -325,7 +325,8 @@ def test_waves_are_those_of_numpy_also_far_from_zero(frequencies, dtype, library
     expected, A = layer.forward(X, Pass(True)), np.empty((rows, layer.units), dtype)
     layer.backward(Delta.copy(), False)
     found, crew = np.zeros_like(grad), Crew(2, kernels=library)
-    program = [do.waves(X, A, layer.u, layer.V), do.waves_gradient(X, Delta, layer.u, layer.V, found)]
+    words = layer.u, *layer.u.shape, layer.learned
+    program = [do.over(A, "waves", X, 3, A, *words), do.over(Delta, "waves_gradient", X, 3, Delta, *words, found)]
     crew.run(do.assemble(crew.library, program))
     turns = float(np.abs(layer.u).max() * np.abs(X).max())
     limit = max(1.0, 2 * math.pi * turns) * np.finfo(dtype).eps * 4  # numpy rounds 2 pi u x + c, too
