@@ -11,7 +11,7 @@ from mlp_core.data.batches.batches import Batches
 from mlp_core.nn.layers import Layer, Residual
 from mlp_core.nn.losses import Focal
 from mlp_core.nn.norm import Norm
-from mlp_core.nn.optimizers import Optimizer
+from mlp_core.nn.optimizer import Optimizer
 
 
 def of_steps(job: Job) -> str | None:

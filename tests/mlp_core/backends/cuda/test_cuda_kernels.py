@@ -25,7 +25,7 @@ from mlp_core.backends.cuda.source import ACTIVATIONS as FORMULAS
 from mlp_core.backends.cuda.source import LOSSES, RULES, kernels, source
 from mlp_core.data.batches import batches
 from mlp_core.data.preprocess.scaling import Scaler
-from mlp_core.nn import activations, layers, losses, update_rules
+from mlp_core.nn import activations, layers, losses, optimizers
 from mlp_core.nn import primitives as vectors
 from mlp_core.nn.activations import ACTIVATIONS, Elu, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend
@@ -282,7 +282,7 @@ def test_optimizers(machine, name, decay, dtype):
     slots = [abs(numbers(700, dtype, seed)) for seed, _ in enumerate(kind.slots, 2)]
     for t in (1, 7, 1000):
         counted = {"t": t} if kind.counts_steps else {}
-        generic = getattr(update_rules, kind.rule.__name__)
+        generic = getattr(optimizers, kind.rule.__name__)
         agree(machine.both(generic, theta, grad, *slots, 0.01, decay, **chosen, **counted), dtype)
 
 
