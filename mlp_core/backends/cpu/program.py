@@ -96,9 +96,9 @@ def product(
     else:
         many = min(rows or len(out), out.shape[1]) >= MANY
         function, step, ldb = "turned" if many else "dot", 0, along
-    function += "_by_columns" if by_columns else ""
-    shards = (0, 0) if ends is None else (at(ends), len(ends))
-    return record(function, out, at(A), row, step, at(B), ldb, at(out), ldc, *out.shape, A.shape[1], scratch, *shards)
+    shapes = *out.shape, A.shape[1]
+    how = at(ends), 0 if ends is None else len(ends), int(by_columns)
+    return record(function, out, at(A), row, step, at(B), ldb, at(out), ldc, *shapes, scratch, *how)
 
 
 # --- rows, activations, losses, updates ---
