@@ -12,6 +12,7 @@ import numpy as np
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.loss import Loss
+from mlp_core.nn.optimizer import Optimizer
 from mlp_core.nn.optimizers import nadam_rates, radam_rate
 
 FORMULAS = (Path(__file__).parent / "formulas.h").read_text()
@@ -39,7 +40,14 @@ def of_rule(rule: str, lr: Any, decay: Any, **settings: Any) -> tuple[Any, ...]:
 
     With arrays of these and of the number `t` of the step: arrays, or what is the same in all of the steps.
     """
-    return 1 - lr * decay, *_NUMBERS.get(rule, _settings)(lr, **settings)
+    others: Callable[..., tuple[Any, ...]] = _NUMBERS.get(rule, _settings)
+    return 1 - lr * decay, *others(lr, **settings)
+
+
+def of_update(optimizer: Optimizer, lr: Any, decay: Any, t: Any) -> list[tuple[Any, ...]]:
+    """The same of an optimizer's rule in its step t, counted from 1, for each of its segments."""
+    rule, settings = optimizer.rule.__name__, optimizer.settings_at(t)
+    return [of_rule(rule, lr * one.lr_scale, one.weight_decay * decay, **settings) for one in optimizer.segments]
 
 
 def _settings(lr: Any, **settings: float) -> tuple[Any, ...]:

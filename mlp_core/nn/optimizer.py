@@ -58,11 +58,15 @@ class Optimizer:
         self._rule = backend.primitive(type(self).rule)
         self._slots = [[vector[segment.part] for vector in self.state.values()] for segment in self.segments]
 
+    def settings_at(self, t: Any) -> dict[str, Any]:
+        """What the rule takes by name in step t, counted from 1."""
+        return {**self.settings, "t": t} if self.counts_steps else self.settings
+
     def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
         """Move theta by one step along grad, in place; both [parameters]. decay: the share of the weight decay that is
         left."""
         self.t += 1
-        settings = {**self.settings, "t": self.t} if self.counts_steps else self.settings
+        settings = self.settings_at(self.t)
         for segment, slots in zip(self.segments, self._slots, strict=True):
             part = segment.part
             own = segment.weight_decay * decay

@@ -131,8 +131,8 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "Network.backward",
         "the truth of a number does not depend on its sign",
         (
-            "needed = input_gradient or layer is not self._first",
-            "needed = -(input_gradient or layer is not self._first)",
+            "needed = input_gradient or layer is not self.first",
+            "needed = -(input_gradient or layer is not self.first)",
         ),
     ),
     # memory that is written before it is read

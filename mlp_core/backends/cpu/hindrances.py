@@ -8,8 +8,8 @@ from mlp_core.backends import numbers
 from mlp_core.backends.cpu.kernels import fits
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
-from mlp_core.nn.layers import Layer, Residual
 from mlp_core.nn.losses import Focal
+from mlp_core.nn.network import Network
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.optimizer import Optimizer
 
@@ -21,7 +21,7 @@ def of_steps(job: Job) -> str | None:
 
 def of_shards(job: Job) -> str | None:
     """Of the gradient of shards. Batch norm asks for sums over all rows, of other workers, too, on the way."""
-    return "norm batch" if _normed(job.network.layers) else of_loss(job) or _of_dtype(job)
+    return "norm batch" if _normed(job.network) else of_loss(job) or _of_dtype(job)
 
 
 def of_update(job: Job) -> str | None:
@@ -54,7 +54,6 @@ def _of_dtype(job: Job) -> str | None:
     return None if same and dtype.char in "fd" else "data of another dtype or shape"
 
 
-def _normed(layers: list[Layer]) -> bool:
+def _normed(network: Network) -> bool:
     """Whether there is a batch norm."""
-    inner = [one for layer in layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
-    return any(isinstance(layer, Norm) and layer.kind == "batch" for layer in inner)
+    return any(isinstance(layer, Norm) and layer.kind == "batch" for layer in network._flat_layers())

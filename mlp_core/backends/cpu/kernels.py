@@ -173,8 +173,3 @@ def _real(*arrays: Array | None) -> bool:
 
 def _gather(X: Array, rows: Array, out: Array) -> None:
     X.take(rows, 0, out, "clip")
-
-
-def kernels(threads: int, library: Library | None = None) -> dict[str, Callable[..., Any]]:
-    """The fused primitives by the names of the generic ones. Raises NoKernels."""
-    return Kernels(threads, library).table()

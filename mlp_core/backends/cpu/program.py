@@ -124,9 +124,8 @@ def activation(
     """Z = factor Z + b, F = f(Z), both [rows, m]; F may be Z. `given`: the number of f, the factor, and the probability
     of dropout. With `learned` alpha [m] F becomes Z + alpha (F - Z); `drop` says what comes after."""
     left, share, A = drop or (None, 0, F)
-    return record(
-        f"{name}_forward", Z, at(Z), at(b), at(F), *Z.shape, given, at(learned), at(left), at(A), share
-    )  # fmt: skip
+    places = at(Z), at(b), at(F), *Z.shape, given, at(learned), at(left), at(A), share
+    return record(f"{name}_forward", Z, *places)
 
 
 def slope(
@@ -134,9 +133,8 @@ def slope(
 ) -> Record:
     """Delta becomes dLoss/d(product) from dLoss/dA, all [rows, m]. With `learned` alpha, Z becomes Delta (f - Z)."""
     left, share, _ = drop or (None, 0, F)
-    return record(
-        f"{name}_backward", Delta, at(Delta), at(Z), at(F), *Delta.shape, given, at(learned), at(left), 0, share
-    )
+    places = at(Delta), at(Z), at(F), *Delta.shape, given, at(learned), at(left), 0, share
+    return record(f"{name}_backward", Delta, *places)
 
 
 def dropout(left: Array, seed: int, index: int, step: int, after: int, p: int, share: int, first: int = 0) -> Record:

@@ -105,7 +105,7 @@ class RowPass:
         """From inputs X [b, n] to the outputs of the last layer."""
         for one in self._grouped(layers):
             self._inputs[id(one)] = X
-            X = _FORWARD[type(one)](self, one, X)
+            X = _PASSES[type(one)][0](self, one, X)
         return X
 
     def backward(self, layers: Sequence[Layer], Delta: Array, first: Layer | None) -> Array:
@@ -114,11 +114,9 @@ class RowPass:
         for one in reversed(self._grouped(layers)):
             last = first is not None and (one.dense if isinstance(one, Unit) else one) is first
             known = len(self.tensors)
-            Delta = _BACKWARD[type(one)](self, one, Delta, not last)
-            new = (
-                tensor if tensor.after else replace(tensor, after=len(self.records)) for tensor in self.tensors[known:]
-            )
-            self.tensors[known:] = list(new)
+            Delta = _PASSES[type(one)][1](self, one, Delta, not last)
+            for k, tensor in enumerate(self.tensors[known:], known):
+                self.tensors[k] = tensor if tensor.after else replace(tensor, after=len(self.records))
             if last:
                 break
         return Delta
@@ -153,9 +151,8 @@ class RowPass:
             self._draw(unit.dropout, len(X))
         if b is not None or F is not Z or A is not Z or unit.factor != 1 or not isinstance(f, Identity):
             given = self.kept.numbers(numbers.of_activation(f), unit.factor, unit.p)
-            self._do(
-                "bias, activation, dropout", do.activation(f.name, Z, b, F, given, unit.learned, self._drop(unit, A))
-            )
+            record = do.activation(f.name, Z, b, F, given, unit.learned, self._drop(unit, A))
+            self._do("bias, activation, dropout", record)
         return A
 
     def _unit_gradient(self, unit: Unit, Delta: Array, needed: bool) -> Array:
@@ -301,21 +298,13 @@ def _starts(layer: Embedding) -> list[int]:
     return [layer.numbers + sum(dims[:k]) for k in range(len(dims))]
 
 
-_FORWARD: dict[type, Callable[[RowPass, Any, Array], Array]] = {
-    Unit: RowPass._unit,
-    PRelu: RowPass._prelu,
-    Residual: RowPass._residual,
-    Embedding: RowPass._embedding,
-    NumericEmbedding: RowPass._waves,
-    InputScale: RowPass._input_scale,
-    Norm: RowPass._norm,
+_PASSES: dict[type, tuple[Callable[[RowPass, Any, Array], Array], Callable[[RowPass, Any, Array, bool], Array]]] = {
+    Unit: (RowPass._unit, RowPass._unit_gradient),
+    PRelu: (RowPass._prelu, RowPass._prelu_gradient),
+    Residual: (RowPass._residual, RowPass._residual_gradient),
+    Embedding: (RowPass._embedding, RowPass._embedding_gradient),
+    NumericEmbedding: (RowPass._waves, RowPass._waves_gradient),
+    InputScale: (RowPass._input_scale, RowPass._input_scale_gradient),
+    Norm: (RowPass._norm, RowPass._norm_gradient),
 }
-_BACKWARD: dict[type, Callable[[RowPass, Any, Array, bool], Array]] = {
-    Unit: RowPass._unit_gradient,
-    PRelu: RowPass._prelu_gradient,
-    Residual: RowPass._residual_gradient,
-    Embedding: RowPass._embedding_gradient,
-    NumericEmbedding: RowPass._waves_gradient,
-    InputScale: RowPass._input_scale_gradient,
-    Norm: RowPass._norm_gradient,
-}
+"""What writes down the way there and the way back of each kind of layer."""

@@ -116,7 +116,7 @@ class StepProgram:
         Z, Delta = one.forward(network.layers, X), self._Delta[:size]
         total, losses = (do.at(place) for place in (self._crew.cells[TOTAL:], self._crew.terms[first:]))
         one.loss(self._objective.loss, Z, Y, w, Delta, total, losses)
-        one.backward(network.layers, Delta, network._first)
+        one.backward(network.layers, Delta, network.first)
         return one
 
     def _gathers(self, first: int, X: Array, Y: Array, w: Array | None) -> list[Labelled]:

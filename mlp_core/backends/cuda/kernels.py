@@ -277,7 +277,7 @@ class Kernels:
     def _update(self, name: str, theta: Array, grad: Array, *rest: Any, **settings: Any) -> None:
         """One update rule: `rest` are the vectors of the state, the learning rate, and the weight decay."""
         *slots, lr, decay = rest
-        self.update(name, theta, grad, slots, rule_numbers(name, lr, decay, **settings), NULL)
+        self.update(name, theta, grad, slots, padded(numbers.of_rule(name, lr, decay, **settings)), NULL)
 
     def update(
         self, name: str, theta: Array, grad: Array, slots: list[Array], values: tuple[float, ...], given: Any
@@ -297,7 +297,6 @@ def _plain(*arrays: Array) -> bool:
     return kind in "fd" and all(a.dtype.char == kind and a.flags.c_contiguous for a in arrays)
 
 
-def rule_numbers(name: str, lr: float, decay: float, **settings: Any) -> tuple[float, ...]:
-    """What the kernel of an update rule takes beside its vectors in a step with this learning rate: RULE_NUMBERS."""
-    found = numbers.of_rule(name, lr, decay, **settings)
+def padded(found: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers of an update rule, as many as every kernel of one takes."""
     return *found, *(0.0,) * (numbers.RULE_NUMBERS - len(found))

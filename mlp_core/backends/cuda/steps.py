@@ -11,20 +11,20 @@ captured, and several steps become one CUDA graph. Both ways the same kernels ge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from mlp_core.backends.cuda.graph import Graph
-from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
+from mlp_core.backends.cuda.kernels import NUMBERS, padded
 from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
 from mlp_core.backends.ingredients import ingredients
 from mlp_core.backends.job import Job
-from mlp_core.backends.numbers import RULE_NUMBERS
+from mlp_core.backends.numbers import RULE_NUMBERS, of_update
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
-from mlp_core.nn.optimizers import Lbfgs, Muon
+from mlp_core.nn.matrix_optimizers import Lbfgs
+from mlp_core.nn.optimizers import Muon
 from mlp_core.nn.step_options import StepRates, average_share, stages
 
 MOST, FEWEST = 64, 16
@@ -166,16 +166,10 @@ class WholeSteps:
         """The numbers of one step, in the order of FIRST, DRAW, SLOT, TOTAL, SHARE, NUMBERS; t is the optimizer's."""
         total = self.batches.weight(epoch, position) or 1.0
         share = average_share(self.limits.ema, step) if self.limits.ema else 0.0
-        row, settings = [position * self.batches.size, step, slot, total, share], self._settings(t)
-        for segment in self.optimizer.segments:
-            decay = segment.weight_decay * rate.decay
-            row += rule_numbers(self._rule, rate.lr * segment.lr_scale, decay, **settings)
+        row = [position * self.batches.size, step, slot, total, share]
+        for found in of_update(self.optimizer, rate.lr, rate.decay, t):
+            row += padded(found)
         return row
-
-    def _settings(self, t: int) -> dict[str, Any]:
-        """The settings of the rule in its step t, counted from 1."""
-        optimizer = self.optimizer
-        return {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
 
     def _graph(self, rows: int, count: int) -> Graph | None:
         """The graph of so many steps on batches of so many rows; None before the first, and where there can be none."""

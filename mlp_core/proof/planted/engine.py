@@ -143,7 +143,7 @@ RULES = (
         ("rho[-1]", "rho[0]"),
         ("range(len(S) - 1, -1, -1)", "range(len(S))"),
     ),
-    *slips("optimizers", Optimizer.step, "adam, numpy", ("self.t += 1", "self.t += 2"), ('"t": self.t', '"t": 1')),
+    *slips("optimizers", Optimizer.step, "adam, numpy", ("self.t += 1", "self.t += 2"), ("(self.t)", "(1)")),
     *slips(
         "optimizers",
         matrix.Lbfgs.step,

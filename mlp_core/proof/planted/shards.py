@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mlp_core.backends import numbers
 from mlp_core.backends.cpu.gradients import Gradients
-from mlp_core.backends.cpu.programs import Programs
 from mlp_core.backends.cpu.shards import CompiledShards
 from mlp_core.data.batches.shards import cut
 from mlp_core.nn.lockstep import Lockstep
@@ -60,7 +60,7 @@ SHARD_SLIPS: tuple[Slip, ...] = (
         ("optimizer.t += 1", "optimizer.t += 2"),
         ("average_share(ema, step)", "average_share(ema, 0)"),
     ),
-    *slips("compiled shards", Programs._update_numbers, "shards", ("(lr * segment", "(2 * lr * segment")),
+    *slips("compiled shards", numbers.of_update, "shards", ("lr * one", "2 * lr * one")),
     *slips(
         "compiled shards",
         Gradients._half,

@@ -221,7 +221,7 @@ USE = (
     *slips("use", Scaler.inverse, "numbers, scaled", ("/ self.scale", "* self.scale"), ("+ self.shift", "")),
     *slips("use", losses.Poisson.predict, "poisson", ("xp.exp(Z)", "Z")),
     *slips("use", losses.Quantile.point, "quantile", ("- 0.5", "- 0.9")),
-    *slips("use", losses.shares, "one against the rest", ("-_softplus(xp, -Z)", "Z")),
+    *slips("use", losses.shares, "one against the rest", ("-softplus(xp, -Z)", "Z")),
     *slips(
         "use",
         experiment._weights_for_use,
