@@ -24,9 +24,8 @@ class Embedding(Layer):
     MATRIX_WORDS: ClassVar[int] = 512  # up to here a product with a matrix of zeros and ones beats adding row by row
 
     def __init__(self, index: int, inputs: int, tables: Sequence[tuple[int, int]]) -> None:
-        super().__init__(index)
-        self.numbers, self.tables = inputs - len(tables), tuple(tables)
-        self.inputs, self.units = inputs, self.numbers + sum(dim for _, dim in tables)
+        super().__init__(index, inputs + sum(dim - 1 for _, dim in tables))
+        self.inputs, self.numbers, self.tables = inputs, inputs - len(tables), tuple(tables)
 
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.{k}.weight", shape, is_weight=True) for k, shape in enumerate(self.tables)]
@@ -44,7 +43,7 @@ class Embedding(Layer):
         self._asarray = partial(as_device, backend, dtype)
         self.xp, self._add_rows = backend.xp, backend.primitive(add_rows)
         self._A = backend.empty((rows, self.units), dtype)
-        self._dX = backend.zeros((rows, self.inputs), dtype) if training else None
+        self._dX: Array = backend.zeros((rows, self.inputs), dtype) if training else None
         self._places = [backend.xp.arange(words, dtype="float32")[:, None] for words, _ in self.tables]
         wide = [words if words <= self.MATRIX_WORDS and training else 0 for words, _ in self.tables]
         self._chosen = [backend.empty((words, rows), dtype) for words in wide]
@@ -76,7 +75,6 @@ class Embedding(Layer):
             start = end
         if not input_gradient:
             return None
-        assert self._dX is not None
         dX = self._dX[: len(Delta)]
         dX[:, : self.numbers] = Delta[:, : self.numbers]
         return dX

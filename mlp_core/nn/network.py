@@ -155,7 +155,7 @@ class Network:
         kept = [spec for layer in self.layers for spec in layer.statistics()]
         self.parameters = Parameters(specs, backend, dtype) if parameters is None else parameters
         self.statistics = Parameters(kept, backend, dtype) if statistics is None else statistics
-        self.Delta = backend.empty((rows, architecture.outputs), dtype) if training else None
+        self.Delta: Array = backend.empty((rows, architecture.outputs), dtype) if training else None
         for layer in self.layers:
             layer.allocate(backend, self.dtype, rows, training)
             layer.bind(self.parameters.values, self.parameters.gradients, self.statistics.values)

@@ -33,7 +33,6 @@ def of_update(job: Job) -> str | None:
 
 def of_loss(job: Job) -> str | None:
     batches, loss = job.batches, job.objective.loss
-    assert job.network.Delta is not None
     mixed = job.augment is not None and job.augment.mixup > 0
     classes = len(batches.Y) if batches.Y.ndim == 1 else 0
     if mixed and classes and (job.network.architecture.outputs == 1 or isinstance(loss, Focal)):

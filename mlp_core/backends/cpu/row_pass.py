@@ -172,7 +172,6 @@ class RowPass:
             self.tensors.append(Tensor(f"{dense.index}.bias", "bias", Delta, factor=1 / dense.scale))
         if not needed:
             return Delta
-        assert dense._dX is not None
         dX, long = dense._dX[:rows], 2 * rows <= dense.inputs and dense.W.nbytes > CACHE
         self._product(f"product {dense.index} input gradient", Delta, dense.W, dX, long)
         return dX
@@ -206,7 +205,6 @@ class RowPass:
         return A
 
     def _residual_gradient(self, layer: Residual, Delta: Array, needed: bool) -> Array:
-        assert layer._skip is not None
         skip = layer._skip[: len(Delta)]
         self._do("skip", do.over(skip, "copy_columns", Delta, Delta.shape[1], skip, Delta.shape[1]))
         dX = self.backward(layer.inner, Delta, None)
@@ -250,7 +248,6 @@ class RowPass:
         self.tensors.append(Tensor(layer.specs()[0].name, "gain", Delta, self._inputs[id(layer)]))
         if not needed:
             return Delta
-        assert layer._T is not None
         dX = layer._T[: len(Delta)]
         self._do("input scale", do.over(dX, "scale_columns", Delta, layer.s, dX))
         return dX
@@ -276,7 +273,6 @@ class RowPass:
         rows, inverse = len(Delta), self._inverse[id(layer)]
         H, gain, shift = layer._H[:rows], f"{layer.index}.weight", f"{layer.index}.bias"
         if layer.kind != "batch":
-            assert layer._T is not None
             dX = layer._T[:rows]
             means = layer.shift if layer.centred else None
             self._do("norm gradient", do.over(Delta, "norm_backward", Delta, H, dX, layer.gain, means, inverse))

@@ -37,8 +37,7 @@ class StepProgram:
         self._objective, self._batches = job.objective, job.batches
         self._limits, self._seed, self._augment = job.limits, job.seed, job.augment
         self._crew, self._kept, self._parameters = crew, Kept(), job.network.parameters
-        assert job.network.Delta is not None
-        self._Delta: Array = job.network.Delta
+        self._Delta = job.network.Delta
         self._gradients = Gradients(crew, self._kept, self._parameters)
         self._changes = Changes(job, crew, self._kept, slots)
         self._draws: dict[int, Draws] = {}

@@ -6,7 +6,6 @@ what it has no kernel for: other losses, complex numbers, arrays with gaps.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,7 +82,7 @@ class Kernels:
         shape = (min(MOST_BLOCKS, -(-threads // THREADS)),), (THREADS,)
         reads: list[Array] = []
         writes: list[Array] = []
-        for (_, pointer, constant), argument in zip(_parameters(name), fitting, strict=True):
+        for (_, pointer, constant), argument in zip(parameters(name), fitting, strict=True):
             if pointer and argument is not NULL:
                 (reads if constant else writes).append(argument)
         self.launches.give(Launch(name, function, (*shape, tuple(fitting)), tuple(reads), tuple(writes)))
@@ -284,11 +283,6 @@ class Kernels:
     ) -> None:
         """One update by the numbers of its rule, or those `given` on the device in the same order."""
         self.launch(numbers.RULES[name], theta.dtype, theta.size, theta, grad, *slots, theta.size, given, *values)
-
-
-@functools.cache
-def _parameters(name: str) -> list[tuple[str, bool, bool]]:
-    return parameters(name)
 
 
 def _plain(*arrays: Array) -> bool:

@@ -77,6 +77,7 @@ def source(*names: str) -> str:
     return PREAMBLE + "".join(found[name] for name in names or found)
 
 
+@cache
 def parameters(name: str) -> list[tuple[str, bool, bool]]:
     """Type, whether a pointer, and whether what it points to is only read, of every parameter of a kernel."""
     listed = kernels()[name].partition(f"__global__ void {name}(")[2].partition(")")[0]

@@ -63,7 +63,6 @@ def hindrance(job: Job) -> str | None:
         if on:
             return key
     X, Y, _ = batches.memory(batches.size)
-    assert network.Delta is not None
     Z = network.Delta[: batches.size]
     if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
         return f"loss.name {objective.loss.name} with such targets"
@@ -85,11 +84,8 @@ class WholeSteps:
         self.job, self.objective, self.optimizer, self.batches = job, job.objective, job.optimizer, job.batches
         self.limits, self.seed, self.average = job.limits, job.seed, job.average
         self.failure: str | None = None
-        objective, optimizer, batches = job.objective, job.optimizer, job.batches
-        network = objective.network
-        self._recorder, backend = network.backend.recorder, network.backend
-        assert network.Delta is not None
-        self._Delta: Array = network.Delta
+        optimizer, batches, backend = job.optimizer, job.batches, job.backend
+        self._recorder, self._Delta = backend.recorder, job.network.Delta
         self._rule = type(optimizer).rule.__name__
         self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
         width = NUMBERS + RULE_NUMBERS * len(optimizer.segments)
