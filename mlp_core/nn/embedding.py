@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 
 from mlp_core.nn.backend import Array, Backend
@@ -26,6 +27,12 @@ class Embedding(Layer):
     def __init__(self, index: int, inputs: int, tables: Sequence[tuple[int, int]]) -> None:
         super().__init__(index, inputs + sum(dim - 1 for _, dim in tables))
         self.inputs, self.numbers, self.tables = inputs, inputs - len(tables), tuple(tables)
+        self.parts = self._parts()
+
+    def _parts(self) -> list[slice]:
+        """Where the numbers of each table stand among the outputs."""
+        ends = accumulate((dim for _, dim in self.tables), initial=self.numbers)
+        return [slice(start, end) for start, end in pairwise(ends)]
 
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.{k}.weight", shape, is_weight=True) for k, shape in enumerate(self.tables)]
@@ -50,29 +57,24 @@ class Embedding(Layer):
         self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
-        A, start = head(self._A, len(X)), self.numbers
-        A[:, :start] = X[:, :start]
-        self.codes = []
-        for k, E in enumerate(self.E):
+        A, self.codes = head(self._A, len(X)), []
+        A[:, : self.numbers] = X[:, : self.numbers]
+        for k, (E, part) in enumerate(zip(self.E, self.parts, strict=True)):
             codes = self.xp.clip(self.xp.rint(X[:, self.numbers + k].real), 0, len(E) - 1)
             self.codes.append(codes)
-            end = start + E.shape[1]
-            A[:, start:end] = E[codes.astype("int64")]  # [b, dim]
-            start = end
+            A[:, part] = E[codes.astype("int64")]  # [b, dim]
         return A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        start = self.numbers
-        for codes, places, chosen, dE in zip(self.codes, self._places, self._chosen, self.dE, strict=True):
-            end = start + dE.shape[1]
+        tables = zip(self.codes, self._places, self._chosen, self.dE, self.parts, strict=True)
+        for codes, places, chosen, dE, part in tables:
             if len(chosen):
                 one = chosen[:, : len(Delta)]
                 one[...] = places == codes  # [words, b], 1 where a row has the word
-                self.xp.matmul(one, Delta[:, start:end], out=dE)  # [words, dim] = [words, b] @ [b, dim]
+                self.xp.matmul(one, Delta[:, part], out=dE)  # [words, dim] = [words, b] @ [b, dim]
             else:
                 dE[...] = 0
-                self._add_rows(dE, codes.astype("int64"), Delta[:, start:end])
-            start = end
+                self._add_rows(dE, codes.astype("int64"), Delta[:, part])
         if not input_gradient:
             return None
         dX = self._dX[: len(Delta)]

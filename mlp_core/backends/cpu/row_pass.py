@@ -215,15 +215,15 @@ class RowPass:
         A = layer._A[: len(X)]
         if layer.numbers:
             self._do("embedding", do.over(A, "copy_columns", X, X.shape[1], A, layer.numbers))
-        for k, (start, E) in enumerate(zip(_starts(layer), layer.E, strict=True)):
-            codes, behind = X[:, layer.numbers + k :], A[:, start:]
+        for k, (part, E) in enumerate(zip(layer.parts, layer.E, strict=True)):
+            codes, behind = X[:, layer.numbers + k :], A[:, part]
             self._do("embedding", do.over(A, "embedding_forward", codes, X.shape[1], behind, E, *E.shape))
         return A
 
     def _embedding_gradient(self, layer: Embedding, Delta: Array, needed: bool) -> Array:
         X = self._inputs[id(layer)]
-        for k, start in enumerate(_starts(layer)):
-            tensor = Tensor(f"{layer.index}.{k}.weight", "table", Delta, X, layer.numbers + k, start)
+        for k, part in enumerate(layer.parts):
+            tensor = Tensor(f"{layer.index}.{k}.weight", "table", Delta, X, layer.numbers + k, part.start)
             self.tensors.append(tensor)
         return Delta
 
@@ -286,12 +286,6 @@ class RowPass:
         self._do("norm gradient", record)
         self.tensors += [Tensor(gain, "done", Delta), Tensor(shift, "done", Delta)]
         return Delta
-
-
-def _starts(layer: Embedding) -> list[int]:
-    """Where the numbers of each table begin among the outputs."""
-    dims = [dim for _, dim in layer.tables]
-    return [layer.numbers + sum(dims[:k]) for k in range(len(dims))]
 
 
 _PASSES: dict[type, tuple[Callable[[RowPass, Any, Array], Array], Callable[[RowPass, Any, Array, bool], Array]]] = {

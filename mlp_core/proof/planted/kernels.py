@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mlp_core.backends import numbers
-from mlp_core.backends.cpu import changes, row_pass
+from mlp_core.backends.cpu import changes
 from mlp_core.backends.cpu.changes import Changes
 from mlp_core.backends.cpu.draws import Draws
 from mlp_core.backends.cpu.row_pass import RowPass
 from mlp_core.backends.cpu.step_program import StepProgram
 from mlp_core.backends.cpu.steps import WholeSteps
+from mlp_core.nn.embedding import Embedding
 from mlp_core.proof.planted.slip import slips
 
 NUMBERS = (
@@ -186,8 +187,8 @@ PROGRAM = (
     ),
     *slips("instructions", RowPass._norm_gradient, "rms norm", ('"gain", Delta, H', '"gain", Delta, dX')),
     *slips("instructions", RowPass._embedding, "words", ("layer.numbers + k :", "layer.numbers :")),
-    *slips("instructions", RowPass._embedding_gradient, "words", ("layer.numbers + k, start", "layer.numbers, start")),
-    *slips("instructions", row_pass._starts, "words", ("sum(dims[:k])", "k")),
+    *slips("instructions", RowPass._embedding_gradient, "words", ("layer.numbers + k, part", "layer.numbers, part")),
+    *slips("layers", Embedding._parts, "words", ("initial=self.numbers", "initial=self.numbers - 1")),
     *slips(
         "instructions",
         Draws.blocks,
