@@ -18,7 +18,6 @@ from mlp_core.backends.cuda.graph import Graph
 from mlp_core.backends.cuda.kernels import NUMBERS, padded
 from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
-from mlp_core.backends.ingredients import ingredients
 from mlp_core.backends.job import Job
 from mlp_core.backends.numbers import RULE_NUMBERS, of_update
 from mlp_core.nn.backend import Array
@@ -31,8 +30,6 @@ MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
 LAUNCH_FLOPS = 1e12
 """Floating-point operations of the products of one launch, about 0.1 s at most: a run can be stopped between two."""
-WRITTEN = frozenset({"schedule.weight_decay flat_cos"})
-"""The ingredients that can be written down as launches."""
 LEDGER = 256
 """Steps after which the losses are read from the device."""
 
@@ -44,28 +41,26 @@ def whole_steps(job: Job) -> WholeSteps | str:
 
 def hindrance(job: Job) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
-    objective, optimizer, batches, limits = job.objective, job.optimizer, job.batches, job.limits
-    network = objective.network
-    missing = next((name for name in ingredients(job) if name not in WRITTEN), None)
-    if missing is not None:
-        return missing
-    if network.backend.recorder is None:
-        return "kernels: numpy"
-    if batches.X.resident is None:
-        return "data that is not on the device"
-    if isinstance(optimizer, Muon | Lbfgs):
-        return f"optimizer.name {type(optimizer).__name__.lower()}"
-    named = {
-        "optimizer.accumulate": limits.accumulate > 1,
+    network, batches, loss = job.network, job.batches, job.objective.loss
+    architecture, recorder = network.architecture, network.backend.recorder
+    asked = {
+        "model.numeric_embedding": architecture.periodic is not None and architecture.periodic.numbers > 0,
+        "model.input_scale": architecture.input_scale,
+        "model.parametrization ntk": architecture.ntk,
+        "model.parametric": any(block.mixes for block in architecture.hidden),
+        "schedule.dropout flat_cos": job.dropout.name != "constant",
+        "kernels: numpy": recorder is None,
+        "data that is not on the device": batches.X.resident is None,
+        f"optimizer.name {type(job.optimizer).__name__.lower()}": isinstance(job.optimizer, Muon | Lbfgs),
+        "optimizer.accumulate": job.limits.accumulate > 1,
         "regularization.input_noise and mixup": job.augment is not None,
     }
-    for key, on in named.items():
-        if on:
-            return key
+    if found := next((name for name, on in asked.items() if on), None):
+        return found
     X, Y, _ = batches.memory(batches.size)
     Z = network.Delta[: batches.size]
-    if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
-        return f"loss.name {objective.loss.name} with such targets"
+    if not recorder.kernels.knows_loss(loss, Z, Y, Z):
+        return f"loss.name {loss.name} with such targets"
     fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (batches.X.resident, batches.Y))
     return None if fits else "data of another dtype"
 
