@@ -43,7 +43,7 @@ class Together(RunFiles):
         first = self.parts[0].config
         if self.kind == "folds":
             return {**first, **DEALT}
-        own = {"ensemble": self.expected}
+        own: dict[str, Any] = {"ensemble": self.expected}
         own |= {"data.split.seed": None} if first.get("data.split.seed") == first.get("seed") else {}
         return {**first, **own}
 

@@ -33,8 +33,9 @@ class Stopwatch:
 def earlier_seconds(record: Mapping[str, Any]) -> float:
     """What a record says of the seconds until now, 0 where it says nothing."""
     told = record.get("seconds")
-    known = isinstance(told, int | float) and math.isfinite(told) and told > 0
-    return float(told) if known else 0.0
+    if not isinstance(told, int | float) or not math.isfinite(told):
+        return 0.0
+    return max(0.0, float(told))
 
 
 class RunRecord:
