@@ -56,7 +56,9 @@ def read_csv(
     A column holds numbers unless more than a tenth of its cells do not; then it holds text. Cells equal to one of
     `options.na` are missing. Raises DataError with file, line and column for a file that is no such table.
     """
-    return CSV.read(path, ReadOptions(csv=options or CsvOptions(), text=tuple(words)), names)
+    table = CSV.read(path, ReadOptions(csv=options or CsvOptions(), text=tuple(words)), names)
+    assert isinstance(table, Table)
+    return table
 
 
 def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
