@@ -76,8 +76,14 @@ EXPORT void FN(batch_statistics)(const word *a, word part, word parts)
 /* *x = sum of the terms. Words: terms, x, count. By the part that has the only unit of a tensor. */
 EXPORT void FN(total)(const word *a, word part, word parts)
 {
-    for MINE(i, 1)
-        AT(REAL, 2)[i] = (REAL)sum(AT(const double, 1), a[3]);
+    word first, last;
+    share(1, part, parts, &first, &last);
+    if (last > first) {
+        double total = 0;
+        for (word i = 0; i < a[3]; i++)
+            total += AT(const double, 1)[i];
+        *AT(REAL, 2) = (REAL)total;
+    }
 }
 
 /* --- penalties --- */
@@ -127,7 +133,10 @@ EXPORT void FN(squares)(const word *a, word part, word parts)
  * the length is, factors [parts, LINE]. */
 EXPORT void FN(shortening)(const word *a, word part, word parts)
 {
-    const double length = sqrt(sum(AT(const double, 1), a[2])), longest = *AT(const double, 3);
+    double total = 0;
+    for (word i = 0; i < a[2]; i++)
+        total += AT(const double, 1)[i];
+    const double length = sqrt(total), longest = *AT(const double, 3);
     AT(double, 4)[16 * part] = length > longest ? longest / length : 1;
 }
 
