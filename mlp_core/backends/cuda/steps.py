@@ -43,6 +43,7 @@ def hindrance(job: Job) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
     network, batches, loss = job.network, job.batches, job.objective.loss
     architecture, recorder = network.architecture, network.backend.recorder
+    resident: Array = batches.X.resident
     asked = {
         "model.numeric_embedding": architecture.periodic is not None and architecture.periodic.numbers > 0,
         "model.input_scale": architecture.input_scale,
@@ -50,7 +51,7 @@ def hindrance(job: Job) -> str | None:
         "model.parametric": any(block.mixes for block in architecture.hidden),
         "schedule.dropout flat_cos": job.dropout.name != "constant",
         "kernels: numpy": recorder is None,
-        "data that is not on the device": batches.X.resident is None,
+        "data that is not on the device": resident is None,
         f"optimizer.name {type(job.optimizer).__name__.lower()}": isinstance(job.optimizer, Muon | Lbfgs),
         "optimizer.accumulate": job.limits.accumulate > 1,
         "regularization.input_noise and mixup": job.augment is not None,
@@ -61,7 +62,7 @@ def hindrance(job: Job) -> str | None:
     Z = network.Delta[: batches.size]
     if not recorder.kernels.knows_loss(loss, Z, Y, Z):
         return f"loss.name {loss.name} with such targets"
-    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (batches.X.resident, batches.Y))
+    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (resident, batches.Y))
     return None if fits else "data of another dtype"
 
 
