@@ -28,7 +28,7 @@ VARIABLES = (
 def examine() -> dict[str, dict[str, Any]]:
     """Everything, section by section, as plain JSON; None where something is not there or cannot be found out."""
     extras = _requirements()
-    packages = extras.pop(None)
+    packages = extras.pop("")
     return {
         "program": {"mlpbp": __version__, "python": f"{platform.python_implementation()} {platform.python_version()}"},
         "packages": dict(sorted(packages.items())),
@@ -47,10 +47,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _requirements() -> dict[str | None, dict[str, str | None]]:
-    """The packages that the installed mlpbp names by the extra they are for (None: needed always), each with its
+def _requirements() -> dict[str, dict[str, str | None]]:
+    """The packages that the installed mlpbp names by the extra they are for ("": needed always), each with its
     version, None where it is not installed."""
-    found: dict[str | None, dict[str, str | None]] = {None: {}}
+    found: dict[str, dict[str, str | None]] = {"": {}}
     try:
         lines = metadata.requires("mlpbp") or []
     except metadata.PackageNotFoundError:
@@ -59,7 +59,7 @@ def _requirements() -> dict[str | None, dict[str, str | None]]:
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
         if name and name.group() != "mlpbp":
-            found.setdefault(extra.group(1) if extra else None, {})[name.group()] = _version(name.group())
+            found.setdefault(extra.group(1) if extra else "", {})[name.group()] = _version(name.group())
     return found
 
 
