@@ -76,6 +76,15 @@ class Explanation:
         for section in self.sections:
             yield from section.equations()
 
+    def lines(self, *titles: str) -> Iterator[Line]:
+        """The lines of the sections whose titles begin with one of these."""
+        return (line for section in self.sections if section.title.startswith(titles) for line in section.lines)
+
+
+def each(index: str, count: int, *equations: Equation) -> list[Line]:
+    """Equations for index = 1 .. count."""
+    return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)] if count else []
+
 
 def fill(template: str, **values: Value) -> str:
     """The template with names replaced by expressions or numbers, and terms that vanish left out.
