@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 Value: TypeAlias = str | float | int
 
@@ -38,12 +38,18 @@ class Loop:
     source: str
     equations: tuple[Equation, ...]
 
+    @property
+    def target(self) -> str:
+        """What is computed first in each round."""
+        return self.equations[0].target
+
 
 @dataclass(frozen=True)
 class Note:
     """A sentence beside the equations."""
 
     words: str
+    target: ClassVar[str] = ""
 
 
 Line: TypeAlias = Equation | Loop | Note

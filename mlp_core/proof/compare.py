@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,32 @@ class Tally:
         if found is not None and (self.wrong is None or not found.error <= self.wrong.error):
             self.wrong = found
 
+    def right(self, where: str, right: bool, here: Any = math.nan, there: Any = math.nan, *, numbers: int = 1) -> None:
+        """Something that is as it must be, or is not; with the two numbers, where it is told by some."""
+        shown = (float(v) if isinstance(v, int | float | np.number) else math.nan for v in (here, there))
+        self.add(numbers, 0.0, None if right else Difference(where, math.inf, *shown))
+
+    def same(self, where: str, here: Any, there: Any, within: float = 1e-9) -> None:
+        """Two values, equal to the last bit where they are no numbers."""
+        numbers = isinstance(there, float) and isinstance(here, int | float)
+        right = math.isclose(here, there, rel_tol=within, abs_tol=1e-300) if numbers else here == there
+        self.right(where, right, here, there)
+
+    def entries(self, where: str, here: Any, there: Any, within: float, scale: Any = None) -> None:
+        """Arrays of the same shape, entry by entry, up to a share of `scale`: where there is none, of the largest."""
+        here, there = np.asarray(here, np.float64), np.asarray(there, np.float64)
+        if here.shape != there.shape:
+            self.right(f"the shape of {where}", False, here.size, there.size)
+            return
+        scale = max(float(np.abs(there).max(initial=0)), 1e-300) if scale is None else scale
+        error = np.abs(here - there) / scale
+        if (error <= within).all():
+            self.add(here.size, 0.0)
+            return
+        worst = int(error.argmax())
+        wrong = Difference(where, float(error.flat[worst]), float(here.flat[worst]), float(there.flat[worst]))
+        self.add(here.size, 0.0, wrong)
+
 
 def tensors(state: State, parameters: Parameters, statistics: Parameters) -> Iterator[tuple[str, Any]]:
     """The parts of a state by name, each a flat array."""
@@ -77,7 +104,7 @@ def compare_states(
 ) -> None:
     """Every number of a state that training reached, by products of this precision, against that of the formulas."""
     if found.t != paper.t:
-        tally.add(1, np.inf, Difference("the optimizer's count of steps", np.inf, found.t, paper.t))
+        tally.right("the optimizer's count of steps", False, found.t, paper.t)
     parts = [dict(tensors(state, parameters, statistics)) for state in (before, found, paper)]
     asked: list[dict[str, Any]] | None = None
     ulp, rounding = float(np.finfo(dtype).eps), unit(dtype, precision)
@@ -166,16 +193,5 @@ def compare_losses(
 
 def close(tally: Tally, name: str, here: Any, there: Any, dtype: str, least: float = 1e-300) -> None:
     """Arrays in use, up to a share of the largest number, or of `least` where all are below that."""
-    if here.shape != there.shape:
-        tally.add(1, np.inf, Difference(f"the shape of {name}", np.inf, here.size, there.size))
-        return
-    if not np.isfinite(there).all():
-        return
-    scale = max(float(np.abs(there).max(initial=0)), least)
-    error = np.abs(here - there) / scale
-    worst = int(error.argmax())
-    off = float(error.flat[worst])
-    wrong = (
-        None if off <= USED_WITHIN[dtype] else Difference(name, off, float(here.flat[worst]), float(there.flat[worst]))
-    )
-    tally.add(here.size, off, wrong)
+    if here.shape != there.shape or np.isfinite(there).all():
+        tally.entries(name, here, there, USED_WITHIN[dtype], max(float(np.abs(there).max(initial=0)), least))

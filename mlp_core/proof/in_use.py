@@ -20,6 +20,8 @@ from mlp_core.training.evaluator import Split
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
 
+SURE = 1e-4  # so far apart are the probabilities of a row that is not between two classes
+
 
 @contextmanager
 def moved(experiment: Experiment) -> Iterator[None]:
@@ -58,6 +60,14 @@ def logits(model: Model, machine: Machine) -> Any:
     return machine["Z"][len(chains(model.network, 1))]
 
 
+def decided(P: Any, threshold: float) -> tuple[Any, Any]:
+    """The classes that probabilities P [n, c] speak for, and in which rows they do so clearly."""
+    if P.shape[1] == 2:
+        return (P[:, 1] >= threshold).astype(int), np.abs(P[:, 1] - threshold) > SURE
+    ordered = np.sort(P, axis=1)
+    return P.argmax(axis=1), ordered[:, -1] - ordered[:, -2] > SURE
+
+
 def spread(model: Model, Z: Any) -> tuple[dict[str, Any], Any]:
     """Quantiles by their names, and deviations or None, in the units of the data, that belong to logits Z."""
     loss, target = model.config.loss, model.target
@@ -80,24 +90,10 @@ def total_loss(paper: Paper, machine: Machine, split: Split) -> float:
     count = len(split.X)
     table = Table(paper.network.backend, split, count, 1, 0, False, False, paper.network.architecture.outputs)
     Y, w = table.targets(np.arange(count))
-    text = paper.text(count)
     machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
-    sections = [s for s in text.sections if s.title.startswith("Loss")]
-    if paper.table.many > 1:
-        sections += [s for s in text.sections if s.title == "Gradient"]
-    for section in sections:
-        lines = []
-        for line in section.lines:
-            target = getattr(line, "target", None) or next((e.target for e in getattr(line, "equations", ())), "")
-            if target.startswith("Delta[") or target in ("g",) or target.startswith("dW") or target.startswith("dE"):
-                break
-            lines.append(line)
-        if section.title == "Gradient":
-            machine.run(lines)
-            continue
-        means = [i for i, line in enumerate(lines) if getattr(line, "target", "") == "loss"][:1]
-        machine.run(lines[: means[0]])
-        total = float(machine["w"].sum())
-        machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (total or 1.0)
-        machine.run(lines[means[0] + 1 :])
+    lines = list(paper.text(count).lines("Loss", "Gradient"))
+    mean, *penalties = (i for i, line in enumerate(lines) if line.target == "loss")
+    machine.run(lines[:mean])
+    machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (float(machine["w"].sum()) or 1.0)
+    machine.run(lines[i] for i in penalties)
     return float(machine["loss"])

@@ -12,7 +12,7 @@ import numpy as np
 
 from mlp_core.backends.job import Job
 from mlp_core.nn.step_options import StepRates
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.training.events import EpochDone, StepDone
@@ -90,8 +90,7 @@ def _end(trainer: Trainer, tally: Tally) -> None:
             break
     reason = "epochs" if last == whole != limits.max_steps else "max_steps"
     right = (progress.step, progress.epoch, progress.finished) == (last, epoch + 1, reason)
-    found = None if right else Difference("the last step of a run", math.inf, float(progress.step), float(last))
-    tally.add(1, 0.0, found)
+    tally.right("the last step of a run", right, progress.step, last)
 
 
 def _go_through(trainer: Trainer, paper: Paper, tally: Tally, metrics: Iterator[float], epochs: int) -> None:
@@ -142,9 +141,8 @@ class _Book:
     place: int = 0
 
     def __post_init__(self) -> None:
-        sections = self.paper.text(self.paper.table.size).sections
-        self.rate = next(s.lines for s in sections if s.title.startswith("Learning"))
-        self.drop = next((s.lines for s in sections if s.title.startswith("After an epoch")), ())
+        text = self.paper.text(self.paper.table.size)
+        self.rate, self.drop = tuple(text.lines("Learning")), tuple(text.lines("After an epoch"))
         smaller = self.trainer.plateau is None or self.trainer.plateau.watch.smaller
         self.machine = Machine(np.zeros(1), [("W", 1, slice(0, 1), (1, 1))])
         self.machine |= {"plateau": 1.0, "stale": 0, "mark": math.inf if smaller else -math.inf}
@@ -152,8 +150,7 @@ class _Book:
         self.reference, self.stale = math.inf, 0
 
     def same(self, name: str, here: float, there: float) -> None:
-        right = here == there or abs(here - there) <= 1e-12 * abs(there)
-        self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
+        self.tally.same(name, here, there, within=1e-12)
 
     def told(self, event: StepDone, first: int, rates: Sequence[StepRates]) -> None:
         """What is said of a step, one of some that were taken from the `first` on with these rates."""
@@ -162,17 +159,14 @@ class _Book:
         among = 0 <= step - 1 - first < len(rates)
         lr = rates[step - 1 - first].lr if among else math.nan
         if event != (step, self.done + 1, self.place, per_epoch, _loss(step - 1), lr):
-            self.tally.add(1, 0.0, Difference("what is told of a step", math.inf, float(event.step), float(step)))
+            self.tally.right("what is told of a step", False, event.step, step)
 
     def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
         """Everything about one epoch."""
         losses, weights, place = 0.0, 0.0, 0
         for epoch, position, step, rates in asked:
-            for name, here, there in (
-                ("epoch", epoch, self.done),
-                ("place", position, place),
-                ("step", step, self.step),
-            ):
+            told = ("epoch", epoch, self.done), ("place", position, place), ("step", step, self.step)
+            for name, here, there in told:
                 self.same(f"the {name} of a step", here, there)
             looked = set(np.linspace(0, len(rates) - 1, LOOKED_AT).astype(int)) if rates else set()
             for i, rate in enumerate(rates):
@@ -186,12 +180,7 @@ class _Book:
         self.place = 0
         self.done += 1
         mean = losses / weights
-        error = abs(event.metrics["train_loss"] - mean)
-        self.tally.add(
-            1,
-            0.0,
-            None if error <= 1e-9 else Difference("the loss of an epoch", error, event.metrics["train_loss"], mean),
-        )
+        self.tally.entries("the loss of an epoch", event.metrics["train_loss"], mean, 1e-9, scale=1.0)
         self.same("the number of an epoch", event.epoch, self.done)
         if asked and asked[-1][-1]:
             self.same("the learning rate that is told of an epoch", event.metrics["lr"], asked[-1][-1][-1].lr)
@@ -228,9 +217,7 @@ class _Book:
         flat = 1.0 if x <= 0.5 else (1 + math.cos(math.pi * (2 * x - 1))) / 2
         for name, here in (("dropout", rate.dropout), ("weight_decay", rate.decay)):
             right = abs(here - (1.0 if getattr(schedule, name) == "constant" else flat)) <= 1e-9
-            self.tally.add(
-                1, 0.0, None if right else Difference(f"the share of {name} that is left", math.inf, here, flat)
-            )
+            self.tally.right(f"the share of {name} that is left", right, here, flat)
 
     def _watch(self, event: EpochDone, progress: Progress) -> None:
         best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau

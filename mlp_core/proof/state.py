@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,10 @@ class State:
         if self.average is not None:
             write(job.average, self.average)
         job.optimizer.t = self.t
+
+    def for_use(self) -> State:
+        """With the averaged weights, where there are any, in the place of the weights."""
+        return self if self.average is None else replace(self, theta=self.average)
 
     def vectors(self) -> dict[str, Any]:
         """All vectors by what they are called in a report."""

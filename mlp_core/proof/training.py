@@ -43,6 +43,10 @@ class Walked:
     worst: float
     wrong: Difference | None
 
+    @classmethod
+    def of(cls, path: str, tally: Tally, steps: int = 0) -> Walked:
+        return cls(path, steps, tally.numbers, tally.worst, tally.wrong)
+
 
 def paper_of(experiment: Experiment) -> Paper:
     """The formulas of an experiment, with its training rows."""
@@ -64,28 +68,25 @@ def prove_training(
 
     The experiment is left as it was, to the last bit.
     """
-    config = experiment.config
+    config, paper = experiment.config, paper_of(experiment)
     asked = prove_asked(experiment, given)
     if given is not None:
         prove_usual(asked, experiment, given)
     if not experiment.trainer.progress.step and config.model.weights is None:
-        prove_start(asked, paper_of(experiment))
-    yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)
-    alone = prove_functions(experiment, paper_of(experiment))
-    yield Walked("activations and the loss by themselves", 0, alone.numbers, alone.worst, alone.wrong)
-    loop = prove_loop(experiment, paper_of(experiment))
-    yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
-    using = prove_using(experiment, paper_of(experiment))
-    yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
-    saved = prove_saved(experiment, paper_of(experiment), given or config, answer, fitted)
-    yield Walked("inputs from the data, and a saved model", 0, saved.numbers, saved.worst, saved.wrong)
+        prove_start(asked, paper)
+    yield Walked.of("what the config asks for", asked)
+    yield Walked.of("activations and the loss by themselves", prove_functions(experiment, paper))
+    yield Walked.of("the loop of epochs", prove_loop(experiment, paper))
+    yield Walked.of("evaluation and prediction", prove_using(experiment, paper))
+    saved = prove_saved(experiment, paper, given or config, answer, fitted)
+    yield Walked.of("inputs from the data, and a saved model", saved)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
         yield walk(twin(experiment), "the same in float64", seconds)
     if experiment.model.network.backend.name != "numpy":
         yield walk(twin(experiment, generic=True), "the generic steps in float64", seconds)
     if (between := prove_workers(experiment)) is not None:
-        yield Walked("steps of several workers", 0, between.numbers, between.worst, between.wrong)
+        yield Walked.of("steps of several workers", between)
 
 
 def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
@@ -105,7 +106,7 @@ def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
             steps += more
     finally:
         before.put_back(trainer.job)
-    return Walked(path, steps, tally.numbers, tally.worst, tally.wrong)
+    return Walked.of(path, tally, steps)
 
 
 def _last(trainer: Trainer) -> int:
@@ -137,7 +138,7 @@ def first_step(experiment: Experiment) -> Walked:
         steps, _ = _stretch(trainer, paper_of(experiment), tally, trainer.progress.step, (1,), 1, SECONDS)
     finally:
         before.put_back(trainer.job)
-    return Walked("as it trains", steps, tally.numbers, tally.worst, tally.wrong)
+    return Walked.of("as it trains", tally, steps)
 
 
 def _stretch(

@@ -80,7 +80,7 @@ class Watched:
         """The learning rates, and where the trainer says that these steps are."""
         expectations = (self._step, *divmod(self._step, self.paper.table.steps))
         for name, mine, expected in zip(("step", "epoch", "place"), (step, epoch, position), expectations, strict=True):
-            self.tally.add(1, 0.0, None if mine == expected else Difference(f"the {name}", np.inf, mine, expected))
+            self.tally.same(f"the {name}", mine, expected)
         for here, rate in zip(rates, right, strict=True):
             error = abs(here.lr - rate) / max(abs(rate), 1e-300)
             wrong = None if error <= RATE_WITHIN else Difference("the learning rate", error, here.lr, rate)
