@@ -15,7 +15,7 @@ from mlp_core.proof import draws
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import Table
-from mlp_core.proof.state import State
+from mlp_core.proof.state import State, kept
 from mlp_core.training.evaluator import Split
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
@@ -26,17 +26,13 @@ SURE = 1e-4  # so far apart are the probabilities of a row that is not between t
 @contextmanager
 def moved(experiment: Experiment) -> Iterator[None]:
     """Other statistics than the first ones, and averaged weights that are not the weights; for a while."""
-    before = State.of(experiment.trainer.job)
-    rng = draws.philox(experiment.config.seed, "proof", 0)
-    variances = np.abs(before.statistics + 0.3 * rng.standard_normal(before.statistics.shape)) + 0.2
-    average = None if before.average is None else before.average * (1 + 0.1 * rng.random(before.average.shape))
-    dtype = before.theta.dtype
-    average = None if average is None else average.astype(dtype)
-    replace(before, statistics=variances.astype(dtype), average=average).put_back(experiment.trainer.job)
-    try:
+    with kept(experiment.trainer.job) as before:
+        rng, dtype, average = draws.philox(experiment.config.seed, "proof", 0), before.theta.dtype, before.average
+        statistics = np.abs(before.statistics + 0.3 * rng.standard_normal(before.statistics.shape)) + 0.2
+        if average is not None:
+            average = (average * (1 + 0.1 * rng.random(average.shape))).astype(dtype)
+        replace(before, statistics=statistics.astype(dtype), average=average).put_back(experiment.trainer.job)
         yield
-    finally:
-        before.put_back(experiment.trainer.job)
 
 
 def forward(paper: Paper, model: Model, state: State, X: Any) -> Machine:

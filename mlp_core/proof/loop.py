@@ -74,11 +74,16 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
     return tally
 
 
+def last_step(trainer: Trainer) -> int:
+    """How many steps a run has."""
+    limits = trainer.job.limits
+    whole = limits.epochs * trainer.steps_per_epoch
+    return whole if limits.max_steps is None else min(limits.max_steps, whole)
+
+
 def _end(trainer: Trainer, tally: Tally) -> None:
     """The last epoch of a run: it ends where it must, and says why."""
-    limits, per_epoch = trainer.job.limits, trainer.steps_per_epoch
-    whole = limits.epochs * per_epoch
-    last = whole if limits.max_steps is None else min(limits.max_steps, whole)
+    limits, per_epoch, last = trainer.job.limits, trainer.steps_per_epoch, last_step(trainer)
     if not last or (limits.max_seconds is not None and limits.max_seconds < SURELY):
         return
     epoch = (last - 1) // per_epoch
@@ -88,7 +93,7 @@ def _end(trainer: Trainer, tally: Tally) -> None:
     for event in own.run():
         if isinstance(event, EpochDone) and event.epoch > epoch + 1:
             break
-    reason = "epochs" if last == whole != limits.max_steps else "max_steps"
+    reason = "max_steps" if last == limits.max_steps else "epochs"
     right = (progress.step, progress.epoch, progress.finished) == (last, epoch + 1, reason)
     tally.right("the last step of a run", right, progress.step, last)
 
@@ -96,11 +101,8 @@ def _end(trainer: Trainer, tally: Tally) -> None:
 def _go_through(trainer: Trainer, paper: Paper, tally: Tally, metrics: Iterator[float], epochs: int) -> None:
     """So many epochs with these values of what is watched."""
     idle = Idle(trainer.job)
-    watches = [
-        w
-        for w in (trainer.best, getattr(trainer.stopping, "watch", None), getattr(trainer.plateau, "watch", None))
-        if w
-    ]
+    watches = [trainer.best] if trainer.best else []
+    watches += [one.watch for one in (trainer.stopping, trainer.plateau) if one]
     names = {watch.metric for watch in watches if watch.metric.startswith("val_")}
     signs = {watch.metric: 1 if watch.smaller else -1 for watch in watches}
 
@@ -193,8 +195,7 @@ class _Book:
 
     def rates(self, trainer: Trainer) -> None:
         """Rates from the first step of the run to its last, and around those from which they go another way."""
-        limits, per_epoch, schedule = trainer.job.limits, trainer.steps_per_epoch, self.paper.config.schedule
-        steps = min(limits.epochs * per_epoch, limits.max_steps or limits.epochs * per_epoch)
+        steps, per_epoch, schedule = last_step(trainer), trainer.steps_per_epoch, self.paper.config.schedule
         turns = [trainer.schedule.warmup, steps // 2, steps - 1, *(m * per_epoch for m in schedule.milestones)]
         turns += [k * schedule.step_size * per_epoch for k in range(1, 4)]
         chosen = {min(max(0, turn + i), steps - 1) for turn in turns for i in range(-2, 3)}

@@ -22,7 +22,7 @@ from mlp_core.proof.in_use import decided, forward, logits, moved, spread
 from mlp_core.proof.inputs import inputs
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
-from mlp_core.proof.state import State
+from mlp_core.proof.state import State, kept
 from mlp_core.proof.together import prove_together
 from mlp_core.proof.using import FITTED
 from mlp_core.training.checkpoint import Checkpoint
@@ -97,18 +97,18 @@ def _some(dataset: Dataset, rows: Any) -> Dataset:
 @contextmanager
 def _lived(experiment: Experiment) -> Iterator[State]:
     """An optimizer that has made steps, and a run that is somewhere; for a while."""
-    trainer, before = experiment.trainer, State.of(experiment.trainer.job)
+    trainer = experiment.trainer
     progress, stamp, rng = trainer.progress, experiment.stamp, draws.philox(experiment.config.seed, "proof", 1)
-    slots = {name: np.abs(rng.standard_normal(v.shape)).astype(v.dtype) for name, v in before.slots.items()}
-    lived = replace(before, slots=slots, t=before.t + 7)
-    lived.put_back(trainer.job)
-    steps = 3 * trainer.steps_per_epoch
-    trainer.progress = Progress(3, 0, steps, 0.5, 2.0, 0.25, 2, 0.75, 1, 0.125, 1, 0.5, None)
-    try:
-        yield lived
-    finally:
-        before.put_back(trainer.job)
-        trainer.progress, experiment.stamp = progress, stamp
+    with kept(trainer.job) as before:
+        slots = {name: np.abs(rng.standard_normal(v.shape)).astype(v.dtype) for name, v in before.slots.items()}
+        lived = replace(before, slots=slots, t=before.t + 7)
+        lived.put_back(trainer.job)
+        steps = 3 * trainer.steps_per_epoch
+        trainer.progress = Progress(3, 0, steps, 0.5, 2.0, 0.25, 2, 0.75, 1, 0.125, 1, 0.5, None)
+        try:
+            yield lived
+        finally:
+            trainer.progress, experiment.stamp = progress, stamp
 
 
 def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, answer: Answer | None) -> None:

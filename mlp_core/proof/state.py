@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,3 +56,13 @@ class State:
         found = {"weights": self.theta, "running statistics": self.statistics}
         found |= {f"optimizer.{name}": vector for name, vector in self.slots.items()}
         return found if self.average is None else {**found, "averaged weights": self.average}
+
+
+@contextmanager
+def kept(job: Job) -> Iterator[State]:
+    """The state of a job, in which it is again afterwards."""
+    before = State.of(job)
+    try:
+        yield before
+    finally:
+        before.put_back(job)

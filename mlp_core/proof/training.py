@@ -14,12 +14,12 @@ from mlp_core.proof.asked import prove_asked
 from mlp_core.proof.between import prove_workers
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.functions import prove_functions
-from mlp_core.proof.loop import prove_loop
+from mlp_core.proof.loop import last_step, prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
 from mlp_core.proof.saved import Answer, prove_saved
 from mlp_core.proof.start import prove_start
-from mlp_core.proof.state import State
+from mlp_core.proof.state import kept
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
 from mlp_core.proof.usual import prove_usual
@@ -93,31 +93,22 @@ def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
     """The steps of an experiment from its weights on: one, another one, then as many as go into calls, and those around
     the end of an epoch."""
     trainer, tally, paper = experiment.trainer, Tally(), paper_of(experiment)
-    before, begun = State.of(trainer.job), _begin(trainer)
-    most = trainer.steps.reach(0, trainer.steps_per_epoch)
-    if begun != trainer.progress.step:  # a run that is over: the optimizer has counted on
-        trainer.job.optimizer.t = begun
-    try:
+    begun, most = _begin(trainer), trainer.steps.reach(0, trainer.steps_per_epoch)
+    with kept(trainer.job):
+        if begun != trainer.progress.step:  # a run that is over: the optimizer has counted on
+            trainer.job.optimizer.t = begun
         steps, ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
         later = _later(trainer, begun + steps, ended)
         if later is not None and tally.wrong is None:
             trainer.job.optimizer.t = later
             more, _ = _stretch(trainer, paper, tally, later, (), 4, seconds)
             steps += more
-    finally:
-        before.put_back(trainer.job)
     return Walked.of(path, tally, steps)
-
-
-def _last(trainer: Trainer) -> int:
-    """How many steps a run has."""
-    per_epoch, limits = trainer.steps_per_epoch, trainer.job.limits
-    return limits.epochs * per_epoch if limits.max_steps is None else min(limits.max_steps, limits.epochs * per_epoch)
 
 
 def _later(trainer: Trainer, made: int, ended: bool) -> int | None:
     """Two steps before the end of an epoch late in the run; None where all of it was walked through."""
-    per_epoch, last = trainer.steps_per_epoch, _last(trainer)
+    per_epoch, last = trainer.steps_per_epoch, last_step(trainer)
     late = max(1, int(LATE * last) // per_epoch) * per_epoch - 2
     if late < made and not ended:
         late = (made // per_epoch + 2) * per_epoch - 2
@@ -127,17 +118,14 @@ def _later(trainer: Trainer, made: int, ended: bool) -> int | None:
 def _begin(trainer: Trainer) -> int:
     """The step to begin with: the next one of the run; of a run that is over, one before its last epoch."""
     per_epoch = trainer.steps_per_epoch
-    return max(0, min(trainer.progress.step, (_last(trainer) - LEAST) // per_epoch * per_epoch))
+    return max(0, min(trainer.progress.step, (last_step(trainer) - LEAST) // per_epoch * per_epoch))
 
 
 def first_step(experiment: Experiment) -> Walked:
     """The quick form: the first step of a run, once, on the very object that trains."""
     trainer, tally = experiment.trainer, Tally()
-    before = State.of(trainer.job)
-    try:
+    with kept(trainer.job):
         steps, _ = _stretch(trainer, paper_of(experiment), tally, trainer.progress.step, (1,), 1, SECONDS)
-    finally:
-        before.put_back(trainer.job)
     return Walked.of("as it trains", tally, steps)
 
 
