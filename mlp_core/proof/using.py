@@ -123,7 +123,8 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
             split = experiment.splits[name]
             machine = forward(paper, experiment.model, used, _rows_of(paper, split))
             close(tally, f"predictions of {name}", one.outcome.P, np.asarray(machine["P"]), str(job.network.dtype))
-            right = np.array_equal(one.outcome.y, split.y) and np.array_equal(one.outcome.weight, _ones(split))
+            weight = np.ones(len(split.y)) if split.weight is None else split.weight
+            right = np.array_equal(one.outcome.y, split.y) and np.array_equal(one.outcome.weight, weight)
             tally.right(f"the truth of {name}", right)
             if name == "val" and kind == "binary":
                 prove_threshold(tally, config.eval.threshold, one.outcome)
@@ -131,10 +132,6 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
                 prove_metrics(tally, one.metrics, one.outcome)
     finally:
         experiment.model = model
-
-
-def _ones(split: Split) -> Any:
-    return np.ones(len(split.y)) if split.weight is None else split.weight
 
 
 def _rows_of(paper: Paper, split: Split) -> Any:
