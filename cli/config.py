@@ -95,8 +95,10 @@ def _diff(console: Console, paths: Sequence[Path]) -> int:
     from mlp_core.config.keys import said
     from mlp_core.config.schema import differences
 
-    values = [_load(path).model_dump(mode="json") for path in paths]
-    alone = len(values) == 1
+    alone, configs = len(paths) == 1, [_load(path) for path in paths]
+    if not alone:  # which may name the same files from different folders
+        configs = [one.with_paths_from(Path.cwd()) for one in configs]
+    values = [one.model_dump(mode="json") for one in configs]
     found = differences(defaults() if alone else values[0], values[-1])
     if not found:
         console.show("every key is as by default" if alone else "the two say the same")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlp_core.errors import Problem, UsageError, clean, counted
+from mlp_core.errors import Problem, UsageError, clean, counted, typed
 
 from .console import Console
 from .options import settings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mlp_core.report.run_files import RunFiles
 
 HELP = "List runs: what differs between them, how good they are; the best one's path, or seeds together."
-WIDTH = 80
+WIDTH, NARROW = 80, 24
 BEST_BY = "val_loss"
 
 
@@ -36,6 +37,7 @@ def runs(
     ] = None,
 ) -> int:
     from mlp_core.report.listing import grouped, list_runs
+    from mlp_core.report.together import Together
 
     console = Console("runs")
     if best and group:
@@ -58,6 +60,10 @@ def runs(
         if len(parts) > 1:
             console.show(clean(about, WIDTH))
         console.show(_table(part, folder))
+    means = [run for run in listing.runs if isinstance(run, Together) and not run.measured]
+    if means:
+        where = typed(means[0].path)
+        console.note(f"metrics of folds and members are means over them; one by one: mlpbp runs {where}")
     runs = [_fields(run, part, about) for about, part in parts for run in part.runs]
     return console.result({"folder": str(folder), "runs": runs, "skipped": _skipped(listing)})
 
@@ -85,7 +91,10 @@ def _best(console: Console, listing: Listing, sort: str) -> int:
 
 
 def _fields(run: RunFiles, listing: Listing, about: str) -> dict[str, Any]:
-    """A run for programs."""
+    """A run for programs; `parts` are the runs that are one model together."""
+    from mlp_core.report.together import Together
+
+    parts = {"parts": [str(part.path) for part in run.parts]} if isinstance(run, Together) else {}
     return {
         "run": str(run.path),
         "subject": about,
@@ -97,6 +106,7 @@ def _fields(run: RunFiles, listing: Listing, about: str) -> dict[str, Any]:
         "seconds": run.seconds,
         "started": run.record.get("started"),
         "metrics": run.metrics,
+        **parts,
     }
 
 
@@ -122,7 +132,7 @@ def _table(listing: Listing, folder: Path) -> Any:
 
     from .tables import grid
 
-    keys, metrics = listing.differing, listing.metrics
+    keys, metrics = _keys(listing), listing.metrics
     asked = [[clean(value_of(run, key), 24) for key in keys] for run in listing.runs]
     for count in range(len(metrics), min(1, len(metrics) - 1), -1):
         heads, cells = _facts(listing, metrics[:count], folder)
@@ -130,26 +140,57 @@ def _table(listing: Listing, folder: Path) -> Any:
         table = [[row[0], *more, *row[1:]] for row, more in zip(cells, asked, strict=True)]
         if _width(wide, table) <= WIDTH:
             return grid(wide, table)
-    heads, cells = _facts(listing, metrics[:2], folder)
-    rest = max(16, WIDTH - _width(heads, cells) - 3)
     words = [", ".join(f"{name}={value}" for name, value in zip(keys.values(), more, strict=True)) for more in asked]
-    table = [[row[0], clean(text, 4 * rest), *row[1:]] for row, text in zip(cells, words, strict=True)]
+    for count in (2, 1):
+        heads, cells = _facts(listing, metrics[:count], folder)
+        rest = WIDTH - _width(heads, cells) - 3
+        if rest >= NARROW:
+            break
+    table = [[row[0], _lines(text, max(rest, NARROW)), *row[1:]] for row, text in zip(cells, words, strict=True)]
     return grid([heads[0], "what differs ", *heads[1:]], table)
 
 
+def _keys(listing: Listing) -> dict[str, str]:
+    """The keys to show, with their short names: how many folds or members there are has a column of its own."""
+    from mlp_core.report.together import Together
+
+    told = Together.COUNTED if any(isinstance(run, Together) for run in listing.runs) else ()
+    return {key: short for key, short in listing.differing.items() if key not in told}
+
+
+def _lines(text: str, width: int, most: int = 4) -> str:
+    """A text in lines that end between words, and no more of them than have room."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" ...", break_on_hyphens=False))
+
+
 def _facts(listing: Listing, metrics: Sequence[str], folder: Path) -> tuple[list[str], list[list[str]]]:
-    """Headings, and cells for every run: name, state if one is not finished, best epoch, metrics, time."""
+    """Headings, and cells for every run: name, of how many it is one, state if one is not finished, best epoch,
+    metrics, time."""
     from mlp_core.metrics.shown import metric
 
     unfinished = any(run.status != "finished" for run in listing.runs)
-    heads = ["run", *(["status"] if unfinished else []), "best", *(name for name in metrics), "s"]
+    counts = [_parts(run) for run in listing.runs]
+    several = ["of"] if any(counts) else []
+    heads = ["run", *several, *(["status"] if unfinished else []), "best", *(name for name in metrics), "s"]
     cells = []
-    for run in listing.runs:
+    for run, count in zip(listing.runs, counts, strict=True):
         values = [metric(name, run.metrics[name]) if name in run.metrics else "" for name in metrics]
         seconds = "" if run.seconds is None else f"{run.seconds:.3g}" if run.seconds < 100 else f"{run.seconds:,.0f}"
         status = [run.status] if unfinished else []
-        cells.append([_name(run, folder), *status, str(run.best_epoch or ""), *values, seconds])
+        cells.append(
+            [_name(run, folder), *(count for _ in several), *status, str(run.best_epoch or ""), *values, seconds]
+        )
     return heads, cells
+
+
+def _parts(run: RunFiles) -> str:
+    """How many folds or members are one model, as `3 folds`; nothing for a run."""
+    from mlp_core.report.together import Together
+
+    if not isinstance(run, Together):
+        return ""
+    have, all_ = len(run.parts), run.expected
+    return f"{have} {run.kind}" if have == all_ else f"{have}/{all_} {run.kind}"
 
 
 def _width(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
@@ -177,9 +218,11 @@ def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, so
         differs = ", ".join(f"{short}={clean(value_of(group.runs[0], key), 24)}" for key, short in keys)
         values = [_spread(group, name) for name in metrics]
         behind = "" if group.behind is None else " ± ".join(map(number, group.behind)).replace("n.a.", "?")
-        rows.append([clean(differs or group.runs[0].path.name, 80), str(len(group.runs)), *values, behind])
+        rows.append(
+            [_lines(differs or clean(group.runs[0].path.name, 30), NARROW), str(len(group.runs)), *values, behind]
+        )
     heads = ["config", "seeds", *(name for name in metrics), "behind"]
-    text = 3 + min(22, max(len(row[0]) for row in rows))
+    text = 3 + max(len(line) for row in rows for line in row[0].split("\n"))
     while len(heads) > 4 and _width(heads[1:], [row[1:] for row in rows]) > WIDTH - text:
         heads, rows = [*heads[:-2], heads[-1]], [[*row[:-2], row[-1]] for row in rows]
     if about:
@@ -193,7 +236,8 @@ def _show_groups(console: Console, groups: Sequence[Group], listing: Listing, so
         )
         console.show(f"{many};\ntheir interval of 95 % (Welch) holds 0.\n")
     if unknown:
-        console.show(f"± ?: a single seed has no noise to compare with; train more with seed=1, seed=2, ... ({sort})")
+        words = f"± ?: a single seed has no noise to compare with; train more with seed=1, seed=2, ... ({sort})"
+        console.show(textwrap.fill(words, WIDTH, break_on_hyphens=False))
 
 
 def _spread(group: Group, name: str) -> str:

@@ -141,7 +141,7 @@ def _ensemble(made: Ensemble, console: Console) -> int:
 
     from .render import metrics_table
 
-    begun, records, many = time.monotonic(), dict[int, dict[str, Any]](), len(made.members)
+    records, many = dict[int, dict[str, Any]](), len(made.members)
     ready = made.trained
     console.note(f"ensemble: {many} networks, {made.count} at a time" + (f"; {ready} are trained" if ready else ""))
     with StopRequest() as stop, console.working("networks") as progress:
@@ -158,6 +158,7 @@ def _ensemble(made: Ensemble, console: Console) -> int:
             return console.result({"run": str(made.folder), "interrupted": True}, stop.exit_code or 1)
     model, file = open_model(made.folder)
     metrics = {name: one.metrics for name, one in evaluate_model(model).splits.items()}
+    made.measured(metrics)
     console.show(metrics_table(metrics))
     beside = records[0].get("baselines")
     if beside is not None:
@@ -170,7 +171,7 @@ def _ensemble(made: Ensemble, console: Console) -> int:
     fields = ("epochs", "steps", "seconds", "best")
     members = [{name: records[place][name] for name in fields} for place in sorted(records)]
     told = {name: sum(one[name] for one in members) for name in ("epochs", "steps")}
-    told |= {"run": str(made.folder), "seconds": round(time.monotonic() - begun, 3), "checkpoint": str(file)}
+    told |= {"run": str(made.folder), "seconds": round(made.seconds, 3), "checkpoint": str(file)}
     told |= {"best": members[0]["best"], "metrics": shown, "members": members, "baselines": beside}
     return console.result(told)
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlp_core.config.keys import said
+from mlp_core.config.schema import IN_MEMORY
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.metrics import BRIEF, smaller_is_better
 from mlp_core.metrics.intervals import Spread, difference
 from mlp_core.report.run_files import RunFiles, find_runs
+from mlp_core.report.together import put_together
 
 ASIDE = ("name", "notes", "version", "extends", "output.", "logging.", "threads", "checkpoint.keep")
 """Keys, or beginnings of keys, that change nothing of what is trained."""
+FILES = ("data.train", "data.val", "data.test", "data.cache", "model.weights")
+"""Keys that name files, from the folder of the run."""
 FACTS = ("seconds", "epochs", "best_epoch", "seed", "started", "run")
 
 
@@ -89,6 +94,7 @@ def list_runs(folder: Path, sort: str | None = None, about: str | None = None) -
             skipped.append(Problem("damaged", "is no record of a run", file=str(path / "run.json")))
         else:
             runs.append(run)
+    runs = list(put_together(runs, folder))
     if about is not None:
         subjects = dict.fromkeys(subject_words(subject(run)) for run in runs)
         runs = [run for run in runs if about.casefold() in subject_words(subject(run)).casefold()]
@@ -131,21 +137,44 @@ def _spreads(runs: Sequence[RunFiles]) -> dict[str, Spread]:
 
 
 def _trained(run: RunFiles, seeds: bool = True) -> dict[str, Any]:
-    """The keys of a run that decide what is trained."""
+    """The keys of a run that decide what is trained, files by where they are."""
     left_out = ASIDE if seeds else (*ASIDE, "seed")
     whole = {name for name in left_out if not name.endswith(".")}
     start = tuple(name for name in left_out if name.endswith("."))
-    return {key: value for key, value in run.config.items() if key not in whole and not key.startswith(start)}
+    config = {key: value for key, value in run.config.items() if key not in whole and not key.startswith(start)}
+    return config | {key: _placed(run, config[key]) for key in config if _names_files(key)}
+
+
+def _names_files(key: str) -> bool:
+    return key.startswith(FILES) and any(key == name or key.startswith(f"{name}.") for name in FILES)
+
+
+def _placed(run: RunFiles, value: Any) -> Any:
+    """The places of the files that a run names from its folder, so that two runs name one file alike; of those that
+    are not there any more, the names as they are."""
+    if isinstance(value, list):
+        return [_placed(run, one) for one in value]
+    if not isinstance(value, str) or value == IN_MEMORY:
+        return value
+    try:
+        place = os.path.realpath(run.home / value)
+        return place if set("*?[") & set(value) or os.path.exists(place) else value  # noqa: PTH110
+    except ValueError:  # a text that is no path
+        return value
 
 
 def subject(run: RunFiles) -> tuple[str, ...]:
     """What a run is about: its data, its targets, its kind of task. Numbers compare where these are the same."""
     config = run.config
     train = config.get("data.name") or config.get("data.train") or config.get("data.train.x")
-    files = tuple(Path(str(file)).name for file in (train if isinstance(train, list) else [train]))
+    test = config.get("data.test") or config.get("data.test.x")
+    files, tested = (
+        tuple(Path(str(file)).name for file in (value if isinstance(value, list) else [value]))
+        for value in (train, test)
+    )
     target = config.get("data.target")
     targets = target if isinstance(target, list) else [] if target is None else [target]
-    return (str(config.get("data.task")), ", ".join(map(str, targets)), *files, str(config.get("data.test")))
+    return (str(config.get("data.task")), ", ".join(map(str, targets)), *files, ", ".join(tested))
 
 
 def subject_words(about: tuple[str, ...]) -> str:
@@ -173,7 +202,21 @@ def value_of(run: RunFiles, key: str) -> str:
     """The value of a key as it is shown; `on` where it is a mapping, and only elsewhere a single word."""
     if key not in run.config and any(other.startswith(f"{key}.") for other in run.config):
         return "on"
-    return said(run.config.get(key))
+    value = run.config.get(key)
+    if value is not None and _names_files(key):
+        files = _placed(run, value)
+        return ", ".join(map(_from_here, files)) if isinstance(files, list) else _from_here(files)
+    return said(value)
+
+
+def _from_here(file: Any) -> str:
+    """A file as it would be typed here, or by its whole name where that is shorter."""
+    if not isinstance(file, str) or not os.path.isabs(file):  # noqa: PTH117
+        return said(file)
+    try:
+        return min(os.path.relpath(file), file, key=len)
+    except ValueError:  # on another drive
+        return file
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:

@@ -59,6 +59,11 @@ class RunFiles:
         return keys
 
     @property
+    def home(self) -> Path:
+        """The folder from which its config names files."""
+        return self.path
+
+    @property
     def seed(self) -> Any:
         return self.record.get("seed", self.config.get("seed"))
 
@@ -86,13 +91,7 @@ class RunFiles:
         """Metrics of the best epoch by split, as `val_loss`; of a run that is not finished those that it logged."""
         measured = self.record.get("metrics")
         if isinstance(measured, Mapping):
-            pairs = {
-                f"{split}_{name}": _number(value)
-                for split, values in measured.items()
-                if isinstance(values, Mapping)
-                for name, value in values.items()
-            }
-            return {name: value for name, value in pairs.items() if value is not None}
+            return by_split(measured)
         place = self._best_place
         if place is None:
             return {}
@@ -131,6 +130,17 @@ class RunFiles:
                 raise _damaged(file, "is no line of a log", number) from None
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: [row.get(name) for row in rows] for name in names}
+
+
+def by_split(measured: Mapping[Any, Any]) -> dict[str, float]:
+    """Metrics of every split as one mapping, `val_loss` and so on; what is no number is left out."""
+    pairs = {
+        f"{split}_{name}": _number(value)
+        for split, values in measured.items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+    }
+    return {name: value for name, value in pairs.items() if value is not None}
 
 
 def is_run(path: Path) -> bool:

@@ -27,6 +27,8 @@ from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.model import model_of
 
 FILE = "members.json"
+MEASURED = "ensemble.json"
+"""What the members of an ensemble come to together, as it was measured when the last of them was trained."""
 FORMAT = 1
 CV, ENSEMBLE = KINDS = ("cv", "ensemble")
 MOST = 1000

@@ -96,6 +96,17 @@ class MetricsLog:
         """How long `metrics.jsonl` and `steps.jsonl` are; a checkpoint remembers it."""
         return {"jsonl": 0 if self.jsonl is None else self.jsonl.size, "steps": self.steps.size}
 
+    def seconds(self) -> float:
+        """The seconds of all epochs that the table has, as far as it can be read."""
+        if self.csv is None or self.csv.path is None or "seconds" not in self.columns:
+            return 0.0
+        place, total = self.columns.index("seconds"), 0.0
+        with contextlib.suppress(OSError):
+            for row in read_own(self.csv.path).decode(errors="replace").splitlines()[1:]:
+                with contextlib.suppress(ValueError, IndexError):
+                    total += max(0.0, min(float(row.split(",")[place]), 1e9))
+        return total
+
     def cut(self, epoch: int, offset: Mapping[str, int]) -> bool:
         """Forget what was written after a checkpoint at `epoch`, when a run goes on from it.
 

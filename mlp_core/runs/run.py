@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from mlp_core.runs.resume import (
     take_up,
 )
 from mlp_core.runs.run_directory import MARK, TRAINED, RunDirectory
-from mlp_core.runs.run_record import RunRecord, resolved, row_numbers
+from mlp_core.runs.run_record import RunRecord, Stopwatch, earlier_seconds, resolved, row_numbers
 from mlp_core.runs.saves import Saves
 from mlp_core.runs.summary import Summary
 from mlp_core.runs.trackers import Tracking, make_trackers, need_trackers
@@ -64,6 +63,7 @@ class Run:
         self.saves = Saves(self.experiment, self.directory, self.log)
         self._record = RunRecord(self.directory)
         self.exit_code = 0
+        self._clock = Stopwatch()
         self._tracking = Tracking([])
 
     @property
@@ -181,6 +181,7 @@ class Run:
         run = cls(experiment, directory, [notice], resumed=True, command=command)
         run._write_split()
         run.log.cut(0, {"jsonl": 0})
+        run._clock = Stopwatch(earlier_seconds(record))
         if changes:
             directory.write(MARK, resolved(experiment.config, directory.path))
         return run
@@ -192,6 +193,8 @@ class Run:
         self.metrics = dict(checkpoint.document["metrics"])
         if not self.log.cut(progress.epoch, checkpoint.document["log"]):
             self.notices.append("metrics.jsonl is shorter than it was, earlier epochs are missing from it")
+        told = earlier_seconds(self.directory.read_json("run.json"))
+        self._clock = Stopwatch(max(told, self.log.seconds()))  # a session that was killed told nothing
         different = other_tools(checkpoint.document["environment"], self.experiment.environment)
         if different is not None:
             self.notices.append(different)
@@ -204,7 +207,7 @@ class Run:
         `stop()` is asked after every step; the exit code with which the program should end, or 0 to go on. Raises
         Diverged (naming the last good checkpoint), RunDirectoryError when the end cannot be saved.
         """
-        started = time.monotonic()
+        self._clock.start()
 
         def asked() -> bool:
             self.exit_code = self.world.agreed(int(stop()))
@@ -228,7 +231,7 @@ class Run:
                 if isinstance(event, EpochDone):
                     yield from self._epoch(event)
                 if isinstance(event, Finished):
-                    self._finish(event, time.monotonic() - started)
+                    self._finish(event)
                 yield event
         except OSError as error:
             self._end("failed", 1)
@@ -278,7 +281,7 @@ class Run:
         except OSError as error:
             yield Noticed(f"epoch {epoch} could not be saved ({error.strerror or error}); going on")
 
-    def _finish(self, event: Finished, seconds: float) -> None:
+    def _finish(self, event: Finished) -> None:
         """Save the end of training; measure the best epoch's weights on every split."""
         self.saves.all(self.metrics)
         if event.reason == "stopped":
@@ -301,7 +304,7 @@ class Run:
             event.reason,
             progress.epoch,
             progress.step,
-            seconds,
+            self._clock.seconds,
             best_epoch,
             metrics,
             chosen,
@@ -330,7 +333,7 @@ class Run:
         }
         if (shards := experiment.trainer.job.limits.shards) > 1:
             facts["workers"] = {**self.world.facts(), "shards": shards}
-        self._record.begin(self.command, facts, self.resumed)
+        self._record.begin(self.command, facts, self.resumed, self._clock.seconds)
 
     def _begin_tracking(self) -> None:
         """Open the trackers that the config asks for. Raises RunDirectoryError for a link, Failed where one cannot
@@ -342,4 +345,5 @@ class Run:
 
     def _end(self, status: str, exit_code: int | None, **more: Any) -> None:
         self._tracking.close(status)
-        self._record.end(status, exit_code, gradient=self.experiment.stamp, **more)
+        spent = {"seconds": round(self._clock.seconds, 3)}
+        self._record.end(status, exit_code, gradient=self.experiment.stamp, **{**spent, **more})

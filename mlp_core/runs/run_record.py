@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,29 @@ from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.run_directory import RunDirectory
 
 
+class Stopwatch:
+    """The seconds of a run, those of its earlier sessions included."""
+
+    def __init__(self, earlier: float = 0.0) -> None:
+        self._earlier, self._begun = earlier, time.monotonic()
+
+    def start(self) -> None:
+        """Begin to count this session."""
+        self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._begun
+
+
+def earlier_seconds(record: Mapping[str, Any]) -> float:
+    """What a record says of the seconds until now, 0 where it says nothing."""
+    told = record.get("seconds")
+    if not isinstance(told, int | float) or not math.isfinite(told):
+        return 0.0
+    return max(0.0, float(told))
+
+
 class RunRecord:
     """The record of one run, written when it begins and when it ends."""
 
@@ -20,8 +45,9 @@ class RunRecord:
         self.directory = directory
         self._record: dict[str, Any] = {}
 
-    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool) -> None:
-        """Write down that a run begins; of a resumed one, what there was before is kept. Raises OSError."""
+    def begin(self, command: Sequence[str], facts: Mapping[str, Any], resumed: bool, spent: float) -> None:
+        """Write down that a run begins; of a resumed one, what there was before is kept, `spent` seconds until now
+        among it. Raises OSError."""
         earlier = self.directory.read_json("run.json") if resumed else {}
         self._record = {
             "status": "running",
@@ -31,6 +57,7 @@ class RunRecord:
         }
         if earlier:
             before = {key: earlier.get(key) for key in ("status", "command", "started", "ended", "environment")}
+            before["seconds"] = self._record["seconds"] = round(spent, 3)
             history = earlier.get("resumed_from")
             self._record["resumed_from"] = [*(history if isinstance(history, list) else []), before]
         self.directory.write_json("run.json", self._record)

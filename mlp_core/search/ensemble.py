@@ -6,14 +6,18 @@ probabilities or values are the members' average.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlp_core.config import Config, from_mapping, sparse
 from mlp_core.descriptors import read_own
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
-from mlp_core.runs.members import ENSEMBLE, Members
+from mlp_core.metrics import plain
+from mlp_core.runs.members import ENSEMBLE, MEASURED, Members
 from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.search.folder import LARGEST, PLAN, read_json, write_json
 from mlp_core.search.locks import FileLock
@@ -34,6 +38,8 @@ class Ensemble:
         self.configs = member_configs(config, self.count)
         self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
         made_of = zip(self.names, self.configs, strict=True)
+        told = read_json(folder / MEASURED).get("seconds")
+        self.seconds = float(told) if isinstance(told, int | float) and math.isfinite(told) else 0.0
         self.members = [Training.of(one, folder / name, text, tuple(command)) for name, one in made_of]
 
     @classmethod
@@ -83,6 +89,7 @@ class Ensemble:
         if not lock.take():
             hint = "wait for it, or stop it"
             raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.folder)))
+        begun, spent = time.monotonic(), self.seconds
         done, waiting = 0, dict(enumerate(self.members))
         asked = watched(waiting, self.configs[0].train.epochs, watch, stop)
         try:
@@ -97,7 +104,17 @@ class Ensemble:
                 task = first.load("best" if first.has("best") else "last").document["task"]
                 Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
         finally:
+            self.seconds = spent + time.monotonic() - begun
+            if done < len(self.members):
+                self.measured({})
             lock.release()
+
+    def measured(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """Write down what the members come to together, split by split, and the seconds of all sessions: for lists
+        of runs only, so that a disk that does not take it ends nothing."""
+        told = {name: plain(values) for name, values in metrics.items()}
+        with contextlib.suppress(OSError):
+            write_json(self.folder / MEASURED, {"format": FORMAT, "seconds": round(self.seconds, 3), "metrics": told})
 
 
 def _train(member: Training, stop: Stop) -> dict[str, Any] | None:

@@ -76,6 +76,22 @@ def test_runs_fit_a_narrow_screen_and_say_what_differs(folder: Path) -> None:
     assert max(map(len, grouped.stdout.splitlines())) <= 80
 
 
+def test_words_of_a_narrow_table_are_not_broken(folder: Path, tmp_path: Path) -> None:
+    """Long names and many keys: what differs breaks between words, and every line has at most 80 characters."""
+    for number, name in enumerate(("a_rather_long_name_of_a_run-001", "another_rather_long_name_of_it")):
+        shutil.copytree(folder / f"runs/b{number}", tmp_path / name)
+        config = (tmp_path / name / "config.resolved.yaml").read_text().replace("dropout: 0.0", f"dropout: 0.{number}")
+        text = config.replace("patience: 10", f"patience: {number + 7}").replace(
+            "batch_size: ", f"batch_size: {number}"
+        )
+        (tmp_path / name / "config.resolved.yaml").write_text(text.replace("epochs: ", f"epochs: {number}"))
+    for words in ("runs", "."), ("runs", ".", "--group"):
+        shown = mlpbp(*words, cwd=tmp_path).stdout
+        assert max(map(len, shown.splitlines())) <= 80, shown
+        for name in ("input_dropout=", "batch_size="):
+            assert name in shown, shown
+
+
 def test_the_best_of_runs_about_different_things_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "runs/b0", tmp_path / "runs/b0")
     made = mlpbp("-q", "train", folder / "r.yaml", "train.epochs=1", "-o", "runs/r0", cwd=tmp_path)
@@ -228,6 +244,8 @@ def test_what_differs_from_the_defaults_or_between_two(folder: Path) -> None:
     two = document("config", "--diff", "runs/b0", "--diff", "runs/b3", cwd=folder)["differs"]
     assert two == {"seed": {"first": 0, "second": 1}, "optimizer.lr": {"first": 0.01, "second": 0.1}}
     assert mlpbp("config", "--diff", "runs/b0", "--diff", "runs/b0", cwd=folder).stdout == "the two say the same\n"
+    same = document("config", "--diff", "b.yaml", "--diff", "runs/b0", cwd=folder)["differs"]
+    assert "data.train" not in same  # ../../b.csv from the run is b.csv from here
 
 
 REFUSED = [

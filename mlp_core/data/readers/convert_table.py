@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlp_core.atomic_files import write_atomically
+from mlp_core.data.readers.by_blocks import ATTEMPTS
 from mlp_core.data.readers.converted_table import FORMAT, TABLE, VALUES, is_folder, read_folder, text_of
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.formats import format_of
@@ -26,7 +27,6 @@ from mlp_core.errors import DataError, Failed, Problem
 Unread: TypeAlias = Callable[[Table], Sequence[str]]
 
 MOST_WORDS = 4_000_000
-ATTEMPTS = 4  # readings of a table whose columns turn out to hold text: as `read_csv` makes
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
         message, hint = f"standard input holds {kind.name}, not {WANTED}", "write it to a file first"
         raise refusal(path, "not_a_table", message, hint=hint)
     if path == STDIN and is_live(options.csv):
-        yield from stream_live(kind.name, options.csv, names, numbers)
+        yield from stream_live(kind.name, options, names, numbers)
     else:
         yield from kind.parts(path, options, names, numbers)
 

@@ -165,12 +165,8 @@ JUDGED = slips(
     (probability.reliability, "binary", ("weights=w * happened", "weights=happened * 1.0")),
     (regression.rmse, "numbers", ("np.sqrt(", "np.abs(")),
     (regression.r2, "numbers", ("np.square(o.P - o.y)", "np.abs(o.P - o.y)")),
-    (
-        Experiment.checkpoint,
-        "calibrated",
-        ("else trainer.job.average", "else parameters.theta"),
-        ("trainer.job.optimizer.t,", "0 * trainer.job.optimizer.t + 1,"),
-    ),
+    (Experiment.checkpoint, "calibrated", ("trainer.job.optimizer.t,", "0 * trainer.job.optimizer.t + 1,")),
+    (Experiment._arrays, "calibrated", ("else trainer.job.average", "else parameters.theta")),
     (EnsembleEvaluator.predict, "binary", ("np.mean(told, axis=0)", "told[0]")),
     (EnsembleEvaluator.evaluate, "binary", ("np.mean([one.outcome.P for one in found], axis=0)", "found[0].outcome.P")),
 )

@@ -13,6 +13,7 @@ from mlp_core.config import dump_yaml, from_mapping
 from mlp_core.errors import RunDirectoryError, UsageError
 from mlp_core.report.listing import best, grouped, list_runs
 from mlp_core.report.run_files import RunFiles, find_runs
+from mlp_core.report.together import Together
 
 
 def make(folder: Path, name: str, loss: float | None = 0.5, accuracy: float = 0.8, **keys: object) -> Path:
@@ -130,3 +131,42 @@ def test_hundreds_of_runs_are_few(tmp_path: Path) -> None:
     assert len(listing.runs) == 300
     assert listing.differing == {"seed": "seed"}
     assert len(grouped(listing)) == 1
+
+
+def test_one_file_named_from_two_folders_is_no_difference(tmp_path: Path) -> None:
+    for name in ("t.csv", "u.csv"):
+        (tmp_path / name).write_text("x,y\n1,2\n")
+    make(tmp_path / "runs", "a", **{"data.train": "../../t.csv"})
+    make(tmp_path / "runs" / "deep", "b", **{"data.train": "../../../t.csv"})
+    assert list_runs(tmp_path / "runs").differing == {}
+    assert len(grouped(list_runs(tmp_path / "runs"))) == 1
+    make(tmp_path / "runs", "c", **{"data.train": "../../u.csv"})
+    assert list_runs(tmp_path / "runs").differing == {"data.train": "train"}
+
+
+def fold(folder: Path, number: int, loss: float) -> Path:
+    return make(folder, f"fold-{number}", loss, **{"data.split.folds": 3, "data.split.fold": number})
+
+
+def test_folds_and_members_are_one_of_the_list_and_no_rivals(tmp_path: Path) -> None:
+    """Also a fold and a member that would be best of all."""
+    make(tmp_path, "whole", 0.3)
+    for number, loss in enumerate((0.9, 0.1, 0.5), 1):
+        fold(tmp_path / "a-cv-001", number, loss)
+    for number, loss in enumerate((0.2, 0.8), 1):
+        make(tmp_path / "many", f"member-{number}", loss, seed=number)
+    (tmp_path / "many" / "plan.json").write_text('{"format": 1, "config": {"ensemble": 3}}')
+    listing = list_runs(tmp_path, "val_loss")
+    assert [run.path.name for run in listing.runs] == ["whole", "a-cv-001", "many"]
+    assert best(listing).path.name == "whole"
+    folds, members = listing.runs[1:]
+    assert isinstance(folds, Together)
+    assert isinstance(members, Together)
+    assert (folds.status, folds.seconds, folds.epochs, folds.expected) == ("finished", 4.5, 21, 3)
+    assert (members.status, members.metrics["val_loss"], members.expected) == ("interrupted", pytest.approx(0.5), 3)
+    (tmp_path / "many" / "members.json").write_text("{}")
+    (tmp_path / "many" / "ensemble.json").write_text('{"metrics": {"val": {"loss": 0.25}}}')
+    again = list_runs(tmp_path, "val_loss")
+    assert (again.runs[0].path.name, again.runs[0].status) == ("many", "finished")  # as the one model was measured
+    inside = list_runs(tmp_path / "a-cv-001", "val_loss")
+    assert [run.path.name for run in inside.runs] == ["fold-2", "fold-3", "fold-1"]

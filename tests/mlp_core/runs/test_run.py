@@ -80,6 +80,35 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, config: Pat
     assert csv == [line.split(",")[:2] for line in (whole / "metrics.csv").read_text().splitlines()]
 
 
+def test_seconds_are_those_of_all_sessions(tmp_path: Path, config: Path) -> None:
+    """Also of one that was killed and told nothing of them: its epochs did."""
+
+    def record(**changed: object) -> dict[str, object]:
+        path = tmp_path / "run" / "run.json"
+        told = json.loads(path.read_text()) | changed
+        path.write_text(json.dumps(told))
+        return told
+
+    finish(start(config, tmp_path / "run"), after(8))
+    assert 0 < float(str(record()["seconds"])) < 60
+    record(seconds=1000.0)
+    finish(Run.resume(tmp_path / "run"), after(2))
+    assert 1000 < float(str(record()["seconds"])) < 1060
+    killed = record(status="running", seconds=None)
+    table = tmp_path / "run" / "metrics.csv"
+    head, *rows = table.read_text().splitlines()
+    place = head.split(",").index("seconds")
+    cells = [row.split(",") for row in rows]
+    told = "".join(",".join([*row[:place], "400", *row[place + 1 :]]) + "\n" for row in cells)
+    table.write_text(f"{head}\n{told}")
+    run = Run.resume(tmp_path / "run")
+    finish(run)
+    assert run.summary is not None
+    assert 400 * len(rows) < run.summary.seconds < 400 * len(rows) + 60
+    assert record()["seconds"] == round(run.summary.seconds, 3)
+    assert killed["resumed_from"][0]["seconds"] == 1000.0  # type: ignore[index]
+
+
 def test_a_seed_gives_the_same_run_twice(tmp_path: Path, config: Path) -> None:
     for name in ("a", "b"):
         finish(start(config, tmp_path / name, ["model.dropout=0.2"]))
