@@ -22,7 +22,7 @@ class Arrays:
 
     The columns are the inputs x0, x1, ... and after them the targets: y, or y0, y1, ... `labels` says that the file
     format itself marks the targets as class labels. first: the row of the file that is row 0 here. base: the number of
-    the first input in a libsvm file.
+    the first input in a libsvm file. What stands below it is as in `Source`: nothing that arrays say.
     """
 
     X: Any  # an array, or `on_disk.OnDisk`
@@ -38,6 +38,9 @@ class Arrays:
     base: int | None = None
     dialect: None = None
     twice: tuple[()] = ()
+    pieces: tuple[()] = ()
+    sha256: str = ""
+    named: bool = False
 
     @property
     def cells(self) -> Any:
@@ -46,21 +49,6 @@ class Arrays:
     @property
     def rows(self) -> int:
         return len(self.X)
-
-    @property
-    def pieces(self) -> tuple[()]:
-        """Arrays are not put together of files."""
-        return ()
-
-    @property
-    def sha256(self) -> str:
-        """Nobody knows."""
-        return ""
-
-    @property
-    def named(self) -> bool:
-        """Whether the names are the file's own: arrays have none."""
-        return False
 
     @property
     def path(self) -> Path:

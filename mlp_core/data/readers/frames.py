@@ -120,14 +120,8 @@ def parts(source: Table | Arrays, rows: int) -> Iterator[Table | Arrays]:
     for start in range(0, source.rows, rows):
         if isinstance(source, Arrays):
             yield replace(source, X=source.X[start : start + rows], Y=source.Y[start : start + rows], first=start)
-            continue
-        odd = {
-            column: {row - start: cell for row, cell in cells.items() if start <= row < start + rows}
-            for column, cells in source.odd.items()
-        }
-        pieces = tuple(replace(piece, first=piece.first - start) for piece in source.pieces)
-        kept = {column: cells for column, cells in odd.items() if cells}
-        yield replace(source, values=source.values[start : start + rows], odd=kept, pieces=pieces)
+        else:
+            yield source.part(start, source.values[start : start + rows])
 
 
 def column_names(X: Any) -> list[str] | None:

@@ -57,7 +57,7 @@ class Table:
     names of its own (`keyed`), those.
     gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
     for those on the disk. dialect: how a text table is written. twice: names that its header has more than once, with
-    what a further column of such a name is called.
+    what a further column of such a name is called. base, labels, targets: as in `Source`: nothing that a table says.
     """
 
     names: tuple[str, ...]
@@ -72,26 +72,14 @@ class Table:
     sha256: str = ""
     dialect: Dialect | None = None
     twice: tuple[tuple[str, str], ...] = ()
+    base: None = None
+    labels: bool = False
+    targets: None = None
 
     @property
     def named(self) -> bool:
         """Whether the names are the file's own."""
         return self.header > 0 or self.keyed
-
-    @property
-    def base(self) -> None:
-        """A table is no libsvm file."""
-        return None
-
-    @property
-    def labels(self) -> bool:
-        """What a column holds is inferred."""
-        return False
-
-    @property
-    def targets(self) -> None:
-        """The config says which columns are targets."""
-        return None
 
     @property
     def cells(self) -> Any:
@@ -134,6 +122,17 @@ class Table:
     def taken(self, rows: npt.NDArray[np.int64]) -> Table:
         """Some rows, in memory."""
         return replace(self, values=self.values[rows], odd={}, gaps=None)
+
+    def part(self, start: int, values: Any) -> Table:
+        """The rows that lie side by side from `start` on, with these cells; each keeps its place in its file."""
+        stop = start + len(values)
+        odd = {
+            c: {row - start: cell for row, cell in cells.items() if start <= row < stop}
+            for c, cells in self.odd.items()
+        }
+        pieces = tuple(replace(piece, first=piece.first - start) for piece in self.pieces)
+        odd = {column: cells for column, cells in odd.items() if cells}
+        return replace(self, values=values, odd=odd, pieces=pieces, gaps=None)
 
     def with_columns(
         self, cells: Mapping[int, Floats], words: dict[int, list[str]], plain: Collection[int] = ()
