@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.split import Rows, refusal, text_rank
+from mlp_core.data.split import Rows, by_class, refusal, text_rank
 from mlp_core.rng import generator
 
 KEY = "data.split.folds"
@@ -58,12 +58,7 @@ def _assigned(
         return np.array([int(text_rank(key, seed) * folds) for key in keys])
     if keys is not None:
         return _by_group(keys, folds, rng)
-    if method == "auto":
-        method = "random" if labels is None else "stratified"
-    if method == "stratified":
-        if labels is None:
-            message, hint = "stratified needs a task with classes", "use random or ordered"
-            raise refusal("inconsistent", "data.split.method", message, hint)
+    if by_class(method, labels) and labels is not None:
         return _stratified(labels, folds, rng)
     found = np.empty(count, np.int64)
     found[rng.permutation(count)] = np.arange(count) % folds
