@@ -19,8 +19,8 @@ import numpy as np
 from mlp_core.data.readers.csv_options import Dialect
 from mlp_core.data.readers.npy_on_disk import Array, Change, File, Floats, OnDisk
 from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal, shown
-from mlp_core.data.readers.source import Source
-from mlp_core.data.readers.table import Lines, Piece, Table
+from mlp_core.data.readers.source import Lines, Piece, Source
+from mlp_core.data.readers.table import Table
 from mlp_core.documents import parsed
 from mlp_core.errors import DataError
 
@@ -170,7 +170,8 @@ def _table(folder: Path, document: Mapping[str, Any], values: OnDisk) -> Table:
     header, keyed = int(document["header"]), bool(document["keyed"])
     notes = (*document["notes"], note)
     dialect = None if document.get("dialect") is None else Dialect(**document["dialect"])
-    return Table(names, values, words, odd, pieces, header, notes, keyed, gaps, str(document["sha256"]), dialect)
+    table = Table(values, keyed, gaps, names=names, words=words, odd=odd, pieces=pieces, header=header)
+    return replace(table, notes=notes, dialect=dialect, sha256=str(document["sha256"]))
 
 
 def _loaded(table: Table) -> Table:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mlp_core.data.readers.by_blocks import Asked, text_format
+from mlp_core.data.readers.by_blocks import Asked, table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CHUNK
 from mlp_core.data.readers.format import WHITE
@@ -154,4 +154,4 @@ def _told(start: bytes, file: str) -> bool:
     return begins or file.endswith((".jsonl", ".ndjson", ".json"))
 
 
-JSON_LINES = text_format("jsonl", _told, _blocks)
+JSON_LINES = table_format("jsonl", _told, _blocks)

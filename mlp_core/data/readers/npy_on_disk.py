@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import Arrays, pair
+from mlp_core.data.readers.arrays import Arrays, array_names, pair
 from mlp_core.data.readers.npy import read_header
 from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
 from mlp_core.descriptors import READ, read_all
@@ -269,4 +269,4 @@ def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays
         pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
     targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
     note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
-    return replace(targets, X=x, notes=(note,))
+    return replace(targets, X=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))
