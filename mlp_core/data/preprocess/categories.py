@@ -131,7 +131,12 @@ class Categories:
 
         Raises DataError for an unknown word when the plan says so.
         """
-        lookup = np.array([*self._lookup(vocabulary), self.missing_place], np.int64)
+        if self.plan.encode == "hash":
+            places = [_hashed(word, self.plan.max_categories) for word in vocabulary]
+        else:
+            index, unknown = self._index(), self.unknown_place
+            places = [unknown if (place := index(word)) is None else place for word in vocabulary]
+        lookup = np.array([*places, self.missing_place], np.int64)
         if self.acting is not None:
             lookup[~np.isin(lookup, self.acting)] = NOWHERE
         present = np.isfinite(codes)
@@ -162,12 +167,6 @@ class Categories:
         index = {word: place for place, word in enumerate(self.words)}
         by_value = {canonical(word): place for word, place in reversed(index.items())}
         return lambda word: index[word] if word in index else by_value.get(canonical(word))
-
-    def _lookup(self, vocabulary: Sequence[str]) -> list[int]:
-        if self.plan.encode == "hash":
-            return [_hashed(word, self.plan.max_categories) for word in vocabulary]
-        index, unknown = self._index(), self.unknown_place
-        return [unknown if (place := index(word)) is None else place for word in vocabulary]
 
     @property
     def unknown_place(self) -> int:

@@ -107,11 +107,8 @@ SOME = 2000  # rows on the disk that are looked at once more
 
 def unseen(inputs: Any, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     """The words of a split that training did not keep, counted before where the rows are on the disk."""
-    found: dict[str, tuple[int, str]] = (
-        inputs.unseen(rows.X, rows.words)
-        if rows.survey is None
-        else inputs.unseen_counted(rows.survey.words[name], rows.words)
-    )
+    counts = None if rows.survey is None else rows.survey.words[name]
+    found: dict[str, tuple[int, str]] = inputs.unseen(rows.X, rows.words, counts)
     return found
 
 
