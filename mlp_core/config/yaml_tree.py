@@ -82,7 +82,7 @@ class _Builder:
 
     def node(self, event: yaml.Event, path: tuple[str, ...]) -> Node:
         """The node that begins with this event at this path of keys, read up to its end."""
-        place = self.place(event)
+        place = _start(event, self.file)
         if len(path) >= MAX_DEPTH:
             raise ConfigError([*self.problems, place.problem("too_deep", f"nested deeper than {MAX_DEPTH} levels")])
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
@@ -121,11 +121,8 @@ class _Builder:
                 entries[name] = node
         return entries
 
-    def place(self, event: yaml.Event) -> Place:
-        return _start(event, self.file)
-
     def complain(self, event: yaml.Event, code: str, message: str, hint: str, key: str | None = None) -> None:
-        self.problems.append(self.place(event).problem(code, message, hint, key=key))
+        self.problems.append(_start(event, self.file).problem(code, message, hint, key=key))
 
 
 def _events(text: str, file: str | None) -> Iterator[yaml.Event]:

@@ -246,11 +246,6 @@ def data_files(config: Config) -> list[Path]:
     return [path for path in inside if path.is_file()]
 
 
-def training_source(config: Config) -> Source:
-    """The training file as it is, before anything is inferred or left out. Raises DataError."""
-    return read_part(config, "train")
-
-
 def pull(source: Source, columns: Sequence[int]) -> None:
     """Bring single columns of a table that stays on the disk into memory, in one pass; else there is nothing to do."""
     if source.targets is None and on_disk(source):
