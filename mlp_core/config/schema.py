@@ -133,6 +133,12 @@ class Config(Section):
         """A problem with the value of a dotted key, placed where it was written, or else its nearest parent."""
         return located(self._source.root, tuple(key.split(".")) if key else (), code, message, hint, got)
 
+    def refusal(
+        self, key: str, message: str, *, code: str, hint: str | None = None, got: str | None = None
+    ) -> ConfigError:
+        """The error for such a problem."""
+        return ConfigError(self.problem(key, message, code=code, hint=hint, got=got))
+
     def written(self, key: str) -> str | None:
         """The text that a dotted key was given, as it was written; None where it was not, or holds more than that."""
         node, present = find(self._source.root, key.split("."))
@@ -152,7 +158,7 @@ class Config(Section):
             *parents, last = dotted.split(".")
             parent, present = find(changed, parents)
             if not present or not isinstance(parent.value, dict):
-                raise ConfigError(self.problem(dotted, "there is no such key now", code="unknown_key"))
+                raise self.refusal(dotted, "there is no such key now", code="unknown_key")
             parent.value[last] = from_native(value)
         try:
             config = type(self).model_validate(changed.plain())

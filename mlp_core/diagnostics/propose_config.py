@@ -69,7 +69,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     config = from_mapping(base, given)
     source = read_part(config, "train")
-    if not targets and not _brings_targets(source):
+    if not targets and source.targets is None:
         raise _no_target(source)
     targets = [_name(source, target) for target in targets]
     if targets:
@@ -139,10 +139,6 @@ def _name(source: Source, target: str) -> str:
     """The column's name, where its position was given."""
     known = target in source.names or not re.fullmatch("[0-9]{1,6}", target) or int(target) >= len(source.names)
     return target if known else source.names[int(target)]
-
-
-def _brings_targets(source: Source) -> bool:
-    return source.targets is not None
 
 
 def _no_target(source: Source) -> UsageError:

@@ -100,29 +100,7 @@ def _traits(one: Model, other: Model) -> Iterable[tuple[str, Any, Any]]:
 def apart(model: Model, dataset: Dataset) -> Split:
     """A data set ready for one of several models: inputs are made batch by batch, nothing is written over."""
     X = Stored(model.network.backend, dataset.X, model.inputs, model.config.dtype, dataset.words)
-    return Split(
-        X if dataset.on_disk else Unmade(X),
-        model.targets(dataset.y),
-        model.weights(dataset),
-        dataset.y,
-        dataset.weight,
-    )
-
-
-class Unmade(Rows):
-    """Rows in memory as they were read, made into inputs whenever they are asked for."""
-
-    def __init__(self, stored: Stored) -> None:
-        self.stored, self.shape, self.dtype = stored, stored.shape, stored.dtype
-
-    def __getitem__(self, rows: Any) -> Array:
-        return self.stored[rows]
-
-    def gather(self, rows: Array, out: Array) -> None:
-        self.stored.gather(rows, out)
-
-    def view(self, part: slice, room: Array) -> Array:
-        return self.stored.view(part, room)
+    return Split(X, model.targets(dataset.y), model.weights(dataset), dataset.y, dataset.weight)
 
 
 class Inputs:

@@ -22,7 +22,6 @@ from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.format import Reading
 from mlp_core.data.task import Task
-from mlp_core.errors import ConfigError
 from mlp_core.training import from_config
 from mlp_core.training.auto import check_memory, resolve
 from mlp_core.training.checkpoint import Checkpoint, damaged
@@ -100,7 +99,7 @@ def _told(config: Config, state: Mapping[str, Any]) -> Prepared:
         here, there = (getattr(one.data, name) for one in (mine, config))
         if here != there:
             message, hint = f"{there} is read for this machine, not {here}", "give all workers one config"
-            raise ConfigError(config.problem(f"data.{name}", message, code="workers_differ", hint=hint))
+            raise config.refusal(f"data.{name}", message, code="workers_differ", hint=hint)
     if state["splits"] is None:
         data = replace(load(config, task=task, look=False), sha256=state["sha256"])
     else:

@@ -10,7 +10,7 @@ from mlp_core.data.preprocess.cycles import WEEK, YEAR
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.warnings import Rows
-from mlp_core.errors import ConfigError, DataError, Problem, clean, counted
+from mlp_core.errors import DataError, Problem, clean, counted
 from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ def make_target(config: Config, kind: str) -> Target | None:
     if kind != "regression":
         if wish != type(wish)():
             message, hint = f"a {kind} task has no numbers to scale", "remove the key"
-            raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
+            raise config.refusal("preprocess.target", message, code="unused", hint=hint)
         return None
     if config.loss.name != "auto" and LOSSES[config.loss.name].counts:
         if wish.scale not in ("auto", "none") or wish.transform != "none" or wish.clamp:
             message, hint = f"the {config.loss.name} loss predicts counts as they are", "remove the key"
-            raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
+            raise config.refusal("preprocess.target", message, code="inconsistent", hint=hint)
         return None
     return Target("standard" if wish.scale == "auto" else wish.scale, wish.transform == "log1p", wish.clamp)
 
@@ -84,7 +84,7 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
     """Raise ConfigError for what cannot be done to codes of words."""
     if config.regularization.mixup and inputs.embeddings:
         message, hint = "codes of learned embeddings cannot be mixed", "use preprocess.categorical.encode: onehot"
-        raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
+        raise config.refusal("regularization.mixup", message, code="inconsistent", hint=hint)
 
 
 def lost_notes(inputs: Preprocessor) -> tuple[str, ...]:

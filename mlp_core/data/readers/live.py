@@ -102,7 +102,7 @@ def _objects(asked: Asked) -> Iterator[Table]:
     builder: Builder | None = None
     line = 1
     for lines in [list(chain(first, *arrivals))] if array else chain([first], arrivals):
-        rows = list(jsonl.objects_in(STDIN, enumerate(lines, line)))
+        rows = list(jsonl.objects_in(STDIN, enumerate(lines, line), array))
         line += len(lines)
         if not rows:
             continue

@@ -47,8 +47,6 @@ def _blocks(asked: Asked) -> Iterator[Builder]:
                 raise refusal(path, "duplicate_column", "a column name given twice", hint="rename one")
             refuse_width(path, len(names))
             rows, line = file.metadata.num_rows, 1
-            if not rows and asked.part is None:
-                raise refusal(path, "no_rows", "no rows in this file")
             if asked.whole:
                 check_growth(path, check_file(path), rows * len(names) * 8)
                 check_memory(path, rows * len(names) * 8)
@@ -61,6 +59,8 @@ def _blocks(asked: Asked) -> Iterator[Builder]:
                 builder.take(values, taken_out(values, builder.codes), line)
                 line += len(values)
                 yield builder
+            if asked.part is None and not builder.rows:
+                raise refusal(path, "no_rows", "no rows in this file")
         except (pyarrow.ArrowException, OSError, ValueError, OverflowError, IndexError) as error:
             if isinstance(error, DataError):
                 raise

@@ -181,9 +181,9 @@ JUDGED = (
         "saved",
         Experiment.checkpoint,
         "calibrated",
-        ("else trainer.job.average", "else parameters.theta"),
         ("trainer.job.optimizer.t,", "0 * trainer.job.optimizer.t + 1,"),
     ),
+    *slips("saved", Experiment._arrays, "calibrated", ("else trainer.job.average", "else parameters.theta")),
     *slips("saved", EnsembleEvaluator.predict, "binary", ("np.mean(told, axis=0)", "told[0]")),
     *slips(
         "saved",
