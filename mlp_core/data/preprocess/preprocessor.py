@@ -280,7 +280,7 @@ class Preprocessor:
     def unseen(self, X: Any, words: Words, counts: Mapping[int, Array] | None = None) -> dict[str, tuple[int, str]]:
         """For every column with words that training did not keep: in how many rows, and one of them. counts: how many
         rows have each word, {column: counts [words + 1]}, the last for missing cells, where that was counted before."""
-        told = {}
+        told: dict[str, tuple[int, str]] = {}
         for column, one in self.categories.items():
             known = words.get(column, ())
             found = one.unseen(X[:, column], known) if counts is None else one.unseen_counted(counts[column], known)

@@ -54,8 +54,8 @@ def _blocks(asked: Asked) -> Iterator[Builder]:
             for batch in file.iter_batches(PART):
                 values = np.empty((batch.num_rows, len(names)))
                 for column, name in enumerate(names):
-                    text = asked.is_text(name)
-                    fill(path, batch.column(column), name, column, values, builder.codes, text, options)
+                    words = asked.is_text(name)
+                    fill(path, batch.column(column), name, column, values, builder.codes, words, options)
                 builder.take(values, taken_out(values, builder.codes), line)
                 line += len(values)
                 yield builder
