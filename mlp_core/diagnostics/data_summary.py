@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,8 +103,7 @@ def _with_task(seen: Overview, data: Data) -> Overview:
         for label, count in zip(data.task.classes, counts, strict=False):
             classes.setdefault(label, {})[name] = count
     rows = {name: part.rows for name, part in data.splits.items()}
-    fields = {**seen.__dict__, "task": data.task.kind, "splits": rows, "classes": classes}
-    return Overview(**fields)
+    return replace(seen, task=data.task.kind, splits=rows, classes=classes)
 
 
 def _parts(config: Config, source: Source, types: list[Column]) -> dict[int, str]:

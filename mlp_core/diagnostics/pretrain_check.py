@@ -70,15 +70,12 @@ def _sample(experiment: Experiment, rows: int = ROWS) -> tuple[Any, Any, Any]:
     return train.on_host(experiment.model.network.backend, chosen)
 
 
-def _plain(loss: Loss) -> Loss:
-    """The loss without smoothing, which can reach 0 where every row is learned."""
-    return replace(loss, label_smoothing=0.0) if isinstance(loss, CrossEntropy) else loss
-
-
 def _objective(experiment: Experiment, rows: int) -> Objective:
-    """The experiment's network in float64 with parameters of its own, and its loss without penalties."""
+    """The experiment's network in float64 with parameters of its own, and its loss without penalties, and without
+    smoothing, so that it can reach 0 where every row is learned."""
     own = twin(experiment.model.objective, rows, np.float64)
-    return Objective(own.network, _plain(own.loss))
+    loss = replace(own.loss, label_smoothing=0.0) if isinstance(own.loss, CrossEntropy) else own.loss
+    return Objective(own.network, loss)
 
 
 def _inputs(experiment: Experiment) -> Finding:

@@ -175,13 +175,8 @@ def _is_identifier(name: str) -> bool:
 
 def _relative(file: Path, written: Path) -> str:
     """The path of the data as the config names it: relative to the config, unless it was given as absolute."""
-    if file.is_absolute():
-        return str(file)
-    here = written.parent.absolute()
-    try:
-        return str(file.absolute().relative_to(here))
-    except ValueError:
-        return str(file.absolute())
+    here, whole = written.parent.absolute(), file.absolute()
+    return str(whole.relative_to(here) if not file.is_absolute() and whole.is_relative_to(here) else whole)
 
 
 def _text(

@@ -64,7 +64,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         decide("train.batch_size", batch, line)
     if config.model.output_init == "auto":
         given = config.model.init
-        decide("model.output_init", "glorot_uniform" if given == "auto" else _plain(given))
+        plain = given if isinstance(given, str) else given.model_dump(mode="json")
+        decide("model.output_init", "glorot_uniform" if given == "auto" else plain)
     if config.model.init == "auto":
         init = from_config.auto_init(config.model.activation)
         if all(from_config.auto_init(layer.activation) == init for layer in config.model.layers()):
@@ -157,11 +158,6 @@ def _batch_size(config: Config, rows: int) -> tuple[int, str]:
         message, hint = "lbfgs needs the gradient of all rows", "write full, or choose another optimizer.name"
         raise config.refusal("train.batch_size", message, code="not_full", got=str(choice), hint=hint)
     return rows, f"batch size: {rows}, all rows (lbfgs)"
-
-
-def _plain(value: Any) -> Any:
-    """A config value as plain JSON."""
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
 SHARE_FLOPS = SHARED_FLOPS * 4 / 3
