@@ -14,7 +14,7 @@ import numpy as np
 from mlp_core.config import Config, defaults, from_mapping, sparse
 from mlp_core.config.dump import flow
 from mlp_core.data.column_types import Column, infer_types
-from mlp_core.data.config_sources import training_source
+from mlp_core.data.config_sources import read_part
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Part
@@ -68,7 +68,7 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     config = from_mapping(base, given)
-    source = training_source(config)
+    source = read_part(config, "train")
     if not targets and source.targets is None:
         raise _no_target(source)
     targets = [_name(source, target) for target in targets]
