@@ -174,9 +174,7 @@ class Config(Section):
 
     def as_sent(self) -> Self:
         """The same config, held to be one that somebody may have sent."""
-        config = self.model_copy()
-        config._source = replace(self._source, sent=True)
-        return config
+        return self._from(sent=True)
 
     @property
     def content(self) -> bytes:
@@ -185,9 +183,7 @@ class Config(Section):
 
     def written_as(self, content: bytes) -> Self:
         """The same config, read from a file of these bytes."""
-        config = self.model_copy()
-        config._source = replace(self._source, content=content)
-        return config
+        return self._from(content=content)
 
     @property
     def held(self) -> Mapping[str, Any]:
@@ -196,8 +192,12 @@ class Config(Section):
 
     def holding(self, held: Mapping[str, Any]) -> Self:
         """The same config with parts of its data in memory, beside those that it holds."""
+        return self._from(held={**self._source.held, **held})
+
+    def _from(self, **changes: Any) -> Self:
+        """The same config from a source with these changes."""
         config = self.model_copy()
-        config._source = replace(self._source, held={**self._source.held, **held})
+        config._source = replace(self._source, **changes)
         return config
 
     def resolve_path(self, text: str) -> Path:
@@ -233,9 +233,7 @@ class Config(Section):
             except ValueError:
                 return str(self.resolve_path(file).absolute())
 
-        config = self._with_files(relative)
-        config._source = replace(config._source, folders=(home,))
-        return config
+        return self._with_files(relative)._from(folders=(home,))
 
     def _with_files(self, change: Callable[[str], str]) -> Self:
         """The same config with other names for its data files and weights."""

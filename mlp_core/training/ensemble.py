@@ -120,22 +120,15 @@ class Inputs:
         """The column that every input is made of, in order."""
         return [column for model in self.members for column in model.inputs.input_columns()]
 
-    def unseen(self, X: Any, words: Names) -> dict[str, tuple[int, str]]:
+    def unseen(self, X: Any, words: Names, counts: Mapping[int, Any] | None = None) -> dict[str, tuple[int, str]]:
         """Words that no member kept in training: {column: (rows, one of the words)}."""
-        return self._everywhere([model.inputs.unseen(X, words) for model in self.members])
+        found = [model.inputs.unseen(X, words, counts) for model in self.members]
+        everywhere = set(found[0]).intersection(*found[1:])
+        return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
 
     def far_lines(self, X: Any) -> list[str]:
         """What the first member tells of numbers far from those of training."""
         return self.members[0].inputs.far_lines(X)
-
-    def unseen_counted(self, counts: Mapping[int, Any], words: Names) -> dict[str, tuple[int, str]]:
-        """The same from how often each word of a column occurs."""
-        return self._everywhere([model.inputs.unseen_counted(counts, words) for model in self.members])
-
-    @staticmethod
-    def _everywhere(found: Sequence[dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
-        everywhere = set(found[0]).intersection(*found[1:])
-        return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
 
 
 class Joined(Rows):

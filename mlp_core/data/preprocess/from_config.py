@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
 from mlp_core.data.preprocess.cycles import WEEK, YEAR
@@ -105,19 +105,11 @@ def lost_notes(inputs: Preprocessor) -> tuple[str, ...]:
 SOME = 2000  # rows on the disk that are looked at once more
 
 
-class Vocabulary(Protocol):
-    """What knows the words that training kept."""
-
-    def unseen(self, X: Any, words: Any) -> dict[str, tuple[int, str]]: ...
-
-    def unseen_counted(self, counts: Any, words: Any) -> dict[str, tuple[int, str]]: ...
-
-
-def unseen(inputs: Vocabulary, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+def unseen(inputs: Any, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     """The words of a split that training did not keep, counted before where the rows are on the disk."""
-    if rows.survey is None:
-        return inputs.unseen(rows.X, rows.words)
-    return inputs.unseen_counted(rows.survey.words[name], rows.words)
+    counts = None if rows.survey is None else rows.survey.words[name]
+    found: dict[str, tuple[int, str]] = inputs.unseen(rows.X, rows.words, counts)
+    return found
 
 
 def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
