@@ -15,6 +15,7 @@ from mlp_core.config import Config, defaults, from_mapping, sparse
 from mlp_core.config.dump import flow
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.config_sources import training_source
+from mlp_core.data.identifiers import MOST, NEARLY_ALL, names_rows
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Part
@@ -22,23 +23,6 @@ from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError, typed
 
 LIKELY = ("target", "label", "labels", "class", "y")
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_NAMES_ROWS = {
-    "id",
-    "ids",
-    "uuid",
-    "guid",
-    "index",
-    "row",
-    "rownum",
-    "rownumber",
-    "unnamed",
-    "nr",
-    "no",
-    "number",
-    "num",
-    "key",
-}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 SETTLED = ("data.train", "data.name", "data.target")  # are what a proposal is about
@@ -75,7 +59,8 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     types = infer_types(source, config.data.types, config.data.date_order)
-    drops = {name: "names the rows" for name in _row_names(source, types, targets) if name not in config.data.drop}
+    own = {*targets, *config.data.drop, *config.data.id, config.data.split.column, config.data.weight}
+    drops = {name: "names the rows" for name in _row_names(source, types) if name not in own}
     data = _load(base, drops, given)
     counting, leaking = _suspects(data)
     found = {name: "counts the rows" for name in counting if name not in drops}
@@ -154,27 +139,12 @@ def _no_target(source: Source) -> UsageError:
     return UsageError(Problem("usage", message, f"for example --target {likely}"))
 
 
-def _row_names(source: Source, types: list[Column], targets: list[str]) -> list[str]:
-    """Columns that are called like identifiers: whole numbers that differ in nearly every row, and words in many."""
-    found = []
-    for place, column in enumerate(types):
-        if column.name in targets or not _is_identifier(column.name):
-            continue
-        if column.kind == "numeric":
-            values = source.matrix([place])[:, 0]
-            values = values[~np.isnan(values)]
-            if len(np.unique(values)) > 0.9 * source.rows and (values == np.floor(values)).all():
-                found.append(column.name)
-        elif column.kind == "categorical" and (column.distinct or 0) > max(20, 0.5 * (source.rows - column.missing)):
-            found.append(column.name)
-    return found
-
-
-def _is_identifier(name: str) -> bool:
-    """Whether the last word of a name says that it is one: customer_id, CustomerId, Customer-ID, "Row Id.", ID2."""
-    parts = [part.lower() for part in _PARTS.findall(name)]
-    words = [part for part in parts if not part.isdigit()]
-    return bool(words) and words[-1] in _NAMES_ROWS
+def _row_names(source: Source, types: list[Column]) -> list[str]:
+    """Columns that are called like identifiers: whole numbers that differ in most rows, or in nearly all where the name
+    may mean something else, and words in many."""
+    return [
+        column.name for place, column in enumerate(types) if names_rows(source, place, column, MOST, NEARLY_ALL, MOST)
+    ]
 
 
 def _relative(file: Path, written: Path) -> str:
