@@ -17,9 +17,10 @@ from rich.console import Console
 
 from mlp_core.config.problems import homes, words_at
 from mlp_core.config.schema import Config
-from mlp_core.errors import counted
+from mlp_core.errors import UsageError, counted
 from mlp_core.training.baselines import Baseline, Baselines
 from mlp_core.training.events import EpochDone
+from mlp_core.training.misnamed import refuse_misnamed
 
 SMALL = "data: {name: digits, limit: 120}\nmodel: {hidden: [4]}\ntrain: {epochs: 1}\nthreads: 1\n"
 
@@ -73,6 +74,25 @@ def test_every_command_that_is_hinted_at_is_there() -> None:
     assert not names & set(COMMANDS)
     assert for_command("unheard") is None
     assert for_option("--unheard", ["--unheard"]) is None
+    assert for_option("--splt", ["--splt", "test"], ["--split", "--json", "-o"]) == 'did you mean "--split"?'
+
+
+def test_an_epoch_is_a_file(tmp_path: Path) -> None:
+    """Which is named by an option that there is not, and which ones there are by a file that there is not."""
+    saved = tmp_path / "run" / "checkpoints"
+    saved.mkdir(parents=True)
+    (saved / "best.safetensors").write_bytes(b"")
+    wrong = saved / "epoch-0003.safetensors"
+    with pytest.raises(UsageError, match=r"there are best; checkpoint\.every: 1 saves every epoch"):
+        refuse_misnamed(wrong)
+    asked = ["eval", str(tmp_path / "run"), "--epoch", "3"]
+    assert "checkpoint.every: 1" in str(for_option("--epoch", asked))
+    for number in (2, 4):
+        (saved / f"epoch-{number:04d}.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match="there are best, epoch-0002, epoch-0004$"):
+        refuse_misnamed(wrong)
+    assert for_option("--epoch", asked) == f"name its file, such as {saved / 'epoch-0004.safetensors'}"
+    assert for_option("--epoch", asked, ["--epochs"]) == 'did you mean "--epochs"?'
     assert homes("dropout", Config) == ["model.dropout", "model.hidden.dropout", "schedule.dropout"]
 
 
