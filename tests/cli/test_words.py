@@ -89,7 +89,7 @@ def test_an_epoch_is_a_file(tmp_path: Path) -> None:
     assert "checkpoint.every: 1" in str(for_option("--epoch", asked))
     for number in (2, 4):
         (saved / f"epoch-{number:04d}.safetensors").write_bytes(b"")
-    with pytest.raises(UsageError, match="there are best, epoch-0002, epoch-0004$"):
+    with pytest.raises(UsageError, match=r"there are best, epoch-0002, epoch-0004$"):
         refuse_misnamed(wrong)
     assert for_option("--epoch", asked) == f"name its file, such as {saved / 'epoch-0004.safetensors'}"
     assert for_option("--epoch", asked, ["--epochs"]) == 'did you mean "--epochs"?'
