@@ -13,16 +13,36 @@ from mlp_core.data.readers.source import Source
 
 SURELY = {"id", "ids", "uuid", "guid"}
 PERHAPS = {"index", "row", "rownum", "rownumber", "unnamed", "nr", "no", "number", "num", "key"}
+OF = {
+    *("account", "card", "case", "client", "contract", "customer", "employee", "invoice", "loan", "member", "order"),
+    *(
+        "passenger",
+        "patient",
+        "person",
+        "policy",
+        "record",
+        "row",
+        "serial",
+        "student",
+        "ticket",
+        "transaction",
+        "user",
+    ),
+}
+"""Words after which one that may mean something else is an identifier: `customer_number`."""
 FEW = 20  # different values, which may be codes
 SHARE, MOST, NEARLY_ALL = 0.1, 0.5, 0.9  # of the rows, that have a value of their own
 ROWS = 100_000  # looked at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-def said(name: str) -> str:
-    """The last word of a name, which says what it is: `id` of customer_id, CustomerId, Customer-ID, "Row Id.", ID2."""
+def named(name: str) -> bool | None:
+    """Whether the last word of a name says that it is an identifier's, as in customer_id, CustomerId, Customer-ID,
+    "Row Id.", ID2; None where it may be."""
     words = [part.lower() for part in _PARTS.findall(name) if not part.isdigit()]
-    return words[-1] if words else ""
+    if not words or words[-1] not in SURELY | PERHAPS:
+        return False
+    return True if words[-1] in SURELY or OF & {*words[:-1]} else None
 
 
 def names_rows(source: Source, place: int, column: Column, surely: float, perhaps: float, words: float) -> int:
@@ -31,8 +51,8 @@ def names_rows(source: Source, place: int, column: Column, surely: float, perhap
     surely: the share of the rows that must have a value of their own where the name leaves no doubt; perhaps: where it
     leaves some; words: in columns of words.
     """
-    last = said(column.name)
-    if last not in SURELY | PERHAPS or column.why == "as data.types says":
+    known = named(column.name)
+    if known is False or column.why == "as data.types says":
         return 0
     if column.kind == "categorical":
         rows, count = source.rows - column.missing, column.distinct or 0
@@ -42,7 +62,7 @@ def names_rows(source: Source, place: int, column: Column, surely: float, perhap
     values = np.asarray(source.cells[:ROWS, place], np.float64)
     values = values[~np.isnan(values)]
     count = len(np.unique(values))
-    share = surely if last in SURELY else perhaps
+    share = surely if known else perhaps
     return count if count > share * len(values) and bool((values == np.floor(values)).all()) else 0
 
 

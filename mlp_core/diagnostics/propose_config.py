@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 SETTLED = ("data.train", "data.name", "data.target")  # are what a proposal is about
 SHARE = 0.15  # of the rows, for validation and again for the test
+WIDTH = 80
 TAIL = 3.0  # skewness of a positive target that speaks for its logarithm
 
 
@@ -73,9 +75,10 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
         data = _load(base, drops, given)
     kept = [f"{name} tells the target almost by itself: right only {known}" for name in leaking if name not in drops]
     text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept, _given(config))
-    head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
-    text = f"{head}look again with: mlpbp check {typed(written)} --deep\n{text}"
-    return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes, drops)
+    head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs"
+    look = f"look again with: mlpbp check {typed(written)} --deep"  # a command stays in one line
+    head += f"; {look}" if len(head) + len(look) + 2 <= WIDTH else f"\n# {look}"
+    return Proposal(f"{head}\n{text}", data.task.kind, data.splits["train"].rows, data.notes, drops)
 
 
 def _load(base: dict[str, Any], drops: dict[str, str], given: Sequence[str]) -> Data:
@@ -171,20 +174,34 @@ def _text(
     lines = ["data:", f"  train: {_scalar(file)}"] + ([] if target is None else [f"  target: {_value(target)}"])
     if drops or "drop" in given:
         lines += ["  drop:", *(f"    - {flow(name)}" for name in given.get("drop", ()))]
-        lines += [f"    - {_scalar(name)}  # {reason}" for name, reason in drops.items()]
+        lines += [line for name, reason in drops.items() for line in _noted(f"    - {_scalar(name)}", reason)]
     ignored = [column.name for column in types if column.kind == "ignore"]
-    lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
-    lines += [f"  # {line}" for line in kept[:4]]
+    lines += _remark(f"left out by itself: {', '.join(ignored[:6])}", "  ") if ignored else []
+    lines += [part for line in kept[:4] for part in _remark(line, "  ")]
     read = [name for name, notation in data.task.kept.columns.items() if not notation.plain]
-    lines += [f"  # an exported model takes numbers for these, not texts: {', '.join(read[:6])}"] if read else []
+    told = f"an exported model takes numbers for these, not texts: {', '.join(read[:6])}"
+    lines += _remark(told, "  ") if read else []
     lines += [f"  {name}: {flow(value)}" for name, value in given.items() if name not in ("split", "drop")]
     if "split" in given:
-        lines.append(f"  split: {flow(given['split'])}  # shares of the rows; the rest is trained on")
+        lines += _noted(f"  split: {flow(given['split'])}", "shares of the rows; the rest is trained on")
     if target is not None:
         lines.append("recipe: strong  # serves tables best; its keys: mlpbp train --dry-run")
     if data.task.kind == "regression" and _tailed(data.splits["train"].y):
         lines.append("# preprocess: {target: {transform: log1p}}  # if errors count in percent")
     return "\n".join([*lines, *_loss(data)]) + "\n"
+
+
+def _noted(line: str, remark: str) -> list[str]:
+    """A line of the config with a remark behind it, or above it where they are too long together."""
+    whole = f"{line}  # {remark}"
+    return [whole] if len(whole) <= WIDTH else [*_remark(remark, line[: len(line) - len(line.lstrip())]), line]
+
+
+def _remark(text: str, indent: str = "") -> list[str]:
+    """A remark in as many lines as it needs."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
+    )
 
 
 def _tailed(y: Any) -> bool:
@@ -201,7 +218,7 @@ def _loss(data: Data) -> list[str]:
     if counts.min() * len(counts) * 4 >= counts.sum():
         return []
     rare = data.task.classes[int(counts.argmin())]
-    return [f"# loss: {{class_weight: balanced}}  # if {_scalar(rare)} matters as much as others"]
+    return _noted("# loss: {class_weight: balanced}", f"if {_scalar(rare)} matters as much as others")
 
 
 def _value(target: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlpbp.console import Console as Screen
 from mlpbp.hints import for_command, for_option
-from mlpbp.render import EpochTable, baseline_lines, metrics_table, unbeaten
+from mlpbp.render import EpochTable, baseline_lines, metrics_table, plain_epoch, unbeaten
 from mlpbp.usage import wrapped
 from rich.console import Console
 
@@ -134,6 +134,23 @@ def test_a_run_is_explained_by_its_config(tmp_path: Path) -> None:
 def event(epoch: int, improved: bool) -> EpochDone:
     metrics = {"train_loss": 1.0, "val_loss": 1.0, "lr": 0.1}
     return EpochDone(epoch, epoch, metrics, improved, 0.1, 1.0)
+
+
+def test_a_plain_line_has_as_much_as_has_room() -> None:
+    metrics = {"train_loss": 0.5216, "val_loss": 0.405, "val_accuracy": 0.8444, "lr": 0.04}
+    done = EpochDone(100, 100, metrics, True, 0.12, 1.0)
+    whole = "epoch 100/256  train_loss 0.5216  val_loss 0.4050  val_accuracy 84.44 %  lr 4.00e-02  0.12 s  *"
+    assert plain_epoch(done, 256) == plain_epoch(done, 256, 120) == whole
+    assert plain_epoch(done, 256, 80) == whole.replace("  lr 4.00e-02  0.12 s", "")
+    assert plain_epoch(done, 256, 88) == whole.replace("  0.12 s", "")
+    assert plain_epoch(done, 256, 60) == "epoch 100/256  train_loss 0.5216  val_loss 0.4050  *"
+
+
+def test_workers_know_the_terminal_that_they_are_seen_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Screen("train").columns is None
+    monkeypatch.setenv("MLPBP_WINDOW", "1")
+    monkeypatch.setenv("COLUMNS", "70")
+    assert Screen("train").columns == 70
 
 
 @pytest.mark.parametrize(("best", "expected"), [(2, "2 ... 7 8 9"), (6, "6 7 8 9"), (9, "6 7 8 9"), (5, "5 ... 7 8 9")])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlp_core.config import from_mapping
-from mlp_core.data.identifiers import said
+from mlp_core.data.identifiers import named
 from mlp_core.data.load import load
 from mlp_core.diagnostics.propose_config import propose
 
@@ -27,6 +27,7 @@ COLUMNS = {  # name: cells, whether told as an input, whether init leaves it out
     "some twice": ("CustomerID", repeated(1.25), True, True),
     "three rows each": ("customer_id", repeated(3), True, False),
     "words": ("account key", [f"k-{k // 3}" for k in RNG.permutation(ROWS)], True, False),
+    "a customer's number": ("CustomerNumber", repeated(3), True, False),
     "few": ("region_id", [str(k % 12) for k in range(ROWS)], False, False),
     "amounts": ("number", repeated(3), False, False),
     "fractions": ("id", [f"{value:.3f}" for value in RNG.normal(size=ROWS)], False, False),
@@ -63,6 +64,10 @@ def test_identifiers_are_told_and_left_out(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["customer_id", "CustomerId", "Customer-ID", "Row Id.", "ID2", "id"])
 def test_names_that_say_so(name: str) -> None:
-    assert said(name) == "id"
-    assert said("paid") != "id"
-    assert said("") == ""
+    assert named(name) is True
+
+
+def test_names_that_do_not_or_may() -> None:
+    assert [named(name) for name in ("paid", "", "3", "idea")] == [False] * 4
+    assert [named(name) for name in ("heat_index", "number", "Unnamed: 0")] == [None] * 3
+    assert [named(name) for name in ("customer_number", "AccountNo", "row index")] == [True] * 3
