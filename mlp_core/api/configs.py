@@ -36,7 +36,7 @@ def config_of(wanted: Wanted, data: Any = None, overrides: Sequence[str] = ()) -
         text = config.content
     if "train" in held and config.data.name is not None:
         hint = "leave out one of them"
-        raise ConfigError(config.problem("data.name", "names a data set, and data is given", code="two", hint=hint))
+        raise config.refusal("data.name", "names a data set, and data is given", code="two", hint=hint)
     return config.holding(held), text
 
 

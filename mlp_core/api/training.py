@@ -15,7 +15,7 @@ from typing import Any
 from mlp_core.api.configs import Wanted, config_of
 from mlp_core.api.display import Progress, curve_html, metrics_html
 from mlp_core.config import Config
-from mlp_core.errors import ConfigError, Failed, Problem
+from mlp_core.errors import Failed, Problem
 from mlp_core.runs.run import Run
 from mlp_core.runs.summary import Summary
 from mlp_core.training.checkpoint import Checkpoint
@@ -162,7 +162,7 @@ def train(
     if made.ensemble > 1:
         message = "train() trains one network"
         hint = "MLPClassifier(ensemble=...) averages several, so does mlpbp train"
-        raise ConfigError(made.problem("ensemble", message, code="inconsistent", hint=hint))
+        raise made.refusal("ensemble", message, code="inconsistent", hint=hint)
     return Training(Run.start(made, text, None if output is None else Path(output), ("python",)))
 
 

@@ -136,6 +136,12 @@ class Config(Section):
         """A problem with the value of a dotted key, placed where it was written, or else its nearest parent."""
         return located(self._source.root, tuple(key.split(".")) if key else (), code, message, hint, got)
 
+    def refusal(
+        self, key: str, message: str, *, code: str, hint: str | None = None, got: str | None = None
+    ) -> ConfigError:
+        """The error for such a problem."""
+        return ConfigError(self.problem(key, message, code=code, hint=hint, got=got))
+
     def written(self, key: str) -> str | None:
         """The text that a dotted key was given, as it was written; None where it was not, or holds more than that."""
         node, present = find(self._source.root, key.split("."))
@@ -155,7 +161,7 @@ class Config(Section):
             *parents, last = dotted.split(".")
             parent, present = find(changed, parents)
             if not present or not isinstance(parent.value, dict):
-                raise ConfigError(self.problem(dotted, "there is no such key now", code="unknown_key"))
+                raise self.refusal(dotted, "there is no such key now", code="unknown_key")
             parent.value[last] = from_native(value)
         try:
             config = type(self).model_validate(changed.plain())
@@ -177,9 +183,7 @@ class Config(Section):
 
     def as_sent(self) -> Self:
         """The same config, held to be one that somebody may have sent."""
-        config = self.model_copy()
-        config._source = replace(self._source, sent=True)
-        return config
+        return self._from(sent=True)
 
     @property
     def content(self) -> bytes:
@@ -188,9 +192,7 @@ class Config(Section):
 
     def written_as(self, content: bytes, proposed: bool = False) -> Self:
         """The same config, read from a file of these bytes, or `proposed` in them."""
-        config = self.model_copy()
-        config._source = replace(self._source, content=content, proposed=proposed)
-        return config
+        return self._from(content=content, proposed=proposed)
 
     @property
     def proposed(self) -> bool:
@@ -204,8 +206,12 @@ class Config(Section):
 
     def holding(self, held: Mapping[str, Any]) -> Self:
         """The same config with parts of its data in memory, beside those that it holds."""
+        return self._from(held={**self._source.held, **held})
+
+    def _from(self, **changes: Any) -> Self:
+        """The same config from a source with these changes."""
         config = self.model_copy()
-        config._source = replace(self._source, held={**self._source.held, **held})
+        config._source = replace(self._source, **changes)
         return config
 
     def resolve_path(self, text: str) -> Path:
@@ -241,9 +247,7 @@ class Config(Section):
             except ValueError:
                 return str(self.resolve_path(file).absolute())
 
-        config = self._with_files(relative)
-        config._source = replace(config._source, folders=(home,))
-        return config
+        return self._with_files(relative)._from(folders=(home,))
 
     def _with_files(self, change: Callable[[str], str]) -> Self:
         """The same config with other names for its data files and weights."""

@@ -37,16 +37,18 @@ def refusal(
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What every kind shares: `null` admits an empty value, `words` are admitted besides the kind itself."""
+    """What every kind shares: `null` admits an empty value, `words` are admitted besides the kind itself, `what` is
+    what to write, as in "expected a number > 0"."""
 
+    what: str = ""
     null: bool = False
     words: tuple[str, ...] = ()
     example: str | None = None
 
     @property
     def expected(self) -> str:
-        """What to write, as in "expected a number > 0"."""
-        raise NotImplementedError
+        """The same with what depends on the other settings."""
+        return self.what
 
     def read(self, scalar: Scalar) -> object:
         """The value of a scalar that is neither null nor one of the words."""
@@ -169,9 +171,7 @@ class Float(_Ranged):
 class ShareOrCount(Kind):
     """A share of the rows in [0, 1), or a number of rows as an integer."""
 
-    @property
-    def expected(self) -> str:
-        return "a share in [0, 1) or a whole number of rows"
+    what: str = "a share in [0, 1) or a whole number of rows"
 
     def read(self, scalar: Scalar) -> float | int:
         if scalar.plain and _INTEGER.fullmatch(scalar.text):

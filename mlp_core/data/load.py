@@ -106,16 +106,13 @@ def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tu
     except DataError as error:
         raise _placed(config, error) from None
     columns = {train.names[column]: notation for column, notation in roles.notations.items()}
-    dialect = train.dialect
-    kept = Kept(base=train.base, columns=columns)
-    if dialect is not None:
-        kept = replace(kept, delimiter=dialect.delimiter, decimal=dialect.decimal, header=dialect.header)
+    dialect = None if train.dialect is None else replace(train.dialect, quote=None)
     task = replace(
         task,
         kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,
         weight=None if roles.weight is None else train.names[roles.weight],
         ids=tuple(train.names[column] for column in roles.ids),
-        kept=kept,
+        kept=Kept(dialect, train.base, columns),
     )
     return train, task, why
 

@@ -15,15 +15,15 @@ import numpy as np
 
 from mlp_core.errors import Diverged
 from mlp_core.gradcheck import fast_check
-from mlp_core.nn.backend import numpy_backend
+from mlp_core.gradcheck.complex_step import twin
 from mlp_core.nn.layers import Activate, Dense, Pass, PRelu
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import Bce, CrossEntropy, GaussianNll, Mse
-from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.parametric import Parametric
 from mlp_core.rng import generator
+from mlp_core.runs.prove import in_turn
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 
@@ -65,27 +65,17 @@ def examine(experiment: Experiment) -> Iterator[Finding]:
 
 def _sample(experiment: Experiment, rows: int = ROWS) -> tuple[Any, Any, Any]:
     """Training rows drawn at random, on the host: X, Y, row weights."""
-    train, backend = experiment.splits["train"], experiment.model.network.backend
-    to_host = backend.to_host
+    train = experiment.splits["train"]
     chosen = np.sort(generator(experiment.config.seed, "checkup").permutation(len(train.X))[:rows])
-    rows = backend.asarray(chosen)
-    X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
-    return X, Y, None if train.w is None else to_host(train.w)[chosen]
-
-
-def _plain(loss: Loss) -> Loss:
-    """The loss without smoothing, which can reach 0 where every row is learned."""
-    return replace(loss, label_smoothing=0.0) if isinstance(loss, CrossEntropy) else loss
+    return train.on_host(experiment.model.network.backend, chosen)
 
 
 def _objective(experiment: Experiment, rows: int) -> Objective:
-    """The experiment's network in float64 with parameters of its own, and its loss without penalties."""
-    network, loss = experiment.model.network, _plain(experiment.model.objective.loss)
-    copy = Network(network.architecture, numpy_backend(), np.float64, rows)
-    to_host = network.backend.to_host
-    copy.parameters.theta[:] = to_host(network.parameters.theta)
-    copy.statistics.theta[:] = to_host(network.statistics.theta)
-    return Objective(copy, loss)
+    """The experiment's network in float64 with parameters of its own, and its loss without penalties, and without
+    smoothing, so that it can reach 0 where every row is learned."""
+    own = twin(experiment.model.objective, rows, np.float64)
+    loss = replace(own.loss, label_smoothing=0.0) if isinstance(own.loss, CrossEntropy) else own.loss
+    return Objective(own.network, loss)
 
 
 def _inputs(experiment: Experiment) -> Finding:
@@ -285,11 +275,7 @@ def _different_rows(experiment: Experiment) -> tuple[Any, Any]:
     _, first = np.unique(X, axis=0, return_index=True)
     first = np.sort(first)
     if Y.ndim == 1:
-        place = np.zeros(len(first), np.int64)
-        for label in np.unique(Y[first]):
-            mine = np.flatnonzero(Y[first] == label)
-            place[mine] = np.arange(len(mine))
-        first = first[np.argsort(place, kind="stable")]
+        first = first[in_turn(Y[first])]
     chosen = first[:EIGHT]
     return X[chosen].astype(np.float64), Y[chosen]
 
@@ -325,6 +311,5 @@ def _trained_on(experiment: Experiment, X: Any, Y: Any, w: Any) -> float:
 
     As used, a network with batch normalization is not what it is in training until its running statistics are known.
     """
-    model = experiment.model
-    objective = replace(_objective(experiment, len(X)), loss=model.objective.loss, penalty=model.objective.penalty)
+    objective = twin(experiment.model.objective, len(X), np.float64)
     return float(objective.value(X.astype(np.float64), Y, w, Pass(True, experiment.config.seed, 0, False)))

@@ -15,7 +15,7 @@ import numpy as np
 from mlp_core.config import Config, defaults, from_mapping, sparse
 from mlp_core.config.dump import flow
 from mlp_core.data.column_types import Column, infer_types
-from mlp_core.data.config_sources import training_source
+from mlp_core.data.config_sources import read_part
 from mlp_core.data.identifiers import MOST, NEARLY_ALL, names_rows
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
@@ -54,8 +54,8 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     config = from_mapping(base, given)
-    source = training_source(config)
-    if not targets and not _brings_targets(source):
+    source = read_part(config, "train")
+    if not targets and source.targets is None:
         raise _no_target(source)
     targets = [_name(source, target) for target in targets]
     if targets:
@@ -129,10 +129,6 @@ def _name(source: Source, target: str) -> str:
     return target if known else source.names[int(target)]
 
 
-def _brings_targets(source: Source) -> bool:
-    return source.targets is not None
-
-
 def _no_target(source: Source) -> UsageError:
     """Which columns there are, and which one is probably meant."""
     lower = {name.lower(): name for name in source.names}
@@ -152,13 +148,8 @@ def _row_names(source: Source, types: list[Column]) -> list[str]:
 
 def _relative(file: Path, written: Path) -> str:
     """The path of the data as the config names it: relative to the config, unless it was given as absolute."""
-    if file.is_absolute():
-        return str(file)
-    here = written.parent.absolute()
-    try:
-        return str(file.absolute().relative_to(here))
-    except ValueError:
-        return str(file.absolute())
+    here, whole = written.parent.absolute(), file.absolute()
+    return str(whole.relative_to(here) if not file.is_absolute() and whole.is_relative_to(here) else whole)
 
 
 def _text(

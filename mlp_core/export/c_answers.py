@@ -3,13 +3,14 @@ on average, and the label."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, filled, number
 from mlp_core.export.description import Decision, Description, Member
+from mlp_core.export.walk import Walk
 
 SOFTMAX = """
 /* v = exp(v) / sum of exp(v) */
@@ -75,39 +76,33 @@ def starts(description: Description) -> list[int]:
     return [0, *accumulate(len(answer.columns) for answer in description.answers)]
 
 
-def told_of(
-    member: Member, description: Description, source: Source, answers: dict[int, str], logits: str
-) -> list[str]:
+def told_of(member: Member, source: Source, logits: str) -> list[str]:
     """Lines from the logits in a buffer to what a member tells."""
     lines: list[str] = []
-    for place, (start, steps) in enumerate(zip(starts(description), member.answers, strict=False)):
+    for name, start, steps in zip(source.answers, starts(source.description), member.answers, strict=False):
         lines += [f"    for (k = 0; k < {member.outputs}; k++)", f"        v[k] = {logits}[k];"]
-        made, count = _stepwise(steps, member.outputs, source, answers[place])
-        lines += [*made, f"    for (k = 0; k < {count}; k++)", f"        told[{_at(start)}] = v[k];"]
+        made = _Steps(source, name, member.outputs, steps)
+        lines += [*made.lines, f"    for (k = 0; k < {made.count}; k++)", f"        told[{_at(start)}] = v[k];"]
     return lines
 
 
-def answers_of(description: Description, source: Source, answers: dict[int, str]) -> list[str]:
+def answers_of(source: Source) -> list[str]:
     """Lines from what the members tell to the fields of the answer."""
     lines: list[str] = []
-    begin = starts(description)
-    for place, answer in enumerate(description.answers):
+    for place, (name, answer) in enumerate(zip(source.answers, source.description.answers, strict=True)):
         count = len(answer.columns)
-        lines += [
-            f"    for (k = 0; k < {count}; k++)",
-            f"        v[k] = {_average(place, description, source, begin)};",
-        ]
-        made, count = _stepwise(answer.steps, count, source, f"{answers[place]}_all")
-        lines += [*made, f"    for (k = 0; k < {count}; k++)", f"        answer->{answers[place]}[k] = v[k];"]
-    return lines + _decided(description.decision)
+        lines += [f"    for (k = 0; k < {count}; k++)", f"        v[k] = {_average(place, source)};"]
+        made = _Steps(source, f"{name}_all", count, answer.steps)
+        lines += [*made.lines, f"    for (k = 0; k < {made.count}; k++)", f"        answer->{name}[k] = v[k];"]
+    return lines + _decided(source.description.decision)
 
 
-def _average(place: int, description: Description, source: Source, begin: Sequence[int]) -> str:
+def _average(place: int, source: Source) -> str:
     """The average of a number of an answer over all members."""
-    members, average = len(description.members), description.answers[place].average
+    members, begin = len(source.description.members), starts(source.description)
     if members == 1:
         return f"told[{_at(begin[place])}]"
-    sizes = {"MEMBERS": str(members), "TOLD": str(begin[-1])}
+    average, sizes = source.description.answers[place].average, {"MEMBERS": str(members), "TOLD": str(begin[-1])}
     if isinstance(average, op.Mean):
         source.need("mean", filled(MEAN, sizes))
         return f"mean(told + {_at(begin[place])})"
@@ -132,80 +127,68 @@ def _decided(decision: Decision | None) -> list[str]:
     return [*best, "            answer->label = k;"]
 
 
-def _stepwise(steps: Sequence[Any], count: int, source: Source, name: str) -> Made:
-    """Lines of the steps of an answer, and how many numbers there are behind them."""
-    lines: list[str] = []
-    for at, step in enumerate(steps):
-        made, count = _STEPS[type(step)](step, count, source, f"{name}_{at}")
-        lines += [f"    {line}" for line in made]
-    return lines, count
+class _Steps(Walk):
+    """Lines of the steps of an answer on v as they grow, and how many numbers v then has."""
 
+    to = "C"
 
-Made = tuple[list[str], int]
+    def __init__(self, source: Source, name: str, count: int, steps: Sequence[Any]) -> None:
+        self.source, self.count = source, count
+        self.lines: list[str] = []
+        for at, step in enumerate(steps):
+            self.name = f"{name}_{at}"
+            self.visit(step)
 
+    def each(self, body: str) -> None:
+        """Every number of v becomes this."""
+        self.lines += [f"    for (k = 0; k < {self.count}; k++)", f"        v[k] = {body};"]
 
-def _each(body: str, count: int) -> list[str]:
-    return [f"for (k = 0; k < {count}; k++)", f"    v[k] = {body};"]
+    def visit_Take(self, step: op.Take) -> None:
+        """The places are ascending, so that nothing is lost on the way."""
+        self.count = len(step.places)
+        self.each(f"v[{self.source.table(f'places_{self.name}', step.places, 'int')}[k]]")
 
+    def visit_Softmax(self, step: op.Softmax) -> None:
+        self.source.need("softmax", SOFTMAX)
+        self.lines.append(f"    softmax(v, {self.count});")
 
-def _take(step: op.Take, count: int, source: Source, name: str) -> Made:
-    places = source.table(f"places_{name}", step.places, "int")  # ascending, so that nothing is lost on the way
-    return _each(f"v[{places}[k]]", len(step.places)), len(step.places)
+    def visit_Sigmoid(self, step: op.Sigmoid) -> None:
+        self.source.need("probability", SIGMOID)
+        self.each("probability(v[k])")
 
+    def visit_LogSigmoid(self, step: op.LogSigmoid) -> None:
+        self.each("fmin(v[k], 0) - log1p(exp(-fabs(v[k])))")
 
-def _softmax(step: op.Softmax, count: int, source: Source, name: str) -> Made:
-    source.need("softmax", SOFTMAX)
-    return [f"softmax(v, {count});"], count
+    def visit_Pair(self, step: op.Pair) -> None:
+        self.lines += ["    v[1] = v[0];", "    v[0] = 1 - v[1];"]
+        self.count = 2
 
+    def visit_LogOf(self, step: op.LogOf) -> None:
+        self.source.need("log_of", LOG)
+        self.each("log_of(v[k])")
 
-def _sigmoid(step: op.Sigmoid, count: int, source: Source, name: str) -> Made:
-    source.need("probability", SIGMOID)
-    return _each("probability(v[k])", count), count
+    def visit_Odds(self, step: op.Odds) -> None:
+        self.source.need("log_of", LOG)
+        self.each("log_of(v[k]) - log_of(1 - v[k])")
 
+    def visit_PairOdds(self, step: op.PairOdds) -> None:
+        self.source.need("log_of", LOG)
+        self.lines.append("    v[0] = log_of(v[1]) - log_of(v[0]);")
+        self.count = 1
 
-def _log(step: op.LogOf, count: int, source: Source, name: str) -> Made:
-    source.need("log_of", LOG)
-    return _each("log_of(v[k])", count), count
+    def visit_Affine(self, step: op.Affine) -> None:
+        self.each(f"{number(step.slope)} * v[k] + {number(step.offset)}")
 
+    def visit_Exp(self, step: op.Exp) -> None:
+        self.each(f"exp({number(step.rate)} * v[k])")
 
-def _odds(step: op.Odds, count: int, source: Source, name: str) -> Made:
-    source.need("log_of", LOG)
-    return _each("log_of(v[k]) - log_of(1 - v[k])", count), count
+    def visit_Unscale(self, step: op.Unscale) -> None:
+        scale, shift = self.source.doubles(**{f"scale_{self.name}": step.scale, f"shift_{self.name}": step.shift})
+        self.each(f"v[k] / {scale}[k] + {shift}[k]")
 
+    def visit_Expm1(self, step: op.Expm1) -> None:
+        self.each("expm1(v[k])")
 
-def _pair_odds(step: op.PairOdds, count: int, source: Source, name: str) -> Made:
-    source.need("log_of", LOG)
-    return ["v[0] = log_of(v[1]) - log_of(v[0]);"], 1
-
-
-def _unscale(step: op.Unscale, count: int, source: Source, name: str) -> Made:
-    scale = source.table(f"scale_{name}", step.scale, "double")
-    return _each(f"v[k] / {scale}[k] + {source.table(f'shift_{name}', step.shift, 'double')}[k]", count), count
-
-
-def _limit(step: op.Limit, count: int, source: Source, name: str) -> Made:
-    low, high = (source.table(f"{end}_{name}", v, "double") for end, v in (("low", step.low), ("high", step.high)))
-    return _each(f"fmin(fmax(v[k], {low}[k]), {high}[k])", count), count
-
-
-_STEPS: dict[type, Callable[[Any, int, Source, str], Made]] = {
-    op.Take: _take,
-    op.Softmax: _softmax,
-    op.Sigmoid: _sigmoid,
-    op.LogSigmoid: lambda step, count, source, name: (
-        _each("fmin(v[k], 0) - log1p(exp(-fabs(v[k])))", count),
-        count,
-    ),
-    op.Pair: lambda step, count, source, name: (["v[1] = v[0];", "v[0] = 1 - v[1];"], 2),
-    op.LogOf: _log,
-    op.Odds: _odds,
-    op.PairOdds: _pair_odds,
-    op.Affine: lambda step, count, source, name: (
-        _each(f"{number(step.slope)} * v[k] + {number(step.offset)}", count),
-        count,
-    ),
-    op.Exp: lambda step, count, source, name: (_each(f"exp({number(step.rate)} * v[k])", count), count),
-    op.Unscale: _unscale,
-    op.Expm1: lambda step, count, source, name: (_each("expm1(v[k])", count), count),
-    op.Limit: _limit,
-}
+    def visit_Limit(self, step: op.Limit) -> None:
+        low, high = self.source.doubles(**{f"low_{self.name}": step.low, f"high_{self.name}": step.high})
+        self.each(f"fmin(fmax(v[k], {low}[k]), {high}[k])")

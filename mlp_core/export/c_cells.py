@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from mlp_core.data.preprocess import quantile_scores as ranks
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, number, string
-from mlp_core.export.description import Description, Member
+from mlp_core.export.description import Member
+from mlp_core.export.walk import Walk
 
 IS_GAP = """
 /* Whether a cell holds no word. */
@@ -105,167 +103,128 @@ static double normal_score(double x, const double *quantiles, int n)
 """
 
 
-class Cells:
+class Cells(Walk):
     """The lines of a function `inputs` as they grow. at: the next input to be filled."""
 
-    def __init__(self, description: Description, source: Source, fields: dict[int, str]) -> None:
-        self.description, self.source, self.fields = description, source, fields
+    to = "C"
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.columns = source, source.description.columns
         self.numbers = self.at = 0
         self.lines: list[str] = []
-        self.flags: list[str] = []
-
-    def add(self, operations: tuple[Any, ...]) -> None:
-        for one in operations:
-            _CELLS[type(one)](one, self)
 
     def line(self, *text: str) -> None:
         self.lines += [f"    {line}" for line in text]
 
+    def each(self, count: int, *body: str) -> None:
+        """Lines for each k below a count."""
+        self.line(f"for (k = 0; k < {count}; k++)", *(f"    {line}" for line in body))
 
-def _numbers(one: op.Numbers, cells: Cells) -> None:
-    cells.numbers = cells.at = len(one.columns)
-    places = [column + 1 for column in one.columns]
-    for j, column in enumerate(one.columns):
-        cells.line(f"v[{j}] = row->{cells.fields[column]};")
-    number_of = (
-        f"{cells.source.table('number_columns', places, 'int')}[k]"
-        if places != [*range(1, len(places) + 1)]
-        else "k + 1"
-    )
-    cells.line(f"for (k = 0; k < {cells.numbers}; k++)", "    if (isinf(v[k]))", f"        return {number_of};")
-    columns = cells.description.columns
-    for j, column in enumerate(one.columns):
-        if columns[column].required:
-            cells.line(f"if (isnan(v[{j}]))", f"    return {column + 1};")
-        if columns[column].kind == "boolean":
-            cells.line(f"if (!isnan(v[{j}]) && v[{j}] != 0 && v[{j}] != 1)", f"    return {column + 1};")
+    def at_places(self, name: str, places: tuple[int, ...], body: str) -> None:
+        """A line for each of these places of v; in it, PLACE is the place."""
+        table = self.source.table(name, places, "int")
+        self.each(len(places), body.replace("PLACE", f"{table}[k]"))
 
+    def visit_Numbers(self, one: op.Numbers) -> None:
+        self.numbers = self.at = len(one.columns)
+        places = [column + 1 for column in one.columns]
+        for j, column in enumerate(one.columns):
+            self.line(f"v[{j}] = row->{self.source.fields[column]};")
+        in_turn = places == [*range(1, len(places) + 1)]
+        number_of = "k + 1" if in_turn else f"{self.source.table('number_columns', places, 'int')}[k]"
+        self.each(self.numbers, "if (isinf(v[k]))", f"    return {number_of};")
+        for j, column in enumerate(one.columns):
+            if self.columns[column].required:
+                self.line(f"if (isnan(v[{j}]))", f"    return {column + 1};")
+            if self.columns[column].kind == "boolean":
+                self.line(f"if (!isnan(v[{j}]) && v[{j}] != 0 && v[{j}] != 1)", f"    return {column + 1};")
 
-def _flag(one: op.Flag, cells: Cells) -> None:
-    name = cells.source.table("flagged", one.places, "int")
-    cells.line(f"for (k = 0; k < {len(one.places)}; k++)", f"    x[{cells.at} + k] = isnan(v[{name}[k]]) ? 1 : 0;")
-    cells.at += len(one.places)
+    def visit_Flag(self, one: op.Flag) -> None:
+        self.at_places("flagged", one.places, f"x[{self.at} + k] = isnan(v[PLACE]) ? 1 : 0;")
+        self.at += len(one.places)
 
+    def visit_Circles(self, one: op.Circles) -> None:
+        for place, period in zip(one.places, one.periods, strict=True):
+            for f in ("sin", "cos"):
+                angle = f"6.283185307179586 * fmod(v[{place}], {number(period)}) / {number(period)}"
+                self.line(f"x[{self.at}] = isnan(v[{place}]) ? 0 : (real){f}({angle});")
+                self.at += 1
 
-def _circles(one: op.Circles, cells: Cells) -> None:
-    for place, period in zip(one.places, one.periods, strict=True):
-        for f in ("sin", "cos"):
-            angle = f"6.283185307179586 * fmod(v[{place}], {number(period)}) / {number(period)}"
-            cells.line(f"x[{cells.at}] = isnan(v[{place}]) ? 0 : (real){f}({angle});")
-            cells.at += 1
+    def visit_Fill(self, one: op.Fill) -> None:
+        name = self.source.table("fill", one.values, "double")
+        self.each(self.numbers, "if (isnan(v[k]))", f"    v[k] = {name}[k];")
 
+    def visit_Clip(self, one: op.Clip) -> None:
+        low, high = self.source.doubles(low=one.low, high=one.high)
+        self.each(self.numbers, f"v[k] = fmin(fmax(v[k], {low}[k]), {high}[k]);")
 
-def _each(cells: Cells, *body: str) -> None:
-    cells.line(f"for (k = 0; k < {cells.numbers}; k++)", *(f"    {line}" for line in body))
+    def visit_Log(self, one: op.Log) -> None:
+        self.at_places("logarithms", one.places, "v[PLACE] = log1p(fmax(v[PLACE], -0.999999));")
 
+    def visit_Scale(self, one: op.Scale) -> None:
+        shift, scale = self.source.doubles(shift=one.shift, scale=one.scale)
+        self.each(self.numbers, f"v[k] = (v[k] - {shift}[k]) * {scale}[k];")
 
-def _fill(one: op.Fill, cells: Cells) -> None:
-    name = cells.source.table("fill", one.values, "double")
-    _each(cells, "if (isnan(v[k]))", f"    v[k] = {name}[k];")
+    def visit_Bend(self, one: op.Bend) -> None:
+        self.at_places("smooth", one.places, "v[PLACE] /= hypot(1, v[PLACE] / 3);")
 
+    def visit_Ranks(self, one: op.Ranks) -> None:
+        if "normal_score" not in self.source.functions:
+            for name, (top, bottom) in {"centre": ranks._CENTRE, "tail": ranks._TAIL}.items():
+                self.source.doubles(**{f"{name}_top": top, f"{name}_bottom": bottom})
+            self.source.need("normal_score", SCORE.replace("LIMIT", number(ranks.LIMIT)))
+        name = self.source.table(f"quantiles{one.place}", one.quantiles, "double")
+        self.line(f"v[{one.place}] = normal_score(v[{one.place}], {name}, {len(one.quantiles)});")
 
-def _clip(one: op.Clip, cells: Cells) -> None:
-    low, high = (cells.source.table(name, v, "double") for name, v in (("low", one.low), ("high", one.high)))
-    _each(cells, f"v[k] = fmin(fmax(v[k], {low}[k]), {high}[k]);")
+    def place(self, one: op.Words) -> None:
+        """Lines that put the place of a word into k, or leave with its column where it is refused (-2)."""
+        column, source = self.columns[one.column], self.source
+        missing = -2 if column.required else one.missing
+        field = f"row->{source.fields[one.column]}"
+        gaps = [string(gap, "a word of data.csv.na") for gap in source.description.gaps]
+        lines = (f"    if (word != NULL && strcmp(word, {gap}) == 0)\n        return 1;\n" for gap in gaps)
+        source.need("is_gap", IS_GAP.replace("GAPS", "".join(lines)))
+        if one.hashed:
+            source.need("hashed", HASH)
+            self.line(f"k = hashed({field}, {one.hashed}, {missing});")
+        else:
+            source.need("find", FIND)
+            words = source.words(f"words{one.column}", one.words, f'a word of column "{column.name}"')
+            self.line(f"k = find({field}, {words}, {len(one.words)}, {-2 if one.refuse else one.unknown}, {missing});")
+        if column.required or one.refuse:
+            self.line("if (k == -2)", f"    return {one.column + 1};")
 
+    def visit_OneHot(self, one: op.OneHot) -> None:
+        self.place(one)
+        others = "".join(f" && k != {place}" for place in one.silent)
+        self.line(f"if (k >= 0{others})", f"    x[{self.at} + k] = 1;")
+        self.at += one.places
 
-def _log(one: op.Log, cells: Cells) -> None:
-    name = cells.source.table("logarithms", one.places, "int")
-    cells.line(f"for (k = 0; k < {len(one.places)}; k++)", f"    v[{name}[k]] = log1p(fmax(v[{name}[k]], -0.999999));")
+    def visit_Levels(self, one: op.Levels) -> None:
+        self.place(one)
+        width = one.table.shape[1]
+        if width:
+            name = self.source.table(f"levels{one.column}", one.table, "double")
+            self.line(f"if (k < 0)\n        k = {one.places};")
+            self.line(*(f"x[{self.at + at}] = (real){name}[k * {width} + {at}];" for at in range(width)))
+        self.at += width
 
+    def visit_Ordinal(self, one: op.Ordinal) -> None:
+        self.place(one)
+        self.line(f"x[{self.at}] = (real)(k / {number(max(1, one.places - 1))});")
+        self.at += 1
 
-def _scale(one: op.Scale, cells: Cells) -> None:
-    shift, scale = (cells.source.table(name, v, "double") for name, v in (("shift", one.shift), ("scale", one.scale)))
-    _each(cells, f"v[k] = (v[k] - {shift}[k]) * {scale}[k];")
-
-
-def _bend(one: op.Bend, cells: Cells) -> None:
-    name = cells.source.table("smooth", one.places, "int")
-    cells.line(f"for (k = 0; k < {len(one.places)}; k++)", f"    v[{name}[k]] /= hypot(1, v[{name}[k]] / 3);")
-
-
-def _ranks(one: op.Ranks, cells: Cells) -> None:
-    source = cells.source
-    if "normal_score" not in source.functions:
-        for name, values in zip(("centre", "tail"), (ranks._CENTRE, ranks._TAIL), strict=True):
-            for part, coefficients in zip(("top", "bottom"), values, strict=True):
-                source.table(f"{name}_{part}", coefficients, "double")
-        source.need("normal_score", SCORE.replace("LIMIT", number(ranks.LIMIT)))
-    name = source.table(f"quantiles{one.place}", one.quantiles, "double")
-    cells.line(f"v[{one.place}] = normal_score(v[{one.place}], {name}, {len(one.quantiles)});")
-
-
-def _place(one: op.Words, cells: Cells) -> None:
-    """Lines that put the place of a word into k, or leave with its column where it is refused (-2)."""
-    column = cells.description.columns[one.column]
-    missing = -2 if column.required else one.missing
-    field = f"row->{cells.fields[one.column]}"
-    gaps = [string(gap, "a word of data.csv.na") for gap in cells.description.gaps]
-    lines = (f"    if (word != NULL && strcmp(word, {gap}) == 0)\n        return 1;\n" for gap in gaps)
-    cells.source.need("is_gap", IS_GAP.replace("GAPS", "".join(lines)))
-    if one.hashed:
-        cells.source.need("hashed", HASH)
-        cells.line(f"k = hashed({field}, {one.hashed}, {missing});")
-    else:
-        cells.source.need("find", FIND)
-        words = cells.source.words(f"words{one.column}", one.words, f'a word of column "{column.name}"')
-        cells.line(f"k = find({field}, {words}, {len(one.words)}, {-2 if one.refuse else one.unknown}, {missing});")
-    if column.required or one.refuse:
-        cells.line("if (k == -2)", f"    return {one.column + 1};")
-
-
-def _one_hot(one: op.OneHot, cells: Cells) -> None:
-    _place(one, cells)
-    others = "".join(f" && k != {place}" for place in one.silent)
-    cells.line(f"if (k >= 0{others})", f"    x[{cells.at} + k] = 1;")
-    cells.at += one.places
-
-
-def _levels(one: op.Levels, cells: Cells) -> None:
-    _place(one, cells)
-    width = one.table.shape[1]
-    if width:
-        name = cells.source.table(f"levels{one.column}", one.table.ravel(), "double")
-        cells.line(f"if (k < 0)\n        k = {one.places};")
-        values = (f"x[{cells.at + at}] = (real){name}[k * {width} + {at}];" for at in range(width))
-        cells.line(*values)
-    cells.at += width
+    def visit_Code(self, one: op.Code) -> None:
+        self.place(one)
+        self.line(f"x[{self.at}] = (real)k;")
+        self.at += 1
 
 
-def _ordinal(one: op.Ordinal, cells: Cells) -> None:
-    _place(one, cells)
-    cells.line(f"x[{cells.at}] = (real)(k / {number(max(1, one.places - 1))});")
-    cells.at += 1
-
-
-def _code(one: op.Code, cells: Cells) -> None:
-    _place(one, cells)
-    cells.line(f"x[{cells.at}] = (real)k;")
-    cells.at += 1
-
-
-_CELLS: dict[type, Callable[[Any, Cells], None]] = {
-    op.Numbers: _numbers,
-    op.Flag: _flag,
-    op.Circles: _circles,
-    op.Fill: _fill,
-    op.Clip: _clip,
-    op.Log: _log,
-    op.Scale: _scale,
-    op.Bend: _bend,
-    op.Ranks: _ranks,
-    op.OneHot: _one_hot,
-    op.Levels: _levels,
-    op.Ordinal: _ordinal,
-    op.Code: _code,
-}
-
-
-def inputs_function(member: Member, description: Description, source: Source, fields: dict[int, str]) -> str:
+def inputs_function(member: Member, source: Source) -> str:
     """The name of a function `inputs`: 0, the number of a column whose cell is refused, or -1 for a number that is too
     large."""
-    cells = Cells(description, source, fields)
-    cells.add(member.inputs)
+    cells = Cells(source)
+    cells.walk(member.inputs)
     head = [f"    double v[{cells.numbers}];"] if cells.numbers else []
     head += ["    int k;", f"    for (k = 0; k < {member.width}; k++)", "        x[k] = 0;"]
     last = [

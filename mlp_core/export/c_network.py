@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, number
+from mlp_core.export.walk import Walk
 
 # f(z) for a real z; F is the suffix of the functions of libm, R(x) a constant of the model's type
 ACTIVATIONS = {
@@ -145,8 +145,10 @@ static void add(real *a, size_t n, const real *b)
 """
 
 
-class Calls:
+class Calls(Walk):
     """The calls as they grow: which buffer holds how many numbers, and the largest number it ever holds."""
+
+    to, activations = "C", ACTIVATIONS
 
     def __init__(self, source: Source, width: int) -> None:
         self.source, self.width, self.largest = source, width, width
@@ -155,135 +157,103 @@ class Calls:
         self.skips: list[tuple[str, int]] = []
         self.count = 0
 
-    def add(self, operations: Sequence[Any]) -> None:
-        for one in operations:
-            if isinstance(one, op.Residual):
-                name = f"skip{len(self.skips) + 1}"
-                self.skips.append((name, self.width))
-                self.line(f"memcpy({name}, {self.here}, sizeof {name});")
-                self.add(one.inner)
-                self.source.need("add", ADD)
-                self.line(f"add({self.here}, {self.width}, {name});")
-            else:
-                _CALLS[type(one)](one, self)
-
     def line(self, text: str) -> None:
         self.lines.append(f"    {text}")
 
-    def named(self, name: str) -> str:
-        """A new name for a table."""
-        self.count += 1
-        return f"{name}{self.count}"
+    def tables(self, **named: Any) -> list[str]:
+        """New tables, numbered; their names."""
+        names = []
+        for name, values in named.items():
+            self.count += 1
+            names.append(self.source.table(f"{name}{self.count}", values))
+        return names
 
     def turn(self, width: int) -> None:
         """From now on the other buffer holds the numbers, `width` of them."""
         self.here, self.there, self.width = self.there, self.here, width
         self.largest = max(self.largest, width)
 
+    def call(self, name: str, text: str, *given: str) -> None:
+        """Have a function in the file, and call it with the numbers, how many they are, and what it is given."""
+        self.source.need(name, text)
+        self.line(f"{name}({', '.join([self.here, str(self.width), *given])});")
 
-def _embed(one: op.Embed, calls: Calls) -> None:
-    start = calls.width - len(one.tables)
-    a, b = calls.here, calls.there
-    if start:
-        calls.line(f"memcpy({b}, {a}, {start} * sizeof(real));")
-    end = start
-    for k, table in enumerate(one.tables):
-        dim = table.shape[1]
-        name = calls.source.table(calls.named("E"), table)
-        calls.line(f"memcpy({b} + {end}, {name} + (size_t){a}[{start + k}] * {dim}, {dim} * sizeof(real));")
-        end += dim
-    calls.turn(end)
+    def visit_Residual(self, one: op.Residual) -> None:
+        name = f"skip{len(self.skips) + 1}"
+        self.skips.append((name, self.width))
+        self.line(f"memcpy({name}, {self.here}, sizeof {name});")
+        self.walk(one.inner)
+        self.call("add", ADD, name)
 
+    def visit_Embed(self, one: op.Embed) -> None:
+        start = end = self.width - len(one.tables)
+        a, b = self.here, self.there
+        if start:
+            self.line(f"memcpy({b}, {a}, {start} * sizeof(real));")
+        for k, table in enumerate(one.tables):
+            dim = table.shape[1]
+            (name,) = self.tables(E=table)
+            self.line(f"memcpy({b} + {end}, {name} + (size_t){a}[{start + k}] * {dim}, {dim} * sizeof(real));")
+            end += dim
+        self.turn(end)
 
-def _dense(one: op.Dense, calls: Calls) -> None:
-    calls.source.need("dense", DENSE)
-    units, inputs = one.W.shape
-    W = calls.source.table(calls.named("W"), one.W.T)
-    b = "NULL" if one.b is None else calls.source.table(W.replace("W", "b"), one.b)
-    calls.line(f"dense({calls.here}, {inputs}, {W}, {b}, {units}, {calls.there});")
-    calls.turn(units)
+    def visit_Dense(self, one: op.Dense) -> None:
+        (W,) = self.tables(W=one.W.T)
+        b = "NULL" if one.b is None else self.source.table(W.replace("W", "b"), one.b)
+        self.call("dense", DENSE, W, b, str(len(one.W)), self.there)
+        self.turn(len(one.W))
 
+    def visit_Activation(self, one: op.Activation) -> None:
+        if one.name == "identity":
+            return
+        formula = self.formula(one)
+        name = one.name if one.name not in ("tanh", "sin") else f"{one.name}_of"
+        if "ALPHA" in formula:
+            name = f"{name}_{abs(hash_of(one.alpha))}"
+        constants = formula.replace("ALPHA", f"R({number(one.alpha)})").replace("F(", f"{self.source.f}(")
+        self.call(name, ACTIVATION.format(what=one.name, name=name, formula=constants))
 
-def _activation(one: op.Activation, calls: Calls) -> None:
-    if one.name == "identity":
-        return
-    source, formula = calls.source, ACTIVATIONS[one.name]
-    name = one.name if one.name not in ("tanh", "sin") else f"{one.name}_of"
-    if "ALPHA" in formula:
-        name = f"{name}_{abs(hash_of(one.alpha))}"
-    constants = formula.replace("ALPHA", f"R({number(one.alpha)})").replace("F(", f"{source.f}(")
-    source.need(name, ACTIVATION.format(what=one.name, name=name, formula=constants))
-    calls.line(f"{name}({calls.here}, {calls.width});")
+    def visit_Parametric(self, one: op.Parametric) -> None:
+        """The other buffer holds f(a) for a moment."""
+        self.source.need("blend", BLEND)  # before what f needs
+        (alpha,) = self.tables(alpha=one.alpha)
+        self.line(f"memcpy({self.there}, {self.here}, {self.width} * sizeof(real));")
+        self.turn(self.width)
+        self.visit(one.f)
+        self.turn(self.width)
+        self.call("blend", BLEND, alpha, self.there)
 
+    def visit_Multiply(self, one: op.Multiply) -> None:
+        self.call("multiply", MULTIPLY, *self.tables(scale=one.factors))
 
-def _parametric(one: op.Parametric, calls: Calls) -> None:
-    """The other buffer holds f(a) for a moment."""
-    calls.source.need("blend", BLEND)
-    alpha, width = calls.source.table(calls.named("alpha"), one.alpha), calls.width
-    calls.line(f"memcpy({calls.there}, {calls.here}, {width} * sizeof(real));")
-    calls.turn(width)
-    _activation(one.f, calls)
-    calls.turn(width)
-    calls.line(f"blend({calls.here}, {width}, {alpha}, {calls.there});")
+    def visit_Waves(self, one: op.Waves) -> None:
+        """They stand behind the numbers, in the same buffer."""
+        self.source.need("waves", WAVES.replace("cosF", f"cos{self.source.f}"))
+        columns, learned, count = one.weight.shape
+        tables = ", ".join(self.tables(turns=one.turns, phase=one.phase, V=one.weight, d=one.bias))
+        a = self.here
+        self.line(f"waves({a}, {columns}, {count}, {learned}, {tables}, {a} + {self.width});")
+        self.width += columns * learned
+        self.largest = max(self.largest, self.width)
 
+    def visit_PRelu(self, one: op.PRelu) -> None:
+        (slope,) = self.tables(slope=one.slope)
+        self.call("prelu", PRELU, f"{slope}[0]")
 
-def _multiply(one: op.Multiply, calls: Calls) -> None:
-    calls.source.need("multiply", MULTIPLY)
-    calls.line(f"multiply({calls.here}, {calls.width}, {calls.source.table(calls.named('scale'), one.factors)});")
+    def visit_BatchNorm(self, one: op.BatchNorm) -> None:
+        scale = one.gain.astype(np.float64) / np.sqrt(one.variance.astype(np.float64) + one.eps)
+        self.call("batch_norm", AFFINE, *self.tables(mean=one.mean, scale=scale, shift=one.shift))
 
+    def visit_LayerNorm(self, one: op.LayerNorm) -> None:
+        self.call("layer_norm", LAYER_NORM, *self.tables(gain=one.gain, shift=one.shift), number(one.eps))
 
-def _waves(one: op.Waves, calls: Calls) -> None:
-    """They stand behind the numbers, in the same buffer."""
-    calls.source.need("waves", WAVES.replace("cosF", f"cos{calls.source.f}"))
-    columns, learned, count = one.weight.shape
-    given = {"turns": one.turns, "phase": one.phase, "V": one.weight, "d": one.bias}
-    tables = ", ".join(calls.source.table(calls.named(name), values) for name, values in given.items())
-    a = calls.here
-    calls.line(f"waves({a}, {columns}, {count}, {learned}, {tables}, {a} + {calls.width});")
-    calls.width += columns * learned
-    calls.largest = max(calls.largest, calls.width)
+    def visit_RmsNorm(self, one: op.RmsNorm) -> None:
+        self.call("rms_norm", RMS_NORM, *self.tables(gain=one.gain), number(one.eps))
+
+    def visit_Dropout(self, one: op.Dropout) -> None:
+        """Nothing when predicting."""
 
 
 def hash_of(alpha: float) -> int:
     """A whole number that tells one parameter of an activation from another."""
     return int(np.float64(alpha).view(np.int64)) >> 20
-
-
-def _prelu(one: op.PRelu, calls: Calls) -> None:
-    calls.source.need("prelu", PRELU)
-    calls.line(f"prelu({calls.here}, {calls.width}, {calls.source.table(calls.named('slope'), one.slope)}[0]);")
-
-
-def _batch_norm(one: op.BatchNorm, calls: Calls) -> None:
-    calls.source.need("batch_norm", AFFINE)
-    scale = one.gain.astype(np.float64) / np.sqrt(one.variance.astype(np.float64) + one.eps)
-    named = {"mean": one.mean, "scale": scale, "shift": one.shift}
-    tables = ", ".join(calls.source.table(calls.named(name), values) for name, values in named.items())
-    calls.line(f"batch_norm({calls.here}, {calls.width}, {tables});")
-
-
-def _layer_norm(one: op.LayerNorm, calls: Calls) -> None:
-    calls.source.need("layer_norm", LAYER_NORM)
-    gain, shift = (calls.source.table(calls.named(n), v) for n, v in (("gain", one.gain), ("shift", one.shift)))
-    calls.line(f"layer_norm({calls.here}, {calls.width}, {gain}, {shift}, {number(one.eps)});")
-
-
-def _rms_norm(one: op.RmsNorm, calls: Calls) -> None:
-    calls.source.need("rms_norm", RMS_NORM)
-    gain = calls.source.table(calls.named("gain"), one.gain)
-    calls.line(f"rms_norm({calls.here}, {calls.width}, {gain}, {number(one.eps)});")
-
-
-_CALLS: dict[type, Callable[[Any, Calls], None]] = {
-    op.Embed: _embed,
-    op.Dense: _dense,
-    op.Activation: _activation,
-    op.Parametric: _parametric,
-    op.Multiply: _multiply,
-    op.Waves: _waves,
-    op.PRelu: _prelu,
-    op.BatchNorm: _batch_norm,
-    op.LayerNorm: _layer_norm,
-    op.RmsNorm: _rms_norm,
-    op.Dropout: lambda one, calls: None,
-}

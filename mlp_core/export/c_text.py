@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.errors import Problem, UsageError, clean
+from mlp_core.export.description import Description
 from mlp_core.export.python_text import kept_once
 
 LONGEST = 4095  # characters of a string that every C99 compiler takes
@@ -68,6 +69,14 @@ def identifier(text: str, taken: Iterable[str] = ()) -> str:
     return made
 
 
+def fields(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+    """A C name for each of some names, all different."""
+    found: list[str] = []
+    for name in names:
+        found.append(identifier(name, (*taken, *found)))
+    return found
+
+
 def comment(text: str) -> str:
     """A text as it may stand in a comment."""
     return clean(text, 200).replace("*/", "* /").replace("/*", "/ *")
@@ -118,11 +127,14 @@ class Source:
     """A C file as it grows: tables, functions that are needed, and the checksum of the tables of numbers.
 
     What has a name already has it once: an equal one is taken in its place, another one is numbered.
+    fields, answers: what the columns of a row and the answers to it are called in C.
     """
 
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-        self.real, self.f = ("float", "f") if dtype == "float32" else ("double", "")
+    def __init__(self, description: Description) -> None:
+        self.description, self.dtype = description, description.dtype
+        self.real, self.f = ("float", "f") if self.dtype == "float32" else ("double", "")
+        self.fields = fields([column.name for column in description.columns])
+        self.answers = fields([answer.name for answer in description.answers], ("label", "labels"))
         self.tables: dict[str, str] = {}
         self.bodies: dict[str, str] = {}
         self.functions: dict[str, str] = {}
@@ -139,6 +151,10 @@ class Source:
         if kind != "int" and len(self.tables) > before:
             self._sum(made, kind, flat)
         return made
+
+    def doubles(self, **named: Any) -> list[str]:
+        """Constant arrays of doubles; their names."""
+        return [self.table(name, values, "double") for name, values in named.items()]
 
     def _sum(self, name: str, kind: str, flat: Any) -> None:
         """Add a table to the checksum: its numbers' bits, each times an odd number, so that no single change hides."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -14,6 +13,7 @@ from mlp_core.errors import Problem, UsageError
 from mlp_core.export import operations as op
 from mlp_core.export.description import Description
 from mlp_core.export.onnx_graph import Graph, Tensor
+from mlp_core.export.walk import Walk
 from mlp_core.nn.complex_math import _polynomial
 
 FAR = 1e100  # bent, what is farther comes to the same, and its square is still a number
@@ -21,20 +21,22 @@ REFUSED = -2
 """The place of a word that is refused; a graph cannot stop, so such a row is answered by what is no number."""
 
 
-class Cells:
+class Cells(Walk):
     """The block X, the inputs behind it, and for each row whether a cell is refused, as they grow."""
+
+    to = "ONNX"
 
     def __init__(self, graph: Graph, description: Description, raw: dict[int, Tensor], matrix: Tensor | None) -> None:
         self.graph, self.description, self.raw, self.matrix = graph, description, raw, matrix
+        self.columns = description.columns
         self.X: Tensor | None = None
         self.width = 0
         self.behind: list[Tensor] = []
         self.refused: list[Tensor] = []
 
-    def add(self, operations: tuple[Any, ...]) -> Tensor:
+    def inputs(self, operations: tuple[Any, ...]) -> Tensor:
         """The inputs of the network, in its type."""
-        for one in operations:
-            _CELLS[type(one)](one, self)
+        self.walk(operations)
         whole = self.graph.join([*([self.X] if self.X is not None else []), *self.behind])
         made = whole.astype(self.description.dtype)
         self.refused.append(self.graph.any(self.graph.node("IsInf", made, dtype=bool)))
@@ -49,81 +51,101 @@ class Cells:
         """Values as one row, to stand beside all rows."""
         return np.asarray(values, np.float64)[None, :]
 
+    def missing(self, X: Tensor) -> Tensor:
+        """Where cells are missing."""
+        return self.graph.node("IsNaN", X, dtype=bool)
+
     def chosen(self, places: tuple[int, ...], changed: Tensor) -> None:
         """X, but in these places what it was changed to."""
         mask = np.isin(np.arange(self.width), places)[None, :]
         self.X = self.graph.where(self.graph.tensor(mask, bool), changed, self.block)
 
+    def visit_Numbers(self, one: op.Numbers) -> None:
+        graph, columns = self.graph, self.columns
+        self.width = len(one.columns)
+        if self.matrix is not None:
+            self.X = self.matrix
+        else:
+            self.X = graph.join(
+                [self.yes_or_no(k) if columns[k].kind == "boolean" else self.raw[k] for k in one.columns]
+            )
+        self.refused.append(graph.any(graph.node("IsInf", self.X, dtype=bool)))
+        if required := [j for j, column in enumerate(one.columns) if columns[column].required]:
+            self.refused.append(graph.any(self.missing(self.X.columns(required))))
 
-def _numbers(one: op.Numbers, cells: Cells) -> None:
-    graph, columns = cells.graph, cells.description.columns
-    cells.width = len(one.columns)
-    if cells.matrix is not None:
-        cells.X = cells.matrix
-    else:
-        cells.X = graph.join(
-            [_yes_or_no(k, cells) if columns[k].kind == "boolean" else cells.raw[k] for k in one.columns]
-        )
-    cells.refused.append(graph.any(graph.node("IsInf", cells.X, dtype=bool)))
-    required = [j for j, column in enumerate(one.columns) if columns[column].required]
-    if required:
-        cells.refused.append(graph.any(graph.node("IsNaN", cells.X.columns(required), dtype=bool)))
+    def yes_or_no(self, column: int) -> Tensor:
+        """A column of yes and no as 1 and 0, in any mixture of small and capital letters."""
+        written = {
+            "".join(letters): value
+            for word, value in TRUTHS.items()
+            for letters in product(*({letter.lower(), letter.upper()} for letter in word))
+        }
+        gaps = {"", *self.description.gaps} - set(written)
+        keys = [*sorted(written), *sorted(gaps)]
+        values = [*(written[word] for word in sorted(written)), *(float("nan") for _ in gaps)]
+        found = self.graph.lookup(self.raw[column], keys, values, float(REFUSED)).astype(np.float64)
+        self.refused.append(found < -1.0)
+        return found
 
+    def visit_Flag(self, one: op.Flag) -> None:
+        self.behind.append(self.missing(self.block.columns(list(one.places))).astype(np.float64))
 
-def _yes_or_no(column: int, cells: Cells) -> Tensor:
-    """A column of yes and no as 1 and 0, in any mixture of small and capital letters."""
-    written = {
-        "".join(letters): value
-        for word, value in TRUTHS.items()
-        for letters in product(*({letter.lower(), letter.upper()} for letter in word))
-    }
-    gaps = {"", *cells.description.gaps} - set(written)
-    keys = [*sorted(written), *sorted(gaps)]
-    values = [*(written[word] for word in sorted(written)), *(float("nan") for _ in gaps)]
-    found = cells.graph.lookup(cells.raw[column], keys, values, float(REFUSED)).astype(np.float64)
-    cells.refused.append(found < -1.0)
-    return found
+    def visit_Circles(self, one: op.Circles) -> None:
+        graph = self.graph
+        for place, period in zip(one.places, one.periods, strict=True):
+            x = self.block.columns([place])
+            angle = graph.node("Mod", x, graph.tensor(period, np.float64), fmod=1) * (2 * np.pi) / period
+            missing = self.missing(x)
+            self.behind += [graph.where(missing, 0.0, graph.node(kind, angle)) for kind in ("Sin", "Cos")]
 
+    def visit_Fill(self, one: op.Fill) -> None:
+        self.X = self.graph.where(self.missing(self.block), self.row(one.values), self.block)
 
-def _flag(one: op.Flag, cells: Cells) -> None:
-    missing = cells.graph.node("IsNaN", cells.block.columns(list(one.places)), dtype=bool)
-    cells.behind.append(missing.astype(np.float64))
+    def visit_Clip(self, one: op.Clip) -> None:
+        self.X = self.graph.maximum(self.graph.minimum(self.block, self.row(one.high)), self.row(one.low))
 
+    def visit_Log(self, one: op.Log) -> None:
+        self.chosen(one.places, self.graph.log1p(self.graph.maximum(self.block, -0.999999)))
 
-def _circles(one: op.Circles, cells: Cells) -> None:
-    graph = cells.graph
-    for place, period in zip(one.places, one.periods, strict=True):
-        x = cells.block.columns([place])
-        angle = graph.node("Mod", x, graph.tensor(period, np.float64), fmod=1) * (2 * np.pi) / period
-        missing = graph.node("IsNaN", x, dtype=bool)
-        cells.behind += [graph.where(missing, 0.0, graph.node(kind, angle)) for kind in ("Sin", "Cos")]
+    def visit_Scale(self, one: op.Scale) -> None:
+        self.X = (self.block - self.row(one.shift)) * self.row(one.scale)
 
+    def visit_Bend(self, one: op.Bend) -> None:
+        X = self.graph.minimum(self.graph.maximum(self.block, -FAR), FAR)
+        self.chosen(one.places, X / self.graph.sqrt((X / 3.0) * (X / 3.0) + 1.0))
 
-def _fill(one: op.Fill, cells: Cells) -> None:
-    missing = cells.graph.node("IsNaN", cells.block, dtype=bool)
-    cells.X = cells.graph.where(missing, cells.row(one.values), cells.block)
+    def visit_Ranks(self, one: op.Ranks) -> None:
+        self.chosen((one.place,), _normal_scores(self.graph, self.block.columns([one.place]), one.quantiles))
 
+    def place(self, one: op.Words) -> Tensor:
+        """The place of each word, [rows, 1], int64."""
+        column = self.columns[one.column]
+        if one.hashed:
+            message = f'column "{column.name}": encode: hash cannot be exported to ONNX, which has no checksum of words'
+            raise UsageError(Problem("not_exportable", message, "export to c, numpy or torch"))
+        missing = REFUSED if column.required else one.missing
+        gaps = sorted({"", *self.description.gaps} - set(one.words))
+        keys, values = [*one.words, *gaps], [*range(len(one.words)), *(missing for _ in gaps)]
+        place = self.graph.lookup(self.raw[one.column], keys, values, REFUSED if one.refuse else one.unknown)
+        if column.required or one.refuse:
+            self.refused.append(place.equals(REFUSED))
+            place = self.graph.maximum(place, -1)
+        return place
 
-def _clip(one: op.Clip, cells: Cells) -> None:
-    cells.X = cells.graph.maximum(cells.graph.minimum(cells.block, cells.row(one.high)), cells.row(one.low))
+    def visit_OneHot(self, one: op.OneHot) -> None:
+        places = np.where(np.isin(np.arange(one.places), one.silent), REFUSED - 1, np.arange(one.places))
+        self.behind.append(self.place(one).equals(places[None, :]).astype(np.float64))
 
+    def visit_Levels(self, one: op.Levels) -> None:
+        places = np.array([[*range(one.places), -1]])
+        chosen = self.place(one).equals(places).astype(np.float64)
+        self.behind.append(self.graph.node("MatMul", chosen, self.graph.tensor(one.table, np.float64)))
 
-def _log(one: op.Log, cells: Cells) -> None:
-    cells.chosen(one.places, cells.graph.log1p(cells.graph.maximum(cells.block, -0.999999)))
+    def visit_Ordinal(self, one: op.Ordinal) -> None:
+        self.behind.append(self.place(one).astype(np.float64) / max(1, one.places - 1))
 
-
-def _scale(one: op.Scale, cells: Cells) -> None:
-    cells.X = (cells.block - cells.row(one.shift)) * cells.row(one.scale)
-
-
-def _bend(one: op.Bend, cells: Cells) -> None:
-    graph = cells.graph
-    X = graph.minimum(graph.maximum(cells.block, -FAR), FAR)
-    cells.chosen(one.places, X / graph.sqrt((X / 3.0) * (X / 3.0) + 1.0))
-
-
-def _ranks(one: op.Ranks, cells: Cells) -> None:
-    cells.chosen((one.place,), _normal_scores(cells.graph, cells.block.columns([one.place]), one.quantiles))
+    def visit_Code(self, one: op.Code) -> None:
+        self.behind.append(self.graph.maximum(self.place(one), 0).astype(np.float64))
 
 
 def _normal_scores(graph: Graph, x: Tensor, quantiles: Any) -> Tensor:
@@ -157,55 +179,3 @@ def _count(graph: Graph, x: Tensor, quantiles: Any, order: str) -> Tensor:
         middle = graph.node("Gather", table, found + (2**k - 1))
         found = graph.where(graph.node(order, middle, x, dtype=bool), found + 2**k, found)
     return found
-
-
-def _place(one: op.Words, cells: Cells) -> Tensor:
-    """The place of each word, [rows, 1], int64."""
-    column = cells.description.columns[one.column]
-    if one.hashed:
-        message = f'column "{column.name}": encode: hash cannot be exported to ONNX, which has no checksum of words'
-        raise UsageError(Problem("not_exportable", message, "export to c, numpy or torch"))
-    missing = REFUSED if column.required else one.missing
-    gaps = sorted({"", *cells.description.gaps} - set(one.words))
-    keys, values = [*one.words, *gaps], [*range(len(one.words)), *(missing for _ in gaps)]
-    place = cells.graph.lookup(cells.raw[one.column], keys, values, REFUSED if one.refuse else one.unknown)
-    if column.required or one.refuse:
-        cells.refused.append(place.equals(REFUSED))
-        place = cells.graph.maximum(place, -1)
-    return place
-
-
-def _one_hot(one: op.OneHot, cells: Cells) -> None:
-    places = np.where(np.isin(np.arange(one.places), one.silent), REFUSED - 1, np.arange(one.places))
-    cells.behind.append(_place(one, cells).equals(places[None, :]).astype(np.float64))
-
-
-def _levels(one: op.Levels, cells: Cells) -> None:
-    places = np.array([[*range(one.places), -1]])
-    chosen = _place(one, cells).equals(places).astype(np.float64)
-    cells.behind.append(cells.graph.node("MatMul", chosen, cells.graph.tensor(one.table, np.float64)))
-
-
-def _ordinal(one: op.Ordinal, cells: Cells) -> None:
-    cells.behind.append(_place(one, cells).astype(np.float64) / max(1, one.places - 1))
-
-
-def _code(one: op.Code, cells: Cells) -> None:
-    cells.behind.append(cells.graph.maximum(_place(one, cells), 0).astype(np.float64))
-
-
-_CELLS: dict[type, Callable[[Any, Cells], None]] = {
-    op.Numbers: _numbers,
-    op.Flag: _flag,
-    op.Circles: _circles,
-    op.Fill: _fill,
-    op.Clip: _clip,
-    op.Log: _log,
-    op.Scale: _scale,
-    op.Bend: _bend,
-    op.Ranks: _ranks,
-    op.OneHot: _one_hot,
-    op.Levels: _levels,
-    op.Ordinal: _ordinal,
-    op.Code: _code,
-}

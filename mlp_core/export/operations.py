@@ -2,8 +2,8 @@
 
 A member has three lists. `inputs`: from raw cells to the inputs of the network, in float64. `network`: from those to
 the logits, in the model's dtype. `answers`: from the logits to what is told, in float64 again. A model has one member,
-or several whose answers are averaged. A format has one function for each kind of operation; an operation that it has
-none for is refused by its name.
+or several whose answers are averaged. A format has one method for each kind of operation (`walk`); an operation that
+it has none for is refused by its name.
 """
 
 from __future__ import annotations

@@ -11,18 +11,18 @@ from mlp_core.export.description import Description, Member
 from mlp_core.export.python_text import Script
 
 
-def told_text(member: Member, description: Description, script: Script) -> str:
+def told_text(member: Member, script: Script) -> str:
     """The name of a function `told`: from logits to numbers, an array for each answer."""
-    lines = ['    """The numbers that are told, from logits."""']
-    for name, steps in zip(_variables(description), member.answers, strict=True):
+    lines, variables = ['    """The numbers that are told, from logits."""'], _variables(script.description)
+    for name, steps in zip(variables, member.answers, strict=True):
         lines += ["    V = Z.astype(np.float64)", *_stepwise(steps, name, script), f"    {name} = V"]
-    return script.function("told", "Z", [*lines, f"    return ({', '.join(_variables(description))},)"])
+    return script.function("told", "Z", [*lines, f"    return ({', '.join(variables)},)"])
 
 
-def answers_text(description: Description, script: Script) -> None:
+def answers_text(script: Script) -> None:
     """The function `answers`, from those numbers to columns of labels and numbers, and where there are several members
     the function `averaged` before it."""
-    variables = _variables(description)
+    description, variables = script.description, _variables(script.description)
     if len(description.members) > 1:
         lines = ['    """The numbers that are told, from what every member tells."""']
         for place, (answer, name) in enumerate(zip(description.answers, variables, strict=True)):

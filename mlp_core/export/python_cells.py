@@ -2,143 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from mlp_core.export import operations as op
 from mlp_core.export import python_parts as parts
-from mlp_core.export.description import Description, Member
+from mlp_core.export.description import Member
 from mlp_core.export.python_text import Script
+from mlp_core.export.walk import Walk
 
 
-def inputs_text(member: Member, description: Description, script: Script) -> str:
+def inputs_text(member: Member, script: Script) -> str:
     """The name of a function `inputs`: from columns of raw cells to what the network sees."""
-    script.table("GAPS", description.gaps)
-    lines = [f'    """What the network sees, [rows, {member.width}], from columns of raw cells."""']
-    joined = ["X"] if any(isinstance(one, op.Numbers) for one in member.inputs) else []
-    for one in member.inputs:
-        made, part = _INPUTS[type(one)](one, description, script)
-        lines += made
-        joined += [part] if part else []
+    script.table("GAPS", script.description.gaps)
+    cells = Cells(script)
+    cells.walk(member.inputs)
     script.need(parts.finite)
-    whole = joined[0] if len(joined) == 1 else f"np.concatenate([{', '.join(joined)}], axis=1)"
-    return script.function("inputs", "table", [*lines, f"    return finite({whole})"])
+    head = f'    """What the network sees, [rows, {member.width}], from columns of raw cells."""'
+    whole = cells.parts[0] if len(cells.parts) == 1 else f"np.concatenate([{', '.join(cells.parts)}], axis=1)"
+    return script.function("inputs", "table", [head, *cells.lines, f"    return finite({whole})"])
 
 
-Made = tuple[list[str], str | None]
+class Cells(Walk):
+    """The lines of a function `inputs` as they grow, and the parts that are joined to what the network sees."""
 
+    to = "Python"
 
-def _numbers(one: op.Numbers, description: Description, script: Script) -> Made:
-    chosen = [description.columns[place] for place in one.columns]
-    names = script.table("NUMBERS", tuple(column.name for column in chosen))
-    script.need(parts.numbers)
-    cells = "table[name]"
-    if needed := tuple(column.name for column in chosen if column.required):
-        script.need(parts.present)
-        required = script.table("REQUIRED", needed)
-        cells = f"(present(table[name], name, GAPS) if name in {required} else table[name])"
-    if meanings := {column.name: column.meaning for column in chosen if column.meaning}:
-        script.need(parts.written)
-        table = script.table("WRITTEN", meanings)
-        cells = f"(written({cells}, name, {table}[name], GAPS) if name in {table} else {cells})"
-    made = f"numbers({cells}, name, GAPS)"
-    if yes := tuple(column.name for column in chosen if column.kind == "boolean"):
-        script.need(parts.truths)
-        made = f"truths({cells}, name, GAPS) if name in {script.table('YES_OR_NO', yes)} else {made}"
-    return [f"    X = np.stack([{made} for name in {names}], axis=1)"], None
+    def __init__(self, script: Script) -> None:
+        self.script, self.columns = script, script.description.columns
+        self.lines: list[str] = []
+        self.parts: list[str] = []
 
+    def line(self, text: str) -> None:
+        self.lines.append(f"    {text}")
 
-def _flag(one: op.Flag, description: Description, script: Script) -> Made:
-    return [f"    flags = np.isnan(X[:, {list(one.places)}])"], "flags"
+    def visit_Numbers(self, one: op.Numbers) -> None:
+        script, chosen = self.script, [self.columns[place] for place in one.columns]
+        names = script.table("NUMBERS", tuple(column.name for column in chosen))
+        script.need(parts.numbers)
+        cells = "table[name]"
+        if needed := tuple(column.name for column in chosen if column.required):
+            script.need(parts.present)
+            required = script.table("REQUIRED", needed)
+            cells = f"(present(table[name], name, GAPS) if name in {required} else table[name])"
+        if meanings := {column.name: column.meaning for column in chosen if column.meaning}:
+            script.need(parts.written)
+            table = script.table("WRITTEN", meanings)
+            cells = f"(written({cells}, name, {table}[name], GAPS) if name in {table} else {cells})"
+        made = f"numbers({cells}, name, GAPS)"
+        if yes := tuple(column.name for column in chosen if column.kind == "boolean"):
+            script.need(parts.truths)
+            made = f"truths({cells}, name, GAPS) if name in {script.table('YES_OR_NO', yes)} else {made}"
+        self.line(f"X = np.stack([{made} for name in {names}], axis=1)")
+        self.parts.append("X")
 
+    def visit_Flag(self, one: op.Flag) -> None:
+        self.line(f"flags = np.isnan(X[:, {list(one.places)}])")
+        self.parts.append("flags")
 
-def _circles(one: op.Circles, description: Description, script: Script) -> Made:
-    script.need(parts.on_circles)
-    return [f"    circles = on_circles(X[:, {list(one.places)}], {list(one.periods)})"], "circles"
+    def visit_Circles(self, one: op.Circles) -> None:
+        self.script.need(parts.on_circles)
+        self.line(f"circles = on_circles(X[:, {list(one.places)}], {list(one.periods)})")
+        self.parts.append("circles")
 
+    def visit_Fill(self, one: op.Fill) -> None:
+        self.line(f"X = np.where(np.isnan(X), {self.script.array('FILL', one.values)}, X)")
 
-def _fill(one: op.Fill, description: Description, script: Script) -> Made:
-    return [f"    X = np.where(np.isnan(X), {script.array('FILL', one.values)}, X)"], None
+    def visit_Clip(self, one: op.Clip) -> None:
+        self.script.table("inf", 0, "np.inf")
+        self.line(f"X = np.clip(X, {self.script.array('LOW', one.low)}, {self.script.array('HIGH', one.high)})")
 
+    def visit_Log(self, one: op.Log) -> None:
+        places = self.script.table("LOGARITHMS", list(one.places))
+        self.line(f"X[:, {places}] = np.log1p(np.maximum(X[:, {places}], -0.999999))")
 
-def _clip(one: op.Clip, description: Description, script: Script) -> Made:
-    script.table("inf", 0, "np.inf")
-    return [f"    X = np.clip(X, {script.array('LOW', one.low)}, {script.array('HIGH', one.high)})"], None
+    def visit_Scale(self, one: op.Scale) -> None:
+        self.line(f"X = (X - {self.script.array('SHIFT', one.shift)}) * {self.script.array('SCALE', one.scale)}")
 
+    def visit_Bend(self, one: op.Bend) -> None:
+        places = self.script.table("SMOOTH", list(one.places))
+        self.line(f"X[:, {places}] /= np.hypot(1, X[:, {places}] / 3)")
 
-def _log(one: op.Log, description: Description, script: Script) -> Made:
-    places = script.table("LOGARITHMS", list(one.places))
-    return [f"    X[:, {places}] = np.log1p(np.maximum(X[:, {places}], -0.999999))"], None
+    def visit_Ranks(self, one: op.Ranks) -> None:
+        self.script.need(parts.normal_scores)
+        name = self.script.array(f"QUANTILES_{one.place}", one.quantiles)
+        self.line(f"X[:, {one.place}] = normal_scores(X[:, {one.place}], {name})")
 
+    def place(self, one: op.Words) -> str:
+        """The variable that has the places of a column of words."""
+        script, column = self.script, self.columns[one.column]
+        place, cells = f"place_{one.column}", f"table[{column.name!r}]"
+        words = "" if one.hashed else script.table(f"WORDS_{one.column}", one.words)
+        if column.required:
+            script.need(parts.present)
+            cells = f"present({cells}, {column.name!r}, GAPS)"
+        if one.refuse:
+            script.need(parts.known)
+            cells = f"known({cells}, {column.name!r}, {words}, GAPS)"
+        if one.hashed:
+            script.need(parts.hashed)
+            self.line(f"{place} = hashed({cells}, GAPS, {one.hashed}, {one.missing})")
+        else:
+            script.need(parts.places)
+            self.line(f"{place} = places({cells}, {words}, GAPS, {one.unknown}, {one.missing})")
+        return place
 
-def _scale(one: op.Scale, description: Description, script: Script) -> Made:
-    return [f"    X = (X - {script.array('SHIFT', one.shift)}) * {script.array('SCALE', one.scale)}"], None
+    def visit_OneHot(self, one: op.OneHot) -> None:
+        place = self.place(one)
+        self.script.need(parts.one_hot)
+        if one.silent:
+            self.line(f"{place}[np.isin({place}, {list(one.silent)})] = -1")
+        self.parts.append(f"one_hot({place}, {one.places})")
 
+    def visit_Levels(self, one: op.Levels) -> None:
+        place = self.place(one)
+        self.parts.append(f"{self.script.array(f'LEVELS_{one.column}', one.table)}[{place}]")
 
-def _bend(one: op.Bend, description: Description, script: Script) -> Made:
-    places = script.table("SMOOTH", list(one.places))
-    return [f"    X[:, {places}] /= np.hypot(1, X[:, {places}] / 3)"], None
+    def visit_Ordinal(self, one: op.Ordinal) -> None:
+        self.parts.append(f"{self.place(one)}[:, None] / {max(1, one.places - 1)}")
 
-
-def _ranks(one: op.Ranks, description: Description, script: Script) -> Made:
-    script.need(parts.normal_scores)
-    name = script.array(f"QUANTILES_{one.place}", one.quantiles)
-    return [f"    X[:, {one.place}] = normal_scores(X[:, {one.place}], {name})"], None
-
-
-def _words(one: op.Words, description: Description, script: Script) -> tuple[list[str], str]:
-    """The lines that find the places of a column of words, and the variable they are in."""
-    column = description.columns[one.column]
-    place, cells = f"place_{one.column}", f"table[{column.name!r}]"
-    words = "" if one.hashed else script.table(f"WORDS_{one.column}", one.words)
-    if column.required:
-        script.need(parts.present)
-        cells = f"present({cells}, {column.name!r}, GAPS)"
-    if one.refuse:
-        script.need(parts.known)
-        cells = f"known({cells}, {column.name!r}, {words}, GAPS)"
-    if one.hashed:
-        script.need(parts.hashed)
-        return [f"    {place} = hashed({cells}, GAPS, {one.hashed}, {one.missing})"], place
-    script.need(parts.places)
-    return [f"    {place} = places({cells}, {words}, GAPS, {one.unknown}, {one.missing})"], place
-
-
-def _one_hot(one: op.OneHot, description: Description, script: Script) -> Made:
-    lines, place = _words(one, description, script)
-    script.need(parts.one_hot)
-    if one.silent:
-        lines.append(f"    {place}[np.isin({place}, {list(one.silent)})] = -1")
-    return lines, f"one_hot({place}, {one.places})"
-
-
-def _levels(one: op.Levels, description: Description, script: Script) -> Made:
-    lines, place = _words(one, description, script)
-    return lines, f"{script.array(f'LEVELS_{one.column}', one.table)}[{place}]"
-
-
-def _ordinal(one: op.Ordinal, description: Description, script: Script) -> Made:
-    lines, place = _words(one, description, script)
-    return lines, f"{place}[:, None] / {max(1, one.places - 1)}"
-
-
-def _code(one: op.Code, description: Description, script: Script) -> Made:
-    lines, place = _words(one, description, script)
-    return lines, f"{place}[:, None]"
-
-
-_INPUTS: dict[type, Callable[[Any, Description, Script], Made]] = {
-    op.Numbers: _numbers,
-    op.Flag: _flag,
-    op.Circles: _circles,
-    op.Fill: _fill,
-    op.Clip: _clip,
-    op.Log: _log,
-    op.Scale: _scale,
-    op.Bend: _bend,
-    op.Ranks: _ranks,
-    op.OneHot: _one_hot,
-    op.Levels: _levels,
-    op.Ordinal: _ordinal,
-    op.Code: _code,
-}
+    def visit_Code(self, one: op.Code) -> None:
+        self.parts.append(f"{self.place(one)}[:, None]")

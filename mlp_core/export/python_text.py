@@ -11,12 +11,10 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from mlp_core.data.preprocess import quantile_scores as ranks
 from mlp_core.errors import clean
 from mlp_core.export import python_parts as parts
 from mlp_core.export.description import Description
 from mlp_core.export.probes import Probes
-from mlp_core.nn import complex_math as special
 
 WIDTH = 118
 SHOWN = 12  # columns that are named where people read
@@ -45,25 +43,6 @@ def check():
     return f"{count} test rows: labels agree, largest difference {{worst:.1e}} (limit {limit:.0e})"
 '''
 
-# what a function needs beside numpy: other functions, constants
-_NEEDS: dict[str, tuple[tuple[Callable[..., Any], ...], tuple[tuple[str, Any], ...]]] = {
-    "numbers": ((parts.is_gap,), ()),
-    "truths": ((parts.is_gap,), ()),
-    "present": ((parts.is_gap,), ()),
-    "written": ((parts.is_gap,), ()),
-    "places": ((parts.is_gap,), ()),
-    "hashed": ((parts.is_gap,), ()),
-    "known": ((parts.is_gap,), ()),
-    "normal_scores": ((ranks.normal_quantile,), ()),
-    "normal_quantile": ((), (("_CENTRE", ranks._CENTRE), ("_TAIL", ranks._TAIL))),
-    "erf": (
-        (special._polynomial,),
-        tuple(
-            (name, getattr(special, name)) for name in ("_P1", "_Q1", "_NEAR", "_P2", "_Q2", "_P3", "_Q3", "_SQRT_PI")
-        ),
-    ),
-}
-
 
 class Script:
     """A Python file as it grows: its functions, those that they need, and tables below them.
@@ -71,7 +50,8 @@ class Script:
     What has a name already has it once: an equal one is taken in its place, another one is numbered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, description: Description) -> None:
+        self.description = description
         self.functions: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
         self.tables: dict[str, str] = {}
@@ -83,13 +63,13 @@ class Script:
     def need(self, *functions: Callable[..., Any]) -> None:
         """Have these functions in the file, and what they need."""
         for function in functions:
-            name = function.__name__
-            if name not in self.helpers:
-                others, constants = _NEEDS.get(name, ((), ()))
-                self.need(*others)
-                self.helpers[name] = untyped(function)
-                for constant, value in constants:
-                    self.table(constant, value)
+            if function.__name__ not in self.helpers:
+                others = globals_of(function)
+                self.need(*filter(callable, others.values()))
+                self.helpers[function.__name__] = untyped(function)
+                for name, value in others.items():
+                    if not callable(value):
+                        self.table(name, value)
 
     def table(self, name: str, value: Any, wrap: str = "{}") -> str:
         """Have a constant in the file; its name."""
@@ -122,20 +102,34 @@ def sealed(body: str, mark: str, end: str = "") -> str:
     return f"{text}\n{mark}{hashlib.sha256(text.encode()).hexdigest()}{end}\n"
 
 
-def untyped(function: Callable[..., Any]) -> str:
-    """The source of a function without its annotations."""
+def globals_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The functions and constants of its module that a function reads, in the order of the module."""
+    own = {function.__name__, *function.__code__.co_varnames}
+    read = {node.id for part in parsed(function)[1].body for node in ast.walk(part) if isinstance(node, ast.Name)}
+    home = vars(inspect.getmodule(function))
+    return {name: value for name, value in home.items() if name in read - own and not inspect.ismodule(value)}
+
+
+def parsed(function: Callable[..., Any]) -> tuple[str, ast.FunctionDef]:
+    """The source of a function, and its tree."""
     source = textwrap.dedent(inspect.getsource(function))
     node = ast.parse(source).body[0]
     assert isinstance(node, ast.FunctionDef)
+    return source, node
+
+
+def untyped(function: Callable[..., Any]) -> str:
+    """The source of a function without its annotations."""
+    source, node = parsed(function)
     for argument in [*node.args.args, *node.args.kwonlyargs]:
         argument.annotation = None
     body = source.splitlines()[node.body[0].lineno - 1 :]
     return "\n".join([f"def {node.name}({ast.unparse(node.args)}):", *body])
 
 
-def head_text(description: Description, path: Path, how: str, imports: str, members: Sequence[str]) -> str:
+def head_text(script: Script, path: Path, how: str, imports: str, members: Sequence[str]) -> str:
     """What the file is and how it is used, its imports, and the function `predict`. members: what each tells."""
-    decision = description.decision
+    description, decision = script.description, script.description.decision
     outputs = [] if decision is None else list(decision.labels) if decision.several else ["prediction"]
     outputs += [name for answer in description.answers for name in answer.columns]
     kinds = [f"{column.name} ({column.meaning or column.kind})" for column in description.columns]
@@ -186,10 +180,10 @@ def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def check_text(description: Description, probes: Probes, script: Script) -> str:
+def check_text(probes: Probes, script: Script) -> str:
     """The function `check`, and the test rows with their answers."""
     script.need(parts.intact, parts.largest_difference)
     tables = {"ROWS": probes.rows, "EXPECTED": probes.numbers, "UNITS": probes.units, "EXPECTED_LABELS": probes.labels}
     for name, value in tables.items():
         script.table(name, value)
-    return CHECK.format(limit=description.limit, count=probes.count)
+    return CHECK.format(limit=script.description.limit, count=probes.count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from mlp_core.export.c_answers import answers_of, starts, told_of
 from mlp_core.export.c_cells import inputs_function
 from mlp_core.export.c_network import Calls
 from mlp_core.export.c_text import Source, array, comment, identifier, number, string
-from mlp_core.export.description import Column, Description, Member
+from mlp_core.export.description import Description, Member
 from mlp_core.export.probes import Probes
 from mlp_core.export.python_text import named, sealed, trained_by, wrapped
 
@@ -133,10 +132,8 @@ static uint64_t bits_of_double(const double *x, size_t n)
 def write(description: Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .c and a .h. Raises UsageError for a word that C does not take."""
     header, name = path.with_suffix(".h"), identifier(path.stem)
-    source = Source(description.dtype)
-    fields = _fields([column.name for column in description.columns])
-    answers = _fields([answer.name for answer in description.answers], ("label", "labels"))
-    made = [_member(member, description, source, fields, answers) for member in description.members]
+    source = Source(description)
+    made = [_member(member, source) for member in description.members]
     count = starts(description)[-1]
     predict = PREDICT.format(
         name=name,
@@ -146,136 +143,100 @@ def write(description: Description, probes: Probes, path: Path) -> dict[Path, by
             f"(refused = {member}(row, told{f' + {k * count}' if k else ''})) != 0"
             for k, (member, _) in enumerate(made)
         ),
-        answers="\n".join(answers_of(description, source, answers)),
+        answers="\n".join(answers_of(source)),
     )
-    check = _check(description, probes, source, name, fields, answers)
-    labels = _labels(description, name)
+    check = _check(probes, source, name)
     body = [
         f'/* {path.name}: see {header.name} */\n#include "{header.name}"\n\n#include <math.h>\n#include <stddef.h>\n'
         f"#include <string.h>\n\ntypedef {source.real} real;\n#define R(x) ((real)(x))",
-        *([labels] if labels else []),
+        *_labels(description, name),
         *(text.replace("ROW", f"{name}_row", 1) for text in source.definitions()),
         predict.strip("\n"),
         check.strip("\n"),
     ]
-    stack = max(size for _, size in made) + 8 * len(made) * count
-    declared = _header(description, path, name, fields, answers, source, stack)
+    declared = _header(source, path, name, stack=max(size for _, size in made) + 8 * len(made) * count)
     return {
         path.with_suffix(".c"): sealed("\n\n".join(body), "/* sha256 ", " */").encode(),
         header: sealed(declared, "/* sha256 ", " */").encode(),
     }
 
 
-def _member(
-    member: Member, description: Description, source: Source, fields: dict[int, str], answers: dict[int, str]
-) -> tuple[str, int]:
+def _member(member: Member, source: Source) -> tuple[str, int]:
     """The name of the function of one network, and how many bytes of stack it takes."""
     calls = Calls(source, member.width)
-    calls.add(member.network)
+    calls.walk(member.network)
     text = MEMBER.format(
         largest=calls.largest,
         skips="".join(f"    real {skip}[{width}];\n" for skip, width in calls.skips),
         values=max(2, member.outputs),
-        inputs=inputs_function(member, description, source, fields),
+        inputs=inputs_function(member, source),
         network="\n".join(calls.lines),
-        told="\n".join(told_of(member, description, source, answers, calls.here)),
+        told="\n".join(told_of(member, source, calls.here)),
     )
     numbers = 2 * calls.largest + sum(width for _, width in calls.skips)
     return source.function("member", text), numbers * (4 if source.f else 8)
 
 
-_CELLS = {"categorical": "const char *"}
-
-
-def _fields(names: Sequence[str], taken: Sequence[str] = ()) -> dict[int, str]:
-    """A C name for each of some names, all different."""
-    found: dict[int, str] = {}
-    for place, name in enumerate(names):
-        found[place] = identifier(name, (*taken, *found.values()))
-    return found
-
-
-def _meaning(column: Column) -> str:
-    return f": {comment(column.meaning)}" if column.meaning else ""
-
-
-def _header(
-    description: Description,
-    path: Path,
-    name: str,
-    fields: dict[int, str],
-    answers: dict[int, str],
-    source: Source,
-    stack: int,
-) -> str:
+def _header(source: Source, path: Path, name: str, stack: int) -> str:
+    """The text of the header: what a row holds, what is answered, how the source is compiled."""
+    description, file = source.description, path.with_suffix(".c").name
     columns, decision = description.columns, description.decision
-    row = [
-        f"    {_CELLS.get(column.kind, 'double ')}{fields[place]}; /* {comment(column.name)}{_meaning(column)} */"
-        for place, column in enumerate(columns)
-    ]
-    answer = []
-    labels = ""
+    row = []
+    for field, column in zip(source.fields, columns, strict=True):
+        kind = "const char *" if column.kind == "categorical" else "double "
+        meaning = f": {comment(column.meaning)}" if column.meaning else ""
+        row.append(f"    {kind}{field}; /* {comment(column.name)}{meaning} */")
+    answer, labels = [], ""
     if decision is not None:
         count = len(decision.labels)
-        held = (
-            f"    int labels[{count}]; /* 1 where it holds */"
-            if decision.several
-            else "    int label; /* in the array of labels */"
-        )
-        answer.append(held)
+        holds, index = f"    int labels[{count}]; /* 1 where it holds */", "    int label; /* in the array of labels */"
+        answer.append(holds if decision.several else index)
         labels = f"/* {comment(named(decision.labels))} */\nextern const char *const {name}_labels[{count}];\n\n"
     answer += [
-        f"    double {answers[place]}[{len(one.columns)}]; /* {comment(named(one.columns))} */"
-        for place, one in enumerate(description.answers)
+        f"    double {field}[{len(one.columns)}]; /* {comment(named(one.columns))} */"
+        for field, one in zip(source.answers, description.answers, strict=True)
     ]
     text = wrapped(
         f"Takes {len(columns):,} columns, gives {named([one.name for one in description.answers])}. Needs nothing but "
         f"libm and allocates nothing: {source.bytes:,} bytes of tables, about {stack:,} bytes of stack."
     )
-    text += ["", "    cc -O2 -c " + path.with_suffix(".c").name]
-    text += [f"    cc -D{name.upper()}_CHECK {path.with_suffix('.c').name} -lm && ./a.out     # runs its test rows"]
-    title = f"Predictions of {comment(named(description.targets))}, by {trained_by(description)}."
-    others = [gap for gap in description.gaps]
+    text += ["", f"    cc -O2 -c {file}"]
+    text += [f"    cc -D{name.upper()}_CHECK {file} -lm && ./a.out     # runs its test rows"]
     return HEADER.format(
-        title=title,
+        title=f"Predictions of {comment(named(description.targets))}, by {trained_by(description)}.",
         text="\n".join(f" * {line}".rstrip() for line in text),
         upper=name.upper(),
         name=name,
-        gaps="".join(f" or {comment(repr(gap))}" for gap in others),
+        gaps="".join(f" or {comment(repr(gap))}" for gap in description.gaps),
         row="\n".join(row),
         answer="\n".join(answer),
         labels=labels,
     )
 
 
-def _labels(description: Description, name: str) -> str:
+def _labels(description: Description, name: str) -> list[str]:
+    """The definition of the array of labels, where there are any."""
     if description.decision is None:
-        return ""
+        return []
     words = ", ".join(string(label, "a label") for label in description.decision.labels)
-    return f"const char *const {name}_labels[{len(description.decision.labels)}] = {{{words}}};"
+    return [f"const char *const {name}_labels[{len(description.decision.labels)}] = {{{words}}};"]
 
 
-def _check(
-    description: Description,
-    probes: Probes,
-    source: Source,
-    name: str,
-    fields: dict[int, str],
-    answers: dict[int, str],
-) -> str:
+def _check(probes: Probes, source: Source, name: str) -> str:
     """The function `main`, its rows and what is to be answered."""
-    count, decision = probes.count, description.decision
-    columns = list(probes.rows.values())
-    rows = []
-    for i in range(count):
-        cells = [
-            ("NULL" if column[i] is None else string(str(column[i]), "a word"))
-            if kind.kind == "categorical"
-            else number(float("nan") if column[i] is None else float(column[i]))  # type: ignore[arg-type]
-            for kind, column in zip(description.columns, columns, strict=True)
+    description, count = source.description, probes.count
+    decision = description.decision
+    columns = [
+        [
+            ("NULL" if cell is None else string(str(cell), "a word"))
+            if column.kind == "categorical"
+            else number(float("nan") if cell is None else float(cell))
+            for cell in probes.rows[column.name]
         ]
-        rows.append("{" + ", ".join(cells) + "}")
-    texts = [f"static const {name}_row test_rows[{count}] = {{\n    " + ",\n    ".join(rows) + "\n};"]
+        for column in description.columns
+    ]
+    rows = ",\n    ".join("{" + ", ".join(row) + "}" for row in zip(*columns, strict=True))
+    texts = [f"static const {name}_row test_rows[{count}] = {{\n    {rows}\n}};"]
     compare: list[str] = []
 
     def expected(field: str, kind: str, values: list[list[str]]) -> str:
@@ -284,14 +245,14 @@ def _check(
         texts.append(f"static const {kind} expected_{field}[{count}][{width}] = {{\n    {body}\n}};")
         return f"expected_{field}[i][j]"
 
-    for place, answer in enumerate(description.answers):
+    for field, answer in zip(source.answers, description.answers, strict=True):
         values = [[number(probes.numbers[column][i]) for column in answer.columns] for i in range(count)]
         units = np.array([probes.units[column] for column in answer.columns])
-        texts.append(array(units, "double", "float64").replace("NAME", f"units_{answers[place]}", 1))
+        texts.append(array(units, "double", "float64").replace("NAME", f"units_{field}", 1))
+        right = expected(field, "double", values)
         compare += [
             f"        for (j = 0; j < {len(answer.columns)}; j++) {{",
-            f"            difference = fabs(answer.{answers[place]}[j] - "
-            f"{expected(answers[place], 'double', values)}) / units_{answers[place]}[j];",
+            f"            difference = fabs(answer.{field}[j] - {right}) / units_{field}[j];",
             "            if (!(difference <= worst))",
             "                worst = difference;",
             "        }",
@@ -299,13 +260,13 @@ def _check(
     if decision is not None:
         if decision.several:
             held = [[str(probes.labels[label][i]) for label in decision.labels] for i in range(count)]
-            field, width = "answer.labels[j]", len(decision.labels)
+            place, width = "answer.labels[j]", len(decision.labels)
         else:
             held = [[str(decision.labels.index(label))] for label in probes.labels["prediction"]]
-            field, width = "answer.label", 1
+            place, width = "answer.label", 1
         compare += [
             f"        for (j = 0; j < {width}; j++) {{",
-            f"            if ({field} != {expected('labels', 'int', held)}) {{",
+            f"            if ({place} != {expected('labels', 'int', held)}) {{",
             '                fprintf(stderr, "test row %d: another label than expected\\n", i);',
             "                return 1;",
             "            }",

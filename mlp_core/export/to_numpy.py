@@ -17,6 +17,7 @@ from mlp_core.export.probes import Probes
 from mlp_core.export.python_answers import answers_text, told_text
 from mlp_core.export.python_cells import inputs_text
 from mlp_core.export.python_text import Script, check_text, head_text
+from mlp_core.export.walk import Walk
 from mlp_core.nn import complex_math as special
 
 ACTIVATIONS = {
@@ -41,8 +42,10 @@ ACTIVATIONS = {
 _NEEDED: dict[str, Callable[..., Any]] = {"gelu": special.erf, "silu": parts.sigmoid, "sigmoid": parts.sigmoid}
 
 
-class _Weights:
+class Network(Walk):
     """The lines of a function `network` as they grow, and the weights that all of these name."""
+
+    to, activations = "numpy", ACTIVATIONS
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -50,25 +53,13 @@ class _Weights:
         self.arrays: dict[str, Any] = {}
         self.count = self.depth = 0
 
-    def add(self, operations: tuple[Any, ...]) -> None:
-        for one in operations:
-            if isinstance(one, op.Residual):
-                self.depth += 1
-                skip = f"skip_{self.depth}"
-                self.line(f"{skip} = A")
-                self.add(one.inner)
-                self.line(f"A = {skip} + A")
-                self.depth -= 1
-            else:
-                _NETWORK[type(one)](one, self)
-
-    def function(self, member: Member, dtype: str) -> str:
+    def function(self, member: Member) -> str:
         """The name of the function of a member."""
         self.lines = [
             f'    """Logits [rows, {member.outputs}] from inputs [rows, {member.width}]."""',
-            f"    A = X.astype(np.{dtype})",
+            f"    A = X.astype(np.{self.script.description.dtype})",
         ]
-        self.add(member.network)
+        self.walk(member.network)
         return self.script.function("network", "X", [*self.lines, "    return A"])
 
     def line(self, text: str) -> None:
@@ -81,89 +72,72 @@ class _Weights:
         self.arrays |= dict(zip(names, map(np.ascontiguousarray, arrays.values()), strict=True))
         return [f"WEIGHTS[{name!r}]" for name in names]
 
+    def visit_Residual(self, one: op.Residual) -> None:
+        self.depth += 1
+        skip = f"skip_{self.depth}"
+        self.line(f"{skip} = A")
+        self.walk(one.inner)
+        self.line(f"A = {skip} + A")
+        self.depth -= 1
 
-def _embed(one: op.Embed, network: _Weights) -> None:
-    count = len(one.tables)
-    network.line(f"codes = A[:, -{count}:].astype(int)")
-    pieces = [f"A[:, :-{count}]"]
-    for k, table in enumerate(one.tables):
-        pieces.append(f"{network.take(E=table)[0]}[codes[:, {k}]]")
-    network.line(f"A = np.concatenate([{', '.join(pieces)}], axis=1)")
+    def visit_Embed(self, one: op.Embed) -> None:
+        count = len(one.tables)
+        self.line(f"codes = A[:, -{count}:].astype(int)")
+        pieces = [f"A[:, :-{count}]"]
+        for k, table in enumerate(one.tables):
+            pieces.append(f"{self.take(E=table)[0]}[codes[:, {k}]]")
+        self.line(f"A = np.concatenate([{', '.join(pieces)}], axis=1)")
 
+    def visit_Dense(self, one: op.Dense) -> None:
+        W, *b = self.take(W=one.W) if one.b is None else self.take(W=one.W, b=one.b)
+        self.line(f"A = {' + '.join([f'A @ {W}.T', *b])}  # [rows, {len(one.W)}]")
 
-def _dense(one: op.Dense, network: _Weights) -> None:
-    if one.b is None:
-        (W,) = network.take(W=one.W)
-        network.line(f"A = A @ {W}.T  # [rows, {len(one.W)}]")
-    else:
-        W, b = network.take(W=one.W, b=one.b)
-        network.line(f"A = A @ {W}.T + {b}  # [rows, {len(one.W)}]")
+    def visit_Activation(self, one: op.Activation) -> None:
+        if one.name != "identity":
+            self.line(f"A = {self.formula(one)}")
 
+    def formula(self, one: op.Activation) -> str:
+        """f(A), and what it needs is in the file."""
+        text = super().formula(one).format(alpha=one.alpha)
+        if one.name in _NEEDED:
+            self.script.need(_NEEDED[one.name])
+        return text
 
-def _activation(one: op.Activation, network: _Weights) -> None:
-    if one.name != "identity":
-        network.line(f"A = {_formula(one, network)}")
+    def visit_Parametric(self, one: op.Parametric) -> None:
+        (alpha,) = self.take(alpha=one.alpha)
+        self.line(f"A = A + {alpha} * ({self.formula(one.f)} - A)")
 
+    def visit_Multiply(self, one: op.Multiply) -> None:
+        (factors,) = self.take(scale=one.factors)
+        self.line(f"A = A * {factors}")
 
-def _formula(one: op.Activation, network: _Weights) -> str:
-    """f(A)."""
-    if one.name in _NEEDED:
-        network.script.need(_NEEDED[one.name])
-    return ACTIVATIONS[one.name].format(alpha=one.alpha)
+    def visit_Waves(self, one: op.Waves) -> None:
+        """The waves of a column stand side by side, and behind them those of the next one."""
+        turns, phase, weight, bias = self.take(turns=one.turns, phase=one.phase, weight=one.weight, bias=one.bias)
+        self.line(f"waves = np.cos(A[:, :{len(one.bias)}, None] * {turns} + {phase})  # [rows, columns, waves]")
+        self.line(f"learned = np.einsum('rkf,kmf->rkm', waves, {weight}) + {bias}")
+        self.line("A = np.concatenate([A, learned.reshape(len(A), -1)], axis=1)")
 
+    def visit_PRelu(self, one: op.PRelu) -> None:
+        (slope,) = self.take(slope=one.slope)
+        self.line(f"A = np.where(A > 0, A, {slope} * A)")
 
-def _parametric(one: op.Parametric, network: _Weights) -> None:
-    (alpha,) = network.take(alpha=one.alpha)
-    network.line(f"A = A + {alpha} * ({_formula(one.f, network)} - A)")
+    def visit_BatchNorm(self, one: op.BatchNorm) -> None:
+        mean, variance, gain, shift = self.take(mean=one.mean, variance=one.variance, gain=one.gain, shift=one.shift)
+        self.line(f"A = (A - {mean}) / np.sqrt({variance} + {one.eps!r}) * {gain} + {shift}")
 
+    def visit_LayerNorm(self, one: op.LayerNorm) -> None:
+        gain, shift = self.take(gain=one.gain, shift=one.shift)
+        self.line("A = A - A.mean(axis=1, keepdims=True)")
+        self.line(f"A = A / np.sqrt((A * A).mean(axis=1, keepdims=True) + {one.eps!r}) * {gain} + {shift}")
 
-def _multiply(one: op.Multiply, network: _Weights) -> None:
-    (factors,) = network.take(scale=one.factors)
-    network.line(f"A = A * {factors}")
+    def visit_RmsNorm(self, one: op.RmsNorm) -> None:
+        (gain,) = self.take(gain=one.gain)
+        self.line(f"A = A / np.sqrt((A * A).mean(axis=1, keepdims=True) + {one.eps!r}) * {gain}")
 
+    def visit_Dropout(self, one: op.Dropout) -> None:
+        """Nothing when predicting."""
 
-def _waves(one: op.Waves, network: _Weights) -> None:
-    """The waves of a column stand side by side, and behind them those of the next one."""
-    turns, phase, weight, bias = network.take(turns=one.turns, phase=one.phase, weight=one.weight, bias=one.bias)
-    network.line(f"waves = np.cos(A[:, :{len(one.bias)}, None] * {turns} + {phase})  # [rows, columns, waves]")
-    network.line(f"learned = np.einsum('rkf,kmf->rkm', waves, {weight}) + {bias}")
-    network.line("A = np.concatenate([A, learned.reshape(len(A), -1)], axis=1)")
-
-
-def _prelu(one: op.PRelu, network: _Weights) -> None:
-    (slope,) = network.take(slope=one.slope)
-    network.line(f"A = np.where(A > 0, A, {slope} * A)")
-
-
-def _batch_norm(one: op.BatchNorm, network: _Weights) -> None:
-    mean, variance, gain, shift = network.take(mean=one.mean, variance=one.variance, gain=one.gain, shift=one.shift)
-    network.line(f"A = (A - {mean}) / np.sqrt({variance} + {one.eps!r}) * {gain} + {shift}")
-
-
-def _layer_norm(one: op.LayerNorm, network: _Weights) -> None:
-    gain, shift = network.take(gain=one.gain, shift=one.shift)
-    network.line("A = A - A.mean(axis=1, keepdims=True)")
-    network.line(f"A = A / np.sqrt((A * A).mean(axis=1, keepdims=True) + {one.eps!r}) * {gain} + {shift}")
-
-
-def _rms_norm(one: op.RmsNorm, network: _Weights) -> None:
-    (gain,) = network.take(gain=one.gain)
-    network.line(f"A = A / np.sqrt((A * A).mean(axis=1, keepdims=True) + {one.eps!r}) * {gain}")
-
-
-_NETWORK: dict[type, Callable[[Any, _Weights], None]] = {
-    op.Embed: _embed,
-    op.Dense: _dense,
-    op.Activation: _activation,
-    op.Parametric: _parametric,
-    op.Multiply: _multiply,
-    op.Waves: _waves,
-    op.PRelu: _prelu,
-    op.BatchNorm: _batch_norm,
-    op.LayerNorm: _layer_norm,
-    op.RmsNorm: _rms_norm,
-    op.Dropout: lambda one, network: None,
-}
 
 LOAD = '''
 def load():
@@ -178,19 +152,19 @@ def load():
 
 def write(description: Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .py and a .npz."""
-    script, file = Script(), path.with_suffix(".npz")
-    weights, chains = _Weights(script), []
+    script, file = Script(description), path.with_suffix(".npz")
+    network, chains = Network(script), []
     for member in description.members:
-        inputs, network = inputs_text(member, description, script), weights.function(member, description.dtype)
-        chains.append(f"{told_text(member, description, script)}({network}({inputs}(table)))")
-    answers_text(description, script)
+        inputs, logits = inputs_text(member, script), network.function(member)
+        chains.append(f"{told_text(member, script)}({logits}({inputs}(table)))")
+    answers_text(script)
     packed = io.BytesIO()
-    np.savez(packed, **weights.arrays)
+    np.savez(packed, **network.arrays)
     data = packed.getvalue()
     imports = "import hashlib\nimport io\nimport sys\nimport zlib\nfrom pathlib import Path\n\nimport numpy as np"
     how = f"Plain numpy; the weights are in {file.name}."
     load = LOAD.format(file=file.name, digest=hashlib.sha256(data).hexdigest())
-    check = check_text(description, probes, script)
+    check = check_text(probes, script)
     script.tables["WEIGHTS"] = "load()"
-    top = head_text(description, path, how, imports, chains)
+    top = head_text(script, path, how, imports, chains)
     return {path: script.text(top, [], [load, check]).encode(), file: data}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -20,6 +20,7 @@ from mlp_core.export.onnx_cells import Cells
 from mlp_core.export.onnx_graph import IR_VERSION, ML_OPSET, OPSET, Graph, Tensor
 from mlp_core.export.probes import Probes
 from mlp_core.export.python_parts import largest_difference
+from mlp_core.export.walk import Walk
 from mlp_core.nn.activations import ACTIVATIONS
 
 NATIVE = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
@@ -43,8 +44,8 @@ def write(description: Description, probes: Probes, path: Path, matrix: bool) ->
     refused: list[Tensor] = []
     for member in description.members:
         cells = Cells(graph, description, raw, raw[0] if matrix else None)
-        network = Network(graph, cells.add(member.inputs), member.width)
-        network.add(member.network)
+        network = Network(graph, cells.inputs(member.inputs), member.width)
+        network.walk(member.network)
         told.append([_stepwise(graph, steps, network.A.astype(np.float64)) for steps in member.answers])
         refused += cells.refused
     given = _answers(description, graph, told, graph.any(graph.join(refused)), names)
@@ -101,95 +102,84 @@ def _sealed(data: bytes) -> bytes:
     return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + 64 :]
 
 
-class Network:
-    """The tensor A [rows, width] on its way through the layers."""
+class Network(Walk):
+    """The tensor A [rows, width] on its way through the layers; a visit gives the next one."""
+
+    to = "ONNX"
 
     def __init__(self, graph: Graph, A: Tensor, width: int) -> None:
         self.graph, self.A, self.width = graph, A, width
 
-    def add(self, operations: Sequence[Any]) -> None:
+    def walk(self, operations: Iterable[Any]) -> None:
         for one in operations:
-            if isinstance(one, op.Residual):
-                skip = self.A
-                self.add(one.inner)
-                self.A = skip + self.A
-            else:
-                self.A = _NETWORK[type(one)](one, self)
+            self.A = self.visit(one)
 
+    def constant(self, values: Any) -> Tensor:
+        """Weights in the network's type."""
+        return self.graph.tensor(values, self.A.dtype)
 
-def _embed(one: op.Embed, network: Network) -> Tensor:
-    graph, A, start = network.graph, network.A, network.width - len(one.tables)
-    pieces = [A.columns(range(start))] if start else []
-    for k, table in enumerate(one.tables):
-        codes = graph.cast(A.columns(start + k), np.int64)  # [rows]
-        pieces.append(graph.node("Gather", graph.tensor(table, A.dtype), codes))
-    return graph.join(pieces)
+    def visit_Residual(self, one: op.Residual) -> Tensor:
+        skip = self.A
+        self.walk(one.inner)
+        return skip + self.A
 
+    def visit_Embed(self, one: op.Embed) -> Tensor:
+        start = self.width - len(one.tables)
+        pieces = [self.A.columns(range(start))] if start else []
+        for k, table in enumerate(one.tables):
+            codes = self.graph.cast(self.A.columns(start + k), np.int64)  # [rows]
+            pieces.append(self.graph.node("Gather", self.constant(table), codes))
+        return self.graph.join(pieces)
 
-def _dense(one: op.Dense, network: Network) -> Tensor:
-    graph, A = network.graph, network.A
-    bias = [] if one.b is None else [graph.tensor(one.b, A.dtype)]
-    return graph.node("Gemm", A, graph.tensor(one.W, A.dtype), *bias, transB=1)
+    def visit_Dense(self, one: op.Dense) -> Tensor:
+        bias = [] if one.b is None else [self.constant(one.b)]
+        return self.graph.node("Gemm", self.A, self.constant(one.W), *bias, transB=1)
 
+    def visit_Parametric(self, one: op.Parametric) -> Tensor:
+        return (self.visit_Activation(one.f) - self.A) * one.alpha + self.A
 
-def _parametric(one: op.Parametric, network: Network) -> Tensor:
-    return (_activation(one.f, network) - network.A) * one.alpha + network.A
+    def visit_Multiply(self, one: op.Multiply) -> Tensor:
+        return self.A * one.factors
 
+    def visit_Waves(self, one: op.Waves) -> Tensor:
+        graph, A = self.graph, self.A
+        columns, learned, _ = one.weight.shape
+        x = graph.node("Unsqueeze", A.columns(range(columns)), graph.tensor([2], np.int64))  # [rows, columns, 1]
+        waves = graph.node("Cos", x * one.turns + one.phase)  # [rows, columns, waves]
+        made = graph.node("Einsum", waves, self.constant(one.weight), equation="rkf,kmf->rkm") + one.bias
+        flat = graph.node("Reshape", made, graph.tensor([0, columns * learned], np.int64))
+        return graph.join([A, flat])
 
-def _waves(one: op.Waves, network: Network) -> Tensor:
-    graph, A = network.graph, network.A
-    columns, learned, _ = one.weight.shape
-    x = graph.node("Unsqueeze", A.columns(range(columns)), graph.tensor([2], np.int64))  # [rows, columns, 1]
-    waves = graph.node("Cos", x * one.turns + one.phase)  # [rows, columns, waves]
-    made = graph.node("Einsum", waves, graph.tensor(one.weight, A.dtype), equation="rkf,kmf->rkm") + one.bias
-    flat = graph.node("Reshape", made, graph.tensor([0, columns * learned], np.int64))
-    return graph.join([A, flat])
+    def visit_Activation(self, one: op.Activation) -> Tensor:
+        """A node of its own where both number types have one, else what the engine's formula does."""
+        graph, A = self.graph, self.A
+        if one.name in NATIVE:
+            return graph.node(NATIVE[one.name], A)
+        if one.name == "gelu" and A.dtype == np.float32:
+            return A * (graph.node("Erf", A * 0.5**0.5) + 1.0) * 0.5
+        kind: Any = ACTIVATIONS[one.name]
+        f = kind(alpha=one.alpha) if "alpha" in getattr(kind, "__dataclass_fields__", {}) else kind()
+        made: Tensor = f.forward(graph, A)
+        return made
 
+    def normed(self, A: Tensor, one: op.LayerNorm | op.RmsNorm) -> Tensor:
+        return A / self.graph.sqrt(self.graph.mean(A * A) + one.eps) * one.gain
 
-def _activation(one: op.Activation, network: Network) -> Tensor:
-    """A node of its own where both number types have one, else what the engine's formula does."""
-    graph, A = network.graph, network.A
-    if one.name in NATIVE:
-        return graph.node(NATIVE[one.name], A)
-    if one.name == "gelu" and A.dtype == np.float32:
-        return A * (graph.node("Erf", A * 0.5**0.5) + 1.0) * 0.5
-    kind: Any = ACTIVATIONS[one.name]
-    f = kind(alpha=one.alpha) if "alpha" in getattr(kind, "__dataclass_fields__", {}) else kind()
-    made: Tensor = f.forward(graph, A)
-    return made
+    def visit_LayerNorm(self, one: op.LayerNorm) -> Tensor:
+        return self.normed(self.A - self.graph.mean(self.A), one) + one.shift
 
+    def visit_RmsNorm(self, one: op.RmsNorm) -> Tensor:
+        return self.normed(self.A, one)
 
-def _normed(A: Tensor, one: op.LayerNorm | op.RmsNorm) -> Tensor:
-    graph = A.graph
-    return A / graph.sqrt(graph.mean(A * A) + one.eps) * one.gain
+    def visit_BatchNorm(self, one: op.BatchNorm) -> Tensor:
+        scale = one.gain.astype(np.float64) / np.sqrt(one.variance.astype(np.float64) + one.eps)
+        return (self.A - one.mean) * scale + one.shift
 
+    def visit_PRelu(self, one: op.PRelu) -> Tensor:
+        return self.graph.node("PRelu", self.A, self.constant(one.slope))
 
-def _layer_norm(one: op.LayerNorm, network: Network) -> Tensor:
-    return _normed(network.A - network.graph.mean(network.A), one) + one.shift
-
-
-def _batch_norm(one: op.BatchNorm, network: Network) -> Tensor:
-    scale = one.gain.astype(np.float64) / np.sqrt(one.variance.astype(np.float64) + one.eps)
-    return (network.A - one.mean) * scale + one.shift
-
-
-def _prelu(one: op.PRelu, network: Network) -> Tensor:
-    return network.graph.node("PRelu", network.A, network.graph.tensor(one.slope, network.A.dtype))
-
-
-_NETWORK: dict[type, Callable[[Any, Network], Tensor]] = {
-    op.Embed: _embed,
-    op.Dense: _dense,
-    op.Activation: _activation,
-    op.Parametric: _parametric,
-    op.Multiply: lambda one, network: network.A * one.factors,
-    op.Waves: _waves,
-    op.PRelu: _prelu,
-    op.BatchNorm: _batch_norm,
-    op.LayerNorm: _layer_norm,
-    op.RmsNorm: lambda one, network: _normed(network.A, one),
-    op.Dropout: lambda one, network: network.A,
-}
+    def visit_Dropout(self, one: op.Dropout) -> Tensor:
+        return self.A
 
 
 def _log(graph: Graph, P: Tensor) -> Tensor:

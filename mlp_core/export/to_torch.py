@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mlp_core.export.probes import Probes
 from mlp_core.export.python_answers import answers_text, told_text
 from mlp_core.export.python_cells import inputs_text
 from mlp_core.export.python_text import Script, check_text, head_text
+from mlp_core.export.walk import Walk
 
 ACTIVATIONS = {
     "identity": "nn.Identity()",
@@ -144,8 +145,16 @@ from torch import nn
 """
 
 
-class _Modules:
-    """The modules as they grow, their tensors by the names that PyTorch gives them, the classes that they need."""
+Module = tuple[str, dict[str, Any]]
+
+
+class Modules(Walk):
+    """The modules as they grow, their tensors by the names that PyTorch gives them, the classes that they need.
+
+    A visit gives the text of a module, and its tensors by their names in it.
+    """
+
+    to, activations = "PyTorch", ACTIVATIONS
 
     def __init__(self) -> None:
         self.tensors: dict[str, Any] = {}
@@ -168,94 +177,71 @@ class _Modules:
         for place, one in enumerate(operations):
             name, margin = f"{prefix}{place}.", " " * indent
             if isinstance(one, op.Residual):
-                self.needs("Residual")
-                found += [f"{margin}Residual(", *self.lines(one.inner, name, indent + 4), f"{margin}),"]
+                head = self.own("Residual")
+                found += [f"{margin}{head}(", *self.lines(one.inner, name, indent + 4), f"{margin}),"]
             else:
-                text, tensors = _MODULES[type(one)](one, self)
+                text, tensors = self.visit(one)
                 self.tensors |= {name + tensor: np.array(array, order="C") for tensor, array in tensors.items()}
                 found.append(f"{margin}{text},")
         return found
 
-    def needs(self, name: str) -> None:
+    def own(self, name: str) -> str:
+        """The name of one of `CLASSES`, which is then in the file."""
         self.classes[name] = CLASSES[name]
+        return name
 
+    def visit_Embed(self, one: op.Embed) -> Module:
+        tables = ", ".join(f"nn.Embedding{table.shape}" for table in one.tables)
+        return f"{self.own('Embed')}([{tables}])", {f"{k}.weight": table for k, table in enumerate(one.tables)}
 
-Module = tuple[str, dict[str, Any]]
+    def visit_Dense(self, one: op.Dense) -> Module:
+        units, inputs = one.W.shape
+        if one.b is None:
+            return f"nn.Linear({inputs}, {units}, bias=False)", {"weight": one.W}
+        return f"nn.Linear({inputs}, {units})", {"weight": one.W, "bias": one.b}
 
+    def visit_Activation(self, one: op.Activation) -> Module:
+        if one.name == "sin":
+            self.own("Sin")
+        return self.formula(one).format(alpha=one.alpha), {}
 
-def _embed(one: op.Embed, modules: _Modules) -> Module:
-    modules.needs("Embed")
-    tables = ", ".join(f"nn.Embedding{table.shape}" for table in one.tables)
-    return f"Embed([{tables}])", {f"{k}.weight": table for k, table in enumerate(one.tables)}
+    def visit_Parametric(self, one: op.Parametric) -> Module:
+        head = self.own("Parametric")
+        return f"{head}({len(one.alpha)}, {self.visit(one.f)[0]})", {"alpha": one.alpha}
 
+    def visit_Multiply(self, one: op.Multiply) -> Module:
+        return f"{self.own('Multiply')}({len(one.factors)})", {"scale": one.factors}
 
-def _dense(one: op.Dense, modules: _Modules) -> Module:
-    units, inputs = one.W.shape
-    if one.b is None:
-        return f"nn.Linear({inputs}, {units}, bias=False)", {"weight": one.W}
-    return f"nn.Linear({inputs}, {units})", {"weight": one.W, "bias": one.b}
+    def visit_Waves(self, one: op.Waves) -> Module:
+        columns, learned, waves = one.weight.shape
+        tensors = {"frequency": one.frequency, "phase": one.phase, "weight": one.weight, "bias": one.bias}
+        return f"{self.own('Waves')}({columns}, {waves}, {learned})", tensors
 
+    def visit_PRelu(self, one: op.PRelu) -> Module:
+        return "nn.PReLU()", {"weight": one.slope}
 
-def _activation(one: op.Activation, modules: _Modules) -> Module:
-    if one.name == "sin":
-        modules.needs("Sin")
-    return ACTIVATIONS[one.name].format(alpha=one.alpha), {}
+    def visit_BatchNorm(self, one: op.BatchNorm) -> Module:
+        tensors = {"weight": one.gain, "bias": one.shift, "running_mean": one.mean, "running_var": one.variance}
+        return f"nn.BatchNorm1d({len(one.gain)}, eps={one.eps!r})", {**tensors, "num_batches_tracked": np.array(0)}
 
+    def visit_LayerNorm(self, one: op.LayerNorm) -> Module:
+        return f"nn.LayerNorm({len(one.gain)}, eps={one.eps!r})", {"weight": one.gain, "bias": one.shift}
 
-def _parametric(one: op.Parametric, modules: _Modules) -> Module:
-    modules.needs("Parametric")
-    return f"Parametric({len(one.alpha)}, {_activation(one.f, modules)[0]})", {"alpha": one.alpha}
+    def visit_RmsNorm(self, one: op.RmsNorm) -> Module:
+        return f"{self.own('RmsNorm')}({len(one.gain)}, eps={one.eps!r})", {"weight": one.gain}
 
-
-def _multiply(one: op.Multiply, modules: _Modules) -> Module:
-    modules.needs("Multiply")
-    return f"Multiply({len(one.factors)})", {"scale": one.factors}
-
-
-def _waves(one: op.Waves, modules: _Modules) -> Module:
-    modules.needs("Waves")
-    columns, learned, waves = one.weight.shape
-    tensors = {"frequency": one.frequency, "phase": one.phase, "weight": one.weight, "bias": one.bias}
-    return f"Waves({columns}, {waves}, {learned})", tensors
-
-
-def _batch_norm(one: op.BatchNorm, modules: _Modules) -> Module:
-    tensors = {"weight": one.gain, "bias": one.shift, "running_mean": one.mean, "running_var": one.variance}
-    return f"nn.BatchNorm1d({len(one.gain)}, eps={one.eps!r})", {**tensors, "num_batches_tracked": np.array(0)}
-
-
-def _layer_norm(one: op.LayerNorm, modules: _Modules) -> Module:
-    return f"nn.LayerNorm({len(one.gain)}, eps={one.eps!r})", {"weight": one.gain, "bias": one.shift}
-
-
-def _rms_norm(one: op.RmsNorm, modules: _Modules) -> Module:
-    modules.needs("RmsNorm")
-    return f"RmsNorm({len(one.gain)}, eps={one.eps!r})", {"weight": one.gain}
-
-
-_MODULES: dict[type, Callable[[Any, _Modules], Module]] = {
-    op.Embed: _embed,
-    op.Dense: _dense,
-    op.Activation: _activation,
-    op.Parametric: _parametric,
-    op.Multiply: _multiply,
-    op.Waves: _waves,
-    op.PRelu: lambda one, modules: ("nn.PReLU()", {"weight": one.slope}),
-    op.BatchNorm: _batch_norm,
-    op.LayerNorm: _layer_norm,
-    op.RmsNorm: _rms_norm,
-    op.Dropout: lambda one, modules: (f"nn.Dropout({one.p!r})", {}),
-}
+    def visit_Dropout(self, one: op.Dropout) -> Module:
+        return f"nn.Dropout({one.p!r})", {}
 
 
 def write(description: Description, probes: Probes, path: Path) -> dict[Path, bytes]:
     """The files of a model at `path`, by name: a .py and a .safetensors."""
-    script, modules, weights = Script(), _Modules(), path.with_suffix(".safetensors")
+    script, modules, weights = Script(description), Modules(), path.with_suffix(".safetensors")
     members, chains = description.members, []
     for k, member in enumerate(members):
-        inputs, chosen = inputs_text(member, description, script), f", {k}" if len(members) > 1 else ""
-        chains.append(f"{told_text(member, description, script)}(logits({inputs}(table){chosen}))")
-    answers_text(description, script)
+        inputs, chosen = inputs_text(member, script), f", {k}" if len(members) > 1 else ""
+        chains.append(f"{told_text(member, script)}(logits({inputs}(table){chosen}))")
+    answers_text(script)
     built = modules.network(members)
     data = save(modules.tensors)
     several = {"member": ", k", "chosen": "[k]"} if len(members) > 1 else {"member": "", "chosen": ""}
@@ -269,9 +255,9 @@ def write(description: Description, probes: Probes, path: Path) -> dict[Path, by
     )
     digest = hashlib.sha256(data).hexdigest()
     load = LOAD.format(file=weights.name, digest=digest, dtype=description.dtype, **several)
-    check = check_text(description, probes, script)
+    check = check_text(probes, script)
     script.tables["TRAINED"] = "load()"
     how = f"The network is a PyTorch module, `network()`; `load()` fills it from {weights.name}."
-    top = head_text(description, path, how, IMPORTS.strip(), chains)
+    top = head_text(script, path, how, IMPORTS.strip(), chains)
     text = script.text(top, [*modules.classes.values(), network, load], [check])
     return {path: text.encode(), weights: data}

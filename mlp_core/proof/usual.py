@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlp_core.config import Config
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import Tally
 from mlp_core.training.experiment import Experiment
 
 RATES = {"sgd": 1e-2, "momentum": 1e-2, "nesterov": 1e-2, "adagrad": 1e-2, "adadelta": 1.0, "lion": 1e-4, "lbfgs": 1.0}
@@ -36,11 +36,8 @@ def prove_usual(tally: Tally, experiment: Experiment, given: Config) -> None:
         mine = key in strong and not given.given(key)
         if not mine and there != "auto":
             usual = there
-        if here != usual and not (mine and here == there):  # what the recipe has no use for stays as it was
-            same = [float(v) if isinstance(v, int | float) else math.nan for v in (here, usual)]
-            tally.add(1, 0.0, Difference(f"{key}, which was left open,", math.inf, *same))
-        else:
-            tally.add(1, 0.0)
+        right = here == usual or (mine and here == there)  # what the recipe has no use for stays as it was
+        tally.right(f"{key}, which was left open,", right, here, usual)
 
 
 def _at(values: Any, key: str) -> Any:

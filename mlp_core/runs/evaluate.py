@@ -32,7 +32,6 @@ from mlp_core.workers.world import ALONE, World
 
 FIT_ON = "val"
 Tell = Callable[[str], None]
-Judged = Saved | OutOfFold
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class _Fitting:
     stored: bool
 
     @classmethod
-    def of(cls, model: Judged, wishes: Wishes) -> _Fitting:
+    def of(cls, model: Saved, wishes: Wishes) -> _Fitting:
         """Raises UsageError for what does not go with the task."""
         judged = model.config.eval
         method = judged.calibrate if wishes.calibrate is None else wishes.calibrate
@@ -190,7 +189,7 @@ class _Fitting:
     def needed(self) -> bool:
         return wants_fit(self.method, self.threshold)
 
-    def to(self, model: Judged, raw: Mapping[str, Evaluation]) -> Calibration:
+    def to(self, model: Saved, raw: Mapping[str, Evaluation]) -> Calibration:
         """What is found on the validation rows, which were measured with neither."""
         before = model.calibration if self.stored else None
         if self.needed:
@@ -206,7 +205,7 @@ class _Raw:
     own: the run's own data, where it was needed. datasets: the splits asked for.
     """
 
-    model: Judged
+    model: Saved
     own: Data | None
     fitting: _Fitting
     datasets: dict[str, Dataset] = field(default_factory=dict)
@@ -295,7 +294,7 @@ def help_evaluate(saved: Saved, wishes: Wishes, world: World) -> None:
     _Raw.of(saved, wishes, None, world)
 
 
-def _judged(saved: Saved, wishes: Wishes, tell: Tell | None) -> tuple[Judged, Data | None]:
+def _judged(saved: Saved, wishes: Wishes, tell: Tell | None) -> tuple[Saved, Data | None]:
     """What is measured, and on what where that is known: folds are measured on the rows that each held out."""
     if not isinstance(saved, Ensemble) or not saved.folds or wishes.data is not None or wishes.split == "test":
         return saved, None
@@ -309,7 +308,7 @@ def _judged(saved: Saved, wishes: Wishes, tell: Tell | None) -> tuple[Judged, Da
         if "test" not in data.indices:
             raise DataError(Problem("no_split", "a member held out no rows", "measure it on a file"))
         parts.append((data.splits["test"], data.indices["test"]))
-    return OutOfFold.of(saved, [part for part, _ in parts]), pooled(saved.task, parts)
+    return OutOfFold(**vars(saved), parts=tuple(part for part, _ in parts)), pooled(saved.task, parts)
 
 
 def with_data_of(config: Config, told: Config) -> Config:
@@ -333,7 +332,7 @@ def rows_of(model: Saved, wishes: Wishes) -> tuple[str, Split, int | None]:
     return name, model.split(mine), trained_on
 
 
-def _datasets(model: Judged, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
+def _datasets(model: Saved, wishes: Wishes, own: Data | None) -> dict[str, Dataset]:
     """The rows that are asked for."""
     if wishes.data is not None:
         if wishes.split is not None:

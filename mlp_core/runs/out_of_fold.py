@@ -7,52 +7,34 @@ has no rows among these that are new to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config
 from mlp_core.data.batches.inputs import Rows
 from mlp_core.data.load import Data, Dataset
 from mlp_core.data.task import Task
 from mlp_core.metrics import Outcome, compute
-from mlp_core.metrics.calibration import Calibration
-from mlp_core.training.ensemble import Ensemble, apart
-from mlp_core.training.evaluator import Evaluation, Evaluator, Split
-from mlp_core.training.model import Model
+from mlp_core.training.ensemble import Ensemble, EnsembleEvaluator, apart
+from mlp_core.training.evaluator import Evaluation, Split
 
 FOLDS = "folds"
 
 
 @dataclass(frozen=True)
-class OutOfFold:
-    """The members of folds, each with the rows that it held out, measured like one model."""
+class OutOfFold(Ensemble):
+    """The members of folds, each measured on its part of the rows: what it held out."""
 
-    members: tuple[Model, ...]
-    parts: tuple[Dataset, ...]
-    config: Config
-    calibration: Calibration
+    parts: tuple[Dataset, ...] = ()
 
-    @classmethod
-    def of(cls, folds: Ensemble, parts: Sequence[Dataset]) -> OutOfFold:
-        """The members of folds with what each held out, in the same order."""
-        return cls(folds.members, tuple(parts), folds.config, folds.calibration)
-
-    @property
-    def task(self) -> Task:
-        return self.members[0].task
-
-    def split(self, dataset: Dataset) -> Split:
+    def split(self, dataset: Dataset, room: bool = True) -> Split:
         """The pooled rows, which every member gets its part of."""
         splits = [apart(model, part) for model, part in zip(self.members, self.parts, strict=True)]
         return Split(_Parts(splits), dataset.y, None, dataset.y, dataset.weight)
 
     def evaluator(self, rows: int) -> FoldEvaluator:
-        return FoldEvaluator([model.evaluator(rows) for model in self.members], self.calibration)
-
-    def metric_names(self, report: bool = False) -> list[str]:
-        return replace(self.members[0], config=self.config).metric_names(report)
+        return FoldEvaluator([model.evaluator(rows) for model in self.members], self.inputs, self.calibration)
 
 
 class _Parts(Rows):
@@ -72,16 +54,12 @@ class _Parts(Rows):
         raise NotImplementedError
 
 
-class FoldEvaluator:
+class FoldEvaluator(EnsembleEvaluator):
     """Measures such a split; `loss` is the mean over rows, each with the loss of the member that held it out."""
 
-    def __init__(self, members: Sequence[Evaluator], calibration: Calibration) -> None:
-        self.members, self.calibration = members, calibration
-        self.kind, self.bins, self.threshold = members[0].kind, members[0].bins, calibration.threshold
-
     def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
-        found = [one.evaluate(part, []) for one, part in self._each(split)]
-        weights = [float(len(part.X) if part.w is None else part.w.sum()) for _, part in self._each(split)]
+        found = [one.evaluate(part, []) for one, part in zip(self.members, self._splits(split), strict=True)]
+        weights = [float(len(part.X) if part.w is None else part.w.sum()) for part in self._splits(split)]
         P = self.calibration.apply(np.concatenate([one.outcome.P for one in found]), self.kind)
         y = np.concatenate([one.outcome.y for one in found])
         w = None if split.weight is None else np.concatenate([one.outcome.w for one in found])
@@ -93,20 +71,20 @@ class FoldEvaluator:
         """The numbers of the measured rows among all, None for all."""
         if all(one.rows is None for one in found):
             return None
-        sizes = [len(part.X) for _, part in self._each(split)]
+        sizes = [len(part.X) for part in self._splits(split)]
         starts = np.cumsum([0, *sizes[:-1]])
         rows = [np.arange(size) if one.rows is None else one.rows for one, size in zip(found, sizes, strict=True)]
         return np.concatenate([start + mine for start, mine in zip(starts, rows, strict=True)])
 
     def rows(self, split: Split) -> tuple[Any, Any]:
         """The loss of every row [n], and its prediction [n, outputs]."""
-        found = [one.rows(part) for one, part in self._each(split)]
+        found = [one.rows(part) for one, part in zip(self.members, self._splits(split), strict=True)]
         P = self.calibration.apply(np.concatenate([P for _, P in found]), self.kind)
         return np.concatenate([losses for losses, _ in found]), P
 
-    def _each(self, split: Split) -> Any:
+    def _splits(self, split: Split) -> Sequence[Split]:
         assert isinstance(split.X, _Parts)
-        return zip(self.members, split.X.splits, strict=True)
+        return split.X.splits
 
 
 def pooled(task: Task, parts: Sequence[tuple[Dataset, Any]]) -> Data:

@@ -130,13 +130,10 @@ def check_experiment(
     """Check a model at its weights, on training rows drawn by the seed, as the config's `gradcheck` says. given: the
     config before anything in it was decided, where that is at hand. fitted: whether its inputs were fitted to these
     rows."""
-    train = experiment.splits["train"]
-    to_host = experiment.model.network.backend.to_host
+    train, backend = experiment.splits["train"], experiment.model.network.backend
     classes = train.y if experiment.model.task.classifies else None
-    rows = _rows(config, len(train.X), None if train.w is None else to_host(train.w), classes)
-    there = experiment.model.network.backend.asarray(rows)
-    X, Y = to_host(train.X[there]), to_host(train.Y[there])
-    w = None if train.w is None else to_host(train.w[there])
+    rows = _rows(config, len(train.X), None if train.w is None else backend.to_host(train.w), classes)
+    X, Y, w = train.on_host(backend, rows)
     report = _run(experiment.model.objective, X, Y, w, config, progress)
     walked = (*prove_training(experiment, given=given, answer=answer, fitted=fitted), prove_kept(experiment))
     return Proof(_with_steps(report, walked), subject, walked=walked)
@@ -164,13 +161,13 @@ def _rows(config: Config, count: int, w: Any, classes: Any = None) -> Any:
     drawn = candidates[generator(config.seed, "gradcheck").permutation(len(candidates))]
     batch = config.gradcheck.batch
     if classes is not None:
-        drawn = drawn[_in_turn(np.asarray(classes)[drawn])]
+        drawn = drawn[in_turn(np.asarray(classes)[drawn])]
         if not config.written("gradcheck.batch"):
             batch = max(batch, min(CLASSES, len(np.unique(classes))))
     return np.sort(drawn[:batch])
 
 
-def _in_turn(classes: Any) -> Any:
+def in_turn(classes: Any) -> Any:
     """An order of rows that takes a row of each class, then another of each, and so on."""
     turn = np.zeros(len(classes), np.int64)
     for label in np.unique(classes):
@@ -256,13 +253,10 @@ def _small(experiment: Experiment) -> bool:
 
 def _quick_gradient(experiment: Experiment) -> Report:
     """The fast gradient check on the first training rows."""
-    seed, train = experiment.config.seed, experiment.splits["train"]
-    to_host = experiment.model.network.backend.to_host
+    model, train, seed = experiment.model, experiment.splits["train"], experiment.config.seed
     first = np.arange(min(256, len(train.X)))
     if train.w is not None:
-        first = first[np.asarray(to_host(train.w[: len(first)])) > 0]
-    order = _in_turn(np.asarray(train.y)[first]) if experiment.model.task.classifies else slice(None)
-    rows = experiment.model.network.backend.asarray(first[order][:16])
-    w = None if train.w is None else to_host(train.w[rows])
-    X, Y = to_host(train.X[rows]), to_host(train.Y[rows])
-    return fast_check(experiment.model.objective, X, Y, w, Pass(True, seed, 0, False), seed)
+        first = first[np.asarray(model.network.backend.to_host(train.w[: len(first)])) > 0]
+    order = in_turn(np.asarray(train.y)[first]) if model.task.classifies else slice(None)
+    rows = train.on_host(model.network.backend, first[order][:16])
+    return fast_check(model.objective, *rows, Pass(True, seed, 0, False), seed)

@@ -110,10 +110,10 @@ class Run:
         return run
 
     @classmethod
-    def in_memory(cls, config: Config, progress: Reading | None = None) -> Run:
+    def in_memory(cls, config: Config) -> Run:
         """A new run that leaves nothing on the disk: the same steps, the same checkpoints."""
         need_trackers(config, home=False)
-        return cls(Experiment.build(config, progress), InMemory())
+        return cls(Experiment.build(config), InMemory())
 
     def _write_split(self) -> None:
         """Which rows of the training file went where, if they were dealt from it."""

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.config import Config
 from mlp_core.descriptors import read_own
-from mlp_core.errors import ConfigError, Failed, MlpbpError, Problem
+from mlp_core.errors import Failed, MlpbpError, Problem
 
 TENSORBOARD, MLFLOW = "tensorboard", "mlflow"
 MLFLOW_FILE = "mlflow.json"
@@ -42,10 +42,10 @@ def need_trackers(config: Config, home: bool = True) -> None:
     for name in (TENSORBOARD, MLFLOW):
         if getattr(config.logging, name) and find_spec(name) is None:
             hint = f"pip install 'mlpbp[{name}]', or remove the key"
-            raise ConfigError(config.problem(f"logging.{name}", "its package is missing", code="no_tracker", hint=hint))
+            raise config.refusal(f"logging.{name}", "its package is missing", code="no_tracker", hint=hint)
         if getattr(config.logging, name) and not home:
             message = "a run in memory has no folder for it"
-            raise ConfigError(config.problem(f"logging.{name}", message, code="no_tracker", hint="remove the key"))
+            raise config.refusal(f"logging.{name}", message, code="no_tracker", hint="remove the key")
 
 
 class Tracking:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mlp_core.config import Config
-from mlp_core.errors import ConfigError, Diverged, Failed, Problem
+from mlp_core.errors import Diverged, Failed, Problem
 from mlp_core.nn.schedules import Schedule
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
@@ -66,7 +66,7 @@ def lr_range(
     """The curve of a config. Raises ConfigError, DataError, and Failed where the loss never falls."""
     if config.optimizer.name == "lbfgs":
         message, hint = "lbfgs looks for the length of every step itself", "choose another optimizer"
-        raise ConfigError(config.problem("optimizer.name", message, code="no_range", hint=hint))
+        raise config.refusal("optimizer.name", message, code="no_range", hint=hint)
     changes = {"train.epochs": steps, "train.max_steps": steps, "train.early_stopping": False}
     experiment = Experiment.build(config.asking(**changes))
     trainer = experiment.trainer

@@ -12,7 +12,7 @@ from mlp_core.config import Config
 from mlp_core.data.batches.inputs import smaller_as_stored
 from mlp_core.data.load import Data
 from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.errors import ConfigError, clean, counted
+from mlp_core.errors import clean, counted
 from mlp_core.machine import asked_threads, available_cpus
 from mlp_core.metrics import fitting, known
 from mlp_core.metrics.calibration import misfit, wants_fit
@@ -48,15 +48,12 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         loss = from_config.usual_loss(task.kind)
         decide("loss.name", loss, f"loss: {loss}")
         refuse_unused(config.replace(**{"loss.name": loss}))
-    elif loss not in from_config.fitting_losses(task.kind):
-        fitting = ", ".join(from_config.fitting_losses(task.kind))
-        problem = config.problem(
-            "loss.name", f"does not fit a {task.kind} task", code="wrong_loss", got=loss, hint=f"use one of {fitting}"
-        )
-        raise ConfigError(problem)
+    elif loss not in (fitting := from_config.fitting_losses(task.kind)):
+        message, hint = f"does not fit a {task.kind} task", f"use one of {', '.join(fitting)}"
+        raise config.refusal("loss.name", message, code="wrong_loss", got=loss, hint=hint)
     if loss == "focal" and config.regularization.mixup:
         message = "focal needs one class per row, mixup makes two of them"
-        raise ConfigError(config.problem("regularization.mixup", message, code="wrong_loss", hint="remove one of them"))
+        raise config.refusal("regularization.mixup", message, code="wrong_loss", hint="remove one of them")
     decided, lines = _optimizer(config)
     values |= decided
     notes += lines
@@ -67,7 +64,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         decide("train.batch_size", batch, line)
     if config.model.output_init == "auto":
         given = config.model.init
-        decide("model.output_init", "glorot_uniform" if given == "auto" else _plain(given))
+        plain = given if isinstance(given, str) else given.model_dump(mode="json")
+        decide("model.output_init", "glorot_uniform" if given == "auto" else plain)
     if config.model.init == "auto":
         init = from_config.auto_init(config.model.activation)
         if all(from_config.auto_init(layer.activation) == init for layer in config.model.layers()):
@@ -108,7 +106,7 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
             decide("checkpoint.monitor", "train_loss")
     _check_metrics(config, data)
     if wrong := misfit(task.kind, config.eval.calibrate, config.eval.threshold):
-        raise ConfigError(config.problem(f"eval.{wrong[0]}", wrong[1], code="wrong_task", hint=wrong[2]))
+        raise config.refusal(f"eval.{wrong[0]}", wrong[1], code="wrong_task", hint=wrong[2])
     if "val" not in data.splits and wants_fit(config.eval.calibrate, config.eval.threshold):
         notes.append("calibration and threshold: not fitted, there are no validation rows")
     return config.with_absolute_paths().replace(**values), tuple(notes)
@@ -157,22 +155,9 @@ def _batch_size(config: Config, rows: int) -> tuple[int, str]:
         batch = from_config.auto_batch_size(choice, rows)
         return batch, f"batch size: {batch}"
     if choice not in ("auto", "full") and int(choice) < rows:
-        message = "lbfgs needs the gradient of all rows"
-        raise ConfigError(
-            config.problem(
-                "train.batch_size",
-                message,
-                code="not_full",
-                got=str(choice),
-                hint="write full, or choose another optimizer.name",
-            )
-        )
+        message, hint = "lbfgs needs the gradient of all rows", "write full, or choose another optimizer.name"
+        raise config.refusal("train.batch_size", message, code="not_full", got=str(choice), hint=hint)
     return rows, f"batch size: {rows}, all rows (lbfgs)"
-
-
-def _plain(value: Any) -> Any:
-    """A config value as plain JSON."""
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
 SHARE_FLOPS = SHARED_FLOPS * 4 / 3
@@ -199,26 +184,16 @@ def _class_weights(config: Config, data: Data) -> dict[str, float]:
     """A weight for every class: `balanced` gives n / (classes * rows of the class), as scikit-learn does."""
     task, choice = data.task, config.loss.class_weight
     if not task.classifies:
-        raise ConfigError(
-            config.problem(
-                "loss.class_weight", f"a {task.kind} task has no classes", code="no_classes", hint="remove it"
-            )
-        )
+        message = f"a {task.kind} task has no classes"
+        raise config.refusal("loss.class_weight", message, code="no_classes", hint="remove it")
     if isinstance(choice, str):
         counts = np.bincount(data.splits["train"].y, minlength=len(task.classes))
         balanced = data.splits["train"].rows / (len(counts) * np.maximum(counts, 1))
         return {name: float(value) for name, value in zip(task.classes, balanced, strict=True)}
     for name in choice:
         if name not in task.classes:
-            raise ConfigError(
-                config.problem(
-                    "loss.class_weight",
-                    "no such class",
-                    code="unknown_class",
-                    got=name,
-                    hint="the classes are " + ", ".join(task.classes[:8]),
-                )
-            )
+            hint = "the classes are " + ", ".join(task.classes[:8])
+            raise config.refusal("loss.class_weight", "no such class", code="unknown_class", got=name, hint=hint)
     return {name: float(choice.get(name, 1.0)) for name in task.classes}
 
 
@@ -242,15 +217,8 @@ def _check_metrics(config: Config, data: Data) -> None:
     chosen += [("train.early_stopping.monitor", stopping.monitor.split("_", 1)[1])] if stopping else []
     for key, name in chosen:
         if not known(data.task.kind, name):
-            raise ConfigError(
-                config.problem(
-                    key,
-                    f"does not fit a {data.task.kind} task",
-                    code="wrong_metric",
-                    got=name,
-                    hint="use loss, " + ", ".join(fitting(data.task.kind)),
-                )
-            )
+            message, hint = f"does not fit a {data.task.kind} task", "use loss, " + ", ".join(fitting(data.task.kind))
+            raise config.refusal(key, message, code="wrong_metric", got=name, hint=hint)
 
 
 def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -> bool:
@@ -288,12 +256,7 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
         return False
     needed += held
     if free is not None and needed > free:
-        raise ConfigError(
-            config.problem(
-                "model.hidden",
-                f"this network needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free",
-                code="too_large",
-                hint="use fewer units, or a smaller train.batch_size",
-            )
-        )
+        message = f"this network needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+        hint = "use fewer units, or a smaller train.batch_size"
+        raise config.refusal("model.hidden", message, code="too_large", hint=hint)
     return True

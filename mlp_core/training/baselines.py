@@ -117,9 +117,10 @@ def _linear(model: Model, train: Split, split: Split, at: Any) -> Any:
     network = Network(architecture, backend, np.float64, max(len(rows), len(at)), True)
     network.initialize(model.config.seed)
     objective = Objective(network, model.objective.loss, Penalty(L2))
-    host, parameters = model.network.backend.to_host, network.parameters
-    X, Y, w = (_host(model, train, rows), host(train.Y)[rows], _taken(None if train.w is None else host(train.w), rows))
-    Y, w = (Y if Y.dtype.kind in "iu" else Y.astype(np.float64)), (None if w is None else w.astype(np.float64))
+    there, parameters = model.network.backend, network.parameters
+    X, Y, w = train.on_host(there, rows)
+    X, w = np.asarray(X, np.float64), None if w is None else w.astype(np.float64)
+    Y = Y if Y.dtype.kind in "iu" else Y.astype(np.float64)
     optimizer = Adam(
         parameters, backend, [Segment(slice(0, parameters.size), 1.0, 0.0)], beta1=0.9, beta2=0.99, eps=1e-8
     )
@@ -130,14 +131,8 @@ def _linear(model: Model, train: Split, split: Split, at: Any) -> Any:
             best, least = parameters.theta.copy(), value
         optimizer.step(parameters.theta, parameters.grad, RATE * (1 - step / STEPS))
     parameters.theta[...] = best
-    Z = network.forward(_host(model, split, at))
+    Z = network.forward(np.asarray(split.on_host(there, at)[0], np.float64))
     return Evaluator(objective, model.task.kind, model.target).predict(Z)
-
-
-def _host(model: Model, split: Split, rows: Any) -> Any:
-    """Inputs of the given rows in float64 on the host."""
-    backend = model.network.backend
-    return np.asarray(backend.to_host(split.X[backend.asarray(rows)]), np.float64)
 
 
 def _wrong(kind: str, outcome: Outcome) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mlp_core.backends.cuda import Unusable, count_devices, cuda_backend, cuda_index, find_device, find_nccl
 from mlp_core.backends.cuda.detect import cupy_installed
 from mlp_core.config import Config
-from mlp_core.errors import ConfigError, counted
+from mlp_core.errors import counted
 from mlp_core.machine import free_memory
 from mlp_core.nn.backend import Backend
 from mlp_core.workers.devices import between_devices
@@ -53,12 +53,12 @@ def check_devices(config: Config, world: World) -> None:
         return
     if config.device != "cuda":
         message, hint = "each of several workers takes a GPU of its own", "write device: cuda"
-        raise ConfigError(config.problem("device", message, code="inconsistent", got=config.device, hint=hint))
+        raise config.refusal("device", message, code="inconsistent", got=config.device, hint=hint)
     count = count_devices()
     if 0 < count < world.local_size:
         message = f"{world.local_size} workers need as many GPUs, this machine has {counted(count, 'GPU')}"
         hint = f"take {count if count == 1 else 'fewer'} of them on a machine, or write device: cpu"
-        raise ConfigError(config.problem("device", message, code="no_cuda", got=config.device, hint=hint))
+        raise config.refusal("device", message, code="no_cuda", got=config.device, hint=hint)
 
 
 def open_cuda(config: Config, world: World = ALONE) -> Backend:
@@ -68,7 +68,7 @@ def open_cuda(config: Config, world: World = ALONE) -> Backend:
     found = find_device(cuda_index(config.device) if world.size == 1 else world.local_rank)
     if isinstance(found, Unusable):
         hint = f"{found.fix}, or write device: cpu"
-        raise ConfigError(config.problem("device", found.reason, code="no_cuda", got=config.device, hint=hint))
+        raise config.refusal("device", found.reason, code="no_cuda", got=config.device, hint=hint)
     return cuda_backend(found.index, config.kernels != "numpy", config.matmul_precision)
 
 
@@ -93,7 +93,7 @@ def check_precision(config: Config, device: str) -> str | None:
     elif device.startswith("cuda") and config.kernels == "numpy":
         reason, hint = "is not to be had with kernels: numpy", "remove one of them"
     if reason is not None:
-        raise ConfigError(config.problem("matmul_precision", reason, code="inconsistent", got=precision, hint=hint))
+        raise config.refusal("matmul_precision", reason, code="inconsistent", got=precision, hint=hint)
     if device.startswith("cuda"):
         return f"matrix products: {precision} precision"
     return "matrix products: highest precision, the CPU knows no other"

@@ -101,29 +101,7 @@ def _traits(one: Model, other: Model) -> Iterable[tuple[str, Any, Any]]:
 def apart(model: Model, dataset: Dataset) -> Split:
     """A data set ready for one of several models: inputs are made batch by batch, nothing is written over."""
     X = Stored(model.network.backend, dataset.X, model.inputs, model.config.dtype, dataset.words)
-    return Split(
-        X if dataset.on_disk else Unmade(X),
-        model.targets(dataset.y),
-        model.weights(dataset),
-        dataset.y,
-        dataset.weight,
-    )
-
-
-class Unmade(Rows):
-    """Rows in memory as they were read, made into inputs whenever they are asked for."""
-
-    def __init__(self, stored: Stored) -> None:
-        self.stored, self.shape, self.dtype = stored, stored.shape, stored.dtype
-
-    def __getitem__(self, rows: Any) -> Array:
-        return self.stored[rows]
-
-    def gather(self, rows: Array, out: Array) -> None:
-        self.stored.gather(rows, out)
-
-    def view(self, part: slice, room: Array) -> Array:
-        return self.stored.view(part, room)
+    return Split(X, model.targets(dataset.y), model.weights(dataset), dataset.y, dataset.weight)
 
 
 class Inputs:
@@ -143,9 +121,11 @@ class Inputs:
         """The column that every input is made of, in order."""
         return [column for model in self.members for column in model.inputs.input_columns()]
 
-    def unseen(self, X: Any, words: Names) -> dict[str, tuple[int, str]]:
+    def unseen(self, X: Any, words: Names, counts: Mapping[int, Any] | None = None) -> dict[str, tuple[int, str]]:
         """Words that no member kept in training: {column: (rows, one of the words)}."""
-        return self._everywhere([model.inputs.unseen(X, words) for model in self.members])
+        found = [model.inputs.unseen(X, words, counts) for model in self.members]
+        everywhere = set(found[0]).intersection(*found[1:])
+        return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
 
     def far_lines(self, X: Any) -> list[str]:
         """What the first member tells of numbers far from those of training."""
@@ -156,15 +136,6 @@ class Inputs:
         found = [model.inputs.strays(X) for model in self.members]
         everywhere = set.intersection(*({one.name for one in mine} for mine in found))
         return [one for one in found[0] if one.name in everywhere]
-
-    def unseen_counted(self, counts: Mapping[int, Any], words: Names) -> dict[str, tuple[int, str]]:
-        """The same from how often each word of a column occurs."""
-        return self._everywhere([model.inputs.unseen_counted(counts, words) for model in self.members])
-
-    @staticmethod
-    def _everywhere(found: Sequence[dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
-        everywhere = set(found[0]).intersection(*found[1:])
-        return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
 
 
 class Joined(Rows):

@@ -13,7 +13,7 @@ from mlp_core.data.batches.inputs import Rows, Stored
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.metrics import BINS, Outcome, compute
 from mlp_core.metrics.calibration import Calibration
-from mlp_core.nn.backend import Array
+from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.losses import loss_and_gradient, shares
 from mlp_core.nn.objective import Objective
 from mlp_core.rng import generator
@@ -48,9 +48,14 @@ class Split:
 
     def drawn(self) -> Any:
         """The row numbers of those, ascending; None for all."""
-        if not isinstance(self.X, Stored) or len(self.X) <= MEASURED:
+        if not isinstance(self.X, Stored) or isinstance(self.X.X, np.ndarray) or len(self.X) <= MEASURED:
             return None
         return np.sort(generator(0, "measured").choice(len(self.X), MEASURED, replace=False, shuffle=False))
+
+    def on_host(self, backend: Backend, rows: Any) -> tuple[Any, Any, Any]:
+        """X, Y and w (None where there are none) of rows, whose numbers and arrays are on the host; from `backend`."""
+        there, to_host = backend.asarray(rows), backend.to_host
+        return to_host(self.X[there]), to_host(self.Y[there]), None if self.w is None else to_host(self.w[there])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -138,28 +138,18 @@ class Experiment:
         return found
 
     def checkpoint(self, metrics: Mapping[str, float], offset: Mapping[str, int]) -> Checkpoint:
-        """The whole state of the run as named arrays and a document; the arrays are those that training works on.
-
-        Weights for use carry PyTorch's names; under an average of weights those are the averaged ones, and the ones
-        being trained are `optimizer.theta`.
-        """
-        trainer, network = self.trainer, self.model.network
+        """The whole state of the run as named arrays and a document; the arrays are those that training works on."""
+        trainer, to_host = self.trainer, self.model.network.backend.to_host
         trainer.settle()
-        parameters, to_host = network.parameters, network.backend.to_host
-        used = parameters.theta if trainer.job.average is None else trainer.job.average
-        arrays = {**parameters.views(used), **network.statistics.values}
-        arrays |= {f"optimizer.{name}": array for name, array in trainer.job.optimizer.state.items()}
-        if trainer.job.average is not None:
-            arrays["optimizer.theta"] = parameters.theta
         return Checkpoint(
-            {name: np.asarray(to_host(array)) for name, array in arrays.items()},
+            {name: np.asarray(to_host(array)) for name, array in self._arrays().items()},
             {
                 "config": self._portable(),
                 "task": self.model.task.to_state(),
                 "inputs": self.model.inputs.to_state(),
                 "target": None if self.model.target is None else self.model.target.to_state(),
                 "metrics": dict(metrics),
-                "progress": trainer.progress.to_json(),
+                "progress": asdict(trainer.progress),
                 "optimizer_steps": trainer.job.optimizer.t,
                 "log": dict(offset),
                 "data": self.data.sha256,
@@ -167,6 +157,19 @@ class Experiment:
                 "gradient": self.stamp,
             },
         )
+
+    def _arrays(self) -> dict[str, Any]:
+        """The arrays that training works on, by their names in a checkpoint.
+
+        Weights for use carry PyTorch's names; under an average of weights those are the averaged ones, and the ones
+        being trained are `optimizer.theta`.
+        """
+        trainer, network = self.trainer, self.model.network
+        parameters = network.parameters
+        used = parameters.theta if trainer.job.average is None else trainer.job.average
+        arrays = {**parameters.views(used), **network.statistics.values}
+        arrays |= {f"optimizer.{name}": array for name, array in trainer.job.optimizer.state.items()}
+        return arrays if trainer.job.average is None else {**arrays, "optimizer.theta": parameters.theta}
 
     def _portable(self) -> dict[str, Any]:
         """The config as it is saved: data files as they are found from the run's directory, so that both may move."""
@@ -186,22 +189,13 @@ class Experiment:
 
     def restore(self, checkpoint: Checkpoint, path: str) -> None:
         """Go back to the state of a checkpoint; validates everything before it changes anything."""
-        trainer, network = self.trainer, self.model.network
-        parameters, backend = network.parameters, network.backend
+        trainer, backend, live = self.trainer, self.model.network.backend, self._arrays()
         document, tensors = checkpoint.document, checkpoint.tensors
-        live = {**parameters.views(parameters.theta), **network.statistics.values}
-        live |= {f"optimizer.{name}": array for name, array in trainer.job.optimizer.state.items()}
-        if trainer.job.average is not None:
-            live["optimizer.theta"] = parameters.theta
         check_tensors(live, tensors, path)
         progress = check_document(checkpoint, path)
         steps = int(document["optimizer_steps"])
         for name, array in live.items():
             array[...] = backend.asarray(tensors[name])
-        if trainer.job.average is not None:
-            for name, array in parameters.views(trainer.job.average).items():
-                array[...] = backend.asarray(tensors[name])
-            parameters.theta[...] = backend.asarray(tensors["optimizer.theta"])
         trainer.progress, trainer.job.optimizer.t = progress, steps
         self.stamp = document.get("gradient")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from mlp_core.config import Config
 from mlp_core.data.task import Task
-from mlp_core.errors import ConfigError
 from mlp_core.metrics import smaller_is_better
 from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.backend import Backend
@@ -165,15 +164,8 @@ def make_segments(config: Config, network: Network) -> list[Segment]:
     for i, hit in enumerate(matched):
         if not hit:
             names = ", ".join(spec.name for spec in parameters.specs[:6])
-            raise ConfigError(
-                config.problem(
-                    f"optimizer.groups.{i}.match",
-                    "matches no parameter",
-                    code="no_match",
-                    got=values.groups[i].match,
-                    hint=f"parameters are named {names}, ...",
-                )
-            )
+            key, got, hint = f"optimizer.groups.{i}.match", values.groups[i].match, f"parameters are named {names}, ..."
+            raise config.refusal(key, "matches no parameter", code="no_match", got=got, hint=hint)
     return segments
 
 

@@ -37,4 +37,4 @@ def native(config: Config, threads: int) -> Backend:
 
 def _refused(config: Config, error: NoKernels) -> ConfigError:
     message, hint = f"the compiled kernels cannot be used here: {error}", f"{REMEDY}; or set kernels: numpy"
-    return ConfigError(config.problem("kernels", message, code="no_kernels", got="native", hint=hint))
+    return config.refusal("kernels", message, code="no_kernels", got="native", hint=hint)

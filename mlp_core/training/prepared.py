@@ -22,7 +22,6 @@ from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, TooFar
 from mlp_core.data.readers.format import Reading
 from mlp_core.data.task import Task
-from mlp_core.errors import ConfigError
 from mlp_core.training import from_config
 from mlp_core.training.auto import check_memory, resolve
 from mlp_core.training.checkpoint import Checkpoint, damaged
@@ -100,7 +99,7 @@ def _told(config: Config, state: Mapping[str, Any]) -> Prepared:
         here, there = (getattr(one.data, name) for one in (mine, config))
         if here != there:
             message, hint = f"{there} is read for this machine, not {here}", "give all workers one config"
-            raise ConfigError(config.problem(f"data.{name}", message, code="workers_differ", hint=hint))
+            raise config.refusal(f"data.{name}", message, code="workers_differ", hint=hint)
     if state["splits"] is None:
         data = replace(load(config, task=task, look=False), sha256=state["sha256"])
     else:
@@ -112,8 +111,6 @@ def _told(config: Config, state: Mapping[str, Any]) -> Prepared:
 def shared_rows(world: World, read: Callable[[], dict[str, Dataset]]) -> dict[str, Dataset]:
     """The splits that `read` gives in one worker of every machine; the others have their targets and weights in memory
     that is shared, or read as well what stays on the disk."""
-    if world.size == 1:
-        return read()
     mine: list[dict[str, Dataset]] = []
 
     def told() -> dict[str, Any] | None:
@@ -148,7 +145,7 @@ def _read(
         inputs, target, fitted = _fit(config, data, learned)
     else:
         start.check(config, data.task)
-        inputs, target, fitted = start.inputs, start.target, (start.note,)
+        inputs, target, fitted = start.model.inputs, start.model.target, (start.note,)
     said = (*data.notes, *unseen_notes(inputs, data.splits), *told, *notes, *fitted)
     made = Prepared(config, data, inputs, target, notes=said, prints=prints)
     return replace(made, room=check_memory(config, data, inputs, made.batch))
@@ -175,15 +172,13 @@ def _fit(
     is done to inputs where that is known."""
     train, fitted = data.splits["train"], tuple[str, ...]()
     inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
-    if learned is not None:
-        pass
-    elif train.survey is None:
+    if learned is None and train.survey is not None:
+        fitted = fit_surveyed(inputs, train.survey, train.words)
+    elif learned is None:
         try:
             inputs.fit(train.X, train.words)
         except TooFar as error:
             raise error.placed(data.indices.get("train")) from None
-    else:
-        fitted = fit_surveyed(inputs, train.survey, train.words)
     check_fits(config, inputs)
     fitted += lost_notes(inputs)
     target = make_target(config, data.task.kind)

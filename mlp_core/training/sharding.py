@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlp_core.config import Config
-from mlp_core.errors import ConfigError, Problem, UsageError, counted
+from mlp_core.errors import Problem, UsageError, counted
 from mlp_core.training.devices import check_devices
 from mlp_core.workers.world import World
 
@@ -41,5 +41,5 @@ def check_shards(config: Config, batch: int) -> int:
     if shards > batch:
         hint = f"use larger batches, or train.shards={1 << (batch.bit_length() - 1)}"
         message = f"a batch of {counted(batch, 'row')} cannot be cut into {shards} shards"
-        raise ConfigError(config.problem("train.batch_size", message, code="inconsistent", hint=hint))
+        raise config.refusal("train.batch_size", message, code="inconsistent", hint=hint)
     return shards

@@ -15,10 +15,8 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.config.keys import said
 from mlp_core.config.schema import differences
-from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.task import Task
-from mlp_core.errors import ConfigError, UsageError
+from mlp_core.errors import UsageError
 from mlp_core.nn.network import Network
 from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, load
 from mlp_core.training.model import Model, model_of
@@ -51,18 +49,10 @@ class WarmStart:
         except UsageError as error:
             problem = error.problems[0]
             hint = "name a checkpoint or a run directory"
-            refused = config.problem(KEY, problem.message, code=problem.code, hint=hint, got=config.model.weights)
-            raise ConfigError(refused) from None
+            given = config.model.weights
+            raise config.refusal(KEY, problem.message, code=problem.code, hint=hint, got=given) from None
         checkpoint = load(file)
         return cls(model_of(checkpoint, str(file), rows=1), checkpoint, str(file))
-
-    @property
-    def inputs(self) -> Preprocessor:
-        return self.model.inputs
-
-    @property
-    def target(self) -> Target | None:
-        return self.model.target
 
     @property
     def note(self) -> str:
@@ -97,7 +87,7 @@ class WarmStart:
         if wrong:
             more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
             message = f"does not fit: {'; '.join(wrong[:NAMED])}{more}"
-            raise ConfigError(config.problem(KEY, message, code="does_not_fit", hint=hint, got=config.model.weights))
+            raise config.refusal(KEY, message, code="does_not_fit", hint=hint, got=config.model.weights)
 
 
 def _tasks(there: Task, here: Task) -> Iterator[str]:

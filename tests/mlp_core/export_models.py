@@ -16,9 +16,9 @@ import numpy as np
 from mlp_core.config import from_mapping
 from mlp_core.config.model import ACTIVATIONS, WITH_ALPHA
 from mlp_core.export import to_onnx
+from mlp_core.export.c_text import fields as c_fields
 from mlp_core.export.check import FLAGS
 from mlp_core.export.description import Description
-from mlp_core.export.to_c import _fields
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.predict import Predictor
@@ -301,8 +301,8 @@ def ask(loaded: Any, name: str, description: Description, cells: Mapping[str, Se
     """What a compiled model answers, row by row."""
     decision = description.decision
     kinds = [ctypes.c_char_p if column.kind == "categorical" else ctypes.c_double for column in description.columns]
-    fields = _fields([column.name for column in description.columns])
-    answers = _fields([answer.name for answer in description.answers], ("label", "labels"))
+    fields = c_fields([column.name for column in description.columns])
+    answers = c_fields([answer.name for answer in description.answers], ("label", "labels"))
     labels = len(decision.labels) if decision and decision.several else 0
     head = [("labels", ctypes.c_int * labels)] if labels else [("label", ctypes.c_int)] if decision else []
 

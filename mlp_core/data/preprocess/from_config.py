@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
 from mlp_core.data.preprocess.cycles import WEEK, YEAR
@@ -12,7 +12,7 @@ from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, pla
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.readers.source import place_of
 from mlp_core.data.warnings import Rows
-from mlp_core.errors import ConfigError, DataError, Problem, clean, counted
+from mlp_core.errors import DataError, Problem, clean, counted
 from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def make_target(config: Config, kind: str) -> Target | None:
     if kind != "regression":
         if wish != type(wish)():
             message, hint = f"a {kind} task has no numbers to scale", "remove the key"
-            raise ConfigError(config.problem("preprocess.target", message, code="unused", hint=hint))
+            raise config.refusal("preprocess.target", message, code="unused", hint=hint)
         return None
     if config.loss.name != "auto" and LOSSES[config.loss.name].counts:
         if wish.scale not in ("auto", "none") or wish.transform != "none" or wish.clamp:
             message, hint = f"the {config.loss.name} loss predicts counts as they are", "remove the key"
-            raise ConfigError(config.problem("preprocess.target", message, code="inconsistent", hint=hint))
+            raise config.refusal("preprocess.target", message, code="inconsistent", hint=hint)
         return None
     return Target("standard" if wish.scale == "auto" else wish.scale, wish.transform == "log1p", wish.clamp)
 
@@ -86,7 +86,7 @@ def check_fits(config: Config, inputs: Preprocessor) -> None:
     """Raise ConfigError for what cannot be done to codes of words."""
     if config.regularization.mixup and inputs.embeddings:
         message, hint = "codes of learned embeddings cannot be mixed", "use preprocess.categorical.encode: onehot"
-        raise ConfigError(config.problem("regularization.mixup", message, code="inconsistent", hint=hint))
+        raise config.refusal("regularization.mixup", message, code="inconsistent", hint=hint)
 
 
 def lost_notes(inputs: Preprocessor) -> tuple[str, ...]:
@@ -107,19 +107,11 @@ def lost_notes(inputs: Preprocessor) -> tuple[str, ...]:
 SOME = 2000  # rows on the disk that are looked at once more
 
 
-class Vocabulary(Protocol):
-    """What knows the words that training kept."""
-
-    def unseen(self, X: Any, words: Any) -> dict[str, tuple[int, str]]: ...
-
-    def unseen_counted(self, counts: Any, words: Any) -> dict[str, tuple[int, str]]: ...
-
-
-def unseen(inputs: Vocabulary, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+def unseen(inputs: Any, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     """The words of a split that training did not keep, counted before where the rows are on the disk."""
-    if rows.survey is None:
-        return inputs.unseen(rows.X, rows.words)
-    return inputs.unseen_counted(rows.survey.words[name], rows.words)
+    counts = None if rows.survey is None else rows.survey.words[name]
+    found: dict[str, tuple[int, str]] = inputs.unseen(rows.X, rows.words, counts)
+    return found
 
 
 def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:

@@ -282,18 +282,15 @@ class Preprocessor:
         """The numbers of further rows that lie absurdly far outside of training."""
         return strays(X, self.numbers, self.numeric, [self.name(column) for column in self.numeric])
 
-    def unseen(self, X: Array, words: Words) -> dict[str, tuple[int, str]]:
-        """For every column with words that training did not keep: in how many rows, and one of them."""
-        counted = {
-            self.name(column): one.unseen(X[:, column], words.get(column, ()))
-            for column, one in self.categories.items()
-        }
-        return {name: found for name, found in counted.items() if found[0]}
-
-    def unseen_counted(self, counts: Mapping[int, Array], words: Words) -> dict[str, tuple[int, str]]:
-        """The same from how many rows have each word: {column: counts [words + 1]}, the last for missing cells."""
-        counted = {self.name(c): one.unseen_counted(counts[c], words.get(c, ())) for c, one in self.categories.items()}
-        return {name: found for name, found in counted.items() if found[0]}
+    def unseen(self, X: Any, words: Words, counts: Mapping[int, Array] | None = None) -> dict[str, tuple[int, str]]:
+        """For every column with words that training did not keep: in how many rows, and one of them. counts: how many
+        rows have each word, {column: counts [words + 1]}, the last for missing cells, where that was counted before."""
+        told: dict[str, tuple[int, str]] = {}
+        for column, one in self.categories.items():
+            known = words.get(column, ())
+            found = one.unseen(X[:, column], known) if counts is None else one.unseen_counted(counts[column], known)
+            told |= {self.name(column): found} if found[0] else {}
+        return told
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint; Python writes and reads their JSON without loss."""

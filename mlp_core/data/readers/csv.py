@@ -10,13 +10,15 @@ import csv
 import io
 import sys
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlp_core.data.readers.by_blocks import Asked, table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv_dialect import (
     CsvOptions,
@@ -28,12 +30,11 @@ from mlp_core.data.readers.csv_dialect import (
     records,
 )
 from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
-from mlp_core.data.readers.format import Format, Reading
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
-from mlp_core.data.readers.table_builder import Builder, Drain, Reread
+from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty
 from mlp_core.data.readers.text_stream import TextLines, open_text
-from mlp_core.errors import counted
 
 if TYPE_CHECKING:
     from mlp_core.data.readers.blocks import Parsed, Parser
@@ -43,128 +44,53 @@ LARGE = 2 << 20
 """Bytes of a file from which pyarrow gains more time than it takes to load."""
 
 THREADS, AHEAD = 2, 3  # that parse blocks; blocks that are read before they are taken
-SAMPLE = 100
 MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
 
 
 def read_csv(
-    path: Path,
-    options: CsvOptions | None = None,
-    delimiter: str | None = None,
-    names: Sequence[str] = (),
-    words: Sequence[str] = (),
-    progress: Reading | None = None,
+    path: Path, options: CsvOptions | None = None, names: Sequence[str] = (), words: Sequence[str] = ()
 ) -> Table:
-    """Read a text table, gzip or not. `delimiter` is what the format implies (a tab for TSV), `names` are columns
-    that the header, if there is one, should contain, `words` columns that hold text even if it looks like numbers.
+    """Read a text table, packed or not. `names` are columns that the header, if there is one, should contain, `words`
+    columns that hold text even if it looks like numbers.
 
     A column holds numbers unless more than a tenth of its cells do not; then it holds text. Cells equal to one of
     `options.na` are missing. Raises DataError with file, line and column for a file that is no such table.
     """
-    options = options or CsvOptions()
-    text: set[int] = set()
-    for attempt in range(4):
-        try:
-            return _read(path, options, delimiter, names, words, text, attempt == 3, progress)
-        except Reread as reread:
-            text |= reread.columns
-    raise AssertionError("the last attempt does not ask for another")
+    table = CSV.read(path, ReadOptions(csv=options or CsvOptions(), text=tuple(words)), names)
+    assert isinstance(table, Table)
+    return table
 
 
-def _read(
-    path: Path,
-    options: CsvOptions,
-    delimiter: str | None,
-    names: Sequence[str],
-    words: Sequence[str],
-    text: Collection[int],
-    final: bool,
-    progress: Reading | None,
-) -> Table:
-    with open_text(path, options.encoding, WANTED) as stream:
-        start = _begin(path, stream, options, delimiter, names)
-        text = {*text, *(column for column, title in enumerate(start.names) if title in words)}
-        builder = Builder(path, start.cells, start.names, text, final)
-        for _ in _read_chunks(path, start, builder):
-            if progress is not None:
-                progress(path, builder.rows)
-        if builder.rows == 0:
-            raise refusal(path, "no_rows", "no rows below the header")
-        return _table(builder, start)
-
-
-def stream_csv(
-    path: Path,
-    options: CsvOptions | None = None,
-    delimiter: str | None = None,
-    names: Sequence[str] = (),
-    numbers: Collection[str] = (),
-    rows: int = 65_536,
-) -> Iterator[Table]:
-    """Read a text table, or standard input (the path `-`), as tables of `rows` rows (the last one: fewer), whichever
-    parser reads them: what is computed part by part must not depend on that.
-
-    `numbers` are the columns of numbers; all others are read as text, whatever they look like. Otherwise as `read_csv`.
-    """
-    options = options or CsvOptions()
-    with open_text(path, options.encoding, WANTED) as stream:
-        start = _begin(path, stream, options, delimiter, names)
-        text = {column for column, title in enumerate(start.names) if title not in numbers}
-        builder = Builder(path, start.cells, start.names, text, final=True)
-        for _ in _read_chunks(path, start, builder, rows):
-            if builder.rows == rows:
-                yield _table(builder, start)
-                builder.clear()
-        if builder.rows:
-            yield _table(builder, start)
-
-
-def drain_csv(
-    path: Path,
-    options: CsvOptions,
-    delimiter: str | None,
-    names: Sequence[str],
-    words: Collection[str],
-    final: bool,
-) -> Drain:
-    """Read a text table as `read_csv` does, block by block. Raises Reread where a column turns out to hold text."""
-    with open_text(path, options.encoding, WANTED) as stream:
-        start = _begin(path, stream, options, delimiter, names)
-        text = {column for column, title in enumerate(start.names) if title in words}
-        builder = Builder(path, start.cells, start.names, text, final)
-        for _ in _read_chunks(path, start, builder):
-            yield start.names, builder.drain(), builder.codes
-        if builder.rows == 0:
-            raise refusal(path, "no_rows", "no rows below the header")
-        facts = builder.facts(_note(builder, start), start.header, start.dialect)
-        return replace(facts, notes=(*facts.notes, *start.notes))
+def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
+    with open_text(asked.path, asked.options.csv.encoding, WANTED) as stream:
+        start = begin(stream, asked, delimiter)
+        yield from _read_chunks(start, asked.part or sys.maxsize)
+        if asked.part is None and not start.builder.rows:
+            raise refusal(asked.path, "no_rows", "no rows below the header")
 
 
 @dataclass(frozen=True)
-class _Start:
-    """What is known after the header: how the table is written, and its further lines, the first of them `line`."""
+class Begun:
+    """A text table behind its header: what takes its rows, how it is written, its further lines, the first of them
+    `line`."""
 
+    builder: Builder
     dialect: Dialect
-    cells: Cells
-    header: int
-    names: tuple[str, ...]
     lines: TextLines
     line: int
-    notes: tuple[str, ...]
-    twice: Twice
 
 
-def _begin(
-    path: Path, stream: io.TextIOBase, options: CsvOptions, delimiter: str | None, names: Sequence[str]
-) -> _Start:
+def begin(stream: io.TextIOBase, asked: Asked, delimiter: str | None) -> Begun:
+    """Read a table up to its rows. delimiter: what the format implies (a tab for TSV)."""
+    path, options = asked.path, asked.options.csv
     lines = TextLines(stream, options.comment)
     blank, start = _skip_blank(lines)
     if start and (sign := excel_separator(start[0])) is not None:
         more, start = _skip_blank(lines)
         blank, delimiter = blank + more + 1, sign
     sample = [*start, *islice(lines, SAMPLE)]
-    dialect, first = detect(sample, options, delimiter, names)
+    dialect, first = detect(sample, options, delimiter, asked.names)
     if not first and start:
         hint = "mend the quotes, or set data.csv.quote"
         raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
@@ -174,18 +100,20 @@ def _begin(
         raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
     lines.give_back(sample)
     header, names, twice = _header(path, lines, dialect, first, blank, options.names)
-    notes = _notes(sample, dialect, first, options.names, twice)
-    return _Start(dialect, Cells(options, dialect.decimal), header, names, lines, max(header, blank) + 1, notes, twice)
+    table = empty(path, names, _how(dialect), *_notes(sample, dialect, first, options.names, twice))
+    table = replace(table, header=header, keyed=False, dialect=dialect, twice=twice)
+    builder = Builder(table, Cells(options, dialect.decimal), asked.is_text, asked.final)
+    return Begun(builder, dialect, lines, max(header, blank) + 1)
 
 
-def _read_chunks(path: Path, start: _Start, builder: Builder, most: int = sys.maxsize) -> Iterator[None]:
+def _read_chunks(start: Begun, most: int) -> Iterator[Builder]:
     """Give the builder all lines, in chunks; after each there is a moment to take what it has, which is to be done when
     it has `most` rows.
 
     The first chunk, by whose cells columns are told apart, is one of lines; blocks follow where the table is large,
     parsed in threads of their own while further ones are read.
     """
-    line, dialect, parser = start.line, start.dialect, _parser(path, start)
+    builder, line, parser = start.builder, start.line, _parser(start)
     ahead: deque[tuple[bytes, Future[Parsed | None]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         while True:
@@ -200,7 +128,7 @@ def _read_chunks(path: Path, start: _Start, builder: Builder, most: int = sys.ma
                 builder.add(parsed.values, parsed.cells, [(0, line)])
                 ahead.popleft()
                 line += len(parsed.values)
-                yield
+                yield builder
                 continue
             while ahead:  # one is not plain or too long, or the builder begins anew
                 start.lines.return_block(ahead.pop()[0])
@@ -210,22 +138,21 @@ def _read_chunks(path: Path, start: _Start, builder: Builder, most: int = sys.ma
                 builder.add(parsed.values, parsed.cells, [(0, line)])
                 line += len(chunk)
             else:
-                line += _add_cells(path, builder, chunk, start.lines, dialect, line)
-            yield
+                line += add_cells(builder, chunk, start.lines, start.dialect, line)
+            yield builder
 
 
-def _parser(path: Path, start: _Start) -> Parser | None:
+def _parser(start: Begun) -> Parser | None:
     """What parses blocks, for a table that is large enough and not cut at white space."""
-    if path == STDIN or path.stat().st_size < LARGE or not start.dialect.splits_bytes:
+    builder = start.builder
+    if builder.path == STDIN or builder.path.stat().st_size < LARGE or not start.dialect.splits_bytes:
         return None
     from mlp_core.data.readers.blocks import Parser
 
-    return Parser(len(start.names), start.dialect, start.cells)
+    return Parser(len(builder.names), start.dialect, builder.cells)
 
 
-def _add_cells(
-    path: Path, builder: Builder, chunk: list[str], lines: Iterator[str], dialect: Dialect, line: int
-) -> int:
+def add_cells(builder: Builder, chunk: list[str], lines: Iterator[str], dialect: Dialect, line: int) -> int:
     """Give the builder a chunk cell by cell, with the lines that its last quoted cell may need; their count."""
     rows: list[list[str]] = []
     places: list[int] = []
@@ -234,7 +161,7 @@ def _add_cells(
         for row, count in records(chain(chunk, lines), dialect):
             if row and (len(row) > 1 or row[0] or width == 1):
                 if len(row) != width:
-                    raise _ragged(path, builder, row, line + taken, dialect)
+                    raise _ragged(builder, row, line + taken, dialect)
                 places.append(line + taken)
                 rows.append(row)
             taken = count
@@ -242,13 +169,13 @@ def _add_cells(
                 break
     except csv.Error as error:
         message, hint = f"broken quoting ({error})", "mend the row, or set data.csv.quote"
-        raise refusal(path, "broken_quotes", message, hint=hint, line=line + taken) from None
+        raise refusal(builder.path, "broken_quotes", message, hint=hint, line=line + taken) from None
     if rows:
         builder.add_rows(rows, places)
     return taken
 
 
-def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect: Dialect) -> Exception:
+def _ragged(builder: Builder, row: Sequence[str], line: int, dialect: Dialect) -> Exception:
     width = len(builder.names)
     message = f"{len(row)} cells, expected {width} as in the first row"
     hint = f'mend the row, or set data.csv.delimiter (now "{dialect.delimiter}")'
@@ -258,20 +185,14 @@ def _ragged(path: Path, builder: Builder, row: Sequence[str], line: int, dialect
         if first and not first.isalnum():
             hint = f'if the first line is no data, set data.csv.comment: "{first}"'
     column = min(len(row), width) + 1
-    return refusal(path, "ragged_row", message, hint=hint.replace("\t", "tab"), line=line, column=column)
+    return refusal(builder.path, "ragged_row", message, hint=hint.replace("\t", "tab"), line=line, column=column)
 
 
-def _table(builder: Builder, start: _Start) -> Table:
-    table = builder.table(_note(builder, start), start.header, start.dialect)
-    return replace(table, notes=(*table.notes, *start.notes), twice=start.twice)
-
-
-def _note(builder: Builder, start: _Start) -> str:
-    dialect = start.dialect
+def _how(dialect: Dialect) -> str:
+    """How a table is written, for people."""
     shown = {"\t": "tab", " ": "white space"}.get(dialect.delimiter, f'"{dialect.delimiter}"')
-    note = f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, delimiter {shown}"
-    note += ", decimal comma" if dialect.decimal == "," else ""
-    return note + (", names from the first line" if dialect.header else ", no header line")
+    how = f"delimiter {shown}" + (", decimal comma" if dialect.decimal == "," else "")
+    return how + (", names from the first line" if dialect.header else ", no header line")
 
 
 def _skip_blank(lines: Iterator[str]) -> tuple[int, list[str]]:
@@ -311,16 +232,5 @@ def _notes(
     return ()
 
 
-def _format(name: str, ends: tuple[str, ...], delimiter: str | None) -> Format:
-    return Format(
-        name,
-        told=lambda start, file: file.endswith(ends),
-        read=lambda path, options, names: read_csv(path, options.csv, delimiter, names, options.text, options.progress),
-        parts=lambda path, options, names, numbers: stream_csv(path, options.csv, delimiter, names, numbers),
-        drain=lambda path, options, names, words, final: drain_csv(path, options.csv, delimiter, names, words, final),
-        piped=True,
-    )
-
-
-TSV = _format("tsv", (".tsv", ".tab"), "\t")
-CSV = _format("csv", ("",), None)
+TSV = table_format("tsv", lambda start, file: file.endswith((".tsv", ".tab")), partial(_blocks, "\t"))
+CSV = table_format("csv", lambda start, file: True, partial(_blocks, None))

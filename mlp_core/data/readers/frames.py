@@ -14,7 +14,8 @@ from mlp_core.data.readers.arrow import fill, fill_plainly, taken_out
 from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import refuse_width
-from mlp_core.data.readers.table import Lines, Piece, Table, number_name
+from mlp_core.data.readers.source import Lines, Piece
+from mlp_core.data.readers.table import Table, number_name
 from mlp_core.errors import DataError, Problem, counted
 
 RESHAPE = "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one column"
@@ -104,7 +105,8 @@ class InMemory:
         odd = {column: {row: f"{cell} (float64)" for row, cell in some.items()} for column, some in infinite.items()}
         note = f"table: {counted(count, 'row')} of {counted(cells.shape[1], 'column')}, in memory"
         pieces = (Piece(path, 0, Lines([0], [1])),)
-        return Frame((*names, *further), _locked(cells), words, odd, pieces, 0, (note,), keyed=True)
+        every = (*names, *further)
+        return Frame(_locked(cells), keyed=True, names=every, words=words, odd=odd, pieces=pieces, notes=(note,))
 
     def _with_targets(self, X: Any, path: Path) -> Arrays:
         further = _as_columns(self.y, self.targets)
@@ -120,14 +122,8 @@ def parts(source: Table | Arrays, rows: int) -> Iterator[Table | Arrays]:
     for start in range(0, source.rows, rows):
         if isinstance(source, Arrays):
             yield replace(source, X=source.X[start : start + rows], Y=source.Y[start : start + rows], first=start)
-            continue
-        odd = {
-            column: {row - start: cell for row, cell in cells.items() if start <= row < start + rows}
-            for column, cells in source.odd.items()
-        }
-        pieces = tuple(replace(piece, first=piece.first - start) for piece in source.pieces)
-        kept = {column: cells for column, cells in odd.items() if cells}
-        yield replace(source, values=source.values[start : start + rows], odd=kept, pieces=pieces)
+        else:
+            yield source.part(start, source.values[start : start + rows])
 
 
 def column_names(X: Any) -> list[str] | None:

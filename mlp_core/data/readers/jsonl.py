@@ -3,92 +3,70 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from mlp_core.data.readers.by_blocks import Asked, table_format
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv import CHUNK, SAMPLE
-from mlp_core.data.readers.csv_dialect import CsvOptions
-from mlp_core.data.readers.format import WHITE, Format
+from mlp_core.data.readers.csv import CHUNK
+from mlp_core.data.readers.format import WHITE
 from mlp_core.data.readers.open_file import refusal, refuse_width
-from mlp_core.data.readers.table import Table
-from mlp_core.data.readers.table_builder import Builder, Drain, Reread
+from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty
 from mlp_core.data.readers.text_stream import open_text
-from mlp_core.errors import clean, counted
 
 WANTED = "JSON Lines"
+Row: TypeAlias = tuple[int, dict[str, str]]
+"""An object, its cells by their keys, with the line that it starts on."""
+
 HINT = 'write one object per line, such as {"age": 39, "job": "clerk"}'
+RECORDS = "write an object for every row, with a key for every value (pandas: orient='records')"
 MOST_CELLS = 200_000  # that are held as objects at once
 _LITERALS = {True: "true", False: "false", None: ""}
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
 
 
-def read_jsonl(path: Path, options: CsvOptions, words: Collection[str] = ()) -> Table:
-    """Read JSON Lines, gzip or not, as one table; `words` are columns that hold text even if it looks like numbers.
+def _blocks(asked: Asked) -> Iterator[Builder]:
+    """The blocks of a file of objects, packed or not.
 
-    Columns are the keys of the first hundred lines in order; a key that comes later is left out, one that is missing
+    Columns are the keys of the first hundred of them in order; a key that comes later is left out, one that is missing
     is a missing cell. Raises DataError with file and line for what is no object of plain values.
     """
-    text: set[str] = set(words)
-    for attempt in range(4):
-        try:
-            *_, table = _tables(path, options, lambda name, text=text: name in text, attempt == 3, None)
-        except Reread as reread:
-            text |= reread.names
-        else:
-            return table
-    raise AssertionError("the last attempt does not ask for another")
-
-
-def stream_jsonl(path: Path, options: CsvOptions, numbers: Collection[str], rows: int = 65_536) -> Iterator[Table]:
-    """The same as tables of about `rows` rows; all columns but `numbers` are text."""
-    return _tables(path, options, lambda name: name not in numbers, True, rows)
-
-
-def drain_jsonl(path: Path, options: CsvOptions, words: Collection[str], final: bool) -> Drain:
-    """The same as `read_jsonl`, block by block. Raises Reread where a column turns out to hold text."""
-    for builder in _chunks(path, options, lambda name: name in words, final):
-        yield builder.names, builder.drain(), builder.codes
-    return builder.facts(_note(builder), 0)
-
-
-def _tables(path: Path, options: CsvOptions, is_text: Any, final: bool, rows: int | None) -> Iterator[Table]:
-    for builder in _chunks(path, options, is_text, final):
-        if rows is not None and builder.rows >= rows:
-            yield _table(builder)
-            builder.clear()
-    if builder.rows:
-        yield _table(builder)
-
-
-def _chunks(path: Path, options: CsvOptions, is_text: Any, final: bool) -> Iterator[Builder]:
-    """One builder again and again, each time with some more rows."""
+    path = asked.path
     with open_text(path, "utf-8", WANTED) as stream:
-        numbered = _texts(path, ((number, line) for number, line in enumerate(stream, 1) if line.strip()))
-        sample = list(_at_most(((number, _object(path, number, line)) for number, line in numbered), SAMPLE))
+        objects = objects_in(path, enumerate(stream, 1))
+        sample = list(_at_most(objects, SAMPLE))
         if not sample:
             raise refusal(path, "no_rows", "no rows in this file")
-        names = tuple(dict.fromkeys(name for _, row in sample for name in row))
-        refuse_width(path, len(names))
-        if not names:
+        builder = begin(asked, sample)
+        refuse_width(path, len(builder.names))
+        if not builder.names:
             raise refusal(path, "no_rows", "objects without keys", hint=HINT, line=sample[0][0])
-        text = {column for column, name in enumerate(names) if is_text(name)}
-        builder = Builder(path, Cells(options, options.point), names, text, final)
-        known, late = set(names), builder.late
-        rest = ((number, _object(path, number, line)) for number, line in numbered)
-        parsed = chain(sample, rest)
+        known, late = set(builder.names), builder.late
+        parsed = chain(sample, objects)
         while chunk := list(_at_most(parsed, CHUNK)):
             if any(row.keys() - known for _, row in chunk):
                 late.update(
                     {name: at for at, row in reversed(chunk) for name in row if name not in known and name not in late}
                 )
-            builder.add_rows([[row.get(name, "") for name in names] for _, row in chunk], [n for n, _ in chunk])
+            add(builder, chunk)
             yield builder
 
 
-def _at_most(rows: Iterator[tuple[int, dict[str, str]]], count: int) -> Iterator[tuple[int, dict[str, str]]]:
+def begin(asked: Asked, first: Sequence[Row]) -> Builder:
+    """What takes rows of which these are the first."""
+    names, options = tuple(dict.fromkeys(name for _, row in first for name in row)), asked.options.csv
+    return Builder(empty(asked.path, names, "JSON"), Cells(options, options.point), asked.is_text, asked.final)
+
+
+def add(builder: Builder, rows: Sequence[Row]) -> None:
+    """Give further rows to a builder."""
+    builder.add_rows([[row.get(name, "") for name in builder.names] for _, row in rows], [at for at, _ in rows])
+
+
+def _at_most(rows: Iterator[Row], count: int) -> Iterator[Row]:
     """So many of the next rows, fewer where they have many keys: objects take many times their text."""
     cells = 0
     for number, row in islice(rows, count):
@@ -98,59 +76,50 @@ def _at_most(rows: Iterator[tuple[int, dict[str, str]]], count: int) -> Iterator
             return
 
 
-def _texts(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """The objects of a file as text, each with the line that it starts on: one on every line, or all in one array."""
-    first = next(lines, None)
+def objects_in(path: Path, lines: Iterable[tuple[int, str]], array: bool = True) -> Iterator[Row]:
+    """The objects in lines with their numbers: one on every line, or, where that may be, all in one `array`."""
+    filled = ((number, line) for number, line in lines if line.strip())
+    first = next(filled, None)
     if first is None:
-        return
-    if not first[1].lstrip("\ufeff \t").startswith("["):
-        yield first
-        yield from lines
-        return
-    number, text = first[0], first[1].lstrip("\ufeff \t")[1:]
+        return iter(())
+    begins = first[1].lstrip("\ufeff \t").startswith("[")
+    texts = _in_array(path, first, filled) if array and begins else chain([first], filled)
+    return ((number, _object(path, number, text)) for number, text in texts)
+
+
+def _in_array(path: Path, first: tuple[int, str], lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The objects of an array as text, each with the line that it starts on. They are taken out by their places: a
+    whole array may be one line."""
+    number, text, at = first[0], first[1], first[1].index("[") + 1
     while True:
-        stripped = text.lstrip(" \t\r\n,")
-        if stripped.startswith("]"):
-            if stripped[1:].strip():
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+        if text.startswith("]", at):
+            if text[at + 1 :].strip():
                 raise refusal(path, "bad_json", "not JSON (something behind the array)", hint=HINT, line=number)
             return
-        if stripped.startswith("["):
-            hint = "write an object for every row, with a key for every value (pandas: orient='records')"
-            raise refusal(path, "bad_json", "an array of arrays, which have no names", hint=hint, line=number)
-        end = _end_of_object(stripped)
+        if text.startswith("[", at):
+            raise refusal(path, "bad_json", "an array of arrays, which have no names", hint=RECORDS, line=number)
+        end = _end_of_object(text, at)
         if end is not None:
-            yield number, stripped[:end]
-            text = stripped[end:]
+            yield number, text[at:end]
+            at = end
             continue
-        further = next(lines, None)
+        further, rest = next(lines, None), text[at:]
         if further is None:
-            if stripped.strip():
-                yield number, stripped  # which says what is wrong with it
+            if rest:
+                yield number, rest  # which says what is wrong with it
             raise refusal(path, "bad_json", "not JSON (the array does not end)", hint="fetch it again", line=number)
-        number = number if stripped else further[0]
-        text = stripped + further[1]
+        number, text, at = number if rest else further[0], rest + further[1], 0
 
 
-def _end_of_object(text: str) -> int | None:
-    """Where the JSON value ends with which a text begins; None where it does not."""
-    if "}" not in text:
+def _end_of_object(text: str, at: int) -> int | None:
+    """Where the JSON value ends that begins at a place of a text; None where it does not."""
+    if text.find("}", at) < 0:
         return None
     try:
-        return json.JSONDecoder().raw_decode(text)[1]
+        return json.JSONDecoder().raw_decode(text, at)[1]
     except (ValueError, RecursionError):
         return None
-
-
-def _table(builder: Builder) -> Table:
-    table = builder.table(_note(builder), 0)
-    if not builder.late:
-        return table
-    told = ", ".join(f"{clean(name, 40)} (line {line})" for name, line in list(builder.late.items())[:6])
-    return replace(table, notes=(*table.notes, f"note: left out, since no row among the first {SAMPLE} has it: {told}"))
-
-
-def _note(builder: Builder) -> str:
-    return f"table: {counted(builder.rows, 'row')} of {counted(len(builder.names), 'column')}, JSON"
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, str]:
@@ -167,8 +136,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, str]:
     for name, value in row.items():
         if isinstance(value, dict | list):
             message = f'"{name}" holds {"an object" if isinstance(value, dict) else "a list"}'
-            hint = "write an object for every row, with a key for every value (pandas: orient='records')"
-            raise refusal(path, "bad_json", message, hint=hint, line=number)
+            raise refusal(path, "bad_json", message, hint=RECORDS, line=number)
         if not isinstance(value, str):
             row[name] = _LITERALS[value]
     return row
@@ -181,14 +149,9 @@ def _pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-JSON_LINES = Format(
-    "jsonl",
-    told=lambda start, file: (
-        file.endswith((".jsonl", ".ndjson", ".json"))
-        or start.lstrip(WHITE).startswith((b"{", b"[{", b"[\n", b"[\r", b"[ "))
-    ),
-    read=lambda path, options, names: read_jsonl(path, options.csv, options.text),
-    parts=lambda path, options, names, numbers: stream_jsonl(path, options.csv, numbers),
-    drain=lambda path, options, names, words, final: drain_jsonl(path, options.csv, words, final),
-    piped=True,
-)
+def _told(start: bytes, file: str) -> bool:
+    begins = start.lstrip(WHITE).startswith((b"{", b"[{", b"[\n", b"[\r", b"[ "))
+    return begins or file.endswith((".jsonl", ".ndjson", ".json"))
+
+
+JSON_LINES = table_format("jsonl", _told, _blocks)

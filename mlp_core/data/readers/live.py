@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import re
 import stat
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO, cast
 
-from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv import _add_cells, _begin, _table
+from mlp_core.data.readers import csv, jsonl
+from mlp_core.data.readers.by_blocks import Asked
 from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
-from mlp_core.data.readers.jsonl import _object
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import GZIP_MAGIC, STDIN, refusal, refuse_html
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder
 from mlp_core.data.readers.text_stream import UTF8, WIDE, TextBytes, TextLines, peek_stdin
 
 PIECE = 1 << 16
-_BLANK = re.compile(r"[ \t\r\n,]*")
 
 
 def is_live(options: CsvOptions) -> bool:
@@ -37,17 +34,16 @@ def is_live(options: CsvOptions) -> bool:
     return bool(start) and len(start) < io.DEFAULT_BUFFER_SIZE and plain and not packed
 
 
-def stream_live(
-    kind: str, options: CsvOptions, names: Sequence[str] = (), numbers: Collection[str] = ()
-) -> Iterator[Table]:
+def stream_live(kind: str, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Table]:
     """Tables of the rows that are there at once. kind: csv, tsv or jsonl, which may also be one array of objects.
 
-    names, numbers: as for `stream_csv`. Raises DataError.
+    names: columns that a header should contain; all columns but `numbers` are words. Raises DataError.
     """
     refuse_html(STDIN, peek_stdin(512), "a CSV table")
+    asked = Asked(STDIN, options, names, lambda name: name not in numbers)
     if kind == "jsonl" or peek_stdin(512).lstrip()[:1] == b"[":
-        return _objects(options, numbers)
-    return _rows(options, "\t" if kind == "tsv" else None, names, numbers)
+        return _objects(asked)
+    return _rows(asked, "\t" if kind == "tsv" else None)
 
 
 def _arrivals(comment: str | None = None) -> Iterator[list[str]]:
@@ -72,29 +68,25 @@ def _lines(data: bytes, encoding: str, comment: str | None) -> list[str]:
         raise refusal(STDIN, "not_text", f"not utf-8 text ({why})", hint="set data.csv.encoding") from None
 
 
-def _rows(
-    options: CsvOptions, delimiter: str | None, names: Sequence[str], numbers: Collection[str]
-) -> Iterator[Table]:
+def _rows(asked: Asked, delimiter: str | None) -> Iterator[Table]:
     """A text table whose header comes first."""
-    arrivals, first = _arrivals(options.comment), list[str]()
+    arrivals, first = _arrivals(asked.options.csv.comment), list[str]()
     for lines in arrivals:
         first += lines
         if any(line.strip() for line in first):
             break
-    start = _begin(STDIN, io.StringIO("".join(first), newline=""), options, delimiter, names)
-    text = {column for column, title in enumerate(start.names) if title not in numbers}
-    builder = Builder(STDIN, start.cells, start.names, text, final=True)
-    line, pending = start.line, list[str]()
+    start = csv.begin(io.StringIO("".join(first), newline=""), asked, delimiter)
+    builder, line, pending = start.builder, start.line, list[str]()
     for lines in chain([list(start.lines)], arrivals):
         pending += lines
         if pending and not _inside_quotes(pending, start.dialect):
-            line += _add_cells(STDIN, builder, pending, iter(()), start.dialect, line)
+            line += csv.add_cells(builder, pending, iter(()), start.dialect, line)
             pending = []
         if builder.rows and not pending:
-            yield _table(builder, start)
+            yield builder.table()
             builder.clear()
     if pending:
-        _add_cells(STDIN, builder, pending, iter(()), start.dialect, line)  # which says what is wrong with its quotes
+        csv.add_cells(builder, pending, iter(()), start.dialect, line)  # which says what is wrong with its quotes
 
 
 def _inside_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
@@ -102,48 +94,20 @@ def _inside_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
     return dialect.quote is not None and sum(line.count(dialect.quote) for line in lines) % 2 == 1
 
 
-def _objects(options: CsvOptions, numbers: Collection[str]) -> Iterator[Table]:
+def _objects(asked: Asked) -> Iterator[Table]:
     """Objects, one a line, or all of them in one array, which is then read to its end."""
     arrivals = _arrivals()
     first = next(arrivals, [])
     array = "".join(first).lstrip()[:1] == "["
-    parts = iter([_of_array("".join(chain(first, *arrivals)))]) if array else _numbered(chain([first], arrivals))
     builder: Builder | None = None
-    for part in parts:
-        if not part:
+    line = 1
+    for lines in [list(chain(first, *arrivals))] if array else chain([first], arrivals):
+        rows = list(jsonl.objects_in(STDIN, enumerate(lines, line), array))
+        line += len(lines)
+        if not rows:
             continue
         if builder is None:
-            names = tuple(dict.fromkeys(name for _, row in part for name in row))
-            text = {column for column, name in enumerate(names) if name not in numbers}
-            builder = Builder(STDIN, Cells(options, options.decimal), names, text, final=True)
-        builder.add_rows([[row.get(name, "") for name in builder.names] for _, row in part], [at for at, _ in part])
-        yield builder.table("", 0)
+            builder = jsonl.begin(asked, rows)
+        jsonl.add(builder, rows)
+        yield builder.table()
         builder.clear()
-
-
-def _numbered(arrivals: Iterator[list[str]]) -> Iterator[list[tuple[int, dict[str, str]]]]:
-    """The objects of the lines that are there at once, each with its line's number."""
-    line = 1
-    for lines in arrivals:
-        yield [(line + k, _object(STDIN, line + k, text)) for k, text in enumerate(lines) if text.strip()]
-        line += len(lines)
-
-
-def _of_array(text: str) -> list[tuple[int, dict[str, str]]]:
-    """The objects of an array, each with the number of the line it begins on."""
-    decoder, rows, at = json.JSONDecoder(), list[tuple[int, dict[str, str]]](), text.index("[") + 1
-    line = text.count("\n", 0, at) + 1
-    while True:
-        start, at = at, _BLANK.match(text, at).end()  # type: ignore[union-attr]
-        line += text.count("\n", start, at)
-        if text[at : at + 1] in ("]", ""):
-            break
-        try:
-            _, end = decoder.raw_decode(text, at)
-        except ValueError as error:
-            raise refusal(STDIN, "bad_json", f"not JSON ({error})", line=line) from None
-        rows.append((line, _object(STDIN, line, text[at:end])))
-        line, at = line + text.count("\n", at, end), end
-    if text[at : at + 1] != "]":
-        raise refusal(STDIN, "bad_json", "the array is not closed", hint="end it with ]", line=line)
-    return rows

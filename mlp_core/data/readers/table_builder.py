@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import TypeAlias
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.cells import ODD, Cells, Coded, Floats
-from mlp_core.data.readers.csv_dialect import Dialect
 from mlp_core.data.readers.open_file import check_memory
-from mlp_core.data.readers.table import Lines, Piece, Table
+from mlp_core.data.readers.source import Lines, Piece
+from mlp_core.data.readers.table import Table
+from mlp_core.errors import clean, counted
 
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
+SAMPLE = 100  # lines by which the columns are told
 ODD_KEPT, ODD_ALIKE = 20, 2  # odd cells that are kept to be told of; of those that are equal
 
 Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
@@ -24,27 +27,30 @@ Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[st
 
 
 class Reread(Exception):
-    """Columns that looked like numbers at first turned out to hold text."""
+    """Columns, `names`, that looked like numbers at first turned out to hold text."""
 
-    def __init__(self, columns: set[int], names: Sequence[str]) -> None:
-        self.columns, self.names = columns, {names[column] for column in columns}
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+
+def empty(path: Path, names: tuple[str, ...], *notes: str) -> Table:
+    """A table of a format that has names of its own, before its rows; the first note is told after its size."""
+    return Table(np.empty((0, len(names))), keyed=True, names=names, pieces=(Piece(path, 0, Lines()),), notes=notes)
 
 
 class Builder:
-    """The table so far: one growing matrix, the vocabularies, and the cells that are not numbers."""
+    """The table so far: one growing matrix, the vocabularies, and the cells that are not numbers.
 
-    def __init__(
-        self,
-        path: Path,
-        cells: Cells,
-        names: tuple[str, ...],
-        text: Collection[int],
-        final: bool,
-    ) -> None:
-        self.path, self.cells, self.names, self.final = path, cells, names, final
+    start: the table before its rows, as `empty` makes it. is_text: whether a column holds words, by its name. final:
+    nothing is asked to be read once more.
+    """
+
+    def __init__(self, start: Table, cells: Cells, is_text: Callable[[str], bool], final: bool) -> None:
+        self.start, self.path, self.cells, self.final = start, start.path, cells, final
+        self.names = names = start.names
         self.values: Floats = np.empty((0, len(names)))
         self.rows = self.given = 0
-        self.codes: dict[int, dict[str, int]] = {column: {} for column in text if column < len(names)}
+        self.codes: dict[int, dict[str, int]] = {column: {} for column, name in enumerate(names) if is_text(name)}
         self.known: dict[int, dict[str, float]] = {}  # the codes of cells, as they are written
         self.odd: dict[int, dict[int, str]] = {}
         self.odd_count, self.present = np.zeros((2, len(names)), np.int64)  # cells that are not missing, odd ones too
@@ -65,7 +71,7 @@ class Builder:
         }
         text = {column for column, places in odd.items() if places.any() and self._is_text(column, places, values)}
         if text and self.rows and not self.final:
-            raise Reread(text, self.names)
+            raise Reread({self.names[column] for column in text})
         if not self.rows:
             self.codes |= {column: {} for column in text}
         for column in self.codes:
@@ -74,29 +80,33 @@ class Builder:
         for column, places in odd.items():
             if column not in self.codes:
                 self._keep_odd(column, places, cells[column])
-        self._reserve(len(values))
-        self.values[self.rows - self.given : self.rows - self.given + len(values)] = values
-        self.rows += len(values)
+        self._append(values)
+
+    def take(self, values: Floats, odd: Mapping[int, dict[int, str]], line: int) -> None:
+        """Take rows [rows, columns] whose words are in `codes` already, the first of them on a line. odd: cells among
+        them that are no numbers, {column: {row: text}}."""
+        self.lines.add(self.rows, line)
+        for column, cells in odd.items():
+            kept = self.odd.setdefault(column, {})
+            kept |= {self.rows + row: text for row, text in [*cells.items()][: ODD_KEPT - len(kept)]}
+        self._append(values)
 
     def add_rows(self, rows: Sequence[Sequence[str]], lines: Iterable[int]) -> None:
         """Take rows that are cut into cells, each with the line it starts on. Raises Reread."""
         columns = [Coded.of(column) for column in zip(*rows, strict=True)]
         self.add(np.empty((len(rows), len(self.names))), dict(enumerate(columns)), enumerate(lines))
 
-    def table(self, note: str, header: int, dialect: Dialect | None = None) -> Table:
-        """The table of what was added; `header` is the line of the names, 0 for none; without a dialect, the format has
-        names of its own."""
-        self.values.resize((self.rows, len(self.names)), refcheck=False)
+    def table(self) -> Table:
+        """The table of what was added; of the rows only those that were not given away."""
+        self.values.resize((self.rows - self.given, len(self.names)), refcheck=False)
         words = {column: list(codes) for column, codes in self.codes.items()}
-        pieces, keyed = (Piece(self.path, 0, self.lines),), dialect is None
-        return Table(self.names, self.values, words, self.odd, pieces, header, (note,), keyed, dialect=dialect)
-
-    def facts(self, note: str, header: int, dialect: Dialect | None = None) -> Table:
-        """The table without its rows, after `drain` gave them away."""
-        self.given, self.rows, rows = 0, 0, self.rows
-        facts = self.table(note, header, dialect)
-        self.rows = self.given = rows
-        return facts
+        how, *notes = self.start.notes
+        notes = [f"table: {counted(self.rows, 'row')} of {counted(len(self.names), 'column')}, {how}", *notes]
+        if self.late:
+            told = ", ".join(f"{clean(name, 40)} (line {line})" for name, line in list(self.late.items())[:6])
+            notes.append(f"note: left out, since no row among the first {SAMPLE} has it: {told}")
+        pieces = (Piece(self.path, 0, self.lines),)
+        return replace(self.start, values=self.values, words=words, odd=self.odd, pieces=pieces, notes=tuple(notes))
 
     def clear(self) -> None:
         """Forget the rows, after `table` gave them away, and go on with new ones."""
@@ -110,13 +120,15 @@ class Builder:
         self.given = self.rows
         return block
 
-    def _reserve(self, count: int) -> None:
-        """Room for more rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
+    def _append(self, values: Floats) -> None:
+        """More rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
         held = self.rows - self.given
-        if held + count > len(self.values):
-            check_memory(self.path, (held + count) * len(self.names) * 8)
-            room = max(held + count, int(1.5 * len(self.values)))
-            self.values.resize((room, len(self.names)), refcheck=False)
+        after = held + len(values)
+        if after > len(self.values):
+            check_memory(self.path, after * len(self.names) * 8)
+            self.values.resize((max(after, int(1.5 * len(self.values))), len(self.names)), refcheck=False)
+        self.values[held:after] = values
+        self.rows += len(values)
 
     def _numbers(self, values: Floats, column: int, coded: Coded) -> npt.NDArray[np.bool_]:
         """Fill in a column of numbers, [rows]; where it holds something else."""

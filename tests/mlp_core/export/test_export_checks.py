@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from export_models import FLAGS, Trained, by_onnx, by_python, difference, train,
 
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.errors import Failed, UsageError
+from mlp_core.export import operations as op
 from mlp_core.export import to_onnx
 from mlp_core.export.c_text import identifier, number, string
 from mlp_core.export.check import check
@@ -302,16 +304,34 @@ def test_without_a_compiler_or_a_package_it_says_so(small: Trained, tmp_path: Pa
 def test_nothing_is_written_where_the_check_fails(small: Trained, tmp_path: Path, monkeypatch: Any) -> None:
     from mlp_core.export import to_numpy
 
-    rows = to_numpy._dense
+    rows = to_numpy.Network.visit_Dense
 
-    def wrong(one: Any, network: Any) -> None:
-        rows(one, network)
+    def wrong(network: Any, one: Any) -> None:
+        rows(network, one)
         network.line("A = A + np.arange(A.shape[1])")
 
-    monkeypatch.setitem(to_numpy._NETWORK, next(kind for kind in to_numpy._NETWORK if kind.__name__ == "Dense"), wrong)
+    monkeypatch.setattr(to_numpy.Network, "visit_Dense", wrong)
     with pytest.raises(Failed, match=r"m\.py: the exported model does not pass its check: "):
         export(small.model, tmp_path, tmp_path / "m.py", "numpy")
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """An operation that no format knows."""
+
+
+@pytest.mark.parametrize("to", [to for to in FILES if to != "onnx" or find_spec("onnx")])
+def test_what_a_format_has_nothing_for_is_refused_by_its_name(to: str, small: Trained, tmp_path: Path) -> None:
+    description = describe(small.model)
+    (member,), probes = description.members, draw(small.model, description)
+    unknown: dict[str, Any] = {r"an operation of this kind \(Unheard\)": Unheard()}
+    if to != "onnx":  # which takes the engine's own formula of every activation
+        unknown["the activation unheard"] = op.Activation("unheard")
+    for what, one in unknown.items():
+        changed = replace(description, members=(replace(member, network=(*member.network, one)),))
+        with pytest.raises(UsageError, match=what + r" cannot be exported to (C|numpy|PyTorch|ONNX) yet$"):
+            written(changed, probes, tmp_path / f"m{FILES[to][0]}", to, False)
 
 
 def test_probes_are_the_same_each_time_with_gaps_and_new_words_among_them(small: Trained) -> None:

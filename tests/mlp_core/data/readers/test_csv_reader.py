@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mlp_core.data.readers import csv as csv_module
-from mlp_core.data.readers.csv import read_csv
+from mlp_core.data.readers.csv import TSV, read_csv
 from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.table import concatenate
 from mlp_core.data.readers.text_stream import TextBytes
 from mlp_core.errors import DataError, Problem
@@ -233,7 +234,7 @@ def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -
 @pytest.mark.parametrize("codec", ["utf-16", "utf-32", "utf-8-sig"])
 def test_a_byte_order_mark_tells_the_encoding(codec: str, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_bytes("größe\tb\r\n1\té\r\n2\t漢\r\n".encode(codec))
-    table = read_csv(tmp_path / "t.tsv", delimiter="\t")
+    table = TSV.read(tmp_path / "t.tsv", ReadOptions(), ())
     assert table.names == ("größe", "b")
     assert table.words == {1: ["é", "漢"]}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +187,24 @@ def test_a_key_that_comes_late_is_left_out_and_told(tmp_path: Path) -> None:
     table = read(tmp_path / "t.jsonl", ReadOptions())
     assert table.names == ("a",)
     assert table.notes[-1] == "note: left out, since no row among the first 100 has it: b (line 121)"
+
+
+def test_an_array_on_one_line_is_read_in_time_that_grows_with_its_rows(tmp_path: Path) -> None:
+    """As `to_json(orient="records")` of pandas writes it; copying what is left for every object took minutes here."""
+    (tmp_path / "t.json").write_text("[" + ", ".join(['{"a": 1.5, "w": "x"}'] * 60_000) + "]")
+    table = read(tmp_path / "t.json", ReadOptions())
+    assert table.rows == 60_000
+    assert [table.cell(59_999, column) for column in range(2)] == ["1.5", "x"]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n' * 19 + '{"a": 1.5}\n', "[" + '{"a": 1},\n' * 19 + '{"a": 1.5}]'])
+def test_fractions_are_numbers_where_they_come_through_a_pipe(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no first lines tell the decimal sign, it is a point: one of twenty cells was refused as no number."""
+    out, into = os.pipe()
+    os.write(into, text.encode())
+    os.close(into)
+    with io.TextIOWrapper(os.fdopen(out, "rb")) as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        (table,) = stream(Path("-"), ReadOptions(), (), {"a"})
+    assert table.matrix([0])[:, 0].tolist() == [1.0] * 19 + [1.5]
+    assert not table.odd
