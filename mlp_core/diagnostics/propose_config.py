@@ -18,7 +18,7 @@ from mlp_core.data.config_sources import read_part
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Part
-from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
+from mlp_core.data.warnings import WIDE, Rows, sampled, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError, typed
 
 LIKELY = ("target", "label", "labels", "class", "y")
@@ -77,10 +77,9 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     types = infer_types(source, config.data.types, config.data.date_order)
     drops = {name: "names the rows" for name in _row_names(source, types, targets) if name not in config.data.drop}
     data = _load(base, drops, given)
-    counting, leaking = _suspects(data)
+    counting, leaking, seen = _suspects(data)
     found = {name: "counts the rows" for name in counting if name not in drops}
-    known, train = "if it is known when predicting", data.splits["train"]
-    seen = train if train.survey is None else Part(train.survey.sample, train.y[train.survey.places], train.words)
+    known = "if it is known when predicting"
     sure = [name for name in leaking if says_it_all(seen, data.task, data.task.features.index(name))]
     found |= {name: f"tells the target almost by itself; keep it only {known}" for name in sure}
     if found and len(found) < len(data.task.features):
@@ -121,18 +120,16 @@ def _given(config: Config) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value != {}}
 
 
-def _suspects(data: Data) -> tuple[list[str], list[str]]:
-    """The inputs that count the rows, and those that tell the target."""
+def _suspects(data: Data) -> tuple[list[str], list[str], Rows]:
+    """The inputs that count the rows, those that tell the target, and the rows by which they do."""
     train = data.splits["train"]
     if train.survey is None:
-        return suspects(train, data.task)
+        return *suspects(train, data.task), train
     found, names = train.survey, data.task.features
-    if len(names) > WIDE:
-        return [], []
     first = Part(found.first, train.y[: len(found.first)], train.words)
     spread = Part(found.sample, train.y[found.places], train.words)
-    counting, leaking = sampled(first, spread, data.task)
-    return [names[column] for column in counting], [names[column] for column in leaking]
+    counting, leaking = ([], []) if len(names) > WIDE else sampled(first, spread, data.task)
+    return [names[column] for column in counting], [names[column] for column in leaking], spread
 
 
 def _name(source: Source, target: str) -> str:
