@@ -119,9 +119,8 @@ def _numbers(y: Any, names: tuple[str, ...], kind: str) -> Finding:
     spread = y.std(axis=0)
     skew = ((y - y.mean(axis=0)) ** 3).mean(axis=0) / np.where(spread > 0, spread, 1) ** 3
     worst = int(np.abs(skew).argmax())
-    detail = f"deviation {spread[worst]:.3g}, skewness {skew[worst]:.2g}" + (
-        f" ({names[worst]})" if len(names) > 1 else ""
-    )
+    which = f" ({names[worst]})" if len(names) > 1 else ""
+    detail = f"deviation {spread[worst]:.3g}, skewness {skew[worst]:.2g}{which}"
     if abs(skew[worst]) > SKEWED and y[:, worst].min() >= 0:
         return Finding("target", "note", detail, "a long tail: try preprocess.target.transform=log1p")
     return Finding("target", "ok", detail)

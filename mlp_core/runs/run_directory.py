@@ -296,7 +296,5 @@ def _holder(path: Path) -> str:
 def _unwritable(path: Path, error: OSError) -> MlpbpError:
     if error.errno == errno.ENAMETOOLONG:
         return UsageError(Problem("long_name", "this name is too long for a file", file=str(path)))
-    reason = error.strerror or str(error)
-    return RunDirectoryError(
-        Problem("not_writable", f"cannot be written: {reason}", "choose another place with -o DIR", file=str(path))
-    )
+    message, hint = f"cannot be written: {error.strerror or error}", "choose another place with -o DIR"
+    return RunDirectoryError(Problem("not_writable", message, hint, file=str(path)))

@@ -237,9 +237,8 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
     shards = 1 if config.train.shards == "auto" else int(config.train.shards)
     staged = config.kernels != "native" or any(block.norm == "batch" for block in architecture.hidden)
-    slots += (
-        shards - 1 if staged else shards.bit_length() - 1
-    )  # a gradient of each shard, or of each floor of their tree
+    # a gradient of each shard, or of each floor of their tree
+    slots += shards - 1 if staged else shards.bit_length() - 1
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)
