@@ -46,7 +46,8 @@ class Source:
 
     sent: it came inside a model or a run directory, which may be a stranger's, and was not named by the user.
     held: the parts of the data (train, val, test) that are in memory; the config calls each of them `IN_MEMORY`.
-    content: the file as it is, byte for byte.
+    content: the file as it is, byte for byte. proposed: it was made by looking at the data, and nobody wrote it.
+    asked: dotted keys that a command set, which count as written.
     """
 
     root: Node
@@ -54,6 +55,8 @@ class Source:
     sent: bool = False
     held: Mapping[str, Any] = field(default_factory=dict)
     content: bytes = b""
+    proposed: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 class Config(Section):
@@ -145,8 +148,8 @@ class Config(Section):
         return node.value.text if present and isinstance(node.value, Scalar) else None
 
     def given(self, key: str) -> bool:
-        """Whether a dotted key was written, in a file or on the command line."""
-        return find(self._source.root, key.split("."))[1]
+        """Whether a dotted key was written, in a file or on the command line, or set by a command (`asking`)."""
+        return key in self._source.asked or find(self._source.root, key.split("."))[1]
 
     def replace(self, **values: Any) -> Self:
         """The same config with other values for dotted keys, `replace(**{"optimizer.lr": 1e-3})`.
@@ -167,6 +170,12 @@ class Config(Section):
         config._source = self._source
         return config
 
+    def asking(self, **values: Any) -> Self:
+        """The same as `replace`, and the keys count as written: no recipe has other values for them."""
+        config = self.replace(**values)
+        config._source = replace(self._source, asked=self._source.asked | values.keys())
+        return config
+
     @property
     def sent(self) -> bool:
         """Whether it came inside a model or a run directory: such a config names files to read, no place to write."""
@@ -181,9 +190,14 @@ class Config(Section):
         """The bytes of the file that it was read from, empty where there was none."""
         return self._source.content
 
-    def written_as(self, content: bytes) -> Self:
-        """The same config, read from a file of these bytes."""
-        return self._from(content=content)
+    def written_as(self, content: bytes, proposed: bool = False) -> Self:
+        """The same config, read from a file of these bytes, or `proposed` in them."""
+        return self._from(content=content, proposed=proposed)
+
+    @property
+    def proposed(self) -> bool:
+        """Whether it was made by looking at the data, and nobody wrote it."""
+        return self._source.proposed
 
     @property
     def held(self) -> Mapping[str, Any]:

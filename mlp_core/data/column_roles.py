@@ -13,6 +13,7 @@ import numpy as np
 from mlp_core.config.nearest import nearest as most_like
 from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
 from mlp_core.data.dates import names_a_month
+from mlp_core.data.identifiers import identifier_notes
 from mlp_core.data.notation import Notation
 from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
@@ -90,6 +91,8 @@ def select(config: Config, source: Source) -> Roles:
     notations = {c: one for c in (*features, *numbers) if (one := types[c].notation) is not None}
     notes += _told(source, features, kinds) + read_notes(source, types, notations)
     notes += nearly_numbers(source, [types[column] for column in rest], rest)
+    if data.features == "auto":
+        notes += identifier_notes(source, [types[column] for column in features], features)
     return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
 
 

@@ -246,7 +246,7 @@ def _further(config: Config, task: Task, source: Source, name: str = "data", loo
     if len(lacking) == part.rows:
         message = f"no row has a value of the target {', '.join(task.targets)}"
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
-    part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
+    part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes), source=source.emptied())
     whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
     if not part.on_disk or not look:
         return part

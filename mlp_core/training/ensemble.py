@@ -15,6 +15,7 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.data.batches.inputs import Held, Rows, Stored
 from mlp_core.data.load import Dataset
+from mlp_core.data.preprocess.far import Stray
 from mlp_core.data.task import Task
 from mlp_core.errors import CheckpointError, Problem
 from mlp_core.metrics import Outcome, compute
@@ -129,6 +130,12 @@ class Inputs:
     def far_lines(self, X: Any) -> list[str]:
         """What the first member tells of numbers far from those of training."""
         return self.members[0].inputs.far_lines(X)
+
+    def strays(self, X: Any) -> list[Stray]:
+        """Numbers absurdly far outside of training for every member, each of which may have seen other rows."""
+        found = [model.inputs.strays(X) for model in self.members]
+        everywhere = set.intersection(*({one.name for one in mine} for mine in found))
+        return [one for one in found[0] if one.name in everywhere]
 
 
 class Joined(Rows):

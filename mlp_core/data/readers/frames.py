@@ -93,7 +93,7 @@ class InMemory:
         cells, vocabularies = np.empty((count, width + len(further))), dict[int, dict[str, int]]()
         for place, (name, column) in enumerate(zip(names, columns, strict=True)):
             text, asked = is_text(name), options or CsvOptions()
-            if _holds_numbers(column) and not text:
+            if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" and not text:
                 cells[:, place] = column
             elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, asked)):
                 fill(path, _arrow(column), name, place, cells, vocabularies, text, asked)
@@ -230,10 +230,6 @@ def _columns(X: Any, name: str) -> tuple[list[str], list[Any]]:
 def _plain(series: Any) -> Any:
     """A column of pandas: its numbers where it holds nothing else."""
     return series.to_numpy() if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf" else series
-
-
-def _holds_numbers(column: Any) -> bool:
-    return isinstance(column, np.ndarray) and column.dtype.kind in "iuf"
 
 
 def _arrow(column: Any) -> Any:

@@ -131,6 +131,12 @@ class Source(ABC):
         """A problem placed at the file, and at a row, a column or both."""
 
 
+def place_of(source: Source, row: int) -> str:
+    """Where a row stands: file and line, or its number (from 1) where there are no lines."""
+    problem = source.problem("", "", row)
+    return f"row {row + 1:,}" if problem.line is None else f"{problem.file}:{problem.line}"
+
+
 def on_disk(source: Source) -> bool:
     """Whether the cells of a source are read when they are asked for."""
     return not isinstance(source.cells, np.ndarray)

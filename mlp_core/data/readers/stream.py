@@ -12,7 +12,6 @@ from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.live import is_live, stream_live
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.source import Source
-from mlp_core.data.readers.table import Table
 
 
 def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Source]:
@@ -22,7 +21,9 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
     may come without targets. Raises DataError.
     """
     if is_folder(path):
-        yield from _table_in_parts(path)
+        table = read_folder(path, on_disk=True)
+        for start, stored in checked_blocks(table):
+            yield table.part(start, table.values.made(stored))
         return
     kind = format_of(path, options)
     if path == STDIN and not kind.piped:
@@ -32,10 +33,3 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
         yield from stream_live(kind.name, options, names, numbers)
     else:
         yield from kind.parts(path, options, names, numbers)
-
-
-def _table_in_parts(path: Path) -> Iterator[Table]:
-    """A converted table block by block, its places in the original files kept. Raises DamagedTable at its end."""
-    table = read_folder(path, on_disk=True)
-    for start, stored in checked_blocks(table):
-        yield table.part(start, table.values.made(stored))
