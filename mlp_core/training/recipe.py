@@ -15,6 +15,7 @@ from typing import Any
 from mlp_core.config import Config
 from mlp_core.config.training import EarlyStopping
 from mlp_core.data.load import Data
+from mlp_core.data.smoothness import missed
 from mlp_core.nn.losses import LOSSES
 from mlp_core.training.auto import CHANCE
 from mlp_core.training.from_config import usual_loss
@@ -38,9 +39,10 @@ FEW = 2_048
 """Rows below which all epochs are made: there are so few validation rows then that an early epoch may be best by luck,
 and the time is short anyway. Where the aim is left open, the best epoch of a classifier is that of the least loss, with
 its labels smoothed as in training: how sure it is of each of so few rows tells more than how many are right."""
-SPARSE = 512
-"""Rows below which numbers as targets are fitted without dropout, and predictions are not cut to their range: dropout
-blurs a smooth function that so few rows can tell, and the largest of few is soon exceeded."""
+SPARSE, SMOOTH = 512, 0.33
+"""Rows below which numbers are fitted without dropout, and predictions are not cut to their range, where a smooth
+function misses less than such a share of their deviation: dropout would blur what so few rows tell exactly, and the
+largest of few is soon exceeded. Where there is noise both serve well."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -96,7 +98,8 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if name == PLAIN:
         table = config.recipe == "auto" and config.data.target is not None
         return config.replace(recipe=name), ((f"recipe: {name} ({why})",) if table else ())
-    wanted, rows = dict(_strong(config, data)), data.splits["train"].rows
+    rows, exact = data.splits["train"].rows, _exact(data)
+    wanted = dict(_strong(config, data, exact))
     free = {key: value for key, value in wanted.items() if not config.given(key)}
     made = config.replace(recipe=name, **free)
     shown = made.model_dump(mode="json")
@@ -109,16 +112,23 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     widths = "-".join(str(layer.units) for layer in made.model.layers()) or "no hidden layer"
     batches = "" if made.train.batch_size in ("auto", "full") else f" in batches of {made.train.batch_size:,}"
     notes = [f"recipe: {name} ({why}): {widths}, {made.train.epochs} epochs{batches} for {rows:,} rows"]
+    if exact and not config.given("model.dropout"):
+        notes.append("recipe: no dropout, the target is nearly a smooth function of its columns")
     return made, (*notes, *([f"recipe: yours stands: {'; '.join(against)}"] if against else []))
 
 
-def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
+def _exact(data: Data) -> bool:
+    """Whether the training rows are few, and tell a smooth function with little noise."""
+    train = data.splits["train"]
+    return data.task.kind == "regression" and train.rows < SPARSE and missed(train) < SMOOTH
+
+
+def _strong(config: Config, data: Data, exact: bool) -> Iterator[tuple[str, Any]]:
     """The keys of `strong` with their values, as far as what is written leaves a use for them."""
     task, rows = data.task, data.splits["train"].rows
     size = size_of(rows, task.classifies)
     loss = usual_loss(task.kind) if config.loss.name == "auto" else config.loss.name
     regression = task.kind == "regression"
-    exact = regression and rows < SPARSE
     yield "preprocess.numeric.scale", "robust_smooth"
     if config.regularization.mixup == 0:
         yield "preprocess.categorical.encode", "compact"

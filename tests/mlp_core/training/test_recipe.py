@@ -21,7 +21,8 @@ RNG = np.random.default_rng(0)
 def table(folder: Path, target: str = "number", count: int = 60) -> Path:
     """Rows of two numbers and a word, with a gap."""
     words, x = RNG.choice(["red", "blue"], count), RNG.normal(size=(count, 2)).round(3)
-    y = (x @ [1.0, 2.0]).round(3) if target == "number" else np.where(x[:, 0] > 0, "yes", "no")
+    noise = RNG.normal(size=count) * (2.0 if target == "noise" else 0.0)
+    y = np.where(x[:, 0] > 0, "yes", "no") if target == "two" else (x @ [1.0, 2.0] + noise).round(3)
     if target == "many":
         y = RNG.choice(["a", "b", "c"], count)
     rows = (f"{a},{'' if k == 7 else b},{w},{t}" for k, ((a, b), w, t) in enumerate(zip(x, words, y, strict=True)))
@@ -42,8 +43,9 @@ def test_a_table_takes_strong_and_every_ingredient_is_a_key(tmp_path: Path) -> N
     assert config.preprocess.numeric.scale == "robust_smooth"
     assert (config.model.activation, config.model.parametrization, config.optimizer.lr) == ("mish", "ntk", 0.2)
     assert (config.checkpoint.monitor, config.checkpoint.ties) == ("val_rmse", "last")
-    (note,) = notes
+    note, smooth = notes
     assert note == "recipe: strong (a table): 256-256-256, 256 epochs in batches of 16 for 48 rows"
+    assert smooth == "recipe: no dropout, the target is nearly a smooth function of its columns"
     again = tmp_path / "resolved.yaml"
     again.write_text(dump_yaml(config))
     written = load(again)
@@ -53,9 +55,9 @@ def test_a_table_takes_strong_and_every_ingredient_is_a_key(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("target", "count", "dropout", "clamp"),
-    [("number", 638, 0.0, False), ("number", 640, 0.15, True), ("two", 60, 0.15, False)],
+    [("number", 638, 0.0, False), ("number", 640, 0.15, True), ("noise", 200, 0.15, True), ("two", 60, 0.15, False)],
 )
-def test_few_numbers_are_fitted_as_they_are(
+def test_few_rows_of_a_smooth_function_are_fitted_as_they_are(
     target: str, count: int, dropout: float, clamp: bool, tmp_path: Path
 ) -> None:
     """Of 638 rows 510 are trained on, of 640 512."""
