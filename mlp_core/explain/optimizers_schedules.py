@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mlp_core.explain.formula import Equation, Line, Loop, Note, each, fill, names
-from mlp_core.nn.optimizers import Muon, Optimizer
+from mlp_core.nn.optimizer import Optimizer
+from mlp_core.nn.optimizers import Muon
 from mlp_core.nn.schedules import Fade, Schedule
 
 Pairs = tuple[tuple[str, str], ...]

@@ -73,13 +73,15 @@ def _strong(experiment: Experiment, given: Config) -> Iterator[tuple[str, Any]]:
     yield "preprocess.numeric.scale", "robust_smooth"
     yield "preprocess.categorical.encode", "compact"
     yield from (("preprocess.categorical.embed_above", 8), ("preprocess.categorical.embedding_dim", 8))
-    yield "preprocess.target.clamp", numbers
+    exact = numbers and rows < 512  # without dropout, and not cut off
+    yield "preprocess.target.clamp", numbers and not exact
     yield from (("model.hidden", [256] * 3), ("model.activation", "mish" if numbers else "selu"))
-    yield from (("model.parametric", True), ("model.dropout", 0.15), ("model.bias_init", "data"))
+    yield from (("model.parametric", True), ("model.bias_init", "data"))
     yield from (("model.numeric_embedding", "periodic"), ("model.input_scale", True), ("model.parametrization", "ntk"))
     if adam and not given.given("model.init"):
         yield from (("model.init", NORMAL), ("model.output_init", NORMAL), ("model.init_rescale", True))
-    yield from (("schedule.dropout", "flat_cos"), ("schedule.weight_decay", "flat_cos"), ("schedule.name", "coslog"))
+    yield from (("model.dropout", 0.0 if exact else 0.15), ("schedule.dropout", "constant" if exact else "flat_cos"))
+    yield from (("schedule.weight_decay", "flat_cos"), ("schedule.name", "coslog"))
     yield from (("optimizer.weight_decay", 0.02), ("optimizer.betas", [0.9, 0.95])) if adam else ()
     for name, factor in {"alpha": 0.1, "bias": 0.1, "numeric_embedding": 0.1, "input_scale": 6.0}.items():
         yield f"optimizer.lr_factors.{name}", factor

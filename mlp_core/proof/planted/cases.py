@@ -91,6 +91,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "few steps": ("train.max_steps=7", "train.max_time=1h"),
     "left open": ("~optimizer.lr", "~train.batch_size"),
     "recipe": (*BINARY, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),
+    "recipe, numbers": (*NUMBERS, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),
     "eval_every": ("train.eval_every=2", "train.epochs=5"),
     "plateau": ("schedule={name: plateau, patience: 2, factor: 0.3}", "train.epochs=20", "train.early_stopping=false"),
     "one cycle": ("schedule={name: one_cycle}", *LONG_RUN),

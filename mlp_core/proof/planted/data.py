@@ -94,6 +94,7 @@ OPEN = slips(
     (auto.resolve, "strong", ("4 if config", "3 if config")),
     (recipe._training, "recipe", ("else 0.04", "else 0.02")),
     (recipe._network, "recipe", ('"model.dropout", 0.15', '"model.dropout", 0.2')),
+    (recipe._strong, "recipe, numbers", ("rows < SPARSE", "rows < 8")),
     (recipe._strong, "recipe", ('"loss.label_smoothing", 0.1', '"loss.label_smoothing", 0.2')),
     (recipe.size_of, "recipe", ("min(rows, batch)", "min(rows, 32)")),
     (

@@ -4,56 +4,56 @@ from __future__ import annotations
 
 from mlp_core.nn import losses, primitives
 from mlp_core.nn import matrix_optimizers as matrix
-from mlp_core.nn import update_rules as rule
+from mlp_core.nn import optimizers as rule
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.layers import Dropout, Residual
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective, Penalty
-from mlp_core.nn.optimizers import Lbfgs, Optimizer
+from mlp_core.nn.optimizer import Optimizer, in_blocks
 from mlp_core.nn.schedules import Schedule
 from mlp_core.nn.step_options import average_share
 from mlp_core.proof.planted.slip import slips
 
 RULES = slips(
-    (rule.sgd, "sgd, numpy", ("lr * grad[s]", "1.01 * lr * grad[s]"), ("1 - lr * decay", "1 - decay")),
+    (rule.sgd, "sgd, numpy", ("lr * g", "1.01 * lr * g")),
+    (in_blocks, "sgd, numpy", ("1 - lr * decay", "1 - decay"), ("1 - lr * decay", "1 + lr * decay")),
+    (in_blocks, "momentum, numpy", ("if decay", "if not decay")),
     (
         rule.momentum,
         "momentum, numpy",
-        ("+= grad[s]", "+= (1 - mu) * grad[s]"),
-        ("lr * m[s]", "lr * (mu * m[s] + grad[s])"),
-        ("if decay", "if not decay"),
+        ("+= g", "+= (1 - mu) * g"),
+        ("lr * m", "lr * (mu * m + g)"),
     ),
     (
         rule.nesterov,
         "nesterov, numpy",
-        ("grad[s] + mu * m[s]", "m[s] + mu * grad[s]"),
-        ("(grad[s] + mu * m[s])", "m[s]"),
+        ("g + mu * m", "m + mu * g"),
+        ("(g + mu * m)", "m"),
     ),
-    (rule.adagrad, "adagrad, numpy", ("v[s] += grad", "v[s] = grad"), ("* grad[s]\n", "* abs(grad[s])\n")),
+    (rule.adagrad, "adagrad, numpy", ("v += g", "v[...] = g"), ("* g\n", "* abs(g)\n")),
     (
         rule.adadelta,
         "adadelta, numpy",
-        ("xp.sqrt(v[s] + eps)", "(xp.sqrt(v[s]) + eps)"),
-        ("(1 - rho) * d * d", "(1 - rho) * grad[s] * grad[s]"),
-        ("v[s] *= rho", "v[s] *= 1 - rho"),
+        ("xp.sqrt(v + eps)", "(xp.sqrt(v) + eps)"),
+        ("(1 - rho) * d * d", "(1 - rho) * g * g"),
+        ("v *= rho", "v *= 1 - rho"),
     ),
-    (rule.rmsprop, "rmsprop, numpy", ("(1 - rho) * grad", "grad"), ("(xp.sqrt(v[s]) + eps)", "xp.sqrt(v[s] + 1e-4)")),
+    (rule.rmsprop, "rmsprop, numpy", ("(1 - rho) * g", "g"), ("(xp.sqrt(v) + eps)", "xp.sqrt(v + 1e-4)")),
     (
         rule.adam,
         "adam, numpy",
         ("1 - beta1**t", "1 - beta1"),
         ("1 - beta2**t", "1 - beta2"),
-        ("xp.sqrt(v[s]) / root + eps", "xp.sqrt(v[s]) / root + 1e-5"),
-        ("1 - lr * decay", "1 - rate * decay"),
+        ("xp.sqrt(v) / root + eps", "xp.sqrt(v) / root + 1e-5"),
         ("beta1**t", "beta1**(t + 1)"),
-        ("theta[s] -= rate", "theta[s] -= lr"),
+        ("theta -= rate", "theta -= lr"),
     ),
     (rule._moments, "adam, numpy", ("(1 - beta1) * g", "g"), ("(1 - beta2) * g * g", "(1 - beta2) * g")),
     (
         rule.amsgrad,
         "amsgrad, numpy",
-        ("xp.maximum(top[s], v[s], out=top[s])", "top[s] = v[s]"),
-        ("xp.sqrt(top[s]) / root", "xp.sqrt(top[s])"),
+        ("xp.maximum(top, v, out=top)", "top[...] = v"),
+        ("xp.sqrt(top) / root", "xp.sqrt(top)"),
     ),
     (
         rule.nadam_rates,
@@ -74,8 +74,8 @@ RULES = slips(
     (
         rule.lion,
         "lion, numpy",
-        ("beta1 * m[s] + (1 - beta1)", "beta2 * m[s] + (1 - beta2)"),
-        ("m[s] *= beta2", "m[s] *= beta1"),
+        ("beta1 * m + (1 - beta1)", "beta2 * m + (1 - beta2)"),
+        ("m *= beta2", "m *= beta1"),
     ),
     (
         matrix.newton_schulz,
@@ -98,9 +98,14 @@ RULES = slips(
         ("rho[-1]", "rho[0]"),
         ("range(len(S) - 1, -1, -1)", "range(len(S))"),
     ),
-    (Optimizer.step, "adam, numpy", ("self.t += 1", "self.t += 2"), ('"t": self.t', '"t": 1')),
-    (Lbfgs.step, "lbfgs", ("min(1.0, 1 / max(", "min(1.0, 2 / max("), ("if self.t > 1 else", "if self.t > 2 else")),
-    (Lbfgs._remember, "lbfgs", ("> LEAST_CURVATURE", "> 1e9"), ('("y", y)', '("y", state["step"])')),
+    (Optimizer.step, "adam, numpy", ("self.t += 1", "self.t += 2"), ("(self.t)", "(1)")),
+    (
+        matrix.Lbfgs.step,
+        "lbfgs",
+        ("min(1.0, 1 / max(", "min(1.0, 2 / max("),
+        ("if self.t > 1 else", "if self.t > 2 else"),
+    ),
+    (matrix.Lbfgs._remember, "lbfgs", ("> LEAST_CURVATURE", "> 1e9"), ('("y", y)', '("y", state["step"])')),
 )
 
 SCHEDULES = slips(

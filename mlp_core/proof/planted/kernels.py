@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mlp_core.backends import numbers
-from mlp_core.backends.cpu import changes, row_pass
+from mlp_core.backends.cpu import changes
 from mlp_core.backends.cpu.changes import Changes
 from mlp_core.backends.cpu.draws import Draws
 from mlp_core.backends.cpu.row_pass import RowPass
 from mlp_core.backends.cpu.step_program import StepProgram
 from mlp_core.backends.cpu.steps import WholeSteps
+from mlp_core.nn.embedding import Embedding
 from mlp_core.proof.planted.slip import slips
 
 NUMBERS = slips(
@@ -115,14 +116,14 @@ PROGRAM = slips(
         StepProgram._sums,
         "accumulate",
         (".penalty_gradient(tensor.name, whole) if first", ".penalty_gradient(tensor.name, whole) if True"),
-        ("do.add(whole, grad, whole)", "do.add(grad, grad, whole)"),
+        ("whole, grad, whole)", "grad, grad, whole)"),
     ),
     (StepProgram.passes, "accumulate", ("number == 0), MEET", "True), MEET")),
     (Changes.lengths, "clip", ("found += self._cut(grad)", "pass"), ("where += count", "where += 0")),
-    (Changes._clip, "clip", ("do.shorten(grad, self._factors)", "do.shorten(grad, self._factors * 0 + 1)")),
+    (Changes._clip, "clip", ("grad, self._factors, 0", "grad, self._factors * 0 + 1, 0")),
     (Changes._cut, "clip", ("self._kept.numbers(largest)", "self._kept.numbers(2 * largest)")),
     (Changes._update, "groups", ("self.moves[name] * self._slots", "0 * self._slots")),
-    (Changes._average, "average", ("do.follow(others[-1], theta", "do.follow(others[-1], others[0]")),
+    (Changes._average, "average", ("others[-1], theta", "others[-1], others[0]")),
     (
         Changes._max_norm,
         "max norm",
@@ -137,8 +138,8 @@ PROGRAM = slips(
         "mixup, weights",
         ("mixed[0], mixed[1], None if w is None else mixed[2][:, 0]", "mixed[0], mixed[1], w"),
     ),
-    (RowPass._residual, "residual", ("do.add(X, ", "do.add(A, ")),
-    (RowPass._residual_gradient, "residual", ("do.add(dX, skip, dX)", "do.add(dX, dX, dX)")),
+    (RowPass._residual, "residual", ('"add", X, ', '"add", A, ')),
+    (RowPass._residual_gradient, "residual", ("dX, skip, dX)", "dX, dX, dX)")),
     (
         RowPass._norm,
         "batch norm",
@@ -150,12 +151,12 @@ PROGRAM = slips(
     (
         RowPass._norm_gradient,
         "batch norm",
-        ("do.sum_row_products(Delta, H, dgain)", "do.sum_row_products(Delta, Delta, dgain)"),
+        ("Delta, dgain, H)", "Delta, dgain, Delta)"),
     ),
     (RowPass._norm_gradient, "rms norm", ('"gain", Delta, H', '"gain", Delta, dX')),
-    (RowPass._embedding, "words", ("layer.numbers + k, A", "layer.numbers, A")),
-    (RowPass._embedding_gradient, "words", ("layer.numbers + k, start", "layer.numbers, start")),
-    (row_pass._starts, "words", ("sum(dims[:k])", "k")),
+    (RowPass._embedding, "words", ("layer.numbers + k :", "layer.numbers :")),
+    (RowPass._embedding_gradient, "words", ("layer.numbers + k, part", "layer.numbers, part")),
+    (Embedding._parts, "words", ("initial=self.numbers", "initial=self.numbers - 1")),
     (Draws.blocks, "accumulate, noise", ("(step + i) * self._per_step + number", "(step + i) + number")),
     (
         Draws._draw,

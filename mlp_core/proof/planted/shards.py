@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mlp_core.backends import numbers
 from mlp_core.backends.cpu.gradients import Gradients
-from mlp_core.backends.cpu.programs import Programs
 from mlp_core.backends.cpu.shards import CompiledShards
 from mlp_core.data.batches.shards import cut
 from mlp_core.nn.lockstep import Lockstep
@@ -32,13 +32,13 @@ SHARD_SLIPS = slips(
         ("optimizer.t += 1", "optimizer.t += 2"),
         ("average_share(ema, step)", "average_share(ema, 0)"),
     ),
-    (Programs._update_numbers, "shards", ("(lr * segment", "(2 * lr * segment")),
+    (numbers.of_update, "shards", ("lr * one", "2 * lr * one")),
     (
         Gradients._half,
         "shards",
         ("shard.stop - rows.start for", "shard.stop - rows.start - 1 for"),
         ("shards[middle:], room", "shards[:middle], room"),
-        ("do.add(grad, other, grad)", "do.add(grad, grad, grad)"),
+        ("grad, other, grad)", "grad, grad, grad)"),
     ),
     (Gradients._half, "shards, layer norm", ("tensor.X[rows])", "tensor.X[: len(tensor.X[rows])])")),
 )

@@ -154,7 +154,7 @@ USE = slips(
     (Scaler.inverse, "numbers, scaled", ("/ self.scale", "* self.scale"), ("+ self.shift", "")),
     (losses.Poisson.predict, "poisson", ("xp.exp(Z)", "Z")),
     (losses.Quantile.point, "quantile", ("- 0.5", "- 0.9")),
-    (losses.shares, "one against the rest", ("-_softplus(xp, -Z)", "Z")),
+    (losses.shares, "one against the rest", ("-softplus(xp, -Z)", "Z")),
     (
         experiment._weights_for_use,
         "average",
