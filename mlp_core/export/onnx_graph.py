@@ -117,10 +117,8 @@ class Graph:
 
     def lookup(self, words: Tensor, keys: list[str], values: list[Any], default: Any) -> Tensor:
         """The value of each word, whole numbers or float32; `default` for a word that is no key."""
-        kind = "ints" if isinstance(default, int) else "floats"
-        given = {f"values_{kind.replace('ints', 'int64s')}": values}
-        given[f"default_{'int64' if kind == 'ints' else 'float'}"] = default
-        dtype = np.int64 if kind == "ints" else np.float32
+        kind, dtype = ("int64", np.int64) if isinstance(default, int) else ("float", np.float32)
+        given = {f"values_{kind}s": values, f"default_{kind}": default}
         return self.node("LabelEncoder", words, dtype=dtype, domain="ai.onnx.ml", keys_strings=keys, **given)
 
     # the array module
