@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from .render import WorkBar
+
+
+WINDOW = "MLPBP_WINDOW"
+"""Says to workers that what they say is read on a terminal, COLUMNS wide."""
 
 
 class Screen:
@@ -60,6 +66,13 @@ class Console:
         self.aside = False  # stdout carries rows of data, so what is shown goes to stderr
         self._read: tuple[Any, float] = (None, 0.0)
 
+    @property
+    def columns(self) -> int | None:
+        """How wide the terminal is on which remarks are read, also through the process that started several workers;
+        None where they are not read on one."""
+        seen = sys.stderr.isatty() or WINDOW in os.environ
+        return shutil.get_terminal_size((80, 24)).columns if seen else None
+
     def note(self, text: str) -> None:
         """A remark for people, on stderr."""
         if not self.quiet:
@@ -84,7 +97,7 @@ class Console:
     def say(self, text: str) -> None:
         """A line on stderr, whatever is asked for; if nobody can read it, the work goes on all the same."""
         with contextlib.suppress(OSError):
-            print(wrapped(printable(text), sys.stderr.isatty()), file=sys.stderr, flush=True)
+            print(wrapped(printable(text), self.columns is not None), file=sys.stderr, flush=True)
 
     def show(self, renderable: Any, exact: bool = False) -> None:
         """Part of the result: a table or a text, on stdout, unless JSON was asked for. exact: a text to be copied,

@@ -161,7 +161,8 @@ def _usage(error: Exception, message: str, arguments: Sequence[str]) -> Problem:
     option = getattr(error, "option_name", None)
     unknown = re.match(r"No such command '([^']*)'", text)
     if option is not None:
-        hint, text = for_option(option, arguments), f"no such option: {option}"
+        known = [name for one in getattr(getattr(context, "command", None), "params", []) for name in one.opts]
+        hint, text = for_option(option, arguments, known), f"no such option: {option}"
     elif unknown is not None and (hint := for_command(unknown[1])) is not None:
         text = f"no such command: {unknown[1]}"
     return Problem("usage", text[:1].lower() + text[1:], hint or f"see {command} --help")

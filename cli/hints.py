@@ -62,20 +62,27 @@ def searching(error: ConfigError, config: Path, overrides: Sequence[str]) -> Con
     return ConfigError(problems)
 
 
-def for_option(option: str, arguments: Sequence[str]) -> str | None:
-    """How to write an option that there is not as a config value: `--lr 0.1` is `optimizer.lr=0.1`; a target belongs to
-    a table, which becomes a config first."""
+def for_option(option: str, arguments: Sequence[str], known: Sequence[str] = ()) -> str | None:
+    """How to write an option that there is not: as the one of the `known` that it is nearest to, or as a config value,
+    as `--lr 0.1` is `optimizer.lr=0.1`; a target belongs to a table, which becomes a config first, and an epoch is a
+    file."""
     from mlp_core.config import Config
+    from mlp_core.config.nearest import nearest
     from mlp_core.config.problems import homes
-    from mlp_core.training.misnamed import is_data
+    from mlp_core.training.misnamed import is_data, saved_in
 
     name, _, value = option.lstrip("-").replace("-", "_").partition("=")
     table = next((word for word in arguments if is_data(Path(word))), None)
     if name == "target" and table is not None:
         return f"this takes a config; to write one: mlpbp init {typed(table)} --target COLUMN"
+    if name == "epoch" and "--epochs" not in known:
+        files = [file for word in arguments for file in saved_in(Path(word) / "checkpoints") if "-" in file.stem]
+        file = typed(files[-1]) if files else "RUN/checkpoints/epoch-0009.safetensors"
+        return f"name its file, such as {file}" + ("" if files else ", kept with checkpoint.every: 1")
     keys = homes(name, Config)
     if not keys:
-        return None
+        near = nearest(option, [one for one in known if one.startswith("--")])
+        return f'did you mean "{near}"?' if near else None
     for place, word in enumerate(arguments):
         if word == option and place + 1 < len(arguments) and not arguments[place + 1].startswith("-"):
             value = arguments[place + 1]

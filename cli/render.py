@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 CLASSES_SHOWN = 12
 
 
-def plain_epoch(event: EpochDone, epochs: int) -> str:
-    """One line for one epoch."""
-    values = "  ".join(f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr")
-    best = "  *" if event.improved else ""
-    return f"epoch {event.epoch}/{epochs}  {values}  lr {event.metrics['lr']:.2e}  {event.seconds:.2f} s{best}"
+def plain_epoch(event: EpochDone, epochs: int, width: int | None = None) -> str:
+    """One line for one epoch, on a terminal with as much as has room: first the seconds go, then the rate, then the
+    last metrics."""
+    values = [f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr"]
+    best = ["*"] if event.improved else []
+    clock = [f"lr {event.metrics['lr']:.2e}", f"{event.seconds:.2f} s"]
+    while True:
+        line = "  ".join([f"epoch {event.epoch}/{epochs}", *values, *clock, *best])
+        if width is None or len(line) <= width or not (clock or values[1:]):
+            return line
+        (clock or values).pop()
 
 
 def expected(pace: float, epochs: int, config: Config) -> str:

@@ -339,7 +339,7 @@ def _shown(run: Run, console: Console, stop: StopRequest) -> Any:
         if isinstance(event, EpochDone) and not console.quiet:
             from .render import plain_epoch
 
-            console.note(plain_epoch(event, trainer.job.limits.epochs))
+            console.note(plain_epoch(event, trainer.job.limits.epochs, console.columns))
         elif isinstance(event, Noticed):
             console.warn(event.message)
         yield event

@@ -30,8 +30,8 @@ def verify(
     loaded = load(find_config(config), overrides or [])
     console = Console("verify", loaded.logging.progress)
     console.note(f"training {counted(epochs, 'epoch')} twice, once with {counted(times, 'interruption')} ...")
-    with StopRequest() as stop, scratch_folder() as folder:
-        found = verify_resumption(loaded, folder, epochs, times, lambda: stop() != 0)
+    with StopRequest() as stop, scratch_folder() as folder, console.working("training") as progress:
+        found = verify_resumption(loaded, folder, epochs, times, lambda: stop() != 0, progress)
         if found is None:
             console.say("mlpbp: interrupted")
             return stop.exit_code

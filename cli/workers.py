@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ import typer
 from mlp_core.errors import MlpbpError, Problem, UsageError
 from mlp_core.workers.launch import Watched, launched, need_mpi, tell, watched
 
+from .console import WINDOW
 from .errors import internal, run_safely, settle_streams
 from .signals import SIGNALS
 
@@ -53,7 +55,8 @@ def by_workers(asked: int | None, work: Callable[[World], int], *files: Path | N
 def _start(count: int) -> int:
     """Start the workers with what this command was called with, and be a window to worker 0."""
     code = 0
-    watched = Watched(count, sys.argv[1:])
+    window = {WINDOW: "1", "COLUMNS": str(shutil.get_terminal_size((80, 24)).columns)} if sys.stderr.isatty() else {}
+    watched = Watched(count, sys.argv[1:], window)
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         nonlocal code

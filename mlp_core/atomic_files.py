@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, open_own, read_at, read_own, write_at
+from mlp_core.descriptors import CREATE, READ, UPDATE, WRITE, open_own, read_at, read_own, write_all
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
 
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp|\.probe")
@@ -87,21 +87,13 @@ def _write_new(path: Path, parts: Sequence[bytes | memoryview], check: bool) -> 
     try:
         size = 0
         for part in parts:
-            _write(descriptor, part, size)
+            write_all(descriptor, part, size)
             size += len(part)
         os.fsync(descriptor)
         if check:
             _compare(descriptor, parts)
     finally:
         os.close(descriptor)
-
-
-def _write(descriptor: int, blob: bytes | memoryview, offset: int) -> None:
-    """Write all of `blob` at `offset`; the system may take it in parts."""
-    rest = memoryview(blob)
-    while rest:
-        count = write_at(descriptor, rest, offset)
-        rest, offset = rest[count:], offset + count
 
 
 def _compare(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
@@ -119,7 +111,7 @@ def grow(path: Path, size: int, blob: bytes) -> None:
     """Write `blob` after the first `size` bytes of a file, over what an earlier failed attempt may have left there."""
     descriptor = open_own(path, WRITE)
     try:
-        _write(descriptor, blob, min(size, os.fstat(descriptor).st_size))
+        write_all(descriptor, blob, min(size, os.fstat(descriptor).st_size))
     finally:
         os.close(descriptor)
 

@@ -68,6 +68,22 @@ def write_at(descriptor: int, blob: memoryview | bytes, at: int) -> int:
         return os.write(descriptor, blob)
 
 
+def read_all(descriptor: int, out: memoryview, at: int) -> int:
+    """Fill `out` with the bytes of a file from `at` on; how many there were."""
+    done = 0
+    while done < len(out) and (count := read_into(descriptor, out[done:], at + done)):
+        done += count
+    return done
+
+
+def write_all(descriptor: int, blob: memoryview | bytes, at: int) -> None:
+    """Write all of `blob` from `at` on; the system may take it in parts."""
+    rest = memoryview(blob)
+    while rest:
+        count = write_at(descriptor, rest, at)
+        rest, at = rest[count:], at + count
+
+
 def lock(descriptor: int) -> None:
     """Take a file for this process until the descriptor is closed or the process ends, however it does.
 

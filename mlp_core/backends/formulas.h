@@ -6,7 +6,8 @@
  * standard normal distribution), functions of a REAL. The engine's own words for all this are in nn/: activations,
  * losses and optimizers. Nothing is included here, so that a compiler without a library can read it, too.
  *
- * NaN goes in and comes out: comparisons are turned so that it takes the branch that keeps it.
+ * NaN goes in and comes out: comparisons are turned so that it takes the branch that keeps it. All of a kind have one
+ * face, whatever of it they use.
  */
 
 /* --- activations: a = f(z), and f'(z) from z and a; p is the parameter of f, if it has one --- */
@@ -16,56 +17,45 @@
     X(identity) X(relu) X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(mish) X(tanh) X(sigmoid) \
     X(softplus) X(softsign) X(hard_tanh) X(hard_sigmoid) X(hard_swish) X(sin)
 
-INLINE REAL FN(identity)(REAL z, REAL p) { (void)p; return z; }
-INLINE REAL FN(identity_slope)(REAL z, REAL a, REAL p) { (void)z; (void)a; (void)p; return 1; }
+INLINE REAL FN(identity)(REAL z, REAL p) { return z; }
+INLINE REAL FN(identity_slope)(REAL z, REAL a, REAL p) { return 1; }
 
-INLINE REAL FN(relu)(REAL z, REAL p) { (void)p; return z <= 0 ? 0 : z; }
-INLINE REAL FN(relu_slope)(REAL z, REAL a, REAL p) { (void)z; (void)p; return a > 0 ? (REAL)1 : (REAL)0; }
+INLINE REAL FN(relu)(REAL z, REAL p) { return z <= 0 ? 0 : z; }
+INLINE REAL FN(relu_slope)(REAL z, REAL a, REAL p) { return a > 0 ? (REAL)1 : (REAL)0; }
 
 INLINE REAL FN(leaky_relu)(REAL z, REAL p) { return z > 0 ? z : p * z; }
-INLINE REAL FN(leaky_relu_slope)(REAL z, REAL a, REAL p) { (void)z; return a > 0 ? (REAL)1 : p; }
+INLINE REAL FN(leaky_relu_slope)(REAL z, REAL a, REAL p) { return a > 0 ? (REAL)1 : p; }
 
 INLINE REAL FN(elu)(REAL z, REAL p)
 {
     REAL low = z > 0 ? (REAL)0 : z;
     return z > 0 ? z : p * EXPM1(low);
 }
-INLINE REAL FN(elu_slope)(REAL z, REAL a, REAL p) { (void)z; return a > 0 ? (REAL)1 : a + p; }
+INLINE REAL FN(elu_slope)(REAL z, REAL a, REAL p) { return a > 0 ? (REAL)1 : a + p; }
 
 #define SELU_ALPHA ((REAL)1.6732632423543772848170429916717)
 #define SELU_SCALE ((REAL)1.0507009873554804934193349852946)
 INLINE REAL FN(selu)(REAL z, REAL p)
 {
     REAL low = z > 0 ? (REAL)0 : z;
-    (void)p;
     return SELU_SCALE * (z > 0 ? z : SELU_ALPHA * EXPM1(low));
 }
-INLINE REAL FN(selu_slope)(REAL z, REAL a, REAL p)
-{
-    (void)z; (void)p;
-    return a > 0 ? SELU_SCALE : a + SELU_SCALE * SELU_ALPHA;
-}
+INLINE REAL FN(selu_slope)(REAL z, REAL a, REAL p) { return a > 0 ? SELU_SCALE : a + SELU_SCALE * SELU_ALPHA; }
 
 #define HALF ((REAL)0.5)
-INLINE REAL FN(gelu)(REAL z, REAL p) { (void)p; return z * PHI(z); }
+INLINE REAL FN(gelu)(REAL z, REAL p) { return z * PHI(z); }
 INLINE REAL FN(gelu_slope)(REAL z, REAL a, REAL p)
 {
     const REAL density = (REAL)0.39894228040143267793994605993438; /* 1 / sqrt(2 pi) */
-    (void)a; (void)p;
     return PHI(z) + z * density * EXP(-HALF * z * z);
 }
 
 #define GELU_B ((REAL)0.044715)
 #define GELU_A ((REAL)0.79788456080286535587989211986876) /* sqrt(2 / pi) */
-INLINE REAL FN(gelu_tanh)(REAL z, REAL p)
-{
-    (void)p;
-    return HALF * z * (1 + TANH(GELU_A * (z + GELU_B * z * z * z)));
-}
+INLINE REAL FN(gelu_tanh)(REAL z, REAL p) { return HALF * z * (1 + TANH(GELU_A * (z + GELU_B * z * z * z))); }
 INLINE REAL FN(gelu_tanh_slope)(REAL z, REAL a, REAL p)
 {
     REAL t = TANH(GELU_A * (z + GELU_B * z * z * z));
-    (void)a; (void)p;
     return HALF * (1 + t) + HALF * z * (1 - t * t) * GELU_A * (1 + 3 * GELU_B * z * z);
 }
 
@@ -74,11 +64,10 @@ INLINE REAL FN(logistic)(REAL z) { return HALF * TANH(HALF * z) + HALF; }
 /* log(1 + e^z) = max(z, 0) + log(1 + e^-|z|) */
 INLINE REAL FN(log_1_exp)(REAL z) { return (z > 0 ? z : (REAL)0) + LOG1P(EXP(-ABS(z))); }
 
-INLINE REAL FN(silu)(REAL z, REAL p) { (void)p; return z * FN(logistic)(z); }
+INLINE REAL FN(silu)(REAL z, REAL p) { return z * FN(logistic)(z); }
 INLINE REAL FN(silu_slope)(REAL z, REAL a, REAL p)
 {
     REAL s = FN(logistic)(z);
-    (void)a; (void)p;
     return s * (1 + z * (1 - s));
 }
 
@@ -87,78 +76,51 @@ INLINE REAL FN(silu_slope)(REAL z, REAL a, REAL p)
 INLINE REAL FN(mish)(REAL z, REAL p)
 {
     REAL u = EXP(z > 40 ? (REAL)40 : z), n = u * (u + 2), r = 1 / (n + 2);
-    (void)p;
     return z * (n * r);
 }
 INLINE REAL FN(mish_slope)(REAL z, REAL a, REAL p)
 {
     REAL u = EXP(z > 40 ? (REAL)40 : z), n = u * (u + 2), r = 1 / (n + 2);
-    (void)a; (void)p;
     return n * r + 4 * z * (u * (1 + u) * r) * r;
 }
 
-INLINE REAL FN(tanh)(REAL z, REAL p) { (void)p; return TANH(z); }
-INLINE REAL FN(tanh_slope)(REAL z, REAL a, REAL p) { (void)z; (void)p; return 1 - a * a; }
+INLINE REAL FN(tanh)(REAL z, REAL p) { return TANH(z); }
+INLINE REAL FN(tanh_slope)(REAL z, REAL a, REAL p) { return 1 - a * a; }
 
-INLINE REAL FN(sigmoid)(REAL z, REAL p) { (void)p; return FN(logistic)(z); }
-INLINE REAL FN(sigmoid_slope)(REAL z, REAL a, REAL p) { (void)z; (void)p; return a * (1 - a); }
+INLINE REAL FN(sigmoid)(REAL z, REAL p) { return FN(logistic)(z); }
+INLINE REAL FN(sigmoid_slope)(REAL z, REAL a, REAL p) { return a * (1 - a); }
 
-INLINE REAL FN(softplus)(REAL z, REAL p) { (void)p; return FN(log_1_exp)(z); }
-INLINE REAL FN(softplus_slope)(REAL z, REAL a, REAL p) { (void)z; (void)p; return -EXPM1(-a); }
+INLINE REAL FN(softplus)(REAL z, REAL p) { return FN(log_1_exp)(z); }
+INLINE REAL FN(softplus_slope)(REAL z, REAL a, REAL p) { return -EXPM1(-a); }
 
-INLINE REAL FN(softsign)(REAL z, REAL p) { (void)p; return z / (1 + ABS(z)); }
-INLINE REAL FN(softsign_slope)(REAL z, REAL a, REAL p)
-{
-    (void)z; (void)p;
-    return (1 - ABS(a)) * (1 - ABS(a));
-}
+INLINE REAL FN(softsign)(REAL z, REAL p) { return z / (1 + ABS(z)); }
+INLINE REAL FN(softsign_slope)(REAL z, REAL a, REAL p) { return (1 - ABS(a)) * (1 - ABS(a)); }
 
-INLINE REAL FN(hard_tanh)(REAL z, REAL p)
-{
-    (void)p;
-    return z >= 1 ? (REAL)1 : z <= -1 ? (REAL)-1 : z;
-}
-INLINE REAL FN(hard_tanh_slope)(REAL z, REAL a, REAL p)
-{
-    (void)z; (void)p;
-    return a > -1 && a < 1 ? (REAL)1 : (REAL)0;
-}
+INLINE REAL FN(hard_tanh)(REAL z, REAL p) { return z >= 1 ? (REAL)1 : z <= -1 ? (REAL)-1 : z; }
+INLINE REAL FN(hard_tanh_slope)(REAL z, REAL a, REAL p) { return a > -1 && a < 1 ? (REAL)1 : (REAL)0; }
 
-INLINE REAL FN(hard_sigmoid)(REAL z, REAL p)
-{
-    (void)p;
-    return z >= 3 ? (REAL)1 : z <= -3 ? (REAL)0 : z / 6 + HALF;
-}
-INLINE REAL FN(hard_sigmoid_slope)(REAL z, REAL a, REAL p)
-{
-    (void)a; (void)p;
-    return z > -3 && z < 3 ? (REAL)1 / 6 : (REAL)0;
-}
+INLINE REAL FN(hard_sigmoid)(REAL z, REAL p) { return z >= 3 ? (REAL)1 : z <= -3 ? (REAL)0 : z / 6 + HALF; }
+INLINE REAL FN(hard_sigmoid_slope)(REAL z, REAL a, REAL p) { return z > -3 && z < 3 ? (REAL)1 / 6 : (REAL)0; }
 
-INLINE REAL FN(hard_swish)(REAL z, REAL p)
-{
-    (void)p;
-    return z >= 3 ? z : z <= -3 ? (REAL)0 : z * (z + 3) / 6;
-}
+INLINE REAL FN(hard_swish)(REAL z, REAL p) { return z >= 3 ? z : z <= -3 ? (REAL)0 : z * (z + 3) / 6; }
 INLINE REAL FN(hard_swish_slope)(REAL z, REAL a, REAL p)
 {
-    (void)a; (void)p;
     return z >= 3 ? (REAL)1 : z <= -3 ? (REAL)0 : (2 * z + 3) / 6;
 }
 
-INLINE REAL FN(sin)(REAL z, REAL p) { (void)p; return SIN(z); }
-INLINE REAL FN(sin_slope)(REAL z, REAL a, REAL p) { (void)a; (void)p; return COS(z); }
+INLINE REAL FN(sin)(REAL z, REAL p) { return SIN(z); }
+INLINE REAL FN(sin_slope)(REAL z, REAL a, REAL p) { return COS(z); }
 
 /* --- losses of one output z with target y, and their derivatives to z; p is the parameter of the loss --- */
 
 /* sign(x), and NaN for NaN */
 INLINE REAL FN(sign)(REAL x) { return x > 0 ? (REAL)1 : x < 0 ? (REAL)-1 : x; }
 
-INLINE REAL FN(mse_loss)(REAL z, REAL y, REAL p) { (void)p; return (z - y) * (z - y); }
-INLINE REAL FN(mse_loss_slope)(REAL z, REAL y, REAL p) { (void)p; return 2 * (z - y); }
+INLINE REAL FN(mse_loss)(REAL z, REAL y, REAL p) { return (z - y) * (z - y); }
+INLINE REAL FN(mse_loss_slope)(REAL z, REAL y, REAL p) { return 2 * (z - y); }
 
-INLINE REAL FN(mae_loss)(REAL z, REAL y, REAL p) { (void)p; return ABS(z - y); }
-INLINE REAL FN(mae_loss_slope)(REAL z, REAL y, REAL p) { (void)p; return FN(sign)(z - y); }
+INLINE REAL FN(mae_loss)(REAL z, REAL y, REAL p) { return ABS(z - y); }
+INLINE REAL FN(mae_loss_slope)(REAL z, REAL y, REAL p) { return FN(sign)(z - y); }
 
 INLINE REAL FN(huber_loss)(REAL z, REAL y, REAL p)
 {
@@ -174,13 +136,12 @@ INLINE REAL FN(huber_loss_slope)(REAL z, REAL y, REAL p)
 INLINE REAL FN(log_cosh_loss)(REAL z, REAL y, REAL p)
 {
     REAL size = ABS(z - y);
-    (void)p;
     return size + LOG1P(EXP(-2 * size)) - (REAL)0.69314718055994530941723212145818;
 }
-INLINE REAL FN(log_cosh_loss_slope)(REAL z, REAL y, REAL p) { (void)p; return TANH(z - y); }
+INLINE REAL FN(log_cosh_loss_slope)(REAL z, REAL y, REAL p) { return TANH(z - y); }
 
-INLINE REAL FN(poisson_loss)(REAL z, REAL y, REAL p) { (void)p; return EXP(z) - y * z; }
-INLINE REAL FN(poisson_loss_slope)(REAL z, REAL y, REAL p) { (void)p; return EXP(z) - y; }
+INLINE REAL FN(poisson_loss)(REAL z, REAL y, REAL p) { return EXP(z) - y * z; }
+INLINE REAL FN(poisson_loss_slope)(REAL z, REAL y, REAL p) { return EXP(z) - y; }
 
 /* 1 / (1 + e^-z), from e^-|z| so that small shares keep all their digits */
 INLINE REAL FN(share_of)(REAL z)
@@ -202,13 +163,11 @@ INLINE REAL FN(bce_loss_slope)(REAL z, REAL y, REAL p)
 INLINE REAL FN(quadratic_loss)(REAL z, REAL y, REAL p)
 {
     REAL d = FN(logistic)(z) - y;
-    (void)p;
     return HALF * d * d;
 }
 INLINE REAL FN(quadratic_loss_slope)(REAL z, REAL y, REAL p)
 {
     REAL s = FN(logistic)(z);
-    (void)p;
     return (s - y) * s * (1 - s);
 }
 
@@ -234,16 +193,11 @@ INLINE REAL FN(quantile_loss_slope)(REAL z, REAL y, REAL p)
     X(adam, 2, 9) X(amsgrad, 3, 8) X(radam, 2, 8) X(lion, 1, 6)
 
 /* keep, lr */
-INLINE void FN(sgd)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
-{
-    (void)m; (void)v; (void)u;
-    *x = n[0] * *x - n[1] * g;
-}
+INLINE void FN(sgd)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n) { *x = n[0] * *x - n[1] * g; }
 
 /* keep, lr, mu */
 INLINE void FN(momentum)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
 {
-    (void)v; (void)u;
     *m = n[2] * *m + g;
     *x = n[0] * *x - n[1] * *m;
 }
@@ -251,7 +205,6 @@ INLINE void FN(momentum)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL 
 /* keep, lr, mu */
 INLINE void FN(nesterov)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
 {
-    (void)v; (void)u;
     *m = n[2] * *m + g;
     *x = n[0] * *x - n[1] * (g + n[2] * *m);
 }
@@ -259,7 +212,6 @@ INLINE void FN(nesterov)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL 
 /* keep, lr, eps */
 INLINE void FN(adagrad)(REAL *x, REAL g, REAL *v, REAL *u, REAL *w, const REAL *n)
 {
-    (void)u; (void)w;
     *v += g * g;
     *x = n[0] * *x - n[1] * g / (SQRT(*v) + n[2]);
 }
@@ -267,7 +219,6 @@ INLINE void FN(adagrad)(REAL *x, REAL g, REAL *v, REAL *u, REAL *w, const REAL *
 /* keep, lr, rho, 1 - rho, eps */
 INLINE void FN(rmsprop)(REAL *x, REAL g, REAL *v, REAL *u, REAL *w, const REAL *n)
 {
-    (void)u; (void)w;
     *v = n[2] * *v + n[3] * g * g;
     *x = n[0] * *x - n[1] * g / (SQRT(*v) + n[4]);
 }
@@ -276,7 +227,6 @@ INLINE void FN(rmsprop)(REAL *x, REAL g, REAL *v, REAL *u, REAL *w, const REAL *
 INLINE void FN(adadelta)(REAL *x, REAL g, REAL *v, REAL *u, REAL *w, const REAL *n)
 {
     REAL d;
-    (void)w;
     *v = n[2] * *v + n[3] * g * g;
     d = SQRT(*u + n[4]) / SQRT(*v + n[4]) * g;
     *u = n[2] * *u + n[3] * d * d;
@@ -286,7 +236,6 @@ INLINE void FN(adadelta)(REAL *x, REAL g, REAL *v, REAL *u, REAL *w, const REAL 
 /* keep, rates of m and of g (0 but for nadam), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / sqrt(1 - beta2^t) */
 INLINE void FN(adam)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
 {
-    (void)u;
     *m = n[3] * *m + n[4] * g;
     *v = n[5] * *v + n[6] * g * g;
     *x = n[0] * *x - (n[1] * *m + n[2] * g) / (SQRT(*v) * n[8] + n[7]);
@@ -304,7 +253,6 @@ INLINE void FN(amsgrad)(REAL *x, REAL g, REAL *m, REAL *v, REAL *top, const REAL
 /* keep, rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, whether v is known well enough to divide by its root */
 INLINE void FN(radam)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
 {
-    (void)u;
     *m = n[2] * *m + n[3] * g;
     *v = n[4] * *v + n[5] * g * g;
     *x = n[0] * *x - n[1] * *m / (n[7] > 0 ? SQRT(*v) + n[6] : (REAL)1);
@@ -313,7 +261,6 @@ INLINE void FN(radam)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
 /* keep, lr, beta1, 1 - beta1, beta2, 1 - beta2 */
 INLINE void FN(lion)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
 {
-    (void)v; (void)u;
     *x = n[0] * *x - n[1] * FN(sign)(n[2] * *m + n[3] * g);
     *m = n[4] * *m + n[5] * g;
 }

@@ -11,7 +11,7 @@ from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.network import Network
 from mlp_core.nn.objective import Objective
-from mlp_core.nn.optimizers import Optimizer
+from mlp_core.nn.optimizer import Optimizer
 from mlp_core.nn.schedules import CONSTANT, Fade
 from mlp_core.nn.step_options import Limits, StepRates
 

@@ -1,16 +1,25 @@
-"""The numbers that the functions of formulas.h take beside arrays, the same for every kind of machine code."""
+"""What is in formulas.h, and the numbers that its functions take beside arrays, for every kind of machine code."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlp_core.nn.activations import Activation
 from mlp_core.nn.loss import Loss
-from mlp_core.nn.update_rules import nadam_rates, radam_rate
+from mlp_core.nn.optimizer import Optimizer
+from mlp_core.nn.optimizers import nadam_rates, radam_rate
+
+FORMULAS = (Path(__file__).parent / "formulas.h").read_text()
+RULES = {name: name for name in re.findall(r"void FN\((\w+)\)\(REAL \*x,", FORMULAS)} | {"nadam": "adam"}
+"""The function in formulas.h of each update rule that goes entry by entry."""
+RULE_NUMBERS = 9
+"""Numbers that an update rule takes at most."""
 
 
 def of_activation(f: Activation) -> float:
@@ -31,7 +40,22 @@ def of_rule(rule: str, lr: Any, decay: Any, **settings: Any) -> tuple[Any, ...]:
 
     With arrays of these and of the number `t` of the step: arrays, or what is the same in all of the steps.
     """
-    return 1 - lr * decay, *_NUMBERS[rule](lr, **settings)
+    others: Callable[..., tuple[Any, ...]] = _NUMBERS.get(rule, _settings)
+    return 1 - lr * decay, *others(lr, **settings)
+
+
+def of_update(optimizer: Optimizer, lr: Any, decay: Any, t: Any) -> list[tuple[Any, ...]]:
+    """The same of an optimizer's rule in its step t, counted from 1, for each of its segments."""
+    rule, settings = optimizer.rule.__name__, optimizer.settings_at(t)
+    return [of_rule(rule, lr * one.lr_scale, one.weight_decay * decay, **settings) for one in optimizer.segments]
+
+
+def _settings(lr: Any, **settings: float) -> tuple[Any, ...]:
+    """The settings in their order, and behind the share that is left of a sum its rest."""
+    found = [lr]
+    for name, value in settings.items():
+        found += [value, 1 - value] if name in ("rho", "beta1", "beta2") else [value]
+    return tuple(found)
 
 
 def _adam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
@@ -71,19 +95,9 @@ def _each(rates: Callable[..., tuple[float, ...]], lr: Any, *settings: Any) -> A
 
 
 _NUMBERS: dict[str, Callable[..., tuple[Any, ...]]] = {
-    "sgd": lambda lr: (lr,),
-    "momentum": lambda lr, mu: (lr, mu),
-    "nesterov": lambda lr, mu: (lr, mu),
-    "adagrad": lambda lr, eps: (lr, eps),
-    "rmsprop": lambda lr, rho, eps: (lr, rho, 1 - rho, eps),
-    "adadelta": lambda lr, rho, eps: (lr, rho, 1 - rho, eps),
     "adam": _adam,
     "nadam": _nadam,
     "radam": _radam,
     "amsgrad": _amsgrad,
-    "lion": lambda lr, beta1, beta2: (lr, beta1, 1 - beta1, beta2, 1 - beta2),
 }
-RULES = {name: name if name != "nadam" else "adam" for name in _NUMBERS}
-"""The function in formulas.h of each update rule that goes entry by entry."""
-RULE_NUMBERS = 9
-"""Numbers that an update rule takes at most."""
+"""Of the rules that take more than their settings."""

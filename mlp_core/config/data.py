@@ -210,10 +210,6 @@ class Data(Section):
             yield Complaint("positive", "not one of data.classes", "choose one of " + ", ".join(self.classes))
 
 
-_Impute = Float(words=IMPUTES, example="0.0")
-_ImputeOrNull = Float(words=IMPUTES, null=True, example="0.0")
-
-
 class Numeric(Section):
     """What is done to columns of numbers."""
 
@@ -223,7 +219,7 @@ class Numeric(Section):
         "far values taken smoothly to at most 3, by the largest size, by ranks to a normal distribution, or not; "
         "fitted on training rows",
     )
-    impute: Annotated[float | str, _Impute] = key(
+    impute: Annotated[float | str, Float(words=IMPUTES, example="0.0")] = key(
         "median", "what stands in for a missing number (mode: the commonest, of several the smallest); error: refuse it"
     )
     indicator: Annotated[bool | Literal["auto"], Bool(words=("auto",))] = key(
@@ -265,7 +261,9 @@ class ColumnPreprocess(Section):
     """What is done to one column where that differs; null: as for all."""
 
     scale: Annotated[str | None, Word(words=SCALINGS, null=True)] = key(None, "as preprocess.numeric.scale")
-    impute: Annotated[float | str | None, _ImputeOrNull] = key(None, "as preprocess.numeric.impute")
+    impute: Annotated[float | str | None, Float(words=IMPUTES, null=True, example="0.0")] = key(
+        None, "as preprocess.numeric.impute"
+    )
     indicator: Annotated[bool | Literal["auto"] | None, Bool(words=("auto",), null=True)] = key(
         None, "as preprocess.numeric.indicator"
     )

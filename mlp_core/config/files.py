@@ -70,8 +70,7 @@ def _unreadable(path: Path, error: OSError | ValueError, asked: Place | None) ->
 def _refuse(path: Path, asked: Place | None, code: str, message: str, hint: str | None = None) -> ConfigError:
     if asked is None:
         return ConfigError(Problem(code, message, hint, file=str(path)))
-    got = f'"{path}"'
-    return ConfigError(Problem(code, message, hint, got, asked.file, asked.line, asked.column, "extends"))
+    return ConfigError(asked.problem(code, message, hint, f'"{path}"', "extends"))
 
 
 def _configs(folder: Path) -> list[str]:

@@ -71,7 +71,7 @@ def markdown() -> str:
     lines = list(_PREFACE)
     for key in all_keys():
         if key.section and "." not in key.name:
-            lines += ["", f"## {key.name}", "", f"{_upper(key.meaning)}.", "", *_HEAD]
+            lines += ["", f"## {key.name}", "", f"{key.meaning[:1].upper()}{key.meaning[1:]}.", "", *_HEAD]
         elif not key.section:
             default = "required" if key.required else f"`{said(key.default)}`"
             cells = (f"`{key.name}`", key.range, default, key.meaning)
@@ -88,10 +88,6 @@ _PREFACE = (
     "",
     *_HEAD,
 )
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def said(value: Any) -> str:

@@ -38,12 +38,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def from_text(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
-    """The config that a text of YAML gives, with its name, as `load` gives that of a file in the current folder."""
+    """The config that a proposed text of YAML gives, with its name, as `load` gives that of a file in the current
+    folder."""
     root, problems = parse(text, None)
     _a_mapping(root)
     assert isinstance(root.value, dict)
     root.value.setdefault("name", Node(Scalar(name, plain=False)))
-    return _overridden(root, overrides, (), problems).written_as(text.encode())
+    return _overridden(root, overrides, (), problems).written_as(text.encode(), proposed=True)
 
 
 def from_mapping(mapping: Mapping[str, Any], overrides: Sequence[str] = (), folders: tuple[Path, ...] = ()) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Tag
@@ -33,6 +34,8 @@ _INIT_SYNONYMS = (
     *(("xavier_normal", "glorot_normal"), ("xavier_uniform", "glorot_uniform")),
     *(("kaiming_normal", "he_normal"), ("kaiming_uniform", "he_uniform")),
 )
+_ACTIVATION = Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS)
+_INIT = Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS)
 _UNITS = Int(ge=1, example="64")
 _RATE = Float(ge=0, lt=1, example="0.2")
 _RATE_OR_NULL = Float(ge=0, lt=1, null=True, example="0.2")
@@ -41,7 +44,7 @@ _RATE_OR_NULL = Float(ge=0, lt=1, null=True, example="0.2")
 class Activation(Section):
     """An activation with its parameter."""
 
-    name: Annotated[str, Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS)] = key(..., "which function")
+    name: Annotated[str, _ACTIVATION] = key(..., "which function")
     alpha: Annotated[float | None, Float(ge=0, null=True, example="0.01")] = key(
         None, "slope below zero of leaky_relu (0.01) and prelu (0.25, learned), limit of elu (1.0); null: that default"
     )
@@ -54,7 +57,7 @@ class Activation(Section):
 class Init(Section):
     """An initializer with its parameter."""
 
-    name: Annotated[str, Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS)] = key(..., "which distribution")
+    name: Annotated[str, _INIT] = key(..., "which distribution")
     std: Annotated[float | None, Float(gt=0, null=True, example="0.01")] = key(
         None, "standard deviation of normal; null: 0.01"
     )
@@ -70,22 +73,13 @@ class Init(Section):
 
 
 _WithParameters = Annotated[Activation, Tag(MAPPING)]
-ActivationChoice = Annotated[
-    Annotated[str, Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS), Tag(SCALAR)] | _WithParameters, OR_MAPPING
-]
+ActivationChoice = Annotated[Annotated[str, _ACTIVATION, Tag(SCALAR)] | _WithParameters, OR_MAPPING]
 LayerActivation = Annotated[
-    Annotated[str | None, Word(words=ACTIVATIONS, synonyms=_ACTIVATION_SYNONYMS, null=True), Tag(SCALAR)]
-    | _WithParameters,
-    OR_MAPPING,
+    Annotated[str | None, replace(_ACTIVATION, null=True), Tag(SCALAR)] | _WithParameters, OR_MAPPING
 ]
 _InitMapping = Annotated[Init, Tag(MAPPING)]
-InitChoice = Annotated[
-    Annotated[str, Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS), Tag(SCALAR)] | _InitMapping, OR_MAPPING
-]
-LayerInit = Annotated[
-    Annotated[str | None, Word(words=("auto", *INITS), synonyms=_INIT_SYNONYMS, null=True), Tag(SCALAR)] | _InitMapping,
-    OR_MAPPING,
-]
+InitChoice = Annotated[Annotated[str, _INIT, Tag(SCALAR)] | _InitMapping, OR_MAPPING]
+LayerInit = Annotated[Annotated[str | None, replace(_INIT, null=True), Tag(SCALAR)] | _InitMapping, OR_MAPPING]
 
 
 class Layer(Section):

@@ -25,6 +25,12 @@ class Place:
     line: int | None = None
     column: int | None = None
 
+    def problem(
+        self, code: str, message: str, hint: str | None = None, got: str | None = None, key: str | None = None
+    ) -> Problem:
+        """A problem that is placed here."""
+        return Problem(code, message, hint, got, self.file, self.line, self.column, key)
+
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
@@ -114,13 +120,5 @@ def from_native(value: object, place: Place = Place(), depth: int = 0) -> Node:
 def check_text(text: str, place: Place) -> None:
     """Raise ConfigError for text that no file could hold: half of a surrogate pair."""
     if _SURROGATE.search(text):
-        raise ConfigError(
-            Problem(
-                "not_text",
-                "contains a character that is not valid Unicode",
-                got=f'"{text}"',
-                file=place.file,
-                line=place.line,
-                column=place.column,
-            )
-        )
+        message = "contains a character that is not valid Unicode"
+        raise ConfigError(place.problem("not_text", message, got=f'"{text}"'))

@@ -86,8 +86,7 @@ def located(
     key: str | None = None,
 ) -> Problem:
     """A problem at the value at a path, or at the nearest parent that is there."""
-    place = find(root, path)[0].place
-    return Problem(code, message, hint, got, place.file, place.line, place.column, key or ".".join(path) or None)
+    return find(root, path)[0].place.problem(code, message, hint, got, key or ".".join(path) or None)
 
 
 def _complaint(root: Node, section: tuple[str, ...], complaint: Complaint) -> Problem:
@@ -139,8 +138,7 @@ def _unknown(place: Place, path: tuple[str, ...], model: type[BaseModel]) -> Pro
         hint = f"write it as {elsewhere}"
     else:
         hint = _keys(known) or "remove it"
-    shown = ".".join(path)
-    return Problem("unknown_key", "unknown key", hint, None, place.file, place.line, place.column, shown)
+    return place.problem("unknown_key", "unknown key", hint, key=".".join(path))
 
 
 def _mapping(path: tuple[str, ...], node: Node, known: Sequence[str]) -> str | None:
@@ -158,8 +156,13 @@ def _keys(known: Sequence[str]) -> str | None:
 
 def keys_at(path: Sequence[str], model: type[BaseModel], *, inside: bool = False) -> list[str]:
     """The keys that may stand where the last key of a path stands, or inside it."""
+    return [name for one in _sections_at(path if inside else path[:-1], model) for name in one.model_fields]
+
+
+def _sections_at(path: Sequence[str], model: type[BaseModel]) -> list[type[BaseModel]]:
+    """The sections that may stand at a path."""
     models, named = [model], False
-    for part in path if inside else path[:-1]:
+    for part in path:
         if named:  # a name the user gave, such as a column's, stands between the key and its section
             named = False
             continue
@@ -169,7 +172,7 @@ def keys_at(path: Sequence[str], model: type[BaseModel], *, inside: bool = False
             named = any(typing.get_origin(field.annotation) is dict for field in fields)
         elif not part.isdecimal():
             models = []
-    return [name for one in models for name in one.model_fields]
+    return models
 
 
 def sections_in(annotation: Any) -> list[type[BaseModel]]:
@@ -189,11 +192,8 @@ def homes(name: str, model: type[BaseModel]) -> list[str]:
 
 def words_at(path: Sequence[str], model: type[BaseModel]) -> list[str]:
     """The words that the key at a path may hold, as far as it knows some."""
-    models = [model]
-    for part in path[:-1]:
-        fields = [one.model_fields[part] for one in models if part in one.model_fields]
-        models = [inner for field in fields for inner in sections_in(field.annotation)]
-    fields = [one.model_fields[path[-1]] for one in models if path[-1] in one.model_fields]
+    sections = _sections_at(path[:-1], model)
+    fields = [one.model_fields[path[-1]] for one in sections if path[-1] in one.model_fields]
     return list(dict.fromkeys(word for field in fields for word in _words((field.annotation, *field.metadata))))
 
 

@@ -46,7 +46,8 @@ class Source:
 
     sent: it came inside a model or a run directory, which may be a stranger's, and was not named by the user.
     held: the parts of the data (train, val, test) that are in memory; the config calls each of them `IN_MEMORY`.
-    content: the file as it is, byte for byte.
+    content: the file as it is, byte for byte. proposed: it was made by looking at the data, and nobody wrote it.
+    asked: dotted keys that a command set, which count as written.
     """
 
     root: Node
@@ -54,6 +55,8 @@ class Source:
     sent: bool = False
     held: Mapping[str, Any] = field(default_factory=dict)
     content: bytes = b""
+    proposed: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 class Config(Section):
@@ -145,8 +148,8 @@ class Config(Section):
         return node.value.text if present and isinstance(node.value, Scalar) else None
 
     def given(self, key: str) -> bool:
-        """Whether a dotted key was written, in a file or on the command line."""
-        return find(self._source.root, key.split("."))[1]
+        """Whether a dotted key was written, in a file or on the command line, or set by a command (`asking`)."""
+        return key in self._source.asked or find(self._source.root, key.split("."))[1]
 
     def replace(self, **values: Any) -> Self:
         """The same config with other values for dotted keys, `replace(**{"optimizer.lr": 1e-3})`.
@@ -167,6 +170,12 @@ class Config(Section):
         config._source = self._source
         return config
 
+    def asking(self, **values: Any) -> Self:
+        """The same as `replace`, and the keys count as written: no recipe has other values for them."""
+        config = self.replace(**values)
+        config._source = replace(self._source, asked=self._source.asked | values.keys())
+        return config
+
     @property
     def sent(self) -> bool:
         """Whether it came inside a model or a run directory: such a config names files to read, no place to write."""
@@ -174,20 +183,21 @@ class Config(Section):
 
     def as_sent(self) -> Self:
         """The same config, held to be one that somebody may have sent."""
-        config = self.model_copy()
-        config._source = replace(self._source, sent=True)
-        return config
+        return self._from(sent=True)
 
     @property
     def content(self) -> bytes:
         """The bytes of the file that it was read from, empty where there was none."""
         return self._source.content
 
-    def written_as(self, content: bytes) -> Self:
-        """The same config, read from a file of these bytes."""
-        config = self.model_copy()
-        config._source = replace(self._source, content=content)
-        return config
+    def written_as(self, content: bytes, proposed: bool = False) -> Self:
+        """The same config, read from a file of these bytes, or `proposed` in them."""
+        return self._from(content=content, proposed=proposed)
+
+    @property
+    def proposed(self) -> bool:
+        """Whether it was made by looking at the data, and nobody wrote it."""
+        return self._source.proposed
 
     @property
     def held(self) -> Mapping[str, Any]:
@@ -196,8 +206,12 @@ class Config(Section):
 
     def holding(self, held: Mapping[str, Any]) -> Self:
         """The same config with parts of its data in memory, beside those that it holds."""
+        return self._from(held={**self._source.held, **held})
+
+    def _from(self, **changes: Any) -> Self:
+        """The same config from a source with these changes."""
         config = self.model_copy()
-        config._source = replace(self._source, held={**self._source.held, **held})
+        config._source = replace(self._source, **changes)
         return config
 
     def resolve_path(self, text: str) -> Path:
@@ -233,9 +247,7 @@ class Config(Section):
             except ValueError:
                 return str(self.resolve_path(file).absolute())
 
-        config = self._with_files(relative)
-        config._source = replace(config._source, folders=(home,))
-        return config
+        return self._with_files(relative)._from(folders=(home,))
 
     def _with_files(self, change: Callable[[str], str]) -> Self:
         """The same config with other names for its data files and weights."""

@@ -21,13 +21,9 @@ _DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(
 class Text(Kind):
     """Any text as written, so a number is its own digits; `pattern` must match all of it."""
 
+    what: str = "text"
     pattern: str | None = None
     blank: bool = False
-    what: str = "text"
-
-    @property
-    def expected(self) -> str:
-        return self.what
 
     def read(self, scalar: Scalar) -> str:
         text = scalar.text
@@ -46,9 +42,7 @@ class Text(Kind):
 class Folder(Kind):
     """The path of a folder, or `false` for none."""
 
-    @property
-    def expected(self) -> str:
-        return "a folder, or false"
+    what: str = "a folder, or false"
 
     def read(self, scalar: Scalar) -> str | bool:
         if scalar.plain and scalar.text == "false":
@@ -109,14 +103,12 @@ class Word(Kind):
 class Column(Kind):
     """A column by name, or by its position as an integer: 0 is the first, -1 the last; quotes make a name."""
 
-    @property
-    def expected(self) -> str:
-        return "a column name or position"
+    what: str = "a column name or position"
 
     def read(self, scalar: Scalar) -> int | str:
         if scalar.plain and _INDEX.fullmatch(scalar.text):
             return Int(example=self.example).read(scalar)
-        return Text(what=self.expected, example=self.example).read(scalar)
+        return Text(what=self.what, example=self.example).read(scalar)
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["integer", "string"]}
@@ -126,9 +118,7 @@ class Column(Kind):
 class Duration(Kind):
     """A time span such as `2h30m`, in days, hours, minutes and seconds."""
 
-    @property
-    def expected(self) -> str:
-        return "a time span such as 2h30m, 45m or 90s"
+    what: str = "a time span such as 2h30m, 45m or 90s"
 
     def read(self, scalar: Scalar) -> str:
         if not seconds(scalar.text):
@@ -150,9 +140,7 @@ class Duration(Kind):
 class Encoding(Kind):
     """The name of a text encoding that Python knows."""
 
-    @property
-    def expected(self) -> str:
-        return "the name of a text encoding"
+    what: str = "the name of a text encoding"
 
     def read(self, scalar: Scalar) -> str:
         if len(scalar.text) < 40 and re.fullmatch(r"[A-Za-z0-9][\w.-]*", scalar.text, re.ASCII):

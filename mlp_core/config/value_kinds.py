@@ -37,16 +37,18 @@ def refusal(
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What every kind shares: `null` admits an empty value, `words` are admitted besides the kind itself."""
+    """What every kind shares: `null` admits an empty value, `words` are admitted besides the kind itself, `what` is
+    what to write, as in "expected a number > 0"."""
 
+    what: str = ""
     null: bool = False
     words: tuple[str, ...] = ()
     example: str | None = None
 
     @property
     def expected(self) -> str:
-        """What to write, as in "expected a number > 0"."""
-        raise NotImplementedError
+        """The same with what depends on the other settings."""
+        return self.what
 
     def read(self, scalar: Scalar) -> object:
         """The value of a scalar that is neither null nor one of the words."""
@@ -169,9 +171,7 @@ class Float(_Ranged):
 class ShareOrCount(Kind):
     """A share of the rows in [0, 1), or a number of rows as an integer."""
 
-    @property
-    def expected(self) -> str:
-        return "a share in [0, 1) or a whole number of rows"
+    what: str = "a share in [0, 1) or a whole number of rows"
 
     def read(self, scalar: Scalar) -> float | int:
         if scalar.plain and _INTEGER.fullmatch(scalar.text):
@@ -190,6 +190,30 @@ class ShareOrCount(Kind):
         return {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, {"type": "integer", "minimum": 0}]}
 
 
+_MEANT = {
+    "true": {
+        "true",
+        "yes",
+        "on",
+        "y",
+        "t",
+        "1",
+        "ja",
+        "wahr",
+        "oui",
+        "vrai",
+        "si",
+        "sí",
+        "sim",
+        "tak",
+        "да",
+        "enabled",
+    },
+    "false": {"false", "no", "off", "n", "f", "0", "nein", "falsch", "non", "faux", "não", "nee", "nie", "нет", "none"},
+}
+"""Words for true and false of other tools and languages."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bool(Kind):
     """`true` or `false`, nothing else; with `only` just that one."""
@@ -204,10 +228,14 @@ class Bool(Kind):
         allowed = {"true": True, "false": False}
         if scalar.plain and scalar.text in allowed and self.only in (None, allowed[scalar.text]):
             return allowed[scalar.text]
-        meant = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}
-        word = meant.get(scalar.text.lower()) if self.only is None else None
-        quoted = "" if scalar.plain else ", without quotes"
-        raise self.refuse(scalar, hint=lambda: f"write {word}{quoted}" if word else None)
+        text, quoted = scalar.text.lower(), "" if scalar.plain else ", without quotes"
+        word = next((word for word, others in _MEANT.items() if text in others), None)
+
+        def meant() -> str | None:
+            near = None if word else nearest(text, allowed)
+            return f"write {word}{quoted}" if word else f'did you mean "{near}"?' if near else None
+
+        raise self.refuse(scalar, hint=meant if self.only is None else None)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"} if self.only is None else {"const": self.only}

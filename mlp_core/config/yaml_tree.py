@@ -51,7 +51,7 @@ def parse(text: str, file: str | None) -> tuple[Node, list[Problem]]:
     if bad:
         line, column = _position(text, bad.start())
         place = _place(file, line, column)
-        raise ConfigError(_problem(place, "control_character", "control characters are not allowed", got=bad[0]))
+        raise ConfigError(place.problem("control_character", "control characters are not allowed", got=f'"{bad[0]}"'))
     builder = _Builder(_events(text, file), file)
     root = builder.document()
     if any(problem.code != "duplicate_key" for problem in builder.problems):
@@ -82,9 +82,9 @@ class _Builder:
 
     def node(self, event: yaml.Event, path: tuple[str, ...]) -> Node:
         """The node that begins with this event at this path of keys, read up to its end."""
-        place = self.place(event)
+        place = _start(event, self.file)
         if len(path) >= MAX_DEPTH:
-            raise ConfigError([*self.problems, _problem(place, "too_deep", f"nested deeper than {MAX_DEPTH} levels")])
+            raise ConfigError([*self.problems, place.problem("too_deep", f"nested deeper than {MAX_DEPTH} levels")])
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             self.complain(event, "anchor", "anchors and aliases are not supported", "write the value out")
         elif getattr(event, "tag", None) is not None:
@@ -121,11 +121,8 @@ class _Builder:
                 entries[name] = node
         return entries
 
-    def place(self, event: yaml.Event) -> Place:
-        return _start(event, self.file)
-
     def complain(self, event: yaml.Event, code: str, message: str, hint: str, key: str | None = None) -> None:
-        self.problems.append(_problem(self.place(event), code, message, hint, key=key))
+        self.problems.append(_start(event, self.file).problem(code, message, hint, key=key))
 
 
 def _events(text: str, file: str | None) -> Iterator[yaml.Event]:
@@ -133,15 +130,15 @@ def _events(text: str, file: str | None) -> Iterator[yaml.Event]:
     try:
         for count, event in enumerate(yaml.parse(text, Loader=LOADER)):
             if count >= MAX_EVENTS:
-                raise ConfigError(
-                    _problem(_start(event, file), "too_large", f"more than {MAX_EVENTS:,} values and keys")
-                )
+                message = f"more than {MAX_EVENTS:,} values and keys"
+                raise ConfigError(_start(event, file).problem("too_large", message))
             yield event
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_syntax(text, file, error)) from None
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # PyYAML lets these escape on malformed input; none of them says more than that it is malformed.
-        raise ConfigError(_problem(Place(file), "not_yaml", "not valid YAML", got=str(error) or None)) from None
+        got = f'"{error}"' if str(error) else None
+        raise ConfigError(Place(file).problem("not_yaml", "not valid YAML", got=got)) from None
 
 
 def _syntax(text: str, file: str | None, error: yaml.MarkedYAMLError) -> Problem:
@@ -153,11 +150,11 @@ def _syntax(text: str, file: str | None, error: yaml.MarkedYAMLError) -> Problem
     place = _place(file, mark.line, mark.column) if mark else Place(file)
     here = text[mark.index : mark.index + 1] if mark else ""
     if here == "\t" and "token" in problem:
-        return _problem(place, "not_yaml", "a tab where a value or key should be", "indent with spaces")
+        return place.problem("not_yaml", "a tab where a value or key should be", "indent with spaces")
     for sign, message, hint in _MISTAKES:
         if sign in problem:
-            return _problem(place, "not_yaml", message.format(here), hint)
-    return _problem(place, "not_yaml", f"not valid YAML: {problem}")
+            return place.problem("not_yaml", message.format(here), hint)
+    return place.problem("not_yaml", f"not valid YAML: {problem}")
 
 
 def _position(text: str, index: int) -> tuple[int, int]:
@@ -173,15 +170,3 @@ def _start(event: yaml.Event, file: str | None) -> Place:
 
 def _place(file: str | None, line: int, column: int) -> Place:
     return Place(file) if file == COMMAND_LINE else Place(file, line + 1, column + 1)
-
-
-def _problem(
-    place: Place,
-    code: str,
-    message: str,
-    hint: str | None = None,
-    got: str | None = None,
-    key: str | None = None,
-) -> Problem:
-    got = None if got is None else f'"{got}"'
-    return Problem(code, message, hint, got, place.file, place.line, place.column, key)

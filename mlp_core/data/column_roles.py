@@ -13,6 +13,7 @@ import numpy as np
 from mlp_core.config.nearest import nearest as most_like
 from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
 from mlp_core.data.dates import names_a_month
+from mlp_core.data.identifiers import identifier_notes
 from mlp_core.data.notation import Notation
 from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
@@ -90,6 +91,8 @@ def select(config: Config, source: Source) -> Roles:
     notations = {c: one for c in (*features, *numbers) if (one := types[c].notation) is not None}
     notes += _told(source, features, kinds) + read_notes(source, types, notations)
     notes += nearly_numbers(source, [types[column] for column in rest], rest)
+    if data.features == "auto":
+        notes += identifier_notes(source, [types[column] for column in features], features)
     return Roles(features, kinds, targets, weight, ids, split, tuple(notes), notations)
 
 
@@ -130,7 +133,8 @@ def read_notes(source: Source, types: Sequence[Column], notations: Mapping[int, 
         if not notation.plain or " is " in types[column].why:
             told.append(f"{name} ({types[column].why})" if " " in types[column].why else name)
         if notation.missing:
-            missing.append(f"{name} ({', '.join(quoted(word) for word in notation.missing[:4])})")
+            words = ", ".join(f'"{word}"' for word in notation.missing[:4])
+            missing.append(f"{name} ({words})")
     notes = [f"read as numbers: {some(told)}"] if told else []
     hint = "data.types: {NAME: categorical} keeps the words"
     return notes + ([f"note: words taken as missing numbers: {some(missing)}; {hint}"] if missing else [])
@@ -143,22 +147,18 @@ def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[in
     for column, place in zip(types, columns, strict=True):
         words: Sequence[str] = source.words.get(place, ()) if column.why != "as data.types says" else ()
         if column.kind in ("categorical", "ignore") and len(words) > 2 and all(map(names_a_month, words[:LOOKED_AT])):
-            dated.append(f"{column.name} ({quoted(words[0][:20])})")
+            dated.append(f'{column.name} ("{words[0][:20]}")')
         elif column.kind in ("categorical", "ignore") and len(words) > FEW_WORDS:
             strange = [word for word in words if number(word) is None]
             if strange and 2 * len(strange) < len(words):
-                found.append(f"{column.name} ({quoted(strange[0][:20])})")
+                found.append(f'{column.name} ("{strange[0][:20]}")')
             elif len(words) > MANY_WORDS and sum(_BEGINS.match(word) is not None for word in words) > 0.9 * len(words):
-                begin.append(f"{column.name} ({quoted(words[0][:20])})")
+                begin.append(f'{column.name} ("{words[0][:20]}")')
     hint = "mend the others, or list them under data.csv.na"
     notes = [f"note: taken as words, though most are numbers: {some(found)}; {hint}"] if found else []
     hint = "write a quantity as plain numbers, in one unit, a date as 2024-01-31"
     notes += [f"note: words that look like dates stay words: {some(dated)}; write them as 2024-01-31"] if dated else []
     return notes + ([f"note: words that begin with numbers stay words: {some(begin)}; {hint}"] if begin else [])
-
-
-def quoted(word: str) -> str:
-    return f'"{word}"'
 
 
 def some(names: Sequence[str], most: int = 6) -> str:

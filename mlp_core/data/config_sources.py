@@ -30,6 +30,7 @@ from mlp_core.errors import DataError, Problem
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+    from mlp_core.config.data import Files
 
 Rows = npt.NDArray[np.int64]
 LOOKED_AT = 200  # rows in which zeros before numbers are looked for
@@ -205,18 +206,18 @@ def moved(config: Config, error: DataError) -> DataError:
     for problem in error.problems:
         if problem.code == "missing_file":
             parts = {"train": config.data.train, "val": config.data.val, "test": config.data.test}
-            names = [name for name, part in parts.items() if problem.file in _told(config, part)]
+            names = [name for name, part in parts.items() if problem.file in [*map(shown, _files(config, part))]]
             hint = f"if it has moved, say where it is now: add data.{(names or ['train'])[0]}=FILE to the command"
             problem = replace(problem, hint=hint)
         problems.append(problem)
     return DataError(problems)
 
 
-def _told(config: Config, part: object) -> list[str]:
-    """The files of a part of the data, as messages name them."""
+def _files(config: Config, part: Files) -> list[Path]:
+    """The files of a part of the data."""
     if isinstance(part, str | tuple):
-        return [shown(path) for path in _paths(config, part)]
-    return [] if part is None else [shown(config.resolve_path(name)) for name in (part.x, part.y)]  # type: ignore[attr-defined]
+        return _paths(config, part)
+    return [] if part is None else [config.resolve_path(name) for name in (part.x, part.y)]
 
 
 def training_files(config: Config) -> list[Path]:
@@ -239,19 +240,10 @@ def told_files(config: Config) -> str:
 
 def data_files(config: Config) -> list[Path]:
     """Every data file of a config that is there, the cells of a converted table in its place."""
-    files = []
-    for part in (config.data.train, config.data.val, config.data.test):
-        if isinstance(part, str | tuple):
-            files += _paths(config, part)
-        elif part is not None:
-            files += [config.resolve_path(part.x), config.resolve_path(part.y)]
+    parts = (config.data.train, config.data.val, config.data.test)
+    files = [file for part in parts for file in _files(config, part)]
     inside = [folder_of(path) / VALUES if is_folder(path) else path for path in files]
     return [path for path in inside if path.is_file()]
-
-
-def training_source(config: Config) -> Source:
-    """The training file as it is, before anything is inferred or left out. Raises DataError."""
-    return read_part(config, "train")
 
 
 def pull(source: Source, columns: Sequence[int]) -> None:

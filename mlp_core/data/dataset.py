@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Survey
 from mlp_core.data.split import put_in_order
 from mlp_core.data.task import Task
@@ -25,7 +26,8 @@ class Dataset:
     weight: float64 [rows], or None when every row counts the same.
     words: the vocabulary behind the codes of every column of words: {column: words}.
     places: the row numbers in the file [rows], where rows without a target were left out; None: all rows.
-    notes: what is to be said of a further file, one line each.
+    notes: what is to be said of a further file, one line each. source: the file without its cells, which knows where
+    rows stand.
     survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
     """
 
@@ -36,6 +38,7 @@ class Dataset:
     survey: Survey | None = None
     places: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    source: Source | None = None
 
     @property
     def rows(self) -> int:
@@ -51,7 +54,15 @@ class Dataset:
         if len(rows) == self.rows:
             return self
         weight = None if self.weight is None else self.weight[rows]
-        return Dataset(self.X.take(rows, axis=0), self.y[rows], weight, self.words, places=rows, notes=self.notes)
+        return Dataset(
+            self.X.take(rows, axis=0),
+            self.y[rows],
+            weight,
+            self.words,
+            places=rows,
+            notes=self.notes,
+            source=self.source,
+        )
 
     def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
         """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay

@@ -8,7 +8,6 @@ from datetime import date
 
 from mlp_core.data.calendar_words import MONTHS, WEEKDAYS, plain
 
-ORDERS = ("ymd", "dmy", "mdy")
 EPOCH = date(1970, 1, 1).toordinal()
 
 _HALF = r"(?P<half>[AaPp]\.?[Mm]\.?)"

@@ -159,10 +159,8 @@ def relabel(source: Source, targets: Sequence[int], labels: Mapping[str, str]) -
     for column in targets:
         coded, vocabulary = _words(source, column, np.array(source.cells[:, column]))
         meant = list(dict.fromkeys(labels.get(word, word) for word in vocabulary))
-        lookup = np.array([meant.index(labels.get(word, word)) for word in vocabulary], np.float64)
-        present = ~np.isnan(coded)
-        coded[present] = lookup[coded[present].astype(np.int64)]
-        cells[column], words[column] = coded, meant
+        lookup = np.array([*(meant.index(labels.get(word, word)) for word in vocabulary), np.nan])
+        cells[column], words[column] = _looked_up(lookup)(coded), meant
     return source.with_columns(cells, words)
 
 

@@ -23,7 +23,7 @@ def fingerprints(X: Any, words: Mapping[int, Sequence[str]]) -> Fingerprints:
     """
     found = np.empty(len(X), np.uint64)
     columns = _mixed(np.arange(1, X.shape[1] + 1, dtype=np.uint64))
-    tables = {place: _of_words(list(known)) for place, known in words.items()}
+    tables = {place: np.append(word_hashes(known), ~np.uint64(0)) for place, known in words.items()}
     for rows in blocks(len(X), X.shape[1], block=1 << 16):
         cells = np.array(X[rows], np.float64)
         cells += 0.0  # -0 becomes 0
@@ -37,10 +37,10 @@ def fingerprints(X: Any, words: Mapping[int, Sequence[str]]) -> Fingerprints:
     return found
 
 
-def _of_words(words: list[str]) -> Fingerprints:
-    """A number for every word, and one more for a missing cell."""
+def word_hashes(words: Sequence[str]) -> Fingerprints:
+    """A number for every word."""
     digests = [hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest() for word in words]
-    return np.frombuffer(b"".join([*digests, b"\xff" * 8]), "<u8").astype(np.uint64)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
 
 
 def _mixed(bits: Fingerprints) -> Fingerprints:

@@ -39,6 +39,9 @@ def fit_surveyed(inputs: Preprocessor, survey: Survey, words: Mapping[int, Seque
 def _numbers(inputs: Preprocessor, survey: Survey) -> list[str]:
     """Put in place what is exact for the columns of numbers; the names of those with something of the sample."""
     numbers, columns, sums = inputs.numbers, inputs.numeric, survey.sums
+    if numbers.seen is not None:
+        there = sums.present[columns] > 0
+        numbers.seen = np.where(there, [sums.low[columns], sums.high[columns]], 0.0)
     plans = [plan for c in columns if isinstance(plan := inputs.plans.get(c, inputs.plan), NumericPlan)]
     gaps = sums.gaps[columns] > 0
     for j, plan in enumerate(plans):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.split import Rows, refusal, text_rank
+from mlp_core.data.split import Rows, by_class, refusal, text_rank
 from mlp_core.rng import generator
 
 KEY = "data.split.folds"
@@ -37,37 +37,19 @@ def deal_fold(
         raise refusal("too_few_rows", KEY, f"{folds} folds of {len(rows)} rows", "use fewer folds")
     if method == "ordered":
         return _earlier(rows, folds, fold)
-    held = _assigned(len(rows), labels, keys, method, folds, repeat, seed) == fold - 1
+    found, rng = np.empty(len(rows), np.int64), generator(seed, "folds", repeat)
+    if keys is not None and method == "hash":
+        found[:] = [int(text_rank(key, seed) * folds) for key in keys]
+    elif keys is not None:
+        found[:] = _by_group(keys, folds, rng)
+    elif by_class(method, labels) and labels is not None:
+        found[:] = _stratified(labels, folds, rng)
+    else:
+        found[rng.permutation(len(rows))] = np.arange(len(rows)) % folds
+    held = found == fold - 1
     if not held.any() or held.all():
         raise refusal("too_few_rows", KEY, f"fold {fold} of {folds} would have no rows", "use fewer folds")
     return np.sort(rows[~held]), np.sort(rows[held])
-
-
-def _assigned(
-    count: int,
-    labels: npt.NDArray[Any] | None,
-    keys: Sequence[str] | None,
-    method: str,
-    folds: int,
-    repeat: int,
-    seed: int,
-) -> npt.NDArray[Any]:
-    """The fold, from 0, of every row [n]."""
-    rng = generator(seed, "folds", repeat)
-    if keys is not None and method == "hash":
-        return np.array([int(text_rank(key, seed) * folds) for key in keys])
-    if keys is not None:
-        return _by_group(keys, folds, rng)
-    if method == "auto":
-        method = "random" if labels is None else "stratified"
-    if method == "stratified":
-        if labels is None:
-            message, hint = "stratified needs a task with classes", "use random or ordered"
-            raise refusal("inconsistent", "data.split.method", message, hint)
-        return _stratified(labels, folds, rng)
-    found = np.empty(count, np.int64)
-    found[rng.permutation(count)] = np.arange(count) % folds
-    return found
 
 
 def _stratified(labels: npt.NDArray[Any], folds: int, rng: np.random.Generator) -> npt.NDArray[Any]:

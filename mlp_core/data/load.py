@@ -106,16 +106,13 @@ def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tu
     except DataError as error:
         raise _placed(config, error) from None
     columns = {train.names[column]: notation for column, notation in roles.notations.items()}
-    dialect = train.dialect
-    kept = Kept(base=train.base, columns=columns)
-    if dialect is not None:
-        kept = replace(kept, delimiter=dialect.delimiter, decimal=dialect.decimal, header=dialect.header)
+    dialect = None if train.dialect is None else replace(train.dialect, quote=None)
     task = replace(
         task,
         kinds=() if set(roles.kinds) == {"numeric"} else roles.kinds,
         weight=None if roles.weight is None else train.names[roles.weight],
         ids=tuple(train.names[column] for column in roles.ids),
-        kept=kept,
+        kept=Kept(dialect, train.base, columns),
     )
     return train, task, why
 
@@ -249,7 +246,7 @@ def _further(config: Config, task: Task, source: Source, name: str = "data", loo
     if len(lacking) == part.rows:
         message = f"no row has a value of the target {', '.join(task.targets)}"
         raise DataError(source.problem("missing_target", message, None, None, "nothing can be measured on it"))
-    part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes))
+    part = replace(part, notes=tuple(note.removeprefix("note: ") for note in notes), source=source.emptied())
     whole, part = part, part.present(np.setdiff1d(np.arange(part.rows), lacking, assume_unique=True))
     if not part.on_disk or not look:
         return part

@@ -137,10 +137,14 @@ def find(words: Sequence[str], decimal: str = ".", order: str = "") -> Notation 
     missing, rest = _apart(some)
     if not rest or missing is None or len(rest) <= len(missing):
         return None
-    for guess in (_dates, _times, _numbers, _durations):
-        if (found := guess(rest, decimal, order)) is not None:
-            return replace(found, missing=tuple(missing))
-    return None
+    found = _dates(rest, order)
+    if found is None and all(time_number(word) is not None for word in rest):
+        found = Notation("time")
+    if found is None:
+        found = _numbers(rest, decimal)
+    if found is None and all(duration_number(word) is not None for word in rest):
+        found = Notation("duration")
+    return None if found is None else replace(found, missing=tuple(missing))
 
 
 def mostly_dates(words: Sequence[str], order: str = "") -> Notation | None:
@@ -149,7 +153,7 @@ def mostly_dates(words: Sequence[str], order: str = "") -> Notation | None:
     orders = (order,) if order else ("dmy", "mdy")
     best = max(orders, key=lambda one: sum(date_number(word, one) is not None for word in some))
     dates = [word for word in some if date_number(word, best) is not None]
-    return _dates(dates, ".", order) if 2 * len(dates) > len(some) else None
+    return _dates(dates, order) if 2 * len(dates) > len(some) else None
 
 
 def markers(cells: Iterable[str]) -> tuple[str, ...] | None:
@@ -173,20 +177,12 @@ def _apart(words: Sequence[str]) -> tuple[list[str] | None, list[str]]:
     return missing + strange, [word for word in rest if word not in strange]
 
 
-def _dates(words: Sequence[str], decimal: str, order: str) -> Notation | None:
+def _dates(words: Sequence[str], order: str) -> Notation | None:
     found = date_order(words, order)
     return None if found is None else Notation("date", order=found)
 
 
-def _times(words: Sequence[str], decimal: str, order: str) -> Notation | None:
-    return Notation("time") if all(time_number(word) is not None for word in words) else None
-
-
-def _durations(words: Sequence[str], decimal: str, order: str) -> Notation | None:
-    return Notation("duration") if all(duration_number(word) is not None for word in words) else None
-
-
-def _numbers(words: Sequence[str], decimal: str, order: str) -> Notation | None:
+def _numbers(words: Sequence[str], decimal: str) -> Notation | None:
     taken = [_parts(word) for word in words]
     if any(parts is None for parts in taken):
         return None

@@ -6,7 +6,7 @@ missing cells, words); what cannot be (medians, quantiles, limits) is fitted to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,43 +67,36 @@ class Survey:
     one_in: int = 1
 
 
-def survey(
+def surveyed(
+    config: Config,
+    source: Source,
     X: OnDisk,
     words: Words,
     splits: Mapping[str, Rows],
-    seed: int,
-    refuse: Callable[[str, str, int, int, str], Problem],
-    gapless: Sequence[int] = (),
-    missing: bool = True,
-    progress: Callable[[int], None] = lambda rows: None,
+    task: Task,
+    progress: Reading | None = None,
 ) -> Survey:
-    """Read all rows of a file once. X: all its rows, the columns that are inputs. splits: row numbers, ascending.
+    """What one pass finds in the inputs X [all rows, features] of a source; splits: row numbers, ascending.
 
-    gapless: columns that may not miss a value. missing: whether NaN means a missing cell (in tables) or is refused.
-    Raises DataError at the first cell that is no finite number, placed by `refuse(code, message, row, column, hint)`.
+    A missing cell is NaN; in arrays of numbers it is refused, as in columns that may not miss a value. Raises DataError
+    for the first cells that cannot be used, DamagedTable for a converted table that is not as it was written.
     """
-    train, columns = splits.get("train", np.empty(0, np.int64)), X.shape[1]
-    count = min(len(train), max(1, SAMPLE // columns))
-    whole = count == len(train)
-    places = np.arange(count)
-    if not whole:
-        places = np.sort(generator(seed, "fit").choice(len(train), count, replace=False, shuffle=False))
-    found = Survey(
-        Sums(columns),
-        {name: {column: np.zeros(len(words[column]) + 1, np.int64) for column in words} for name in splits},
-        np.empty((count, columns), X.dtype),
-        whole,
-        places,
-    )
-    while sum(map(len, splits.values())) > MOST_KEYS * found.one_in:
-        found.one_in *= 2
+    kinds = task.kinds or ("numeric",) * len(task.features)
+    place = {name: source.names.index(name) for name in task.features if name in source.names}
+
+    def refuse(code: str, message: str, row: int, column: int, hint: str) -> Problem:
+        return source.problem(code, message, row, place.get(task.features[column], column), hint)
+
+    missing = source.targets is None or set(kinds) != {"numeric"}
+    gaps = gapless(config, task.features, task.kinds)
+    found = _begun(X, words, splits, config.seed)
     keys: dict[str, list[Any]] = {name: [] for name in splits}
     first: list[Array] = []
     sha = cells_digest(X.file.dtype, X.file.shape)
     for start, stored in X.stored_blocks():
         sha.update(stored.reshape(-1).view(np.uint8).data)
         block = X.made(stored)
-        _check(X, stored, block, start, refuse, gapless, missing)
+        _check(X, stored, block, start, refuse, gaps, missing)
         for name, rows in splits.items():
             low, high = np.searchsorted(rows, (start, start + len(block))).tolist()
             part = block if high - low == len(block) else block[rows[low:high] - start]
@@ -112,15 +105,33 @@ def survey(
                 keys[name].append(_some_keys(part, words, found.one_in))
             if name == "train":
                 found.sums.add(part)
-                a, b = np.searchsorted(places, (low, high)).tolist()
-                found.sample[a:b] = part[places[a:b] - low]
-                if columns <= WIDE and low < ROWS:
+                a, b = np.searchsorted(found.places, (low, high)).tolist()
+                found.sample[a:b] = part[found.places[a:b] - low]
+                if X.shape[1] <= WIDE and low < ROWS:
                     first.append(part[: ROWS - low])
-        progress(start + len(block))
+        if progress is not None:
+            progress(source.path, start + len(block))
     found.sha256 = sha.hexdigest()
     found.keys = {name: np.concatenate(mine) for name, mine in keys.items() if mine}
     found.first = np.concatenate(first) if first else found.first
+    if source.sha256:
+        check_digest(X.file.path.parent, found.sha256, source)
     return found
+
+
+def _begun(X: OnDisk, words: Words, splits: Mapping[str, Rows], seed: int) -> Survey:
+    """A survey before its pass, with the places of the sample among the training rows."""
+    train, columns = splits.get("train", np.empty(0, np.int64)), X.shape[1]
+    count = min(len(train), max(1, SAMPLE // columns))
+    whole = count == len(train)
+    places = np.arange(count)
+    if not whole:
+        places = np.sort(generator(seed, "fit").choice(len(train), count, replace=False, shuffle=False))
+    counts = {name: {column: np.zeros(len(words[column]) + 1, np.int64) for column in words} for name in splits}
+    one_in = 1
+    while sum(map(len, splits.values())) > MOST_KEYS * one_in:
+        one_in *= 2
+    return Survey(Sums(columns), counts, np.empty((count, columns), X.dtype), whole, places, one_in=one_in)
 
 
 def _check(
@@ -160,38 +171,6 @@ def _some_keys(part: Array, words: Words, one_in: int) -> npt.NDArray[np.uint64]
     starts = range(0, max(1, len(part)), step)
     keys = np.concatenate([row_keys(Part(part[at : at + step], np.empty(0), words)) for at in starts])
     return keys if one_in == 1 else keys[keys >> np.uint64(20) & np.uint64(one_in - 1) == 0]
-
-
-def surveyed(
-    config: Config,
-    source: Source,
-    X: OnDisk,
-    words: Words,
-    rows: Mapping[str, npt.NDArray[np.int64]],
-    task: Task,
-    progress: Reading | None = None,
-) -> Survey:
-    """What one pass finds in the inputs X [all rows, features] of a source; rows: the row numbers of every split.
-
-    Raises DataError for the first cells that cannot be used, DamagedTable for a converted table that is not as it was
-    written.
-    """
-    kinds = task.kinds or ("numeric",) * len(task.features)
-    place = {name: source.names.index(name) for name in task.features if name in source.names}
-
-    def refuse(code: str, message: str, row: int, column: int, hint: str) -> Problem:
-        return source.problem(code, message, row, place.get(task.features[column], column), hint)
-
-    def told(rows: int) -> None:
-        if progress is not None:
-            progress(source.path, rows)
-
-    strict = source.targets is not None and set(kinds) == {"numeric"}
-    gaps = gapless(config, task.features, task.kinds)
-    found = survey(X, words, rows, config.seed, refuse, gaps, not strict, told)
-    if source.sha256:
-        check_digest(X.file.path.parent, found.sha256, source)
-    return found
 
 
 def survey_notes(

@@ -33,14 +33,9 @@ def split_rows(
         key = "data.split.val" if "val" in counts else "data.split.test"
         message = f"{sum(counts.values())} of {len(rows)} rows split off, none are left for training"
         raise refusal("too_few_rows", key, message, "split off fewer rows, or give more data")
-    if method == "auto":
-        method = "random" if labels is None else "stratified"
     if not counts:
         return {"train": np.sort(rows)}
-    if method == "stratified":
-        if labels is None:
-            message, hint = "stratified needs a task with classes", "use random or ordered"
-            raise refusal("inconsistent", "data.split.method", message, hint)
+    if by_class(method, labels) and labels is not None:
         return _stratified(rows, labels, counts, seed)
     order = np.arange(len(rows)) if method == "ordered" else generator(seed, "split").permutation(len(rows))
     parts, end = {}, len(rows)
@@ -48,6 +43,14 @@ def split_rows(
         parts[name] = np.sort(rows[order[end - count : end]])
         end -= count
     return {"train": np.sort(rows[order[:end]]), **dict(reversed(parts.items()))}
+
+
+def by_class(method: str, labels: npt.NDArray[Any] | None) -> bool:
+    """Whether rows are dealt class by class. Raises DataError where they are to be, and there are no classes."""
+    if method == "stratified" and labels is None:
+        message, hint = "stratified needs a task with classes", "use random or ordered"
+        raise refusal("inconsistent", "data.split.method", message, hint)
+    return method in ("stratified", "auto") and labels is not None
 
 
 def split_by(rows: Rows, keys: Sequence[str], method: str, val: float, test: float, seed: int) -> dict[str, Rows]:

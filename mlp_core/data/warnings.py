@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import date
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.dates import EPOCH
+from mlp_core.data.fingerprints import word_hashes
 from mlp_core.data.preprocess.scaling import FEW, parts
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def row_keys(part: Rows) -> npt.NDArray[np.uint64]:
     for rows in parts(part.X, FEW):
         bits = (part.X[rows].astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: minus zero is zero
         for column, words in part.words.items():
-            hashes = np.array([*map(_word_hash, words), 1], np.uint64)
+            hashes = np.append(word_hashes(words), np.uint64(1))
             codes = part.X[rows, column]
             bits[:, column] = hashes[np.where(np.isnan(codes), len(words), codes).astype(np.int64)]
         bits ^= bits >> np.uint64(29)
@@ -146,10 +146,6 @@ def row_keys(part: Rows) -> npt.NDArray[np.uint64]:
         bits ^= bits >> np.uint64(32)
         keys[rows] = bits.sum(axis=1, dtype=np.uint64)
     return keys
-
-
-def _word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _constant(X: npt.NDArray[Any]) -> list[int]:

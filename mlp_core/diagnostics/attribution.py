@@ -50,14 +50,11 @@ class Attribution:
 
 def together(parts: Sequence[Attribution]) -> Attribution:
     """What the columns add to the mean of several predictions."""
-    if len(parts) == 1:
-        return parts[0]
-    value, baseline, gap, unit = (float(np.mean([getattr(one, name) for one in parts])) for name in _MEANS)
+    value, baseline, gap, unit = (
+        float(np.mean([getattr(one, name) for one in parts])) for name in ("value", "baseline", "gap", "unit")
+    )
     columns = np.mean([one.columns for one in parts], axis=0)
     return Attribution(value, baseline, columns, gap, unit, sum(one.points for one in parts))
-
-
-_MEANS = ("value", "baseline", "gap", "unit")
 
 
 class Attributor:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.backends.cpu.steps import WholeSteps
-from mlp_core.nn.layers import Dense, Layer
+from mlp_core.nn.layers import Dense
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.peak_memory import peak
@@ -164,7 +164,9 @@ def _watch(trainer: Trainer, clock: Clock) -> None:
             layer._activate = clock.timed("bias, activation", layer._activate)
             layer._differentiate = clock.timed("activation gradient", layer._differentiate)
         else:
-            _watch_whole(layer, clock)
+            kind = type(layer).__name__.lower()
+            layer.forward = clock.timed(kind, layer.forward)  # type: ignore[method-assign]
+            layer.backward = clock.timed(f"{kind} gradient", layer.backward)  # type: ignore[method-assign]
     objective = trainer.job.objective
     objective._loss_and_gradient = clock.timed("loss", objective._loss_and_gradient)
     trainer.job.optimizer.step = clock.timed("optimizer", trainer.job.optimizer.step)  # type: ignore[method-assign]
@@ -177,12 +179,6 @@ def _product_name(layer: Dense) -> Callable[..., str]:
         return f"product {layer.index} forward" if out is layer.Z else f"product {layer.index} input gradient"
 
     return name
-
-
-def _watch_whole(layer: Layer, clock: Clock) -> None:
-    kind = type(layer).__name__.lower()
-    layer.forward = clock.timed(kind, layer.forward)  # type: ignore[method-assign]
-    layer.backward = clock.timed(f"{kind} gradient", layer.backward)  # type: ignore[method-assign]
 
 
 def _bare_products(layers: list[Dense], rows: int) -> Callable[[int], float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.data.column_roles import nearly_numbers, read_notes, select
 from mlp_core.data.column_types import Column, Profile, infer_types, profile
-from mlp_core.data.config_sources import code_notes, point_notes, training_source
+from mlp_core.data.config_sources import code_notes, point_notes, read_part
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.errors import DataError, Problem, counted
@@ -61,7 +61,7 @@ def overview(config: Config, targeted: bool = True) -> Overview:
 
     Raises DataError only when the training file cannot be read at all.
     """
-    source, seen_rows = training_source(config), None
+    source, seen_rows = read_part(config, "train"), None
     types = infer_types(source, config.data.types, config.data.date_order)
     rows = source.rows
     if len(part := some_rows(source)) < rows:
@@ -103,8 +103,7 @@ def _with_task(seen: Overview, data: Data) -> Overview:
         for label, count in zip(data.task.classes, counts, strict=False):
             classes.setdefault(label, {})[name] = count
     rows = {name: part.rows for name, part in data.splits.items()}
-    fields = {**seen.__dict__, "task": data.task.kind, "splits": rows, "classes": classes}
-    return Overview(**fields)
+    return replace(seen, task=data.task.kind, splits=rows, classes=classes)
 
 
 def _parts(config: Config, source: Source, types: list[Column]) -> dict[int, str]:

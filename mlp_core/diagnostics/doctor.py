@@ -16,23 +16,23 @@ from mlp_core.machine import available_cpus, free_memory, system
 
 NOT_CAPABILITIES = ("test", "dev", "peers")
 VARIABLES = (
-    *(
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "CUDA_VISIBLE_DEVICES",
-        "CUPY_TF32",
-        "CUPY_ACCELERATORS",
-    ),
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "CUPY_TF32",
+    "CUPY_ACCELERATORS",
 )
 
 
 def examine() -> dict[str, dict[str, Any]]:
     """Everything, section by section, as plain JSON; None where something is not there or cannot be found out."""
+    extras = _requirements()
+    packages = extras.pop("")
     return {
         "program": {"mlpbp": __version__, "python": f"{platform.python_implementation()} {platform.python_version()}"},
-        "packages": dict(sorted(_packages().items())),
-        "extras": _extras(),
+        "packages": dict(sorted(packages.items())),
+        "extras": {extra: versions for extra, versions in extras.items() if extra not in NOT_CAPABILITIES},
         "machine": _machine(),
         "linear algebra": _linear_algebra(),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
@@ -47,32 +47,20 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _requirements() -> list[tuple[str, str | None]]:
-    """Every package that the installed mlpbp names, with the extra it is for (None: needed always)."""
+def _requirements() -> dict[str, dict[str, str | None]]:
+    """The packages that the installed mlpbp names by the extra they are for ("": needed always), each with its
+    version, None where it is not installed."""
+    found: dict[str, dict[str, str | None]] = {"": {}}
     try:
         lines = metadata.requires("mlpbp") or []
     except metadata.PackageNotFoundError:
-        return []
-    found = []
+        return found
     for line in lines:
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
         if name and name.group() != "mlpbp":
-            found.append((name.group(), extra.group(1) if extra else None))
+            found.setdefault(extra.group(1) if extra else "", {})[name.group()] = _version(name.group())
     return found
-
-
-def _packages() -> dict[str, str | None]:
-    return {package: _version(package) for package, extra in _requirements() if extra is None}
-
-
-def _extras() -> dict[str, dict[str, str | None]]:
-    """The packages of every extra that adds a capability, and their versions, None where not installed."""
-    extras: dict[str, dict[str, str | None]] = {}
-    for package, extra in _requirements():
-        if extra is not None and extra not in NOT_CAPABILITIES:
-            extras.setdefault(extra, {})[package] = _version(package)
-    return extras
 
 
 def _machine() -> dict[str, Any]:

@@ -61,15 +61,19 @@ def explain_rows(
     part = source.taken(np.asarray(numbers))
     features, _ = by_name(model.config, part, model.task, targets=False)
     X, words = inputs(part, features, model.task.kinds, whole=False, notations=model.task.kept.columns)
-    members = [_Explainer(one, model, X, words, baseline) for one in _members(model)]
-    P = np.mean([one.P for one in members], axis=0)
+    attributors = [Attributor(one) for one in _members(model)]
+    starts = [_baseline(one, model, baseline) for one in attributors]
+    points = [one.place(one.model.inputs.transform(X, words)) for one in attributors]
+    P = np.mean([one.predict(A) for one, A in zip(attributors, points, strict=True)], axis=0)
     found = []
     for i, number in enumerate(numbers):
-        k = names.index(wanted) if wanted is not None else _predicted(model.task, P[i])
+        predicted = int(np.argmax(P[i])) if model.task.classifies else 0
+        k = predicted if wanted is None else names.index(wanted)
         problem = source.problem("", "", number)
         place = "" if problem.line is None else f"{problem.file}:{problem.line}"
         cells = {model.task.features[j]: part.cell(i, column) for j, column in enumerate(features)}
-        parts = together([one.attribute(i, k) for one in members])
+        ways = zip(attributors, points, starts, strict=True)
+        parts = together([one.attribute(A[i], start, k) for one, A, start in ways])
         found.append(Explained(number, place, names[k], bool(model.task.classes), cells, parts))
         if progress is not None:
             progress(i + 1, len(numbers))
@@ -85,20 +89,6 @@ def _members(model: Saved) -> Sequence[Model]:
         message = "what was fitted to the average of members is not shared out among columns"
         raise UsageError(Problem("usage", message, "explain a member, or the folder without its calibration"))
     return model.members
-
-
-class _Explainer:
-    """One model, ready to explain some rows X."""
-
-    def __init__(self, model: Model, whole: Saved, X: Any, words: Any, baseline: str) -> None:
-        self.attributor = Attributor(model)
-        self.start = _baseline(model, whole, self.attributor, baseline)
-        self.A = self.attributor.place(model.inputs.transform(X, words))
-        self.P = self.attributor.predict(self.A)
-
-    def attribute(self, i: int, k: int) -> Attribution:
-        """What the columns add to output k of row i."""
-        return self.attributor.attribute(self.A[i], self.start, k)
 
 
 def _source(model: Saved, file: Path | None, split: str | None) -> Source:
@@ -122,17 +112,14 @@ def _numbers(source: Source, rows: Sequence[int] | None) -> list[int]:
     return list(rows)
 
 
-def _baseline(model: Model, whole: Saved, attributor: Attributor, kind: str) -> Any:
+def _baseline(attributor: Attributor, whole: Saved, kind: str) -> Any:
     """The point that rows are explained from."""
+    model = attributor.model
     if kind == "zeros":
         return attributor.place(np.zeros((1, model.inputs.inputs)))[0]
     config = model.config if model is whole else with_data_of(model.config, whole.config)
     train = load(config, task=model.task).splits["train"]
     return attributor.place(some_rows(model.split(train), MOST).X[:]).mean(axis=0)
-
-
-def _predicted(task: Task, p: Any) -> int:
-    return int(np.argmax(p)) if task.classifies else 0
 
 
 def columns(found: Sequence[Explained], task: Task) -> dict[str, Any]:

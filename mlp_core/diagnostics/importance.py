@@ -93,9 +93,8 @@ def importance(
     found = []
     for place, name in enumerate(names):
         inputs = np.flatnonzero(owner == place)
-        found.append(
-            _of_column(shuffles, name, inputs, [generator(seed, "importance", place, r) for r in range(repeats)])
-        )
+        draws = [generator(seed, "importance", place, r) for r in range(repeats)]
+        found.append(_of_column(shuffles, name, inputs, draws))
         if progress is not None:
             progress(place + 1, len(names))
     columns = _above_noise(found, len(split.X))

@@ -70,15 +70,12 @@ def _sample(experiment: Experiment, rows: int = ROWS) -> tuple[Any, Any, Any]:
     return train.on_host(experiment.model.network.backend, chosen)
 
 
-def _plain(loss: Loss) -> Loss:
-    """The loss without smoothing, which can reach 0 where every row is learned."""
-    return replace(loss, label_smoothing=0.0) if isinstance(loss, CrossEntropy) else loss
-
-
 def _objective(experiment: Experiment, rows: int) -> Objective:
-    """The experiment's network in float64 with parameters of its own, and its loss without penalties."""
+    """The experiment's network in float64 with parameters of its own, and its loss without penalties, and without
+    smoothing, so that it can reach 0 where every row is learned."""
     own = twin(experiment.model.objective, rows, np.float64)
-    return Objective(own.network, _plain(own.loss))
+    loss = replace(own.loss, label_smoothing=0.0) if isinstance(own.loss, CrossEntropy) else own.loss
+    return Objective(own.network, loss)
 
 
 def _inputs(experiment: Experiment) -> Finding:
@@ -122,9 +119,8 @@ def _numbers(y: Any, names: tuple[str, ...], kind: str) -> Finding:
     spread = y.std(axis=0)
     skew = ((y - y.mean(axis=0)) ** 3).mean(axis=0) / np.where(spread > 0, spread, 1) ** 3
     worst = int(np.abs(skew).argmax())
-    detail = f"deviation {spread[worst]:.3g}, skewness {skew[worst]:.2g}" + (
-        f" ({names[worst]})" if len(names) > 1 else ""
-    )
+    which = f" ({names[worst]})" if len(names) > 1 else ""
+    detail = f"deviation {spread[worst]:.3g}, skewness {skew[worst]:.2g}{which}"
     if abs(skew[worst]) > SKEWED and y[:, worst].min() >= 0:
         return Finding("target", "note", detail, "a long tail: try preprocess.target.transform=log1p")
     return Finding("target", "ok", detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,35 +15,20 @@ import numpy as np
 from mlp_core.config import Config, defaults, from_mapping, sparse
 from mlp_core.config.dump import flow
 from mlp_core.data.column_types import Column, infer_types
-from mlp_core.data.config_sources import training_source
+from mlp_core.data.config_sources import read_part
+from mlp_core.data.identifiers import MOST, NEARLY_ALL, names_rows
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Part
-from mlp_core.data.warnings import WIDE, sampled, says_it_all, suspects
+from mlp_core.data.warnings import WIDE, Rows, sampled, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError, typed
 
 LIKELY = ("target", "label", "labels", "class", "y")
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_NAMES_ROWS = {
-    "id",
-    "ids",
-    "uuid",
-    "guid",
-    "index",
-    "row",
-    "rownum",
-    "rownumber",
-    "unnamed",
-    "nr",
-    "no",
-    "number",
-    "num",
-    "key",
-}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS_OF_YAML = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 SETTLED = ("data.train", "data.name", "data.target")  # are what a proposal is about
 SHARE = 0.15  # of the rows, for validation and again for the test
+WIDTH = 80
 TAIL = 3.0  # skewness of a positive target that speaks for its logarithm
 
 
@@ -68,19 +54,19 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     config = from_mapping(base, given)
-    source = training_source(config)
+    source = read_part(config, "train")
     if not targets and source.targets is None:
         raise _no_target(source)
     targets = [_name(source, target) for target in targets]
     if targets:
         base["data"]["target"] = targets if len(targets) > 1 else targets[0]
     types = infer_types(source, config.data.types, config.data.date_order)
-    drops = {name: "names the rows" for name in _row_names(source, types, targets) if name not in config.data.drop}
+    own = {*targets, *config.data.drop, *config.data.id, config.data.split.column, config.data.weight}
+    drops = {name: "names the rows" for name in _row_names(source, types) if name not in own}
     data = _load(base, drops, given)
-    counting, leaking = _suspects(data)
+    counting, leaking, seen = _suspects(data)
     found = {name: "counts the rows" for name in counting if name not in drops}
-    known, train = "if it is known when predicting", data.splits["train"]
-    seen = train if train.survey is None else Part(train.survey.sample, train.y[train.survey.places], train.words)
+    known = "if it is known when predicting"
     sure = [name for name in leaking if says_it_all(seen, data.task, data.task.features.index(name))]
     found |= {name: f"tells the target almost by itself; keep it only {known}" for name in sure}
     if found and len(found) < len(data.task.features):
@@ -88,9 +74,10 @@ def propose(file: Path, targets: list[str], written: Path, given: Sequence[str] 
         data = _load(base, drops, given)
     kept = [f"{name} tells the target almost by itself: right only {known}" for name in leaking if name not in drops]
     text = _text(data, base["data"].get("target"), _relative(file, written), drops, types, kept, _given(config))
-    head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs; "
-    text = f"{head}look again with: mlpbp check {typed(written)} --deep\n{text}"
-    return Proposal(text, data.task.kind, data.splits["train"].rows, data.notes, drops)
+    head = f"# {data.task.kind}, {source.rows:,} rows, {len(data.task.features):,} inputs"
+    look = f"look again with: mlpbp check {typed(written)} --deep"  # a command stays in one line
+    head += f"; {look}" if len(head) + len(look) + 2 <= WIDTH else f"\n# {look}"
+    return Proposal(f"{head}\n{text}", data.task.kind, data.splits["train"].rows, data.notes, drops)
 
 
 def _load(base: dict[str, Any], drops: dict[str, str], given: Sequence[str]) -> Data:
@@ -121,18 +108,16 @@ def _given(config: Config) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value != {}}
 
 
-def _suspects(data: Data) -> tuple[list[str], list[str]]:
-    """The inputs that count the rows, and those that tell the target."""
+def _suspects(data: Data) -> tuple[list[str], list[str], Rows]:
+    """The inputs that count the rows, those that tell the target, and the rows by which they do."""
     train = data.splits["train"]
     if train.survey is None:
-        return suspects(train, data.task)
+        return *suspects(train, data.task), train
     found, names = train.survey, data.task.features
-    if len(names) > WIDE:
-        return [], []
     first = Part(found.first, train.y[: len(found.first)], train.words)
     spread = Part(found.sample, train.y[found.places], train.words)
-    counting, leaking = sampled(first, spread, data.task)
-    return [names[column] for column in counting], [names[column] for column in leaking]
+    counting, leaking = ([], []) if len(names) > WIDE else sampled(first, spread, data.task)
+    return [names[column] for column in counting], [names[column] for column in leaking], spread
 
 
 def _name(source: Source, target: str) -> str:
@@ -150,38 +135,18 @@ def _no_target(source: Source) -> UsageError:
     return UsageError(Problem("usage", message, f"for example --target {likely}"))
 
 
-def _row_names(source: Source, types: list[Column], targets: list[str]) -> list[str]:
-    """Columns that are called like identifiers: whole numbers that differ in nearly every row, and words in many."""
-    found = []
-    for place, column in enumerate(types):
-        if column.name in targets or not _is_identifier(column.name):
-            continue
-        if column.kind == "numeric":
-            values = source.matrix([place])[:, 0]
-            values = values[~np.isnan(values)]
-            if len(np.unique(values)) > 0.9 * source.rows and (values == np.floor(values)).all():
-                found.append(column.name)
-        elif column.kind == "categorical" and (column.distinct or 0) > max(20, 0.5 * (source.rows - column.missing)):
-            found.append(column.name)
-    return found
-
-
-def _is_identifier(name: str) -> bool:
-    """Whether the last word of a name says that it is one: customer_id, CustomerId, Customer-ID, "Row Id.", ID2."""
-    parts = [part.lower() for part in _PARTS.findall(name)]
-    words = [part for part in parts if not part.isdigit()]
-    return bool(words) and words[-1] in _NAMES_ROWS
+def _row_names(source: Source, types: list[Column]) -> list[str]:
+    """Columns that are called like identifiers: whole numbers that differ in most rows, or in nearly all where the name
+    may mean something else, and words in many."""
+    return [
+        column.name for place, column in enumerate(types) if names_rows(source, place, column, MOST, NEARLY_ALL, MOST)
+    ]
 
 
 def _relative(file: Path, written: Path) -> str:
     """The path of the data as the config names it: relative to the config, unless it was given as absolute."""
-    if file.is_absolute():
-        return str(file)
-    here = written.parent.absolute()
-    try:
-        return str(file.absolute().relative_to(here))
-    except ValueError:
-        return str(file.absolute())
+    here, whole = written.parent.absolute(), file.absolute()
+    return str(whole.relative_to(here) if not file.is_absolute() and whole.is_relative_to(here) else whole)
 
 
 def _text(
@@ -197,20 +162,34 @@ def _text(
     lines = ["data:", f"  train: {_scalar(file)}"] + ([] if target is None else [f"  target: {_value(target)}"])
     if drops or "drop" in given:
         lines += ["  drop:", *(f"    - {flow(name)}" for name in given.get("drop", ()))]
-        lines += [f"    - {_scalar(name)}  # {reason}" for name, reason in drops.items()]
+        lines += [line for name, reason in drops.items() for line in _noted(f"    - {_scalar(name)}", reason)]
     ignored = [column.name for column in types if column.kind == "ignore"]
-    lines += [f"  # left out by itself: {', '.join(ignored[:6])}"] if ignored else []
-    lines += [f"  # {line}" for line in kept[:4]]
+    lines += _remark(f"left out by itself: {', '.join(ignored[:6])}", "  ") if ignored else []
+    lines += [part for line in kept[:4] for part in _remark(line, "  ")]
     read = [name for name, notation in data.task.kept.columns.items() if not notation.plain]
-    lines += [f"  # an exported model takes numbers for these, not texts: {', '.join(read[:6])}"] if read else []
+    told = f"an exported model takes numbers for these, not texts: {', '.join(read[:6])}"
+    lines += _remark(told, "  ") if read else []
     lines += [f"  {name}: {flow(value)}" for name, value in given.items() if name not in ("split", "drop")]
     if "split" in given:
-        lines.append(f"  split: {flow(given['split'])}  # shares of the rows; the rest is trained on")
+        lines += _noted(f"  split: {flow(given['split'])}", "shares of the rows; the rest is trained on")
     if target is not None:
         lines.append("recipe: strong  # serves tables best; its keys: mlpbp train --dry-run")
     if data.task.kind == "regression" and _tailed(data.splits["train"].y):
         lines.append("# preprocess: {target: {transform: log1p}}  # if errors count in percent")
     return "\n".join([*lines, *_loss(data)]) + "\n"
+
+
+def _noted(line: str, remark: str) -> list[str]:
+    """A line of the config with a remark behind it, or above it where they are too long together."""
+    whole = f"{line}  # {remark}"
+    return [whole] if len(whole) <= WIDTH else [*_remark(remark, line[: len(line) - len(line.lstrip())]), line]
+
+
+def _remark(text: str, indent: str = "") -> list[str]:
+    """A remark in as many lines as it needs."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
+    )
 
 
 def _tailed(y: Any) -> bool:
@@ -227,7 +206,7 @@ def _loss(data: Data) -> list[str]:
     if counts.min() * len(counts) * 4 >= counts.sum():
         return []
     rare = data.task.classes[int(counts.argmin())]
-    return [f"# loss: {{class_weight: balanced}}  # if {_scalar(rare)} matters as much as others"]
+    return _noted("# loss: {class_weight: balanced}", f"if {_scalar(rare)} matters as much as others")
 
 
 def _value(target: Any) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 Value: TypeAlias = str | float | int
 
@@ -38,12 +38,18 @@ class Loop:
     source: str
     equations: tuple[Equation, ...]
 
+    @property
+    def target(self) -> str:
+        """What is computed first in each round."""
+        return self.equations[0].target
+
 
 @dataclass(frozen=True)
 class Note:
     """A sentence beside the equations."""
 
     words: str
+    target: ClassVar[str] = ""
 
 
 Line: TypeAlias = Equation | Loop | Note
@@ -75,6 +81,15 @@ class Explanation:
     def equations(self) -> Iterator[Equation]:
         for section in self.sections:
             yield from section.equations()
+
+    def lines(self, *titles: str) -> Iterator[Line]:
+        """The lines of the sections whose titles begin with one of these."""
+        return (line for section in self.sections if section.title.startswith(titles) for line in section.lines)
+
+
+def each(index: str, count: int, *equations: Equation) -> list[Line]:
+    """Equations for index = 1 .. count."""
+    return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)] if count else []
 
 
 def fill(template: str, **values: Value) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note
 
@@ -82,68 +83,59 @@ _SCALARS = frozenset(
     )
 )
 _FUNCTIONS = {"exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "cosh": r"\cosh", "sin": r"\sin", "cos": r"\cos"}
-_FUNCTIONS |= {"log2": r"\log_2"}
-_FUNCTIONS |= {"maximum": r"\max", "minimum": r"\min", "sum_rows": r"\sum\nolimits_{\mathrm{rows}}"}
-_FUNCTIONS |= {"sum_cols": r"\sum\nolimits_{\mathrm{cols}}", "sum": r"\sum"}
-_FUNCTIONS["max_cols"] = r"\max\nolimits_{\mathrm{cols}}"
+_FUNCTIONS |= {"log2": r"\log_2", "maximum": r"\max", "minimum": r"\min", "sum": r"\sum"}
+_FUNCTIONS |= {f"sum_{side}": rf"\sum\nolimits_{{\mathrm{{{side}}}}}" for side in ("rows", "cols")}
 _FUNCTIONS |= {f"mean_{side}": rf"\operatorname{{mean}}_{{\mathrm{{{side}}}}}" for side in ("rows", "cols")}
+_FUNCTIONS["max_cols"] = r"\max\nolimits_{\mathrm{cols}}"
+_AROUND = {"sqrt": (r"\sqrt{", "}"), "abs": (r"\left|", r"\right|")}
+_AROUND |= {"norm": (r"\lVert ", r" \rVert"), "floor": (r"\lfloor ", r" \rfloor")}
 _COMPARE = {ast.Gt: ">", ast.Lt: "<", ast.GtE: r"\ge", ast.LtE: r"\le", ast.Eq: "="}
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)
 
 
 def document(explanation: Explanation) -> str:
     """A complete LaTeX document."""
-    parts = [_HEAD + r"\begin{document}", rf"\section*{{{_escape(explanation.title)}}}", _LEGEND]
-    for section in explanation.sections:
-        parts.append(rf"\subsection*{{{_escape(section.title)}}}")
-        for words, block in _blocks(section.lines):
-            aligned = r" \\" + "\n"
-            body = aligned.join(block)
-            parts.append(_escape(words) if words else f"\\begin{{align*}}\n{body}\n\\end{{align*}}")
-    return "\n\n".join([*parts, r"\end{document}"]) + "\n"
+    head = [_HEAD + r"\begin{document}", rf"\section*{{{_escape(explanation.title)}}}", _LEGEND]
+
+    def heading(title: str) -> str:
+        return rf"\subsection*{{{_escape(title)}}}"
+
+    parts = _parts(explanation, heading, _escape, "\\begin{align*}\n", "\n\\end{align*}")
+    return "\n\n".join([*head, *parts, r"\end{document}"]) + "\n"
 
 
 def markdown(explanation: Explanation) -> str:
     """Markdown with formulas between dollar signs, as many viewers show them."""
-    parts = [f"# {explanation.title}", _LEGEND]
+
+    def sentence(words: str) -> str:
+        return re.sub(r"([*_\[\]])", r"\\\1", words)
+
+    parts = _parts(explanation, "## {}".format, sentence, "$$\n\\begin{aligned}\n", "\n\\end{aligned}\n$$")
+    return "\n\n".join([f"# {explanation.title}", _LEGEND, *parts]) + "\n"
+
+
+def _parts(
+    explanation: Explanation, heading: Callable[[str], str], sentence: Callable[[str], str], begin: str, end: str
+) -> Iterator[str]:
+    """Headings, sentences, and between these what stands on one display: runs of equations."""
     for section in explanation.sections:
-        parts.append(f"## {section.title}")
-        for words, block in _blocks(section.lines):
-            aligned = " \\\\\n"
-            body = aligned.join(block)
-            parts.append(
-                re.sub(r"([*_\[\]])", r"\\\1", words)
-                if words
-                else f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
-            )
-    return "\n\n".join(parts) + "\n"
+        yield heading(section.title)
+        for spoken, lines in itertools.groupby(section.lines, lambda line: isinstance(line, Note)):
+            if spoken:
+                yield from (sentence(line.words) for line in lines if isinstance(line, Note))
+            else:
+                yield begin + " \\\\\n".join(row for line in lines for row in _rows(line)) + end
 
 
-def _blocks(lines: tuple[Line, ...]) -> Iterator[tuple[str, list[str]]]:
-    """Sentences, and runs of equations between them."""
-    block: list[str] = []
-    for line in lines:
-        if isinstance(line, Note):
-            if block:
-                yield "", block
-            block = []
-            yield line.words, []
-        else:
-            block += _rows(line)
-    if block:
-        yield "", block
-
-
-def _rows(line: Equation | Loop) -> Iterator[str]:
+def _rows(line: Line) -> Iterator[str]:
     if isinstance(line, Loop):
         over = line.over.replace("..", r"\dots") if line.over[0].isdigit() else rf"\text{{{line.over}}}"
         over = over.replace(" .. ", r" $\dots$ ")
         for equation in line.equations:
             yield f"{_row(equation)} && {latex(line.index)} = {over}"
-    else:
-        shape = " \\times ".join(map(str, line.shape)) if line.shape else ""
-        right = f"[{shape}]" if shape else ""
-        yield f"{_row(line)} && {right}" if right else _row(line)
+    elif isinstance(line, Equation):
+        shape = " \\times ".join(map(str, line.shape or ()))
+        yield f"{_row(line)} && [{shape}]" if shape else _row(line)
 
 
 def _row(equation: Equation) -> str:
@@ -232,18 +224,11 @@ def _subscript(value: ast.expr, index: ast.expr) -> str:
 def _call(func: ast.expr, arguments: list[ast.expr]) -> tuple[str, int]:
     inside = [_tex(argument)[0] for argument in arguments]
     name = func.id if isinstance(func, ast.Name) else ""
-    match name:
-        case "where":
-            cases = rf"{inside[1]} & \text{{if }} {inside[0]} \\ {inside[2]} & \text{{else}}"
-            return rf"\begin{{cases}} {cases} \end{{cases}}", _PRODUCT
-        case "sqrt":
-            return rf"\sqrt{{{inside[0]}}}", _ATOM
-        case "abs":
-            return rf"\left|{inside[0]}\right|", _ATOM
-        case "norm":
-            return rf"\lVert {inside[0]} \rVert", _ATOM
-        case "floor":
-            return rf"\lfloor {inside[0]} \rfloor", _ATOM
+    if name == "where":
+        cases = rf"{inside[1]} & \text{{if }} {inside[0]} \\ {inside[2]} & \text{{else}}"
+        return rf"\begin{{cases}} {cases} \end{{cases}}", _PRODUCT
+    if name in _AROUND:
+        return inside[0].join(_AROUND[name]), _ATOM
     known = name in _FUNCTIONS or name in _SYMBOLS or len(name) == 1 or not name
     head = _FUNCTIONS.get(name) or (_tex(func)[0] if known else rf"\operatorname{{{name.replace('_', ' ')}}}")
     return rf"{head}\left({', '.join(inside)}\right)", _POWER

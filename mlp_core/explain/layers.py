@@ -69,11 +69,9 @@ class Chain:
 
     def backward(self, error: str) -> tuple[Lines, str]:
         """Equations from `error` at the output to the gradients; and the error at `source`."""
-        lines: Lines = []
+        lines, skip = Lines(), self._at("dR")
         if self.residual:
-            skip = self._at("dR")
-            lines.append(Equation(skip, error, self._shape()))
-            error = skip
+            lines, error = self._named(skip, error), skip
         for layer in reversed(self.layers):
             more, error = self._backward(layer, self.inputs[layer.index], error)
             lines += more
@@ -129,8 +127,7 @@ class Chain:
         if layer.f is not None:
             lines, error = self._activate_back(layer.f.name, self._at("Z"), error)
         Delta = self._at("Delta")
-        if error != Delta:
-            lines.append(Equation(Delta, error, (self.rows, layer.units)))
+        lines += self._named(Delta, error)
         lines.append(Equation(self._at("dW"), f"{Delta}.T @ {x}{_divided(layer)}", (layer.units, layer.inputs)))
         if layer.has_bias:
             lines.append(Equation(self._at("db"), f"sum_rows({Delta})", (layer.units,)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mlp_core.explain.formula import Equation, Line, Loop, Note, fill, names
-from mlp_core.nn.optimizers import Muon, Optimizer
+from mlp_core.explain.formula import Equation, Line, Loop, Note, each, fill, names
+from mlp_core.nn.optimizer import Optimizer
+from mlp_core.nn.optimizers import Muon
 from mlp_core.nn.schedules import Fade, Schedule
 
 Pairs = tuple[tuple[str, str], ...]
@@ -144,12 +145,9 @@ def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
 
 def _matrices(index: str, count: int, rate: str) -> list[Line]:
     """muon's update of the matrices W[l], or of the tables E[k]."""
-    if not count:
-        return []
     pairs = _MUON if index == "l" else [tuple(_of_tables(text) for text in pair) for pair in _MUON]
     own = rate if rate == "lr" else f"first({rate}, {'W[l]' if index == 'l' else 'E[k]'})"
-    equations = tuple(Equation(target, fill(value, lr=own)) for target, value in pairs)
-    return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)]
+    return each(index, count, *(Equation(target, fill(value, lr=own)) for target, value in pairs))
 
 
 def _of_tables(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mlp_core.explain.formula import Equation, Explanation, Line, Loop, Note, Section, fill
+from mlp_core.explain.formula import Equation, Explanation, Line, Note, Section, each, fill
 from mlp_core.explain.inputs import ONLY, Front, front, start
 from mlp_core.explain.layers import Chain
 from mlp_core.explain.losses import loss_formula
@@ -55,6 +55,17 @@ def chains(network: Network, rows: int, fading: bool = False) -> list[Chain]:
         elif found:
             found[-1].layers += group
     return found
+
+
+def numbered(network: Network) -> list[tuple[Layer, int]]:
+    """Every layer with the number of the matrix product that it belongs to, 0 before the first."""
+    behind = [(layer, chain.l) for chain in chains(network, 1) for layer in chain.layers]
+    return [*((layer, 0) for layer in front(network)), *behind]
+
+
+def symbols(network: Network) -> dict[str, str]:
+    """The symbol of each trained tensor by its stored name: 0.weight is W[1]."""
+    return {name: symbol for layer, number in numbered(network) for name, symbol in letters(layer, number).items()}
 
 
 class _Step:
@@ -195,16 +206,9 @@ class _Step:
 
     def _each_matrix(self, target: str, value: str, shape: tuple[int, ...] | None = None, note: str = "") -> list[Line]:
         """An equation for every weight matrix W[l], and for every table of words E[k]."""
-        count, tables = len(self.chains), self.tables
-        lines: list[Line] = [
-            Loop("l", f"1 .. {count}", f"range(1, {count + 1})", (Equation(target, value, shape, note),))
-        ]
-        if tables:
-            target, value = (text.replace("W[l]", "E[k]") for text in (target, value))
-            lines.append(
-                Loop("k", f"1 .. {tables}", f"range(1, {tables + 1})", (Equation(target, value, shape, note),))
-            )
-        return lines
+        matrices = each("l", len(self.chains), Equation(target, value, shape, note))
+        target, value = (text.replace("W[l]", "E[k]") for text in (target, value))
+        return matrices + each("k", self.tables, Equation(target, value, shape, note))
 
     def _gradient(self) -> Iterator[Line]:
         """From the gradients of the layers to the vector that the optimizer gets."""
@@ -220,7 +224,8 @@ class _Step:
         yield Note(
             "All parameters are one vector theta, all gradients one vector g; W[l], dW[l], ... are parts of them."
         )
-        yield Equation("g", f"vector({', '.join(self._vector())})", (size,))
+        names = symbols(self.network)
+        yield Equation("g", f"vector({', '.join(f'd{names[s.name]}' for s in self.network.parameters.specs)})", (size,))
         if p.bias:
             for strength, term in ((p.l2, "theta"), (p.l1, "sign(theta)")):
                 if strength:
@@ -229,13 +234,6 @@ class _Step:
             yield Equation("g", fill("clip(g, -c, c)", c=self.limits.clip_value), (size,), "clip_value")
         if self.limits.clip_norm is not None:
             yield Equation("g", fill("g * minimum(1, c / norm(g))", c=self.limits.clip_norm), (size,), "clip_norm")
-
-    def _vector(self) -> list[str]:
-        """The names of all gradients in the order of the parameter vector: matrices first."""
-        names: dict[str, str] = {}
-        for layer, number in [(one, 0) for one in self.front] + [(o, c.l) for c in self.chains for o in c.layers]:
-            names |= letters(layer, number)
-        return [f"d{names[spec.name]}" for spec in self.network.parameters.specs]
 
     def _rate(self) -> list[Line]:
         decay = self.trainer.job.decay

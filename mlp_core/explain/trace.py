@@ -13,13 +13,11 @@ from mlp_core.errors import Problem, UsageError
 from mlp_core.explain import Equation, Explanation, explain
 from mlp_core.explain.inputs import OUTPUTS, front
 from mlp_core.explain.layers import derivative
-from mlp_core.explain.step import chains, letters
-from mlp_core.nn.embedding import Embedding
-from mlp_core.nn.input_scale import InputScale
-from mlp_core.nn.layers import Dense, Dropout, Layer, Pass, PRelu, Residual
+from mlp_core.explain.step import chains, letters, symbols
+from mlp_core.nn.layers import Dense, Dropout, Layer, Pass, Residual
+from mlp_core.nn.network import Network
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
-from mlp_core.nn.parametric import Parametric
 from mlp_core.training.events import StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.steps import StageSteps
@@ -110,15 +108,15 @@ def _trainer(experiment: Experiment, rows: list[int]) -> Trainer:
 
 def _step(experiment: Experiment, trainer: Trainer, explanation: Explanation) -> Trace:
     network = experiment.model.network
-    symbols = _symbols(experiment)
+    names = {symbol: name for name, symbol in symbols(network).items()}
     recorder = _Recorder(experiment)
-    before = _views(experiment, symbols, network.parameters.theta)
+    before = _views(network, names, network.parameters.theta)
     with recorder:
         done = next(event for event in trainer.run() if isinstance(event, StepDone))
     recorder.finish()
     state: dict[str, Arrays] = {}
     for slot, vector in trainer.job.optimizer.state.items():
-        for symbol, array in _views(experiment, symbols, vector).items():
+        for symbol, array in _views(network, names, vector).items():
             state.setdefault(symbol, {})[slot] = array
     return Trace(
         step=done.step,
@@ -127,31 +125,18 @@ def _step(experiment: Experiment, trainer: Trainer, explanation: Explanation) ->
         explanation=explanation,
         arrays=recorder.arrays,
         before=before,
-        gradient=_views(experiment, symbols, network.parameters.grad),
-        after=_views(experiment, symbols, network.parameters.theta),
+        gradient=_views(network, names, network.parameters.grad),
+        after=_views(network, names, network.parameters.theta),
         state=state,
-        names=symbols,
+        names=names,
         inputs=recorder.inputs,
     )
 
 
-def _symbols(experiment: Experiment) -> dict[str, str]:
-    """Symbol by symbol, the name of the stored tensor: W[1] is 0.weight."""
-    network = experiment.model.network
-    layers = [(layer, 0) for layer in front(network)]
-    layers += [(layer, chain.l) for chain in chains(network, 1) for layer in chain.layers]
-    return {symbol: name for layer, number in layers for name, symbol in letters(layer, number).items()}
-
-
-def _views(experiment: Experiment, symbols: dict[str, str], vector: Any) -> Arrays:
+def _views(network: Network, names: dict[str, str], vector: Any) -> Arrays:
     """Copies of the tensors in a vector, by symbol."""
-    network = experiment.model.network
     views = network.parameters.views(vector)
-    return {symbol: _host(network.backend.to_host(views[name])) for symbol, name in symbols.items()}
-
-
-def _host(array: Any) -> np.ndarray:
-    return np.array(array)
+    return {symbol: np.array(network.backend.to_host(views[name])) for symbol, name in names.items()}
 
 
 class _Recorder:
@@ -186,12 +171,12 @@ class _Recorder:
         for chain in chains(self.network, 1):
             chain.source = self.inputs[chain.l] = symbol
             chain.forward()
-            symbols = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.output]
+            outputs = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.output]
             if chain.residual:
                 whole = next(o for o in self.network.layers if isinstance(o, Residual) and chain.layers[0] in o.inner)
                 self._listen(whole, symbol, chain.output, chain.l)
-                symbols[-1] = chain.inner
-            for layer, output in zip(chain.layers, symbols, strict=True):
+                outputs[-1] = chain.inner
+            for layer, output in zip(chain.layers, outputs, strict=True):
                 self._listen(layer, chain.inputs[layer.index], output, chain.l)
             symbol = chain.output
         return self
@@ -218,23 +203,10 @@ class _Recorder:
             result = backward(Delta, input_gradient)
             if isinstance(layer, Dense):
                 self._keep(f"Delta[{number}]", Delta)  # overwritten by dLoss/dZ
-                self._keep(f"dW[{number}]", layer.dW)
-                self._keep(f"db[{number}]", layer.db)
             elif result is not None:
                 self._keep(derivative(x), result)
-            if isinstance(layer, Norm):
-                self._keep(f"dgamma[{number}]", layer.dgain)
-                self._keep(f"dbeta[{number}]", layer.dshift if layer.centred else None)
-            if isinstance(layer, Embedding):
-                for k, dE in enumerate(layer.dE, 1):
-                    self._keep(f"dE[{k}]", dE)
-            if isinstance(layer, PRelu | Parametric):
-                self._keep(f"dalpha[{number}]", layer.da if isinstance(layer, PRelu) else layer.dalpha)
-            if isinstance(layer, InputScale):
-                self._keep("dI[0]", layer.ds)
-            if isinstance(layer, NumericEmbedding):
-                for letter, gradient in zip("FQVK", (layer.du, layer.dc, layer.dV, layer.dd), strict=True):
-                    self._keep(f"d{letter}[0]", gradient)
+            for name, symbol in letters(layer, number).items():
+                self._keep(f"d{symbol}", self.network.parameters.gradients[name])
             return result
 
         setattr(layer, "forward", heard_forward)  # noqa: B010 - mypy does not allow the plain assignment
@@ -243,7 +215,7 @@ class _Recorder:
 
     def _keep(self, symbol: str, array: Any) -> None:
         if array is not None:
-            self.arrays[symbol] = _host(self.network.backend.to_host(array))
+            self.arrays[symbol] = np.array(self.network.backend.to_host(array))
 
     def _bare(self, layer: Dense, X: Any, mode: Pass) -> Any:
         """X W^T + b by a layer of the engine that has no activation."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.gradcheck.kinks import flat_layers
 from mlp_core.nn import primitives
 from mlp_core.nn.backend import Backend
 from mlp_core.nn.layers import Layer, Pass
@@ -53,7 +52,7 @@ class Copies:
     def __init__(self, network: Network, X: np.ndarray, mode: Pass) -> None:
         self.network, self.mode, self.rows = network, mode, len(X)
         self.most = network.rows // self.rows
-        for layer in flat_layers(network):
+        for layer in network._flat_layers():
             if isinstance(layer, Norm) and layer.kind == "batch":
                 layer.forward = _copy_by_copy(layer.forward, self.rows)  # type: ignore[method-assign]
         self.below, A = [X], X

@@ -14,12 +14,7 @@ from mlp_core.nn.objective import Penalty
 from mlp_core.nn.parametric import Parametric
 
 
-def flat_layers(network: Network) -> list[Layer]:
-    """The layers in order, with those inside residual connections."""
-    return flat(network.layers)
-
-
-def flat(layers: Sequence[Layer]) -> list[Layer]:
+def _flat(layers: Sequence[Layer]) -> list[Layer]:
     """Layers with those inside residual connections in their place."""
     return [one for layer in layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
 
@@ -36,7 +31,7 @@ def pieces(network: Network, loss: Loss, penalty: Penalty, Z: np.ndarray, Y: np.
 
 def sides(layers: Sequence[Layer]) -> list[Array]:
     """The sign of every distance to a kink of layers after a forward pass, of each that has any as [kinks, b, m]."""
-    return [signs for layer in flat(layers) if (signs := _layer(layer)) is not None]
+    return [signs for layer in _flat(layers) if (signs := _layer(layer)) is not None]
 
 
 def _layer(layer: Layer) -> Array | None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlp_core.gradcheck.kinks import flat_layers
 from mlp_core.nn.layers import Dense, Pass
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective
@@ -53,7 +52,7 @@ def _burn(proof: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, 
 
 def _wild(proof: Objective, X: np.ndarray, mode: Pass, seed: int) -> None:
     rng = generator(seed, "gradcheck", 1)
-    layers = flat_layers(proof.network)
+    layers = proof.network._flat_layers()
     for layer in layers:
         if isinstance(layer, Norm):
             layer.gain *= rng.choice([-1.0, 1.0], layer.gain.shape)

@@ -139,13 +139,6 @@ def _verdict(checker: Checker, seed: int) -> tuple[bool, bool]:
     return report.passed, any(tensor.verdict == FAIL for tensor in report.tensors)
 
 
-_LOSS_MODELS = {
-    "smoothing": "cross_entropy, smoothing",
-    "soft": "cross_entropy, soft targets",
-    "bce": "bce, pos_weight",
-    "huber": "huber, delta 0.5",
-    "quantile": "quantile, two",
-}
 _WIDTHS, _SQUARE = (6, 2), (CLASSES, CLASSES)
 
 
@@ -156,8 +149,8 @@ def model(name: str, seed: int = 0) -> Specimen:
     if name in ACTIVATIONS:
         f = Elu(0.7) if name == "elu" else ACTIVATIONS[name]()
         return specimen(_network(f), plain, 5, seed=seed, spread=1.0)
-    if name in cases or name in _LOSS_MODELS:
-        return specimen(_network(Tanh()), cases[_LOSS_MODELS.get(name, name)], 5, seed=seed)
+    if name in cases:
+        return specimen(_network(Tanh()), cases[name], 5, seed=seed)
     still = Pass(training=False)
     special: dict[str, Callable[[], Specimen]] = {
         "plain": lambda: specimen(_network(Tanh()), plain, 5, seed=seed),

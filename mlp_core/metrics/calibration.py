@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from mlp_core.metrics import THRESHOLD, Outcome
+from mlp_core.metrics.classes import ratio
 
 METHODS = ("none", "temperature", "platt")
 RULES = ("accuracy", "balanced_accuracy", "f1", "mcc")
@@ -135,24 +136,20 @@ def best_threshold(metric: str, P: Any, y: Any, w: Any = None) -> float:
     return float(middle[best[np.argmin(np.abs(middle[best] - THRESHOLD))]])
 
 
-def _ratio(part: Any, whole: Any) -> Any:
-    return part / np.where(whole > 0, whole, 1)
-
-
 def _accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return _ratio(tp + tn, tp + fp + fn + tn)
+    return ratio(tp + tn, tp + fp + fn + tn)
 
 
 def _balanced(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return (_ratio(tp, tp + fn) + _ratio(tn, tn + fp)) / 2
+    return (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
 
 
 def _f1(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    return ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def _correlation(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+    return ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
 
 
 _MEASURES = dict(zip(RULES, (_accuracy, _balanced, _f1, _correlation), strict=True))

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.metrics.outcome import Outcome
+from mlp_core.metrics.outcome import NAN, Outcome
 
 AVERAGES = ("macro", "micro", "weighted")
-NAN = float("nan")
 
 
 def accuracy(o: Outcome) -> float:
@@ -60,17 +59,17 @@ def top_k(o: Outcome, k: int) -> float:
 
 def precision(hit: Any, truth: Any, guess: Any) -> Any:
     """tp / (tp + fp): how many of those called k are k; 0 where nothing is called so."""
-    return _ratio(hit, guess)
+    return ratio(hit, guess)
 
 
 def recall(hit: Any, truth: Any, guess: Any) -> Any:
     """tp / (tp + fn): how many of those that are k are called k; 0 where there are none."""
-    return _ratio(hit, truth)
+    return ratio(hit, truth)
 
 
 def f1(hit: Any, truth: Any, guess: Any) -> Any:
     """2 tp / (2 tp + fp + fn): the harmonic mean of precision and recall; 0 where the class is nowhere."""
-    return _ratio(2 * hit, truth + guess)
+    return ratio(2 * hit, truth + guess)
 
 
 PER_CLASS: dict[str, Callable[[Any, Any, Any], Any]] = {"precision": precision, "recall": recall, "f1": f1}
@@ -99,5 +98,6 @@ def of_positive(o: Outcome, name: str) -> float:
     return float(PER_CLASS[name](hit, truth, guess)) if truth > 0 else NAN
 
 
-def _ratio(part: Any, whole: Any) -> Any:
+def ratio(part: Any, whole: Any) -> Any:
+    """A share, 0 where there is no whole."""
     return part / np.where(whole > 0, whole, 1)

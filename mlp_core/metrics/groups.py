@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.metrics import Outcome, compute
+from mlp_core.metrics.outcome import NAN
 
 GROUPS = 10  # groups of words shown, the most frequent ones; the rest are one group
 DISTINCT = 12  # numbers with more distinct values than this are grouped by quartiles
@@ -20,7 +21,6 @@ BY_GROUP = {
     "multilabel": ("subset_accuracy", "hamming", "f1_macro", "log_loss"),
     "regression": ("rmse", "mae", "r2"),
 }
-NAN = float("nan")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+NAN = float("nan")
 BINS = 15
 THRESHOLD = 0.5
 
@@ -69,7 +70,7 @@ class Outcome:
     def mean(self, values: Any) -> float:
         """Weighted mean over the rows; not a number where nothing weighs anything."""
         total = self.weight.sum()
-        return float(self.weight @ values / total) if total > 0 else float("nan")
+        return float(self.weight @ values / total) if total > 0 else NAN
 
 
 def decide(P: Any, exclusive: bool, threshold: float = THRESHOLD) -> Any:

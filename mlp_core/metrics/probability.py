@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.metrics.outcome import Outcome
+from mlp_core.metrics.outcome import NAN, Outcome
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -62,4 +62,4 @@ def reliability(score: Any, happened: Any, w: Any, bins: int) -> tuple[Any, Any,
 def _gap(score: Any, happened: Any, w: Any, bins: int) -> float:
     weight, said, was = reliability(score, happened, w, bins)
     total = weight.sum()
-    return float(weight @ np.abs(was - said) / total) if total > 0 else float("nan")
+    return float(weight @ np.abs(was - said) / total) if total > 0 else NAN

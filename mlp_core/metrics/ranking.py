@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.metrics.outcome import Outcome
-
-NAN = float("nan")
+from mlp_core.metrics.outcome import NAN, Outcome
 
 
 def roc_auc(o: Outcome) -> float:

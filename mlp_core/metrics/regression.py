@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.metrics.outcome import Outcome
-
-NAN = float("nan")
+from mlp_core.metrics.outcome import NAN, Outcome
 
 
 def mse(o: Outcome) -> float:

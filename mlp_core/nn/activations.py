@@ -14,17 +14,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlp_core.nn.backend import BLOCK, Array, blocks
-from mlp_core.nn.complex_math import erf, log1p, tanh
+from mlp_core.nn.complex_math import erf, positive, softplus, tanh
 
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 _GELU_A = math.sqrt(2 / math.pi)
 _GELU_B = 0.044715
-
-
-def _positive(xp: Any, z: Array) -> Array:
-    """max(z, 0), deciding on the real part alone (numpy orders complex numbers by both parts)."""
-    return xp.where(z.real > 0, z, 0) if z.dtype.kind == "c" else xp.maximum(z, 0)
 
 
 def _sigmoid(xp: Any, z: Array) -> Array:
@@ -35,11 +30,6 @@ def _sigmoid(xp: Any, z: Array) -> Array:
     return s
 
 
-def _softplus(xp: Any, z: Array) -> Array:
-    """log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))."""
-    return _positive(xp, z) + log1p(xp, xp.exp(xp.where(z.real > 0, -z, z)))
-
-
 @dataclass(frozen=True)
 class Activation:
     """An elementwise function of the pre-activation. `kinks` are the points where f' jumps."""
@@ -47,10 +37,11 @@ class Activation:
     name: ClassVar[str] = ""
     from_output: ClassVar[bool] = False
     gain_family: ClassVar[str] = "glorot"
+    _kinks: ClassVar[tuple[float, ...]] = ()
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        return ()
+        return self._kinks
 
     def forward(self, xp: Any, z: Array) -> Array:
         """a = f(z), shape and dtype of z."""
@@ -80,13 +71,10 @@ class Relu(Activation):
     name = "relu"
     from_output = True
     gain_family = "he"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    _kinks = (0.0,)
 
     def forward(self, xp: Any, z: Array) -> Array:
-        return _positive(xp, z)
+        return positive(xp, z)
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
         return a > 0
@@ -100,10 +88,7 @@ class LeakyRelu(Activation):
     name = "leaky_relu"
     from_output = True
     gain_family = "he"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    _kinks = (0.0,)
 
     def forward(self, xp: Any, z: Array) -> Array:
         return xp.where(z.real > 0, z, self.alpha * z)
@@ -126,7 +111,7 @@ class Elu(Activation):
         return () if self.alpha == 1 else (0.0,)
 
     def forward(self, xp: Any, z: Array) -> Array:
-        return xp.where(z.real > 0, z, self.alpha * xp.expm1(z - _positive(xp, z)))
+        return xp.where(z.real > 0, z, self.alpha * xp.expm1(z - positive(xp, z)))
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
         return xp.where(a > 0, 1, a + self.alpha)
@@ -138,13 +123,10 @@ class Selu(Activation):
     name = "selu"
     from_output = True
     gain_family = "lecun"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (0.0,)
+    _kinks = (0.0,)
 
     def forward(self, xp: Any, z: Array) -> Array:
-        return _SELU_SCALE * xp.where(z.real > 0, z, _SELU_ALPHA * xp.expm1(z - _positive(xp, z)))
+        return _SELU_SCALE * xp.where(z.real > 0, z, _SELU_ALPHA * xp.expm1(z - positive(xp, z)))
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
         return xp.where(a > 0, _SELU_SCALE, a + _SELU_SCALE * _SELU_ALPHA)
@@ -202,10 +184,10 @@ class Mish(Activation):
     gain_family = "he"
 
     def forward(self, xp: Any, z: Array) -> Array:
-        return z * tanh(xp, _softplus(xp, z))
+        return z * tanh(xp, softplus(xp, z))
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
-        t = tanh(xp, _softplus(xp, z))
+        t = tanh(xp, softplus(xp, z))
         return t + z * (1 - t * t) * _sigmoid(xp, z)
 
 
@@ -243,7 +225,7 @@ class Softplus(Activation):
     gain_family = "he"
 
     def forward(self, xp: Any, z: Array) -> Array:
-        return _softplus(xp, z)
+        return softplus(xp, z)
 
     def slope(self, xp: Any, z: Array, a: Array) -> Array:
         return -xp.expm1(-a)
@@ -267,10 +249,7 @@ class HardTanh(Activation):
 
     name = "hard_tanh"
     from_output = True
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (-1.0, 1.0)
+    _kinks = (-1.0, 1.0)
 
     def forward(self, xp: Any, z: Array) -> Array:
         return xp.where(z.real >= 1, 1, xp.where(z.real <= -1, -1, z))
@@ -283,10 +262,7 @@ class HardSigmoid(Activation):
     """f(z) = z/6 + 1/2 cut to [0, 1], f' = 1/6 strictly inside (|z| < 3)."""
 
     name = "hard_sigmoid"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (-3.0, 3.0)
+    _kinks = (-3.0, 3.0)
 
     def forward(self, xp: Any, z: Array) -> Array:
         return xp.where(z.real >= 3, 1, xp.where(z.real <= -3, 0, z / 6 + 0.5))
@@ -300,10 +276,7 @@ class HardSwish(Activation):
 
     name = "hard_swish"
     gain_family = "he"
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        return (-3.0, 3.0)
+    _kinks = (-3.0, 3.0)
 
     def forward(self, xp: Any, z: Array) -> Array:
         return xp.where(z.real >= 3, z, xp.where(z.real <= -3, 0, z * (z + 3) / 6))

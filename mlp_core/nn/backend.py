@@ -51,7 +51,11 @@ class Backend:
         fused = self.kernels.get(generic.__name__)
         if fused is not None:
             return fused
-        size = {"block": self.block} if self.block != BLOCK and "block" in signature(generic).parameters else {}
+        size = (
+            {"block": self.block}
+            if self.block != BLOCK and "block" in signature(generic, follow_wrapped=False).parameters
+            else {}
+        )
         return partial(generic, self.xp, **size)
 
     def exact(self) -> Backend:

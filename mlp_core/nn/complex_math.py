@@ -77,6 +77,16 @@ def log1p(xp: Any, x: Array) -> Array:
     return xp.log1p(x)
 
 
+def positive(xp: Any, x: Array) -> Array:
+    """max(x, 0), deciding on the real part alone (numpy orders complex numbers by both parts)."""
+    return xp.where(x.real > 0, x, 0) if x.dtype.kind == "c" else xp.maximum(x, 0)
+
+
+def softplus(xp: Any, x: Array) -> Array:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
+    return positive(xp, x) + log1p(xp, xp.exp(xp.where(x.real > 0, -x, x)))
+
+
 def tanh(xp: Any, x: Array) -> Array:
     """The hyperbolic tangent, elementwise; for complex x with the real part that the real function gives."""
     if x.dtype.kind == "c":

@@ -18,8 +18,8 @@ class InputScale(Layer):
     """
 
     def __init__(self, index: int, inputs: int) -> None:
-        super().__init__(index)
-        self.inputs = self.units = inputs
+        super().__init__(index, inputs)
+        self.inputs = inputs
 
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.scale", (self.units,), is_weight=False, kind="input_scale")]
@@ -31,17 +31,14 @@ class InputScale(Layer):
         self.s[...] = 1
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp, self._multiply = backend.xp, backend.primitive(multiply)
-        self._A = backend.empty((rows, self.units), dtype)
-        self._T = backend.empty((rows, self.units), dtype) if training else None
-        self._use_passes(backend, dtype, rows)
+        super().allocate(backend, dtype, rows, training)
+        self._multiply = backend.primitive(multiply)
 
     def forward(self, X: Array, mode: Pass) -> Array:
         self.X = X
         return self._multiply(X, self.s, head(self._A, len(X)))
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        assert self._T is not None
         T = self._multiply(Delta, self.X, head(self._T, len(Delta)))
         self.xp.add.reduce(T, axis=0, out=self.ds)  # [n]
         if not input_gradient:

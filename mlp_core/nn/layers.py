@@ -65,8 +65,8 @@ class Layer:
 
     modules = 1
 
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self, index: int, units: int) -> None:
+        self.index, self.units = index, units
 
     def specs(self) -> list[Spec]:
         """The trained tensors of this layer."""
@@ -84,6 +84,10 @@ class Layer:
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         """Take memory for at most `rows` rows; the backward pass needs its share only when `training`."""
+        self.xp, shape = backend.xp, (rows, self.units)
+        self._A = backend.empty(shape, dtype)
+        self._T: Array = backend.empty(shape, dtype) if training else None  # what the backward pass computes with
+        self._use_passes(backend, dtype, rows)
 
     def _use_passes(self, backend: Backend, dtype: Any, rows: int) -> None:
         """Put the passes that a backend has for this kind of layer as a whole in the place of both methods."""
@@ -119,10 +123,10 @@ class Dense(Layer):
         start: Sequence[float] | str | None = None,
         ntk: bool = False,
     ) -> None:
-        super().__init__(index)
+        super().__init__(index, units)
         self.draw, self.start, self.ntk = draw, start, ntk
         self.scale = 1 / math.sqrt(inputs) if ntk else 1.0
-        self.inputs, self.units, self.f, self.has_bias = inputs, units, f, bias
+        self.inputs, self.f, self.has_bias = inputs, f, bias
         self.modules = 1 if f is None else 2
         self._f = f or Identity()
         self.b: Array | None = None
@@ -157,7 +161,7 @@ class Dense(Layer):
         self._Z = backend.empty((rows, self.units), dtype)
         overwrite = self._f.from_output or not training
         self._A = self._Z if overwrite else backend.empty((rows, self.units), dtype)
-        self._dX = backend.empty((rows, self.inputs), dtype) if training else None
+        self._dX: Array = backend.empty((rows, self.inputs), dtype) if training else None
 
     def forward(self, X: Array, mode: Pass) -> Array:
         self.X, self.Z, self.A = X, head(self._Z, len(X)), head(self._A, len(X))
@@ -174,7 +178,6 @@ class Dense(Layer):
             self.dW *= self.scale
         if not input_gradient:
             return None
-        assert self._dX is not None
         dX = head(self._dX, len(Delta))
         self._product(Delta, self.W, dX)  # [b, n] = [b, m] @ [m, n]
         if self.ntk:
@@ -186,8 +189,8 @@ class Activate(Layer):
     """A = f(Z), where a norm stands between the matrix product and the activation."""
 
     def __init__(self, index: int, units: int, f: Activation) -> None:
-        super().__init__(index)
-        self.units, self.f = units, f
+        super().__init__(index, units)
+        self.f = f
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self._activate = backend.primitive(bias_activation)
@@ -210,8 +213,8 @@ class PRelu(Layer):
     initial: ClassVar[float] = 0.25
 
     def __init__(self, index: int, units: int, slope: float = initial) -> None:
-        super().__init__(index)
-        self.units, self.slope = units, slope
+        super().__init__(index, units)
+        self.slope = slope
 
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.weight", (1,), is_weight=False)]
@@ -222,12 +225,6 @@ class PRelu(Layer):
     def initialize(self, seed: int) -> None:
         self.a[...] = self.slope
 
-    def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp = backend.xp
-        self._A = backend.empty((rows, self.units), dtype)
-        self._T = backend.empty((rows, self.units), dtype) if training else None
-        self._use_passes(backend, dtype, rows)
-
     def forward(self, X: Array, mode: Pass) -> Array:
         self.Z, A = X, head(self._A, len(X))
         self.xp.multiply(X, self.a, out=A)
@@ -235,7 +232,6 @@ class PRelu(Layer):
         return A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        assert self._T is not None
         T, left = head(self._T, len(Delta)), self.Z <= 0
         self.xp.multiply(Delta, self.Z, out=T)  # dLoss/da = sum over Z <= 0 of Delta Z
         T *= left
@@ -254,8 +250,8 @@ class Dropout(Layer):
     """
 
     def __init__(self, index: int, units: int, p: float) -> None:
-        super().__init__(index)
-        self.units, self.p = units, p
+        super().__init__(index, units)
+        self.p = p
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
         self._draw, self._multiply = backend.primitive(dropout_mask), backend.primitive(multiply)
@@ -283,8 +279,8 @@ class Residual(Layer):
     """A = X + inner(X), a skip connection around layers that keep the width (He et al., CVPR 2016)."""
 
     def __init__(self, index: int, units: int, inner: Sequence[Layer]) -> None:
-        super().__init__(index)
-        self.units, self.inner = units, list(inner)
+        super().__init__(index, units)
+        self.inner = list(inner)
         self.modules = sum(layer.modules for layer in inner)
 
     def specs(self) -> list[Spec]:
@@ -306,7 +302,7 @@ class Residual(Layer):
         for layer in self.inner:
             layer.allocate(backend, dtype, rows, training)
         self._A = backend.empty((rows, self.units), dtype)
-        self._skip = backend.empty((rows, self.units), dtype) if training else None
+        self._skip: Array = backend.empty((rows, self.units), dtype) if training else None
 
     def forward(self, X: Array, mode: Pass) -> Array:
         A = X
@@ -315,7 +311,6 @@ class Residual(Layer):
         return self._add(X, A, head(self._A, len(X)))
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        assert self._skip is not None
         skip = head(self._skip, len(Delta))
         self._copy(Delta, skip)
         for layer in reversed(self.inner):

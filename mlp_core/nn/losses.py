@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.nn.backend import BLOCK, Array, blocks
-from mlp_core.nn.complex_math import log1p, tanh
+from mlp_core.nn.complex_math import log1p, softplus, tanh
 from mlp_core.nn.loss import Loss
 
 
@@ -36,12 +36,6 @@ def _sigmoid(xp: Any, Z: Array) -> Array:
     positive = Z.real >= 0
     small = xp.exp(xp.where(positive, -Z, Z))
     return xp.where(positive, 1, small) / (1 + small)
-
-
-def _softplus(xp: Any, Z: Array) -> Array:
-    """log(1 + exp(Z)) = max(Z, 0) + log(1 + exp(-|Z|))."""
-    positive = Z.real > 0
-    return xp.where(positive, Z, 0) + log1p(xp, xp.exp(xp.where(positive, -Z, Z)))
 
 
 def _absolute(xp: Any, d: Array) -> Array:
@@ -101,7 +95,7 @@ class Bce(Loss):
 
     def forward(self, xp: Any, Z: Array, Y: Array) -> tuple[Array, Any]:
         Y = _one_hot(xp, Z, Y)
-        loss = self.pos_weight * Y * _softplus(xp, -Z) + (1 - Y) * _softplus(xp, Z)
+        loss = self.pos_weight * Y * softplus(xp, -Z) + (1 - Y) * softplus(xp, Z)
         return loss.mean(axis=1), Z
 
     def backward(self, xp: Any, Y: Array, cache: Any) -> Array:
@@ -370,7 +364,7 @@ def shares(xp: Any, Z: Array) -> Array:
     Every output asks for itself, so sigmoid(Z)_k need not sum to 1 over a row; here they are divided by their sum (as
     scikit-learn's OneVsRestClassifier does), by way of logarithms, lest all of them are 0.
     """
-    return _softmax(xp, -_softplus(xp, -Z))[0]
+    return _softmax(xp, -softplus(xp, -Z))[0]
 
 
 def loss_and_gradient(

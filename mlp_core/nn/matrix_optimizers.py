@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mlp_core.nn.backend import Array
+from mlp_core.nn.optimizer import Optimizer
 
 NEWTON_SCHULZ_STEPS = 5
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -64,3 +65,45 @@ def two_loop(xp: Any, grad: Array, S: Sequence[Array], Y: Sequence[Array]) -> Ar
     for i in range(len(S)):
         d += (alpha[i] - rho[i] * xp.dot(Y[i], d)) * S[i]
     return d
+
+
+class Lbfgs(Optimizer):
+    """theta += lr d, d = -H g by the two-loop recursion over the last ten steps (Liu and Nocedal 1989).
+
+    For gradients of the whole training set. The first step is lr min(1, 1 / |g|_1) long; there is no line search, as
+    in PyTorch's default. `s0`, `y0`, ... are the pairs of steps and gradient changes, oldest first and zero where there
+    is none yet; `step` is the last step, `previous` the gradient before it.
+    """
+
+    history: ClassVar[int] = 10
+    slots = (*(f"s{i}" for i in range(10)), *(f"y{i}" for i in range(10)), "step", "previous")
+    default_lr = 1.0
+    rule: ClassVar[Any] = two_loop
+
+    def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
+        self.t += 1
+        xp, state = self.backend.xp, self.state
+        g = xp.zeros_like(grad)
+        for segment in self.segments:  # frozen parts have no gradient
+            g[segment.part] = grad[segment.part]
+        if self.t > 1:
+            self._remember(g - state["previous"])
+        pairs = [(state[f"s{i}"], state[f"y{i}"]) for i in range(self.history)]
+        pairs = [(s, y) for s, y in pairs if xp.dot(s, y) > 0]
+        d = self._rule(g, [s for s, _ in pairs], [y for _, y in pairs])
+        rate = lr if self.t > 1 else lr * min(1.0, 1 / max(float(xp.abs(g).sum()), 1e-30))
+        state["previous"][...] = g
+        for segment in self.segments:
+            part, own = segment.part, rate * segment.lr_scale
+            state["step"][part] = own * d[part] - (own * segment.weight_decay * decay) * theta[part]
+            theta[part] += state["step"][part]
+
+    def _remember(self, y: Array) -> None:
+        """Append the last step and the change of the gradient along it, unless they show no curvature."""
+        xp, state = self.backend.xp, self.state
+        if not float(xp.dot(y, state["step"])) > LEAST_CURVATURE:
+            return
+        for name, newest in (("s", state["step"]), ("y", y)):
+            for i in range(self.history - 1):
+                state[f"{name}{i}"][...] = state[f"{name}{i + 1}"]
+            state[f"{name}{self.history - 1}"][...] = newest

@@ -134,7 +134,8 @@ class Network:
     """Layers over one parameter vector, with memory for at most `rows` rows taken once.
 
     The dtype is that of every array in it: float32, float64, or complex128 for the gradient check. A network made with
-    `training=False` has no memory for a backward pass. It takes memory for parameters unless it is given some.
+    `training=False` has no memory for a backward pass. It takes memory for parameters and running
+    statistics unless it is given some.
     """
 
     def __init__(
@@ -145,21 +146,18 @@ class Network:
         rows: int,
         training: bool = True,
         parameters: Parameters | None = None,
+        statistics: Parameters | None = None,
     ) -> None:
         self.architecture, self.backend, self.dtype, self.rows = architecture, backend, np.dtype(dtype), rows
         self.layers = architecture.layers()
-        self._first = next(layer for layer in self.layers if layer.specs())  # nothing to learn before it
+        self.first = next(layer for layer in self.layers if layer.specs())  # errors need not go below it
         specs = [spec for layer in self.layers for spec in layer.specs()]
         kept = [spec for layer in self.layers for spec in layer.statistics()]
         self.parameters = Parameters(specs, backend, dtype) if parameters is None else parameters
-        self.statistics = Parameters(kept, backend, dtype)
+        self.statistics = Parameters(kept, backend, dtype) if statistics is None else statistics
+        self.Delta: Array = backend.empty((rows, architecture.outputs), dtype) if training else None
         for layer in self.layers:
             layer.allocate(backend, self.dtype, rows, training)
-        self.Delta = backend.empty((rows, architecture.outputs), dtype) if training else None
-        self._bind()
-
-    def _bind(self) -> None:
-        for layer in self.layers:
             layer.bind(self.parameters.values, self.parameters.gradients, self.statistics.values)
 
     def replica(self, rows: int, dtype: Any = None, training: bool = False) -> Network:
@@ -168,28 +166,18 @@ class Network:
         With the same dtype it shares the parameters (and statistics) of this one; with another dtype it starts from a
         copy of them.
         """
-        shared = self.parameters if np.dtype(dtype or self.dtype) == self.dtype else None
-        other = Network(self.architecture, self.backend, dtype or self.dtype, rows, training, shared)
-        if shared is not None:
-            other.statistics = self.statistics
-            other._bind()
-        else:
-            other.parameters.theta[:] = self.parameters.theta
-            other.statistics.theta[:] = self.statistics.theta
+        if np.dtype(dtype or self.dtype) == self.dtype:
+            shared = self.parameters, self.statistics
+            return Network(self.architecture, self.backend, self.dtype, rows, training, *shared)
+        other = Network(self.architecture, self.backend, dtype, rows, training)
+        other.parameters.theta[:] = self.parameters.theta
+        other.statistics.theta[:] = self.statistics.theta
         return other
 
     def shard(self, rows: int) -> Network:
         """A network for some rows of a batch: it shares everything with this one but a gradient and memory."""
         own = self.parameters.beside(self.backend)
-        other = Network(self.architecture, self.backend, self.dtype, rows, True, own)
-        other.statistics = self.statistics
-        other._bind()
-        return other
-
-    @property
-    def first(self) -> Layer:
-        """The first layer that learns: errors need not go below it."""
-        return self._first
+        return Network(self.architecture, self.backend, self.dtype, rows, True, own, self.statistics)
 
     def initialize(self, seed: int) -> None:
         """Draw the initial weights, each layer from its own stream."""
@@ -215,7 +203,7 @@ class Network:
         Must follow the `forward` whose rows it differentiates; overwrites Delta.
         """
         for layer in reversed(self.layers):
-            needed = input_gradient or layer is not self._first
+            needed = input_gradient or layer is not self.first
             result = layer.backward(Delta, needed)
             if not needed:
                 return None

@@ -20,8 +20,8 @@ class Norm(Layer):
     """
 
     def __init__(self, index: int, units: int, kind: str, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__(index)
-        self.units, self.kind, self.eps, self.momentum = units, kind, eps, momentum
+        super().__init__(index, units)
+        self.kind, self.eps, self.momentum = kind, eps, momentum
         self.axis = 0 if kind == "batch" else 1
         self.centred = kind != "rms"
         self._sum_products = "ij,ij->j" if kind == "batch" else "ij,ij->i"
@@ -47,11 +47,8 @@ class Norm(Layer):
             self.var[...] = 1
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp = backend.xp
+        super().allocate(backend, dtype, rows, training)
         self._H = backend.empty((rows, self.units), dtype)
-        self._A = backend.empty((rows, self.units), dtype)
-        self._T = backend.empty((rows, self.units), dtype) if training else None
-        self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
         H, A = head(self._H, len(X)), head(self._A, len(X))
@@ -84,7 +81,6 @@ class Norm(Layer):
             self.var += self.momentum * (variance * (rows / (rows - 1)) - self.var)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        assert self._T is not None
         T = head(self._T, len(Delta))
         self.dgain[...] = self.xp.einsum("ij,ij->j", Delta, self.H)
         if self.centred:

@@ -36,10 +36,9 @@ class NumericEmbedding(Layer):
     """
 
     def __init__(self, index: int, inputs: int, plan: Periodic) -> None:
-        super().__init__(index)
+        super().__init__(index, inputs + plan.numbers * (plan.size - 1))
         self.inputs, self.plan = inputs, plan
         self.numbers, self.frequencies, self.learned = plan.numbers, plan.frequencies, plan.size - 1
-        self.units = inputs + self.numbers * self.learned
 
     def specs(self) -> list[Spec]:
         k, f, m = self.numbers, self.frequencies, self.learned
@@ -67,7 +66,7 @@ class NumericEmbedding(Layer):
         self._A = backend.empty((rows, self.units), dtype)
         self._P, self._C = (backend.empty((k, rows, f), dtype) for _ in range(2))
         self._L = backend.empty((k, rows, m), dtype)
-        self._T = backend.empty((k, rows, f), dtype) if training else None
+        self._T: Array = backend.empty((k, rows, f), dtype) if training else None
         self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
@@ -89,7 +88,6 @@ class NumericEmbedding(Layer):
         return parts.transpose(1, 0, 2)
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        assert self._T is not None
         xp, b = self.xp, len(Delta)
         D, T = self._L[:, :b], self._T[:, :b]
         D[...] = self._behind(Delta)

@@ -99,7 +99,6 @@ class Objective:
     ) -> tuple[Any, Array | None]:
         """Loss with penalty, and dLoss/dX if asked for; the gradient of the parameters is left in the network."""
         network = self.network
-        assert network.Delta is not None
         if total is None:
             total = float(len(X) if w is None else w.sum())
         Z, Delta = network.forward(X, mode), network.Delta[: len(X)]

@@ -1,84 +1,47 @@
-"""Optimizers: an update rule with its state and its settings. They know flat vectors, not layers."""
+"""Optimizers: how a gradient moves parameters, entry by entry but for muon and lbfgs.
+
+Each is a rule with its equation in the docstring, and under it a class that says what state and settings it has: g the
+gradient, t the step counted from 1, lr the learning rate of this step. Weight decay is decoupled everywhere (Loshchilov
+and Hutter, ICLR 2019): before the update the weight matrices shrink by the factor 1 - lr * weight_decay; an l2 term in
+the loss is `regularization.l2`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from mlp_core.nn.backend import Array, Backend
-from mlp_core.nn.matrix_optimizers import LEAST_CURVATURE, muon, two_loop
-from mlp_core.nn.parameters import Parameters
-from mlp_core.nn.update_rules import (
-    adadelta,
-    adagrad,
-    adam,
-    amsgrad,
-    lion,
-    momentum,
-    nadam,
-    nesterov,
-    radam,
-    rmsprop,
-    sgd,
-)
+from mlp_core.nn.backend import Array
+from mlp_core.nn.matrix_optimizers import Lbfgs, muon
+from mlp_core.nn.optimizer import Change, Optimizer, Segment, by_entries
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of the parameter vector that is treated alike; frozen stretches belong to no segment."""
+@by_entries
+def sgd(xp: Any, lr: float) -> Change:
+    """theta -= lr g."""
 
-    part: slice
-    lr_scale: float = 1.0
-    weight_decay: float = 0.0
+    def change(theta: Array, g: Array) -> None:
+        theta -= lr * g
 
-
-class Optimizer:
-    """One update rule over the segments of a parameter vector, with its state as flat vectors.
-
-    `state` holds the vectors of the rule by name (each as long as theta) and `t`, the number of steps taken: exactly
-    what a checkpoint must keep.
-    """
-
-    rule: ClassVar[Any]
-    slots: ClassVar[tuple[str, ...]] = ()
-    constants: ClassVar[tuple[str, ...]] = ()
-    counts_steps: ClassVar[bool] = False
-    default_lr: ClassVar[float] = 1e-3
-    default_momentum: ClassVar[float] = 0.9
-    default_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
-    default_eps: ClassVar[float] = 1e-8
-    default_rho: ClassVar[float] = 0.9
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        backend: Backend,
-        segments: Sequence[Segment] | None = None,
-        **settings: Any,
-    ) -> None:
-        self.backend, self.parameters = backend, parameters
-        self.segments = list(segments) if segments is not None else [Segment(slice(0, parameters.size))]
-        self.settings = {name: settings[name] for name in self.constants}
-        self.state = {slot: backend.zeros((parameters.size,), parameters.theta.dtype) for slot in self.slots}
-        self.t = 0
-        self._rule = backend.primitive(type(self).rule)
-        self._slots = [[vector[segment.part] for vector in self.state.values()] for segment in self.segments]
-
-    def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
-        """Move theta by one step along grad, in place; both [parameters]. decay: the share of the weight decay that is
-        left."""
-        self.t += 1
-        settings = {**self.settings, "t": self.t} if self.counts_steps else self.settings
-        for segment, slots in zip(self.segments, self._slots, strict=True):
-            part = segment.part
-            own = segment.weight_decay * decay
-            self._rule(theta[part], grad[part], *slots, lr * segment.lr_scale, own, **settings)
+    return change
 
 
 class Sgd(Optimizer):
     rule = sgd
     default_lr = 1e-2
+
+
+@by_entries
+def momentum(xp: Any, lr: float, mu: float) -> Change:
+    """m = mu m + g; theta -= lr m (Polyak 1964, in PyTorch's form)."""
+
+    def change(theta: Array, g: Array, m: Array) -> None:
+        m *= mu
+        m += g
+        theta -= lr * m
+
+    return change
 
 
 class Momentum(Optimizer):
@@ -88,8 +51,31 @@ class Momentum(Optimizer):
     default_lr = 1e-2
 
 
+@by_entries
+def nesterov(xp: Any, lr: float, mu: float) -> Change:
+    """m = mu m + g; theta -= lr (g + mu m) (Sutskever et al., ICML 2013)."""
+
+    def change(theta: Array, g: Array, m: Array) -> None:
+        m *= mu
+        m += g
+        theta -= lr * (g + mu * m)
+
+    return change
+
+
 class Nesterov(Momentum):
     rule = nesterov
+
+
+@by_entries
+def adagrad(xp: Any, lr: float, eps: float) -> Change:
+    """v += g^2; theta -= lr g / (sqrt(v) + eps) (Duchi, Hazan, Singer, JMLR 2011)."""
+
+    def change(theta: Array, g: Array, v: Array) -> None:
+        v += g * g
+        theta -= lr * g / (xp.sqrt(v) + eps)
+
+    return change
 
 
 class Adagrad(Optimizer):
@@ -100,12 +86,42 @@ class Adagrad(Optimizer):
     default_eps = 1e-10
 
 
+@by_entries
+def adadelta(xp: Any, lr: float, rho: float, eps: float) -> Change:
+    """v = rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; u = rho u + (1 - rho) d^2; theta -= lr d.
+
+    Zeiler 2012.
+    """
+
+    def change(theta: Array, g: Array, v: Array, u: Array) -> None:
+        v *= rho
+        v += (1 - rho) * g * g
+        d = xp.sqrt(u + eps) / xp.sqrt(v + eps) * g
+        u *= rho
+        u += (1 - rho) * d * d
+        theta -= lr * d
+
+    return change
+
+
 class Adadelta(Optimizer):
     rule = adadelta
     slots = ("v", "u")
     constants = ("rho", "eps")
     default_lr = 1.0
     default_eps = 1e-6
+
+
+@by_entries
+def rmsprop(xp: Any, lr: float, rho: float, eps: float) -> Change:
+    """v = rho v + (1 - rho) g^2; theta -= lr g / (sqrt(v) + eps) (Tieleman and Hinton 2012)."""
+
+    def change(theta: Array, g: Array, v: Array) -> None:
+        v *= rho
+        v += (1 - rho) * g * g
+        theta -= lr * g / (xp.sqrt(v) + eps)
+
+    return change
 
 
 class RmsProp(Optimizer):
@@ -115,6 +131,29 @@ class RmsProp(Optimizer):
     default_rho = 0.99
 
 
+@by_entries
+def adam(xp: Any, lr: float, beta1: float, beta2: float, eps: float, t: int) -> Change:
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; both corrected for their start at zero:
+
+    theta -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) (Kingma and Ba, ICLR 2015).
+    """
+    rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+
+    def change(theta: Array, g: Array, m: Array, v: Array) -> None:
+        _moments(g, m, v, beta1, beta2)
+        theta -= rate * m / (xp.sqrt(v) / root + eps)
+
+    return change
+
+
+def _moments(g: Array, m: Array, v: Array, beta1: float, beta2: float) -> None:
+    """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, in place."""
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+
+
 class Adam(Optimizer):
     rule: ClassVar[Any] = adam
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
@@ -122,17 +161,104 @@ class Adam(Optimizer):
     counts_steps = True
 
 
+@by_entries
+def amsgrad(xp: Any, lr: float, beta1: float, beta2: float, eps: float, t: int) -> Change:
+    """Adam with the largest v so far in place of v (Reddi, Kale, Kumar, ICLR 2018)."""
+    rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+
+    def change(theta: Array, g: Array, m: Array, v: Array, top: Array) -> None:
+        _moments(g, m, v, beta1, beta2)
+        xp.maximum(top, v, out=top)
+        theta -= rate * m / (xp.sqrt(top) / root + eps)
+
+    return change
+
+
 class AmsGrad(Adam):
     rule = amsgrad
     slots = ("m", "v", "top")
+
+
+@by_entries
+def nadam(xp: Any, lr: float, beta1: float, beta2: float, eps: float, t: int) -> Change:
+    """Adam looking one step ahead (Dozat 2016), with the momentum schedule mu_t = beta1 (1 - 0.96^(0.004 t) / 2):
+
+    theta -= lr (mu_{t+1} m / (1 - prod_{i<=t+1} mu_i) + (1 - mu_t) g / (1 - prod_{i<=t} mu_i)) / (sqrt(v^) + eps).
+    """
+    (ahead, here), root = nadam_rates(lr, beta1, t), math.sqrt(1 - beta2**t)
+
+    def change(theta: Array, g: Array, m: Array, v: Array) -> None:
+        _moments(g, m, v, beta1, beta2)
+        theta -= (ahead * m + here * g) / (xp.sqrt(v) / root + eps)
+
+    return change
+
+
+def nadam_rates(lr: float, beta1: float, t: int) -> tuple[float, float]:
+    """What nadam multiplies m and g by in step t."""
+    mu, mu_next, product = nadam_momentum(beta1, t), nadam_momentum(beta1, t + 1), nadam_product(beta1, t)
+    return lr * mu_next / (1 - product * mu_next), lr * (1 - mu) / (1 - product)
+
+
+def nadam_momentum(beta1: float, t: int) -> float:
+    """mu_t = beta1 (1 - 0.96^(0.004 t) / 2)."""
+    return beta1 * (1 - 0.5 * math.pow(0.96, 0.004 * t))
+
+
+def nadam_product(beta1: float, t: int) -> float:
+    """The product of mu_1 .. mu_t; it is below the smallest float long before the loop becomes long."""
+    product = 1.0
+    for i in range(1, t + 1):
+        product *= nadam_momentum(beta1, i)
+        if product < 1e-300:
+            return 0.0
+    return product
 
 
 class NAdam(Adam):
     rule = nadam
 
 
+@by_entries
+def radam(xp: Any, lr: float, beta1: float, beta2: float, eps: float, t: int) -> Change:
+    """Adam with its rate rectified for the variance of v, plain momentum while that is unknown (Liu et al., ICLR 2020).
+
+    rho_inf = 2 / (1 - beta2) - 1, rho = rho_inf - 2 t beta2^t / (1 - beta2^t); for rho > 5 Adam's step times
+    sqrt((rho - 4)(rho - 2) rho_inf / ((rho_inf - 4)(rho_inf - 2) rho)), else theta -= lr m / (1 - beta1^t).
+    """
+    rate, rectified = radam_rate(lr, beta1, beta2, t)
+
+    def change(theta: Array, g: Array, m: Array, v: Array) -> None:
+        _moments(g, m, v, beta1, beta2)
+        theta -= rate * m / (xp.sqrt(v) + eps) if rectified else rate * m
+
+    return change
+
+
+def radam_rate(lr: float, beta1: float, beta2: float, t: int) -> tuple[float, bool]:
+    """radam's rate in step t, and whether the variance of v is known well enough to divide by its root."""
+    rate, limit = lr / (1 - beta1**t), 2 / (1 - beta2) - 1
+    rho = limit - 2 * t * beta2**t / (1 - beta2**t)
+    if rho <= 5:
+        return rate, False
+    rectification = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+    return rate * math.sqrt(rectification) * math.sqrt(1 - beta2**t), True
+
+
 class RAdam(Adam):
     rule = radam
+
+
+@by_entries
+def lion(xp: Any, lr: float, beta1: float, beta2: float) -> Change:
+    """theta -= lr sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g (Chen et al., NeurIPS 2023)."""
+
+    def change(theta: Array, g: Array, m: Array) -> None:
+        theta -= lr * xp.sign(beta1 * m + (1 - beta1) * g)
+        m *= beta2
+        m += (1 - beta2) * g
+
+    return change
 
 
 class Lion(Optimizer):
@@ -154,14 +280,9 @@ class Muon(Optimizer):
     constants = ("mu", "beta1", "beta2", "eps")
     default_momentum = 0.95
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        backend: Backend,
-        segments: Sequence[Segment] | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(parameters, backend, segments, **settings)
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        parameters = self.parameters
         hidden = [spec for spec in parameters.specs if spec.is_weight][:-1]
         self._matrices: list[tuple[Segment, tuple[int, ...]]] = []
         self._rest: list[Segment] = []
@@ -188,48 +309,6 @@ class Muon(Optimizer):
         for segment in self._rest:
             vectors = (vector[segment.part] for vector in (theta, grad, m, v))
             self._rule(*vectors, lr * segment.lr_scale, segment.weight_decay * decay, **rest, t=self.t)
-
-
-class Lbfgs(Optimizer):
-    """theta += lr d, d = -H g by the two-loop recursion over the last ten steps (Liu and Nocedal 1989).
-
-    For gradients of the whole training set. The first step is lr min(1, 1 / |g|_1) long; there is no line search, as
-    in PyTorch's default. `s0`, `y0`, ... are the pairs of steps and gradient changes, oldest first and zero where there
-    is none yet; `step` is the last step, `previous` the gradient before it.
-    """
-
-    history: ClassVar[int] = 10
-    slots = (*(f"s{i}" for i in range(10)), *(f"y{i}" for i in range(10)), "step", "previous")
-    default_lr = 1.0
-    rule: ClassVar[Any] = two_loop
-
-    def step(self, theta: Array, grad: Array, lr: float, decay: float = 1.0) -> None:
-        self.t += 1
-        xp, state = self.backend.xp, self.state
-        g = xp.zeros_like(grad)
-        for segment in self.segments:  # frozen parts have no gradient
-            g[segment.part] = grad[segment.part]
-        if self.t > 1:
-            self._remember(g - state["previous"])
-        pairs = [(state[f"s{i}"], state[f"y{i}"]) for i in range(self.history)]
-        pairs = [(s, y) for s, y in pairs if xp.dot(s, y) > 0]
-        d = self._rule(g, [s for s, _ in pairs], [y for _, y in pairs])
-        rate = lr if self.t > 1 else lr * min(1.0, 1 / max(float(xp.abs(g).sum()), 1e-30))
-        state["previous"][...] = g
-        for segment in self.segments:
-            part, own = segment.part, rate * segment.lr_scale
-            state["step"][part] = own * d[part] - (own * segment.weight_decay * decay) * theta[part]
-            theta[part] += state["step"][part]
-
-    def _remember(self, y: Array) -> None:
-        """Append the last step and the change of the gradient along it, unless they show no curvature."""
-        xp, state = self.backend.xp, self.state
-        if not float(xp.dot(y, state["step"])) > LEAST_CURVATURE:
-            return
-        for name, newest in (("s", state["step"]), ("y", y)):
-            for i in range(self.history - 1):
-                state[f"{name}{i}"][...] = state[f"{name}{i + 1}"]
-            state[f"{name}{self.history - 1}"][...] = newest
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

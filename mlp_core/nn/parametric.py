@@ -19,8 +19,8 @@ class Parametric(Layer):
     """
 
     def __init__(self, index: int, units: int, f: Activation) -> None:
-        super().__init__(index)
-        self.units, self.f = units, f
+        super().__init__(index, units)
+        self.f = f
 
     def specs(self) -> list[Spec]:
         return [Spec(f"{self.index}.alpha", (self.units,), is_weight=False, kind="alpha")]
@@ -32,13 +32,10 @@ class Parametric(Layer):
         self.alpha[...] = 1
 
     def allocate(self, backend: Backend, dtype: Any, rows: int, training: bool) -> None:
-        self.xp = backend.xp
+        super().allocate(backend, dtype, rows, training)
         self._activate = backend.primitive(bias_activation)
         self._differentiate = backend.primitive(activation_gradient)
         self._F = backend.empty((rows, self.units), dtype)
-        self._A = backend.empty((rows, self.units), dtype)
-        self._T = backend.empty((rows, self.units), dtype) if training else None
-        self._use_passes(backend, dtype, rows)
 
     def forward(self, X: Array, mode: Pass) -> Array:
         self.Z, self.F, A = X, head(self._F, len(X)), head(self._A, len(X))
@@ -49,7 +46,6 @@ class Parametric(Layer):
         return A
 
     def backward(self, Delta: Array, input_gradient: bool = True) -> Array | None:
-        assert self._T is not None
         T = head(self._T, len(Delta))
         self.xp.subtract(self.F, self.Z, out=T)
         T *= Delta

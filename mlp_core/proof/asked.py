@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from mlp_core.config import Config
+from mlp_core.config import model as schema
 from mlp_core.explain.inputs import front
 from mlp_core.explain.step import chains
 from mlp_core.nn.embedding import Embedding
@@ -17,7 +18,6 @@ from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
-from mlp_core.proof.asking import Asked
 from mlp_core.proof.compare import Tally
 from mlp_core.proof.rows import table_of
 from mlp_core.proof.truth import prove_truth
@@ -41,65 +41,59 @@ def prove_asked(experiment: Experiment, given: Config | None = None) -> Tally:
     given: the config before anything `auto` or balanced in it was decided.
     """
     tally = Tally()
-    asked = Asked(tally)
-    _network(asked, experiment)
-    _front(asked, experiment)
-    _step(asked, experiment)
-    _segments(asked, experiment)
-    _schedule(asked, experiment)
-    _watches(asked, experiment)
-    prove_truth(asked, experiment, given or experiment.config)
+    _network(tally, experiment)
+    _front(tally, experiment)
+    _step(tally, experiment)
+    _segments(tally, experiment)
+    _schedule(tally, experiment)
+    _watches(tally, experiment)
+    prove_truth(tally, experiment, given or experiment.config)
     if given is not None and given.ensemble > 1:
-        _members(asked, given)
+        _members(tally, given)
     if not experiment.trainer.progress.step:
-        _beginning(asked, experiment)
+        _beginning(tally, experiment)
         if given is not None and given.model.weights is not None:
-            prove_warm(asked, experiment, given)
+            prove_warm(tally, experiment, given)
     return tally
 
 
-def _network(asked: Asked, experiment: Experiment) -> None:
+def _network(tally: Tally, experiment: Experiment) -> None:
     model = experiment.config.model
     found = chains(experiment.model.network, 1)
-    asked.same("the number of hidden layers", len(found) - 1, len(model.layers()))
+    tally.same("the number of hidden layers", len(found) - 1, len(model.layers()))
     for chain, layer in zip(found, model.layers(), strict=False):
-        name, alpha = layer.activation, None
-        if not isinstance(name, str):
-            name, alpha = name.name, name.alpha  # type: ignore[union-attr]
-        alpha = ALPHA.get(name) if alpha is None else float(alpha)
-        dense = chain.layers[0]
+        of, (name, alpha), dense = f"of layer {chain.l}", activation(layer), chain.layers[0]
         assert isinstance(dense, Dense)
-        asked.same(f"the units of layer {chain.l}", dense.units, layer.units)
-        asked.same(f"the parametrization of layer {chain.l}", dense.ntk, model.parametrization == "ntk")
-        asked.same(f"the bias of layer {chain.l}", dense.has_bias, bool(layer.bias))
-        asked.same(
-            f"the skip connection of layer {chain.l}",
-            chain.residual,
-            bool(layer.residual) and dense.inputs == layer.units,
-        )
-        built = dict[str, list[tuple[Any, ...]]]()
-        for one in chain.layers:
-            for kind, *values in _words(one):
-                built.setdefault(kind, []).append(tuple(values))
+        words = [word for one in chain.layers for word in _words(one)]
+        acts, norms, drops = ([tuple(w) for k, *w in words if k == kind] for kind in ("activation", "norm", "dropout"))
         act = [] if name == "identity" else [(name, alpha)]
-        asked.same(
-            f"the activation of layer {chain.l}", [a for a in built.get("activation", []) if a[0] != "identity"], act
-        )
-        mixes = model.parametric and name not in ("prelu", "identity")
-        asked.same(f"whether layer {chain.l} learns its activation's share", _mixed(chain.layers), mixes)
         norm = [] if layer.norm == "none" else [(layer.norm, model.norm_eps, model.norm_momentum)]
-        asked.same(f"the norm of layer {chain.l}", built.get("norm", []), norm)
-        asked.same(
-            f"the dropout of layer {chain.l}", built.get("dropout", []), [(layer.dropout,)] if layer.dropout else []
-        )
+        mixed = any(isinstance(one, Parametric) for one in chain.layers)
+        mixes = model.parametric and name not in ("prelu", "identity")
+        for what, here, there in (
+            (f"the units {of}", dense.units, layer.units),
+            (f"the parametrization {of}", dense.ntk, model.parametrization == "ntk"),
+            (f"the bias {of}", dense.has_bias, bool(layer.bias)),
+            (f"the skip connection {of}", chain.residual, bool(layer.residual) and dense.inputs == layer.units),
+            (f"the activation {of}", [a for a in acts if a[0] != "identity"], act),
+            (f"whether layer {chain.l} learns its activation's share", mixed, mixes),
+            (f"the norm {of}", norms, norm),
+            (f"the dropout {of}", drops, [(layer.dropout,)] if layer.dropout else []),
+        ):
+            tally.same(what, here, there)
         if norm and act:
-            order = [kind for one in chain.layers for kind, *_ in _words(one) if kind in ("norm", "activation")]
-            asked.same(
-                f"the place of the norm of layer {chain.l}", order[0] == "norm", model.norm_position == "pre_activation"
-            )
+            first = next(kind for kind, *_ in words if kind != "dropout")
+            tally.same(f"the place of the norm {of}", first == "norm", model.norm_position == "pre_activation")
 
 
-def _front(asked: Asked, experiment: Experiment) -> None:
+def activation(layer: schema.Layer) -> tuple[str, float | None]:
+    """The activation of a layer of the config by its name, and its alpha."""
+    choice: Any = layer.activation
+    name, alpha = (choice, None) if isinstance(choice, str) else (choice.name, choice.alpha)
+    return name, ALPHA.get(name) if alpha is None else float(alpha)
+
+
+def _front(tally: Tally, experiment: Experiment) -> None:
     """What stands before the first product: learned words, waves of numbers, factors, dropout."""
     model, inputs = experiment.config.model, experiment.model.inputs
     there, waves = dict[str, Any](), model.periodic
@@ -120,13 +114,9 @@ def _front(asked: Asked, experiment: Experiment) -> None:
                 here["Dropout"] = p
             case _:
                 here[type(layer).__name__] = ()
-    asked.same("what stands before the first layer", list(here.items()), list(there.items()))
+    tally.same("what stands before the first layer", list(here.items()), list(there.items()))
     last = chains(experiment.model.network, 1)[-1].layers
-    asked.same("what stands behind the last layer", [type(one).__name__ for one in last], ["Dense"])
-
-
-def _mixed(layers: Sequence[Layer]) -> bool:
-    return any(isinstance(layer, Parametric) for layer in layers)
+    tally.same("what stands behind the last layer", [type(one).__name__ for one in last], ["Dense"])
 
 
 def _words(layer: Layer) -> Iterator[tuple[Any, ...]]:
@@ -142,10 +132,10 @@ def _words(layer: Layer) -> Iterator[tuple[Any, ...]]:
             yield "activation", f.name, getattr(f, "alpha", None)
 
 
-def _step(asked: Asked, experiment: Experiment) -> None:
+def _step(tally: Tally, experiment: Experiment) -> None:
     """Loss, penalties, limits, the settings of the update rule, the seed."""
     config, job, loss = experiment.config, experiment.trainer.job, experiment.model.objective.loss
-    asked.same("the loss", loss.name, config.loss.name)
+    tally.same("the loss", loss.name, config.loss.name)
     for key, value in {
         "label_smoothing": config.loss.label_smoothing,
         "pos_weight": float(config.loss.pos_weight or 1.0),
@@ -154,29 +144,29 @@ def _step(asked: Asked, experiment: Experiment) -> None:
         "quantiles": tuple(config.loss.quantiles),
     }.items():
         if hasattr(loss, key):
-            asked.same(f"loss.{key}", getattr(loss, key), value)
+            tally.same(f"loss.{key}", getattr(loss, key), value)
     regular, values, limits = config.regularization, config.optimizer, job.limits
     penalty = experiment.model.objective.penalty
     for key in ("l1", "l2", "bias"):
-        asked.same(f"regularization.{key}", getattr(penalty, key), getattr(regular, key))
-    asked.same("regularization.max_norm", limits.max_norm, regular.max_norm)
+        tally.same(f"regularization.{key}", getattr(penalty, key), getattr(regular, key))
+    tally.same("regularization.max_norm", limits.max_norm, regular.max_norm)
     table = table_of(config, job.batches, experiment.splits["train"], 1)
-    asked.same("optimizer.accumulate", limits.accumulate, table.many)
+    tally.same("optimizer.accumulate", limits.accumulate, table.many)
     for key in ("clip_norm", "clip_value", "ema"):
-        asked.same(f"optimizer.{key}", getattr(limits, key), getattr(values, key))
-    asked.same("train.epochs", limits.epochs, config.train.epochs)
-    asked.same("train.max_steps", limits.max_steps, config.train.max_steps)
-    asked.same("seed", job.seed, config.seed)
+        tally.same(f"optimizer.{key}", getattr(limits, key), getattr(values, key))
+    tally.same("train.epochs", limits.epochs, config.train.epochs)
+    tally.same("train.max_steps", limits.max_steps, config.train.max_steps)
+    tally.same("seed", job.seed, config.seed)
     settings = {name: getattr(values, key) for name, key in SETTINGS.items()}
     settings |= {"beta1": values.betas[0], "beta2": values.betas[1]}
     for name, value in job.optimizer.settings.items():
-        asked.same(f"{name} of {values.name}", value, settings.get(name, value))
+        tally.same(f"{name} of {values.name}", value, settings.get(name, value))
     augment = job.augment
-    asked.same("regularization.input_noise", augment.noise if augment else 0.0, regular.input_noise)
-    asked.same("regularization.mixup", augment.mixup if augment else 0.0, regular.mixup)
+    tally.same("regularization.input_noise", augment.noise if augment else 0.0, regular.input_noise)
+    tally.same("regularization.mixup", augment.mixup if augment else 0.0, regular.mixup)
 
 
-def _segments(asked: Asked, experiment: Experiment) -> None:
+def _segments(tally: Tally, experiment: Experiment) -> None:
     """The rate's scale and the decay of each tensor: decay is for matrices; of groups the last one counts."""
     config, job = experiment.config, experiment.trainer.job
     parameters = job.network.parameters
@@ -186,24 +176,24 @@ def _segments(asked: Asked, experiment: Experiment) -> None:
             if fnmatchcase(spec.name, group.match):
                 scale, frozen = group.lr_scale, group.freeze
                 decay = decay if group.weight_decay is None else group.weight_decay
-        asked.same(f"whether {spec.name} is a matrix", spec.is_weight, len(spec.shape) == 2 and spec.is_weight)
+        tally.same(f"whether {spec.name} is a matrix", spec.is_weight, len(spec.shape) == 2 and spec.is_weight)
         place = parameters.slices[spec.name]
         inside = [s for s in job.optimizer.segments if s.part.start <= place.start and place.stop <= s.part.stop]
-        asked.same(f"whether {spec.name} is trained", len(inside), 0 if frozen else 1)
+        tally.same(f"whether {spec.name} is trained", len(inside), 0 if frozen else 1)
         for segment in inside:
             factor = getattr(config.optimizer.lr_factors, spec.kind) if spec.kind else 1.0
-            asked.same(f"lr_scale of {spec.name}", segment.lr_scale, scale * factor)
-            asked.same(f"weight_decay of {spec.name}", segment.weight_decay, decay)
+            tally.same(f"lr_scale of {spec.name}", segment.lr_scale, scale * factor)
+            tally.same(f"weight_decay of {spec.name}", segment.weight_decay, decay)
 
 
-def _schedule(asked: Asked, experiment: Experiment) -> None:
+def _schedule(tally: Tally, experiment: Experiment) -> None:
     """The numbers of the schedule."""
     config, schedule = experiment.config, experiment.trainer.schedule
     values, table = config.schedule, table_of(config, experiment.trainer.job.batches, experiment.splits["train"], 1)
     steps = config.train.epochs * table.steps
     steps = steps if config.train.max_steps is None else min(steps, config.train.max_steps)
     warmup = values.warmup * steps if values.warmup < 1 else values.warmup * table.steps
-    asked.same("the steps of an epoch", experiment.trainer.steps_per_epoch, table.steps)
+    tally.same("the steps of an epoch", experiment.trainer.steps_per_epoch, table.steps)
     for name, there in {
         "name": "constant" if values.name == "plateau" else values.name,
         "lr": float(config.optimizer.lr),
@@ -218,34 +208,34 @@ def _schedule(asked: Asked, experiment: Experiment) -> None:
         "per_epoch": values.per == "epoch",
         "cycles": int(values.cycles),
     }.items():
-        asked.same(f"schedule: {name}", getattr(schedule, name), there)
+        tally.same(f"schedule: {name}", getattr(schedule, name), there)
     for name in ("dropout", "weight_decay"):
         fade = getattr(experiment.trainer.job, "decay" if name == "weight_decay" else name)
-        asked.same(f"schedule.{name}", (fade.name, fade.steps), (getattr(values, name), steps))
+        tally.same(f"schedule.{name}", (fade.name, fade.steps), (getattr(values, name), steps))
 
 
-def _watches(asked: Asked, experiment: Experiment) -> None:
+def _watches(tally: Tally, experiment: Experiment) -> None:
     """Which metric decides what, which way is better, and how long is waited for it."""
     config, trainer = experiment.config, experiment.trainer
     monitor, values, stop = config.checkpoint.monitor, config.checkpoint, config.train.early_stopping
-    asked.same("train.eval_every", trainer.job.limits.eval_every, config.train.eval_every)
-    asked.same("checkpoint.best", trainer.best is not None, values.best)
+    tally.same("train.eval_every", trainer.job.limits.eval_every, config.train.eval_every)
+    tally.same("checkpoint.best", trainer.best is not None, values.best)
     if trainer.best is not None:
         found = (trainer.best.metric, trainer.best.smaller, trainer.best.min_delta, trainer.best.ties)
-        asked.same("what is best", found, (monitor, _smaller(monitor, values.mode), 0.0, values.ties == "last"))
-    asked.same("train.early_stopping", trainer.stopping is not None, bool(stop))
+        tally.same("what is best", found, (monitor, _smaller(monitor, values.mode), 0.0, values.ties == "last"))
+    tally.same("train.early_stopping", trainer.stopping is not None, bool(stop))
     if trainer.stopping is not None and stop:
         watch = trainer.stopping.watch
         here = (watch.metric, watch.smaller, watch.min_delta)
-        asked.same("early stopping's watch", here, (stop.monitor, _smaller(stop.monitor, stop.mode), stop.min_delta))
-        asked.same("early stopping: patience", trainer.stopping.patience, stop.patience)
-        asked.same("early stopping: min_epochs", trainer.stopping.min_epochs, stop.min_epochs)
-    asked.same("the plateau", trainer.plateau is not None, config.schedule.name == "plateau")
+        tally.same("early stopping's watch", here, (stop.monitor, _smaller(stop.monitor, stop.mode), stop.min_delta))
+        tally.same("early stopping: patience", trainer.stopping.patience, stop.patience)
+        tally.same("early stopping: min_epochs", trainer.stopping.min_epochs, stop.min_epochs)
+    tally.same("the plateau", trainer.plateau is not None, config.schedule.name == "plateau")
     if trainer.plateau is not None:
         watch = trainer.plateau.watch
-        asked.same("the plateau's watch", (watch.metric, watch.smaller), (monitor, _smaller(monitor, "auto")))
-        asked.same("the plateau's patience", trainer.plateau.patience, config.schedule.patience)
-        asked.same("the plateau's factor", trainer.plateau.factor, config.schedule.factor)
+        tally.same("the plateau's watch", (watch.metric, watch.smaller), (monitor, _smaller(monitor, "auto")))
+        tally.same("the plateau's patience", trainer.plateau.patience, config.schedule.patience)
+        tally.same("the plateau's factor", trainer.plateau.factor, config.schedule.factor)
 
 
 def _smaller(monitor: str, mode: str) -> bool:
@@ -254,18 +244,18 @@ def _smaller(monitor: str, mode: str) -> bool:
     return not larger if mode == "auto" else mode == "min"
 
 
-def _members(asked: Asked, given: Config) -> None:
+def _members(tally: Tally, given: Config) -> None:
     """The members of an ensemble: each with the next seed, all with the same rows, and else as the config says."""
     found = member_configs(given, 1)
-    asked.same("the members of the ensemble", len(found), given.ensemble)
+    tally.same("the members of the ensemble", len(found), given.ensemble)
     seed = given.seed if given.data.split.seed is None else given.data.split.seed
     own = ("ensemble", "seed", "threads")
     asked_for = {key: value for key, value in _plain(given).items() if key not in own}
     for k, member in enumerate(found):
-        asked.same(f"the seed of member {k + 1}", member.seed, given.seed + k)
-        asked.same(f"by what the rows of member {k + 1} are dealt", member.data.split.seed, seed)
+        tally.same(f"the seed of member {k + 1}", member.seed, given.seed + k)
+        tally.same(f"by what the rows of member {k + 1} are dealt", member.data.split.seed, seed)
         same = {key: value for key, value in _plain(member).items() if key not in own} == asked_for
-        asked.same(f"whether member {k + 1} is as the config says", (member.ensemble, same), (1, True))
+        tally.same(f"whether member {k + 1} is as the config says", (member.ensemble, same), (1, True))
 
 
 def _plain(config: Config) -> dict[str, Any]:
@@ -275,16 +265,16 @@ def _plain(config: Config) -> dict[str, Any]:
     return values
 
 
-def _beginning(asked: Asked, experiment: Experiment) -> None:
+def _beginning(tally: Tally, experiment: Experiment) -> None:
     """What the optimizer remembers at first: nothing; the average: the weights; running statistics: 0 and 1."""
     job = experiment.trainer.job
     to_host = job.backend.to_host
-    asked.same("the optimizer's count of steps", job.optimizer.t, 0)
+    tally.same("the optimizer's count of steps", job.optimizer.t, 0)
     for name, vector in job.optimizer.state.items():
-        asked.close(f"optimizer.{name} at first", to_host(vector), np.zeros(len(vector)), 0.0)
+        tally.entries(f"optimizer.{name} at first", to_host(vector), np.zeros(len(vector)), 0.0)
     if job.average is not None:
-        asked.close("the averaged weights at first", to_host(job.average), to_host(job.network.parameters.theta), 0.0)
+        tally.entries("the averaged weights at first", to_host(job.average), to_host(job.network.parameters.theta), 0.0)
     if experiment.config.model.weights is None:
         for name, place in job.network.statistics.slices.items():
             there = np.full(place.stop - place.start, 1.0 if name.endswith("var") else 0.0)
-            asked.close(f"{name} at first", to_host(job.network.statistics.theta[place]), there, 0.0)
+            tally.entries(f"{name} at first", to_host(job.network.statistics.theta[place]), there, 0.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlp_core.nn.parameters import Parameters
+from mlp_core.nn.network import Network
 from mlp_core.proof.state import State
 
 WITHIN = {"float64": 1e-8, "float32": 5e-5}
@@ -50,13 +51,41 @@ class Tally:
         if found is not None and (self.wrong is None or not found.error <= self.wrong.error):
             self.wrong = found
 
+    def right(self, where: str, right: bool, here: Any = math.nan, there: Any = math.nan, *, numbers: int = 1) -> None:
+        """Something that is as it must be, or is not; with the two numbers, where it is told by some."""
+        shown = (float(v) if isinstance(v, int | float | np.number) else math.nan for v in (here, there))
+        self.add(numbers, 0.0, None if right else Difference(where, math.inf, *shown))
 
-def tensors(state: State, parameters: Parameters, statistics: Parameters) -> Iterator[tuple[str, Any]]:
+    def same(self, where: str, here: Any, there: Any, within: float = 1e-9) -> None:
+        """Two values, equal to the last bit where they are no numbers."""
+        numbers = isinstance(there, float) and isinstance(here, int | float)
+        right = math.isclose(here, there, rel_tol=within, abs_tol=1e-300) if numbers else here == there
+        self.right(where, right, here, there)
+
+    def entries(self, where: str, here: Any, there: Any, within: float, scale: Any = None) -> None:
+        """Arrays of the same shape, entry by entry, up to a share of `scale`: where there is none, of the largest."""
+        here, there = np.asarray(here, np.float64), np.asarray(there, np.float64)
+        if here.shape != there.shape:
+            self.right(f"the shape of {where}", False, here.size, there.size)
+            return
+        scale = max(float(np.abs(there).max(initial=0)), 1e-300) if scale is None else scale
+        error = np.abs(here - there) / scale
+        if (error <= within).all():
+            self.add(here.size, 0.0)
+            return
+        worst = int(error.argmax())
+        wrong = Difference(where, float(error.flat[worst]), float(here.flat[worst]), float(there.flat[worst]))
+        self.add(here.size, 0.0, wrong)
+
+
+def tensors(state: State, network: Network) -> dict[str, Any]:
     """The parts of a state by name, each a flat array."""
+    found = {}
     for what, vector in state.vectors().items():
-        named = statistics if what == "running statistics" else parameters
+        named = network.statistics if what == "running statistics" else network.parameters
         for name, place in named.slices.items():
-            yield (name if what in ("weights", "running statistics") else f"{what} of {name}"), vector[place]
+            found[name if what in ("weights", "running statistics") else f"{what} of {name}"] = vector[place]
+    return found
 
 
 Walks = Callable[[], list[State]]
@@ -69,19 +98,16 @@ def compare_states(
     found: State,
     paper: State,
     walks: Walks,
-    parameters: Parameters,
-    statistics: Parameters,
-    dtype: str,
+    network: Network,
     steps: int,
-    precision: str = "highest",
 ) -> None:
-    """Every number of a state that training reached, by products of this precision, against that of the formulas."""
+    """Every number of a state that the training of a network reached, against that of the formulas."""
     if found.t != paper.t:
-        tally.add(1, np.inf, Difference("the optimizer's count of steps", np.inf, found.t, paper.t))
-    parts = [dict(tensors(state, parameters, statistics)) for state in (before, found, paper)]
+        tally.right("the optimizer's count of steps", False, found.t, paper.t)
+    parts = [tensors(state, network) for state in (before, found, paper)]
     asked: list[dict[str, Any]] | None = None
-    ulp, rounding = float(np.finfo(dtype).eps), unit(dtype, precision)
-    within = max(WITHIN[dtype], PRODUCTS_TIMES * rounding if rounding > ulp else 0.0)
+    ulp, rounding = float(np.finfo(network.dtype).eps), unit(network)
+    within = max(WITHIN[network.dtype.name], PRODUCTS_TIMES * rounding if rounding > ulp else 0.0)
     largest = _changes(before, paper)
     for name, there in parts[2].items():
         of_all = largest[_vector(name)]
@@ -100,7 +126,7 @@ def compare_states(
             continue
         if not np.isfinite(there).all():  # the formulas overflow too: nothing to compare
             continue
-        asked = [dict(tensors(s, parameters, statistics)) for s in walks()] if asked is None else asked
+        asked = [tensors(state, network) for state in walks()] if asked is None else asked
         beside = [np.abs(np.asarray(walk[name], np.float64) - there) for walk in asked]
         many = max(int((~(TIMES * one <= room)).sum()) for one in beside)
         most = max(float(one.max()) for one in beside)
@@ -114,8 +140,9 @@ def compare_states(
         tally.add(here.size, ratio, Difference(name, ratio, float(here[index]), float(there[index])))
 
 
-def unit(dtype: str, precision: str) -> float:
-    """The rounding of products of this dtype and precision: what is between 1 and the next number."""
+def unit(network: Network) -> float:
+    """The rounding of a network's products, by its dtype and their precision: what is between 1 and the next number."""
+    dtype, precision = network.dtype, network.backend.precision
     return PRODUCTS[precision] if dtype == "float32" and precision in PRODUCTS else float(np.finfo(dtype).eps)
 
 
@@ -143,11 +170,10 @@ def compare_losses(
     found: list[float],
     paper: list[float],
     walks: Callable[[], list[list[float]]],
-    dtype: str,
-    precision: str = "highest",
+    network: Network,
 ) -> None:
     """The losses that training reports against those of the formulas."""
-    within, asked = max(LOSS_WITHIN[dtype], LOSS_TIMES * unit(dtype, precision)), None
+    within, asked = max(LOSS_WITHIN[network.dtype.name], LOSS_TIMES * unit(network)), None
     for i, (here, there) in enumerate(zip(found, paper, strict=False)):
         if not np.isfinite(there):
             continue
@@ -166,16 +192,5 @@ def compare_losses(
 
 def close(tally: Tally, name: str, here: Any, there: Any, dtype: str, least: float = 1e-300) -> None:
     """Arrays in use, up to a share of the largest number, or of `least` where all are below that."""
-    if here.shape != there.shape:
-        tally.add(1, np.inf, Difference(f"the shape of {name}", np.inf, here.size, there.size))
-        return
-    if not np.isfinite(there).all():
-        return
-    scale = max(float(np.abs(there).max(initial=0)), least)
-    error = np.abs(here - there) / scale
-    worst = int(error.argmax())
-    off = float(error.flat[worst])
-    wrong = (
-        None if off <= USED_WITHIN[dtype] else Difference(name, off, float(here.flat[worst]), float(there.flat[worst]))
-    )
-    tally.add(here.size, off, wrong)
+    if here.shape != there.shape or np.isfinite(there).all():
+        tally.entries(name, here, there, USED_WITHIN[dtype], max(float(np.abs(there).max(initial=0)), least))

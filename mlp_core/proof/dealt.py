@@ -11,7 +11,7 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.data.load import Data, Dataset, load
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import Tally
 from mlp_core.training.experiment import Experiment
 
 BY_COUNT = ("auto", "stratified", "random", "ordered")
@@ -31,8 +31,8 @@ def prove_dealt(tally: Tally, experiment: Experiment, given: Config, data: Data)
     places = {int(number): place for place, number in enumerate(numbers)}
     dealt = [int(number) for rows in data.indices.values() for number in rows]
     many = len(places) if limit is None else min(limit, len(places))
-    _same(tally, "how many rows are dealt", len(dealt), many)
-    _same(tally, "rows that are in two splits, or in none", len(set(dealt) & set(places)), many)
+    tally.same("how many rows are dealt", len(dealt), many)
+    tally.same("rows that are in two splits, or in none", len(set(dealt) & set(places)), many)
     if tally.wrong is not None:
         return
     for name, rows in data.indices.items():
@@ -41,20 +41,16 @@ def prove_dealt(tally: Tally, experiment: Experiment, given: Config, data: Data)
         share = getattr(split, name, 0.0)
         if name != "train" and share:
             asked = int(share) if share >= 1 else math.floor(many * share + 0.5)
-            _same(tally, f"the rows of {name}", len(rows), asked)
+            tally.same(f"the rows of {name}", len(rows), asked)
     method = split.method
     if method == "auto":
         method = "stratified" if experiment.model.task.classifies else "random"
     if method == "ordered":
         order = [int(number) for name in ("train", "val", "test") for number in data.indices.get(name, ())]
-        _same(tally, "whether rows are dealt in their order", order == sorted(order), True)
+        tally.same("whether rows are dealt in their order", order == sorted(order), True)
     if method == "stratified":
         y = whole.splits["train"].y
         _shares(tally, {name: y[[places[int(n)] for n in rows]] for name, rows in data.indices.items()})
-
-
-def _same(tally: Tally, name: str, here: float, there: float) -> None:
-    tally.add(1, 0.0, None if here == there else Difference(name, math.inf, float(here), float(there)))
 
 
 def _content(tally: Tally, name: str, part: Dataset, whole: Dataset, rows: Any) -> None:
@@ -70,10 +66,9 @@ def _content(tally: Tally, name: str, part: Dataset, whole: Dataset, rows: Any) 
         else:
             here, there = np.asarray(here[:]), np.asarray(there[rows])
             right = here.shape == there.shape and np.array_equal(here, there, equal_nan=here.dtype.kind == "f")
-        size = 1 if here is None else len(rows)
-        tally.add(size, 0.0, None if right else Difference(f"{what} of {name}", math.inf, math.nan, math.nan))
+        tally.right(f"{what} of {name}", right, numbers=1 if here is None else len(rows))
     right = {k: list(v) for k, v in part.words.items()} == {k: list(v) for k, v in whole.words.items()}
-    _same(tally, f"the words of {name}", right, True)
+    tally.same(f"the words of {name}", right, True)
 
 
 def _shares(tally: Tally, classes: Mapping[str, Any]) -> None:
@@ -84,5 +79,4 @@ def _shares(tally: Tally, classes: Mapping[str, Any]) -> None:
         for name, y in classes.items():
             here, there = int((y == label).sum()), mine * len(y) / len(total)
             right = abs(here - there) <= len(classes) or mine <= len(classes)
-            found = None if right else Difference(f"the rows of a class in {name}", math.inf, here, there)
-            tally.add(1, 0.0, found)
+            tally.right(f"the rows of a class in {name}", right, here, there)

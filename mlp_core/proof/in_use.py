@@ -15,26 +15,24 @@ from mlp_core.proof import draws
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import Table
-from mlp_core.proof.state import State
+from mlp_core.proof.state import State, kept
 from mlp_core.training.evaluator import Split
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
+
+SURE = 1e-4  # so far apart are the probabilities of a row that is not between two classes
 
 
 @contextmanager
 def moved(experiment: Experiment) -> Iterator[None]:
     """Other statistics than the first ones, and averaged weights that are not the weights; for a while."""
-    before = State.of(experiment.trainer.job)
-    rng = draws.philox(experiment.config.seed, "proof", 0)
-    variances = np.abs(before.statistics + 0.3 * rng.standard_normal(before.statistics.shape)) + 0.2
-    average = None if before.average is None else before.average * (1 + 0.1 * rng.random(before.average.shape))
-    dtype = before.theta.dtype
-    average = None if average is None else average.astype(dtype)
-    replace(before, statistics=variances.astype(dtype), average=average).put_back(experiment.trainer.job)
-    try:
+    with kept(experiment.trainer.job) as before:
+        rng, dtype, average = draws.philox(experiment.config.seed, "proof", 0), before.theta.dtype, before.average
+        statistics = np.abs(before.statistics + 0.3 * rng.standard_normal(before.statistics.shape)) + 0.2
+        if average is not None:
+            average = (average * (1 + 0.1 * rng.random(average.shape))).astype(dtype)
+        replace(before, statistics=statistics.astype(dtype), average=average).put_back(experiment.trainer.job)
         yield
-    finally:
-        before.put_back(experiment.trainer.job)
 
 
 def forward(paper: Paper, model: Model, state: State, X: Any) -> Machine:
@@ -56,6 +54,14 @@ def told(model: Model, paper: Paper, machine: Machine, Z: Any) -> Any:
 def logits(model: Model, machine: Machine) -> Any:
     """The outputs of the last layer that a machine has found."""
     return machine["Z"][len(chains(model.network, 1))]
+
+
+def decided(P: Any, threshold: float) -> tuple[Any, Any]:
+    """The classes that probabilities P [n, c] speak for, and in which rows they do so clearly."""
+    if P.shape[1] == 2:
+        return (P[:, 1] >= threshold).astype(int), np.abs(P[:, 1] - threshold) > SURE
+    ordered = np.sort(P, axis=1)
+    return P.argmax(axis=1), ordered[:, -1] - ordered[:, -2] > SURE
 
 
 def spread(model: Model, Z: Any) -> tuple[dict[str, Any], Any]:
@@ -80,24 +86,10 @@ def total_loss(paper: Paper, machine: Machine, split: Split) -> float:
     count = len(split.X)
     table = Table(paper.network.backend, split, count, 1, 0, False, False, paper.network.architecture.outputs)
     Y, w = table.targets(np.arange(count))
-    text = paper.text(count)
     machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
-    sections = [s for s in text.sections if s.title.startswith("Loss")]
-    if paper.table.many > 1:
-        sections += [s for s in text.sections if s.title == "Gradient"]
-    for section in sections:
-        lines = []
-        for line in section.lines:
-            target = getattr(line, "target", None) or next((e.target for e in getattr(line, "equations", ())), "")
-            if target.startswith("Delta[") or target in ("g",) or target.startswith("dW") or target.startswith("dE"):
-                break
-            lines.append(line)
-        if section.title == "Gradient":
-            machine.run(lines)
-            continue
-        means = [i for i, line in enumerate(lines) if getattr(line, "target", "") == "loss"][:1]
-        machine.run(lines[: means[0]])
-        total = float(machine["w"].sum())
-        machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (total or 1.0)
-        machine.run(lines[means[0] + 1 :])
+    lines = list(paper.text(count).lines("Loss", "Gradient"))
+    mean, *penalties = (i for i, line in enumerate(lines) if line.target == "loss")
+    machine.run(lines[:mean])
+    machine["loss"] = float((machine["w"] * machine["rows"]).sum()) / (float(machine["w"].sum()) or 1.0)
+    machine.run(lines[i] for i in penalties)
     return float(machine["loss"])

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlp_core.metrics import Outcome, compute
 from mlp_core.metrics.calibration import RULES, Calibration, best_threshold, fit
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.measures import NAMES, Rows, measure, rows_of
 
 SLOPES = 1e-3, 1e3
@@ -29,7 +29,7 @@ def prove_metrics(tally: Tally, found: dict[str, float], outcome: Outcome) -> No
         return
     for name, here in found.items():
         if name != "loss":
-            same(tally, f"the metric {name}", here, measure(name, rows))
+            _same(tally, f"the metric {name}", here, measure(name, rows))
 
 
 def prove_judging(tally: Tally, kind: str, outcome: Outcome) -> None:
@@ -46,7 +46,7 @@ def prove_judging(tally: Tally, kind: str, outcome: Outcome) -> None:
             prove_fit(tally, kind, method, few, fit(kind, method, few.P, few.y, few.w))
         for rule in RULES if kind == "binary" else ():
             there = _threshold(rule, _all(few))
-            same(tally, f"the threshold of the best {rule}", best_threshold(rule, few.P, few.y, few.w), there)
+            _same(tally, f"the threshold of the best {rule}", best_threshold(rule, few.P, few.y, few.w), there)
 
 
 def _made_up(kind: str, outputs: int, bins: int) -> Outcome:
@@ -66,17 +66,17 @@ def _made_up(kind: str, outputs: int, bins: int) -> Outcome:
 def prove_threshold(tally: Tally, rule: float | str, outcome: Outcome) -> None:
     """The threshold that an outcome was judged by, as the config asks for it."""
     if not isinstance(rule, str):
-        same(tally, "the threshold that is kept", outcome.threshold, rule)
+        _same(tally, "the threshold that is kept", outcome.threshold, rule)
     elif len(outcome.y) <= 4 * ROWS:
-        same(tally, "the threshold that is chosen", outcome.threshold, _threshold(rule, _all(outcome)))
+        _same(tally, "the threshold that is chosen", outcome.threshold, _threshold(rule, _all(outcome)))
 
 
 def prove_fit(tally: Tally, kind: str, method: str, outcome: Outcome, found: Calibration) -> None:
     """A calibration beside another one found by other means: it must not lose more on the rows than that."""
-    wrong = found.method != method or (method != "platt" and found.offset != 0)
-    tally.add(1, 0.0, Difference("the kind of calibration", math.inf, found.slope, math.nan) if wrong else None)
+    right = found.method == method and (method == "platt" or found.offset == 0)
+    tally.right("the kind of calibration", right, found.slope)
     if method == "none":
-        same(tally, "the slope without calibration", found.slope, 1.0)
+        _same(tally, "the slope without calibration", found.slope, 1.0)
         return
     P, y = np.asarray(outcome.P, np.float64), np.asarray(outcome.y)
     w = np.ones(len(y)) if outcome.w is None else np.asarray(outcome.w, np.float64)
@@ -95,8 +95,7 @@ def prove_fit(tally: Tally, kind: str, method: str, outcome: Outcome, found: Cal
     best = min(loss.at(*pair) for pair in loss.tried(method == "platt"))
     here = loss.at(found.slope, found.offset)
     wrong = here > best + FIT_WITHIN * max(1.0, abs(best))
-    difference = Difference(f"the loss of rows by {method} scaling", math.inf, here, best)
-    tally.add(1, 0.0, difference if wrong else None)
+    tally.right(f"the loss of rows by {method} scaling", not wrong, here, best)
 
 
 @dataclass(frozen=True)
@@ -176,8 +175,7 @@ def _rule(rule: str, o: Rows) -> float:
     return (tp * tn - fp * fn) / math.sqrt(square) if square > 0 else 0.0
 
 
-def same(tally: Tally, name: str, here: float, there: float, within: float = 1e-9) -> None:
+def _same(tally: Tally, name: str, here: float, there: float) -> None:
     """Two numbers, or two that are not defined."""
-    here, there = float(here), float(there)
-    right = math.isclose(here, there, rel_tol=within, abs_tol=within) or (math.isnan(here) and math.isnan(there))
-    tally.add(1, 0.0, None if right else Difference(name, math.inf, here, there))
+    right = math.isclose(here, there, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(here) and math.isnan(there))
+    tally.right(name, right, here, there)

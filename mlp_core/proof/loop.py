@@ -12,7 +12,7 @@ import numpy as np
 
 from mlp_core.backends.job import Job
 from mlp_core.nn.step_options import StepRates
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.training.events import EpochDone, StepDone
@@ -74,11 +74,16 @@ def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
     return tally
 
 
+def last_step(trainer: Trainer) -> int:
+    """How many steps a run has."""
+    limits = trainer.job.limits
+    whole = limits.epochs * trainer.steps_per_epoch
+    return whole if limits.max_steps is None else min(limits.max_steps, whole)
+
+
 def _end(trainer: Trainer, tally: Tally) -> None:
     """The last epoch of a run: it ends where it must, and says why."""
-    limits, per_epoch = trainer.job.limits, trainer.steps_per_epoch
-    whole = limits.epochs * per_epoch
-    last = whole if limits.max_steps is None else min(limits.max_steps, whole)
+    limits, per_epoch, last = trainer.job.limits, trainer.steps_per_epoch, last_step(trainer)
     if not last or (limits.max_seconds is not None and limits.max_seconds < SURELY):
         return
     epoch = (last - 1) // per_epoch
@@ -88,20 +93,16 @@ def _end(trainer: Trainer, tally: Tally) -> None:
     for event in own.run():
         if isinstance(event, EpochDone) and event.epoch > epoch + 1:
             break
-    reason = "epochs" if last == whole != limits.max_steps else "max_steps"
+    reason = "max_steps" if last == limits.max_steps else "epochs"
     right = (progress.step, progress.epoch, progress.finished) == (last, epoch + 1, reason)
-    found = None if right else Difference("the last step of a run", math.inf, float(progress.step), float(last))
-    tally.add(1, 0.0, found)
+    tally.right("the last step of a run", right, progress.step, last)
 
 
 def _go_through(trainer: Trainer, paper: Paper, tally: Tally, metrics: Iterator[float], epochs: int) -> None:
     """So many epochs with these values of what is watched."""
     idle = Idle(trainer.job)
-    watches = [
-        w
-        for w in (trainer.best, getattr(trainer.stopping, "watch", None), getattr(trainer.plateau, "watch", None))
-        if w
-    ]
+    watches = [trainer.best] if trainer.best else []
+    watches += [one.watch for one in (trainer.stopping, trainer.plateau) if one]
     names = {watch.metric for watch in watches if watch.metric.startswith("val_")}
     signs = {watch.metric: 1 if watch.smaller else -1 for watch in watches}
 
@@ -142,9 +143,8 @@ class _Book:
     place: int = 0
 
     def __post_init__(self) -> None:
-        sections = self.paper.text(self.paper.table.size).sections
-        self.rate = next(s.lines for s in sections if s.title.startswith("Learning"))
-        self.drop = next((s.lines for s in sections if s.title.startswith("After an epoch")), ())
+        text = self.paper.text(self.paper.table.size)
+        self.rate, self.drop = tuple(text.lines("Learning")), tuple(text.lines("After an epoch"))
         smaller = self.trainer.plateau is None or self.trainer.plateau.watch.smaller
         self.machine = Machine(np.zeros(1), [("W", 1, slice(0, 1), (1, 1))])
         self.machine |= {"plateau": 1.0, "stale": 0, "mark": math.inf if smaller else -math.inf}
@@ -152,8 +152,7 @@ class _Book:
         self.reference, self.stale = math.inf, 0
 
     def same(self, name: str, here: float, there: float) -> None:
-        right = here == there or abs(here - there) <= 1e-12 * abs(there)
-        self.tally.add(1, 0.0, None if right else Difference(name, math.inf, float(here), float(there)))
+        self.tally.same(name, here, there, within=1e-12)
 
     def told(self, event: StepDone, first: int, rates: Sequence[StepRates]) -> None:
         """What is said of a step, one of some that were taken from the `first` on with these rates."""
@@ -162,17 +161,14 @@ class _Book:
         among = 0 <= step - 1 - first < len(rates)
         lr = rates[step - 1 - first].lr if among else math.nan
         if event != (step, self.done + 1, self.place, per_epoch, _loss(step - 1), lr):
-            self.tally.add(1, 0.0, Difference("what is told of a step", math.inf, float(event.step), float(step)))
+            self.tally.right("what is told of a step", False, event.step, step)
 
     def epoch(self, event: EpochDone, asked: list[tuple[int, int, int, list[StepRates]]], progress: Progress) -> None:
         """Everything about one epoch."""
         losses, weights, place = 0.0, 0.0, 0
         for epoch, position, step, rates in asked:
-            for name, here, there in (
-                ("epoch", epoch, self.done),
-                ("place", position, place),
-                ("step", step, self.step),
-            ):
+            told = ("epoch", epoch, self.done), ("place", position, place), ("step", step, self.step)
+            for name, here, there in told:
                 self.same(f"the {name} of a step", here, there)
             looked = set(np.linspace(0, len(rates) - 1, LOOKED_AT).astype(int)) if rates else set()
             for i, rate in enumerate(rates):
@@ -186,12 +182,7 @@ class _Book:
         self.place = 0
         self.done += 1
         mean = losses / weights
-        error = abs(event.metrics["train_loss"] - mean)
-        self.tally.add(
-            1,
-            0.0,
-            None if error <= 1e-9 else Difference("the loss of an epoch", error, event.metrics["train_loss"], mean),
-        )
+        self.tally.entries("the loss of an epoch", event.metrics["train_loss"], mean, 1e-9, scale=1.0)
         self.same("the number of an epoch", event.epoch, self.done)
         if asked and asked[-1][-1]:
             self.same("the learning rate that is told of an epoch", event.metrics["lr"], asked[-1][-1][-1].lr)
@@ -204,8 +195,7 @@ class _Book:
 
     def rates(self, trainer: Trainer) -> None:
         """Rates from the first step of the run to its last, and around those from which they go another way."""
-        limits, per_epoch, schedule = trainer.job.limits, trainer.steps_per_epoch, self.paper.config.schedule
-        steps = min(limits.epochs * per_epoch, limits.max_steps or limits.epochs * per_epoch)
+        steps, per_epoch, schedule = last_step(trainer), trainer.steps_per_epoch, self.paper.config.schedule
         turns = [trainer.schedule.warmup, steps // 2, steps - 1, *(m * per_epoch for m in schedule.milestones)]
         turns += [k * schedule.step_size * per_epoch for k in range(1, 4)]
         chosen = {min(max(0, turn + i), steps - 1) for turn in turns for i in range(-2, 3)}
@@ -228,9 +218,7 @@ class _Book:
         flat = 1.0 if x <= 0.5 else (1 + math.cos(math.pi * (2 * x - 1))) / 2
         for name, here in (("dropout", rate.dropout), ("weight_decay", rate.decay)):
             right = abs(here - (1.0 if getattr(schedule, name) == "constant" else flat)) <= 1e-9
-            self.tally.add(
-                1, 0.0, None if right else Difference(f"the share of {name} that is left", math.inf, here, flat)
-            )
+            self.tally.right(f"the share of {name} that is left", right, here, flat)
 
     def _watch(self, event: EpochDone, progress: Progress) -> None:
         best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau

@@ -177,33 +177,33 @@ def _gaps(score: Any, right: Any, o: Rows) -> float:
 
 
 def _of_numbers(name: str, q: float, o: Rows) -> float:
-    y, n = o.y.reshape(len(o.y), -1), o.P.shape[1]
-    columns = range(n)
-    e = y - o.P
+    """The mean over the outputs."""
+    y = o.y.reshape(len(o.y), -1)
+    return float(np.mean([_of_output(name, q, o, y[:, j], y[:, j] - o.P[:, j]) for j in range(o.P.shape[1])]))
+
+
+def _of_output(name: str, q: float, o: Rows, y: Any, e: Any) -> float:
+    """By the truth y [n] of one output, and its errors e [n]."""
     match name:
         case "mse":
-            return float(np.mean([o.mean(e[:, j] ** 2) for j in columns]))
+            return o.mean(e**2)
         case "rmse":
-            return float(np.mean([math.sqrt(o.mean(e[:, j] ** 2)) for j in columns]))
+            return math.sqrt(o.mean(e**2))
         case "mae":
-            return float(np.mean([o.mean(abs(e[:, j])) for j in columns]))
+            return o.mean(abs(e))
         case "medae":
-            return float(np.mean([_median(abs(e[:, j]), o.w) for j in columns]))
+            return _median(abs(e), o.w)
         case "mape":
-            return float(np.mean([o.mean(abs(e[:, j]) / abs(y[:, j])) for j in columns])) if (y != 0).all() else NAN
+            return o.mean(abs(e) / abs(y)) if (y != 0).all() else NAN
         case "pinball":
-            return float(np.mean([o.mean([max(q * v, (q - 1) * v) for v in e[:, j]]) for j in columns]))
+            return o.mean([max(q * v, (q - 1) * v) for v in e])
     if len(y) < 2:
         return NAN
-    values = []
-    for j in columns:
-        centre = o.mean(y[:, j])
-        spread = 0.0 if np.ptp(y[:, j]) == 0 else o.mean((y[:, j] - centre) ** 2)
-        middle = o.mean(e[:, j]) if name == "explained_variance" else 0.0
-        left = o.mean((e[:, j] - middle) ** 2)
-        left = 0.0 if name == "explained_variance" and np.ptp(e[:, j]) == 0 else left
-        values.append((1 - left / spread) if spread else float(left == 0))
-    return float(np.mean(values))
+    centre = o.mean(y)
+    spread = 0.0 if np.ptp(y) == 0 else o.mean((y - centre) ** 2)
+    middle = o.mean(e) if name == "explained_variance" else 0.0
+    left = 0.0 if name == "explained_variance" and np.ptp(e) == 0 else o.mean((e - middle) ** 2)
+    return (1 - left / spread) if spread else float(left == 0)
 
 
 def _median(values: Any, w: Any) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +15,7 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.explain import Explanation, Note, explain
-from mlp_core.explain.inputs import front
-from mlp_core.explain.step import chains, letters
+from mlp_core.explain.step import numbered, symbols
 from mlp_core.nn.layers import Dropout
 from mlp_core.nn.network import Network
 from mlp_core.nn.norm import Norm
@@ -74,13 +72,10 @@ class Paper:
     @functools.cached_property
     def symbols(self) -> dict[tuple[str, int], str]:
         """The tensor that a letter with its number stands for: (W, 1) is 0.weight."""
-        layers = [(layer, 0) for layer in front(self.network)]
-        layers += [(layer, chain.l) for chain in chains(self.network, 1) for layer in chain.layers]
         found = {}
-        for layer, number in layers:
-            for name, symbol in letters(layer, number).items():
-                letter, index = symbol[:-1].split("[")
-                found[letter, int(index)] = name
+        for name, symbol in symbols(self.network).items():
+            letter, index = symbol[:-1].split("[")
+            found[letter, int(index)] = name
         return found
 
     @functools.cached_property
@@ -95,8 +90,7 @@ class Paper:
     @functools.cached_property
     def dropouts(self) -> dict[int, tuple[int, int, float]]:
         """For the mask M[l]: the layer's place in the network, its units, its p."""
-        layers = [(layer, 0) for layer in front(self.network)]
-        layers += [(layer, chain.l) for chain in chains(self.network, 1) for layer in chain.layers]
+        layers = numbered(self.network)
         return {number: (one.index, one.units, one.p) for one, number in layers if isinstance(one, Dropout)}
 
     @functools.cached_property
@@ -104,9 +98,8 @@ class Paper:
         """For the running statistics of layer l: where the mean and the variance are among them."""
         slices = self.network.statistics.slices
         return {
-            chain.l: (slices[f"{layer.index}.running_mean"], slices[f"{layer.index}.running_var"])
-            for chain in chains(self.network, 1)
-            for layer in chain.layers
+            number: (slices[f"{layer.index}.running_mean"], slices[f"{layer.index}.running_var"])
+            for layer, number in numbered(self.network)
             if isinstance(layer, Norm) and layer.kind == "batch"
         }
 
@@ -175,9 +168,8 @@ class Walk:
 
     def _nadam_product(self, t: int) -> float:
         """The product of mu(1) .. mu(t), by the equation of mu."""
-        names = ("beta1", "mu(i)")
-        section = next(s for s in self.paper.text(self.paper.table.size).sections if s.title.startswith("Update"))
-        self.machine.run([line for line in section.equations() if line.target in names])
+        lines = self.paper.text(self.paper.table.size).lines("Update")
+        self.machine.run(line for line in lines if line.target in ("beta1", "mu(i)"))
         product = 1.0
         for i in range(1, t + 1):
             product *= float(self.machine["mu"](i))
@@ -206,7 +198,7 @@ class Walk:
         for i, rows in enumerate(batches):
             text = self.paper.text(len(rows))
             self._load(rows, step * many + i)
-            self._run(text, FORWARD)
+            self._run(text, *FORWARD)
             machine["losses"] = machine["losses"] + machine["loss"]
             for letter, number, *_ in self.paper.parts if many > 1 else ():
                 sums[letter, number] = sums.get((letter, number), 0.0) + machine[f"d{letter}"][number]
@@ -216,15 +208,15 @@ class Walk:
         optimizer = self.paper.config.optimizer
         if self.noise is not None and (optimizer.clip_value or optimizer.clip_norm):
             self._disturb(self.noise)
-        self._run(text, ("Gradient", "Learning"))
+        self._run(text, "Gradient", "Learning")
         if self.noise is not None:
             machine["g"] = self.noise.beside(machine["g"], machine["Delta"][max(machine["Delta"])])
         self.losses.append((float(machine["loss"]), float(total)))
-        if self.paper.config.optimizer.name == "lbfgs":
+        if optimizer.name == "lbfgs":
             self._run_lbfgs(text)
         else:
-            self._run(text, ("Update",))
-        self._run(text, ("After the update",))
+            self._run(text, "Update")
+        self._run(text, "After the update")
         return float(machine["lr"])
 
     def _disturb(self, noise: Noise) -> None:
@@ -235,15 +227,12 @@ class Walk:
             d = self.machine[letter][number]
             self.machine[letter][number] = d + noise.size * most * noise.rng.standard_normal(np.shape(d))
 
-    def _run(self, text: Explanation, titles: Sequence[str]) -> None:
-        for section in text.sections:
-            if not section.title.startswith(tuple(titles)):
-                continue
-            for line in section.lines:
-                self.machine.run([line])
-                if self.noise is not None and (target := getattr(line, "target", "")).startswith(("Z[", "H[")):
-                    # of H errors are made; and f(Z) near 1 keeps few digits of 1 - f(Z) where it is rounded
-                    self.machine.store(target, self._rounded(self.machine.value(target)))
+    def _run(self, text: Explanation, *titles: str) -> None:
+        for line in text.lines(*titles):
+            self.machine.run([line])
+            if self.noise is not None and line.target.startswith(("Z[", "H[")):
+                # of H errors are made; and f(Z) near 1 keeps few digits of 1 - f(Z) where it is rounded
+                self.machine.store(line.target, self._rounded(self.machine.value(line.target)))
 
     def _run_lbfgs(self, text: Explanation) -> None:
         """The update of L-BFGS, which remembers the step before and what it did to the gradient."""
@@ -255,7 +244,7 @@ class Walk:
             if s @ y > CURVATURE:
                 machine["s"], machine["y"] = [*machine["s"], s][-HISTORY:], [*machine["y"], y][-HISTORY:]
                 machine["curvature"] = (s @ y) / (y @ y)
-        self._run(text, ("Update",))
+        self._run(text, "Update")
         self._moved, self._before = machine["move"], g
 
     def _load(self, rows: Any, draw: int) -> None:
@@ -277,8 +266,8 @@ class Walk:
 
     def _left(self) -> float:
         """The share of dropout that its schedule leaves at this step, by its equations."""
-        data = self.paper.text(self.paper.table.size).sections[0]
-        self.machine.run([line for line in data.equations() if line.target in ("x", "fade_p")])
+        lines = self.paper.text(self.paper.table.size).lines("Data")
+        self.machine.run(line for line in lines if line.target in ("x", "fade_p"))
         return float(self.machine["fade_p"])
 
     def state(self) -> State:

@@ -15,14 +15,14 @@ from mlp_core.data.load import Data, Dataset, load
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.proof import draws
-from mlp_core.proof.compare import Difference, Tally, close
+from mlp_core.proof.compare import Tally, close
 from mlp_core.proof.dealt import prove_dealt
 from mlp_core.proof.further import further
-from mlp_core.proof.in_use import forward, logits, moved, spread
+from mlp_core.proof.in_use import decided, forward, logits, moved, spread
 from mlp_core.proof.inputs import inputs
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
-from mlp_core.proof.state import State
+from mlp_core.proof.state import State, kept
 from mlp_core.proof.together import prove_together
 from mlp_core.proof.using import FITTED
 from mlp_core.training.checkpoint import Checkpoint
@@ -80,15 +80,12 @@ def _inputs(tally: Tally, experiment: Experiment, data: Data) -> None:
 def _same_inputs(tally: Tally, experiment: Experiment, here: Any, there: Any, name: str) -> None:
     here, dtype = np.asarray(here, np.float64), experiment.model.network.dtype
     if here.shape != there.shape:
-        found = Difference(f"the number of inputs {name}", np.inf, here.shape[1], there.shape[1])
-        tally.add(1, np.inf, found)
+        tally.right(f"the number of inputs {name}", False, here.shape[1], there.shape[1])
         return
-    error = np.abs(here - there) / np.maximum(1.0, np.abs(there))
-    worst = int(error.argmax())
-    column, off = worst % here.shape[1], float(error.flat[worst])
-    what = f"input {experiment.model.inputs.input_names()[column]!r} {name}"
-    wrong = Difference(what, off, float(here.flat[worst]), float(there.flat[worst]))
-    tally.add(here.size, off, None if off <= SHARE[dtype == np.float64] else wrong)
+    scale = np.maximum(1.0, np.abs(there))
+    worst = int((np.abs(here - there) / scale).argmax())
+    what = f"input {experiment.model.inputs.input_names()[worst % here.shape[1]]!r} {name}"
+    tally.entries(what, here, there, SHARE[dtype == np.float64], scale)
 
 
 def _some(dataset: Dataset, rows: Any) -> Dataset:
@@ -100,18 +97,18 @@ def _some(dataset: Dataset, rows: Any) -> Dataset:
 @contextmanager
 def _lived(experiment: Experiment) -> Iterator[State]:
     """An optimizer that has made steps, and a run that is somewhere; for a while."""
-    trainer, before = experiment.trainer, State.of(experiment.trainer.job)
+    trainer = experiment.trainer
     progress, stamp, rng = trainer.progress, experiment.stamp, draws.philox(experiment.config.seed, "proof", 1)
-    slots = {name: np.abs(rng.standard_normal(v.shape)).astype(v.dtype) for name, v in before.slots.items()}
-    lived = replace(before, slots=slots, t=before.t + 7)
-    lived.put_back(trainer.job)
-    steps = 3 * trainer.steps_per_epoch
-    trainer.progress = Progress(3, 0, steps, 0.5, 2.0, 0.25, 2, 0.75, 1, 0.125, 1, 0.5, None)
-    try:
-        yield lived
-    finally:
-        before.put_back(trainer.job)
-        trainer.progress, experiment.stamp = progress, stamp
+    with kept(trainer.job) as before:
+        slots = {name: np.abs(rng.standard_normal(v.shape)).astype(v.dtype) for name, v in before.slots.items()}
+        lived = replace(before, slots=slots, t=before.t + 7)
+        lived.put_back(trainer.job)
+        steps = 3 * trainer.steps_per_epoch
+        trainer.progress = Progress(3, 0, steps, 0.5, 2.0, 0.25, 2, 0.75, 1, 0.125, 1, 0.5, None)
+        try:
+            yield lived
+        finally:
+            trainer.progress, experiment.stamp = progress, stamp
 
 
 def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, answer: Answer | None) -> None:
@@ -126,8 +123,8 @@ def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, a
         found = State.of(experiment.trainer.job)
         same = found.t == before.t and experiment.trainer.progress == there
         same &= all(np.array_equal(vector, found.vectors()[what]) for what, vector in before.vectors().items())
-        tally.add(1, 0.0, None if same else Difference("a run that is restored", np.inf, np.nan, np.nan))
-    used = before if before.average is None else replace(before, theta=before.average)
+        tally.right("a run that is restored", same)
+    used = before.for_use()
     name = "val" if "val" in data.splits else "train"
     some = _some(data.splits[name], np.arange(min(FEW, data.splits[name].rows)))
     right = experiment.model
@@ -177,13 +174,9 @@ def _answers(tally: Tally, right: Model, found: Mapping[str, Any], machine: Mach
     if task.kind == "multilabel":
         pairs = list(_labels(found, task.targets, P, threshold))
     else:
-        two = P.shape[1] == 2
-        own = (P[:, 1] >= threshold).astype(int) if two else P.argmax(axis=1)
-        ordered = np.sort(P, axis=1)
-        sure = np.abs(P[:, 1] - threshold) > 1e-4 if two else ordered[:, -1] - ordered[:, -2] > 1e-4
+        own, sure = decided(P, threshold)
         pairs = [(found["prediction"][i] == task.classes[own[i]]) or not sure[i] for i in range(len(P))]
-    wrong = None if all(pairs) else Difference("the prediction of a saved model", np.inf, np.nan, np.nan)
-    tally.add(len(pairs), 0.0, wrong)
+    tally.right("the prediction of a saved model", all(pairs), numbers=len(pairs))
 
 
 def _labels(found: Any, targets: Any, P: Any, threshold: float) -> Iterator[bool]:

@@ -54,29 +54,22 @@ def self_test(
     """Prove every experiment that a slip is planted in, sound and with each of its slips."""
     begun, survived, broken, accused = time.perf_counter(), list[str](), list[str](), list[str]()
     cases = [case for case in CASES if any(slip.case == case for slip in slips)]
-    done, count = 0, len(cases) + len(slips)
-
-    def told() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, count)
-
+    count, tell = len(cases) + len(slips), progress or (lambda done, count: None)
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases:
+        for done, case in enumerate(cases, 1):
             try:
                 accused += [f"{case}: {where}" for where in wrong(case, Path(folder), answer)]
             except Exception as error:
                 accused.append(f"{case}: {_said(error)}")
-            told()
-        for slip in slips:
+            tell(done, count)
+        for done, slip in enumerate(slips, len(cases) + 1):
             name = f"{slip.name} ({slip.case})"
             try:
                 with slip.planted():
                     survived += [] if wrong(slip.case, Path(folder), answer) else [name]
             except Exception as error:  # whatever it is: a program that falls down has not been found wrong
                 broken.append(f"{name}: {_said(error)}")
-            told()
+            tell(done, count)
     seconds = time.perf_counter() - begun
     return SlipReport(len(slips), tuple(survived), tuple(broken), len(cases), tuple(accused), seconds)
 

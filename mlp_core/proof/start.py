@@ -13,8 +13,8 @@ import numpy as np
 from mlp_core.explain.formula import Equation, Line, Section
 from mlp_core.explain.use import MASKED
 from mlp_core.proof import draws
-from mlp_core.proof.asked import ALPHA
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.asked import activation
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.state import State
@@ -45,13 +45,13 @@ def prove_start(tally: Tally, paper: Paper) -> None:
     there = machine["theta"]
     for letter, number, place, _ in paper.parts:
         name = paper.symbols[letter, number]
-        here, right = found.theta[place].astype(np.float64), there[place]
+        here, right = found.theta[place], there[place]
         least = 1.0 if letter == "b" else 1e-6  # biases are means of numbers of about 1
-        error = np.abs(here - right) / max(float(np.abs(right).max(initial=0)), least)
-        worst = int(error.argmax())
-        off = float(error[worst])
-        wrong = Difference(f"{name} at first", off, float(here[worst]), float(right[worst]))
-        tally.add(len(here), 0.0, None if off <= WITHIN[dtype.name] or not np.isfinite(right).all() else wrong)
+        scale = max(float(np.abs(right).max(initial=0)), least)
+        if np.isfinite(right).all():
+            tally.entries(f"{name} at first", here, right, WITHIN[dtype.name], scale)
+        else:
+            tally.add(len(here), 0.0)
 
 
 class _Start:
@@ -86,23 +86,19 @@ class _Start:
         return np.ones(shape)  # gamma, I
 
     def _alpha(self, number: int) -> float:
-        choice = self.model.layers()[number - 1].activation
-        name, given = (choice, None) if isinstance(choice, str) else (choice.name, choice.alpha)  # type: ignore[union-attr]
-        return 1.0 if name != "prelu" else ALPHA["prelu"] if given is None else float(given)
+        name, alpha = activation(self.model.layers()[number - 1])
+        return alpha if name == "prelu" and alpha is not None else 1.0
 
     def _weights(self, number: int, index: int, shape: tuple[int, int]) -> Any:
-        activation = "identity"
+        f: str = "identity"
+        choice: Any = self.model.output_init
         if number < self.last:
             layer = self.model.layers()[number - 1]
-            choice: Any = layer.init
-            activation = layer.activation if isinstance(layer.activation, str) else layer.activation.name  # type: ignore[union-attr]
-        else:
-            choice = self.model.output_init
+            f, choice = activation(layer)[0], layer.init
         name = choice if isinstance(choice, str) else choice.name
         scale = None if isinstance(choice, str) else choice.std if choice.std is not None else choice.scale
         if name == "auto":
-            family = "he_normal" if activation in HE else "lecun_normal" if activation in LECUN else "glorot_uniform"
-            name = family
+            name = "he_normal" if f in HE else "lecun_normal" if f in LECUN else "glorot_uniform"
         draw, ntk = draws.philox(self.seed, "init", index), self.model.parametrization == "ntk"
         return _drawn(name, shape, draw, scale, ntk)
 
@@ -177,7 +173,7 @@ def _look_at_rows(paper: Paper, machine: Machine) -> None:
         lines = list(_whole(section))
         if section.title.startswith("Layer"):
             number = int(section.title.split()[1].rstrip(","))
-            at = next(i for i, line in enumerate(lines) if getattr(line, "target", "") == f"Z[{number}]")
+            at = next(i for i, line in enumerate(lines) if line.target == f"Z[{number}]")
             machine.run(lines[: at + 1])
             _layer(paper, machine, number, number == last)
             lines = lines[at:]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +47,22 @@ class State:
             write(job.average, self.average)
         job.optimizer.t = self.t
 
+    def for_use(self) -> State:
+        """With the averaged weights, where there are any, in the place of the weights."""
+        return self if self.average is None else replace(self, theta=self.average)
+
     def vectors(self) -> dict[str, Any]:
         """All vectors by what they are called in a report."""
         found = {"weights": self.theta, "running statistics": self.statistics}
         found |= {f"optimizer.{name}": vector for name, vector in self.slots.items()}
         return found if self.average is None else {**found, "averaged weights": self.average}
+
+
+@contextmanager
+def kept(job: Job) -> Iterator[State]:
+    """The state of a job, in which it is again afterwards."""
+    before = State.of(job)
+    try:
+        yield before
+    finally:
+        before.put_back(job)

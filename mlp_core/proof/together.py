@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.load import Dataset
-from mlp_core.proof.compare import Difference, Tally, close
+from mlp_core.proof.compare import Tally, close
 from mlp_core.proof.in_use import forward, logits, spread, total_loss
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
@@ -58,7 +58,7 @@ def _spread(tally: Tally, right: Model, both: tuple[Machine, Machine], found: tu
         there = np.mean([further[name] for further, _ in parts], axis=0)
         close(tally, f"quantile {name} of an ensemble", np.asarray(found[0][name]), there, dtype)
     if (found[1] is None) != (parts[0][1] is None):
-        tally.add(1, np.inf, Difference("whether an ensemble tells deviations", np.inf, np.nan, np.nan))
+        tally.right("whether an ensemble tells deviations", False)
     elif found[1] is not None:
         means = np.stack([np.asarray(one["P"], np.float64) for one in both])
         means = np.log1p(means) if right.target is not None and right.target.log else means

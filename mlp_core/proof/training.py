@@ -14,12 +14,12 @@ from mlp_core.proof.asked import prove_asked
 from mlp_core.proof.between import prove_workers
 from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.functions import prove_functions
-from mlp_core.proof.loop import prove_loop
+from mlp_core.proof.loop import last_step, prove_loop
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.rows import table_of
 from mlp_core.proof.saved import Answer, prove_saved
 from mlp_core.proof.start import prove_start
-from mlp_core.proof.state import State
+from mlp_core.proof.state import kept
 from mlp_core.proof.twins import twin
 from mlp_core.proof.using import prove_using
 from mlp_core.proof.usual import prove_usual
@@ -43,6 +43,10 @@ class Walked:
     worst: float
     wrong: Difference | None
 
+    @classmethod
+    def of(cls, path: str, tally: Tally, steps: int = 0) -> Walked:
+        return cls(path, steps, tally.numbers, tally.worst, tally.wrong)
+
 
 def paper_of(experiment: Experiment) -> Paper:
     """The formulas of an experiment, with its training rows."""
@@ -64,59 +68,47 @@ def prove_training(
 
     The experiment is left as it was, to the last bit.
     """
-    config = experiment.config
+    config, paper = experiment.config, paper_of(experiment)
     asked = prove_asked(experiment, given)
     if given is not None:
         prove_usual(asked, experiment, given)
     if not experiment.trainer.progress.step and config.model.weights is None:
-        prove_start(asked, paper_of(experiment))
-    yield Walked("what the config asks for", 0, asked.numbers, asked.worst, asked.wrong)
-    alone = prove_functions(experiment, paper_of(experiment))
-    yield Walked("activations and the loss by themselves", 0, alone.numbers, alone.worst, alone.wrong)
-    loop = prove_loop(experiment, paper_of(experiment))
-    yield Walked("the loop of epochs", 0, loop.numbers, loop.worst, loop.wrong)
-    using = prove_using(experiment, paper_of(experiment))
-    yield Walked("evaluation and prediction", 0, using.numbers, using.worst, using.wrong)
-    saved = prove_saved(experiment, paper_of(experiment), given or config, answer, fitted)
-    yield Walked("inputs from the data, and a saved model", 0, saved.numbers, saved.worst, saved.wrong)
+        prove_start(asked, paper)
+    yield Walked.of("what the config asks for", asked)
+    yield Walked.of("activations and the loss by themselves", prove_functions(experiment, paper))
+    yield Walked.of("the loop of epochs", prove_loop(experiment, paper))
+    yield Walked.of("evaluation and prediction", prove_using(experiment, paper))
+    saved = prove_saved(experiment, paper, given or config, answer, fitted)
+    yield Walked.of("inputs from the data, and a saved model", saved)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
         yield walk(twin(experiment), "the same in float64", seconds)
     if experiment.model.network.backend.name != "numpy":
         yield walk(twin(experiment, generic=True), "the generic steps in float64", seconds)
     if (between := prove_workers(experiment)) is not None:
-        yield Walked("steps of several workers", 0, between.numbers, between.worst, between.wrong)
+        yield Walked.of("steps of several workers", between)
 
 
 def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
     """The steps of an experiment from its weights on: one, another one, then as many as go into calls, and those around
     the end of an epoch."""
     trainer, tally, paper = experiment.trainer, Tally(), paper_of(experiment)
-    before, begun = State.of(trainer.job), _begin(trainer)
-    most = trainer.steps.reach(0, trainer.steps_per_epoch)
-    if begun != trainer.progress.step:  # a run that is over: the optimizer has counted on
-        trainer.job.optimizer.t = begun
-    try:
+    begun, most = _begin(trainer), trainer.steps.reach(0, trainer.steps_per_epoch)
+    with kept(trainer.job):
+        if begun != trainer.progress.step:  # a run that is over: the optimizer has counted on
+            trainer.job.optimizer.t = begun
         steps, ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
         later = _later(trainer, begun + steps, ended)
         if later is not None and tally.wrong is None:
             trainer.job.optimizer.t = later
             more, _ = _stretch(trainer, paper, tally, later, (), 4, seconds)
             steps += more
-    finally:
-        before.put_back(trainer.job)
-    return Walked(path, steps, tally.numbers, tally.worst, tally.wrong)
-
-
-def _last(trainer: Trainer) -> int:
-    """How many steps a run has."""
-    per_epoch, limits = trainer.steps_per_epoch, trainer.job.limits
-    return limits.epochs * per_epoch if limits.max_steps is None else min(limits.max_steps, limits.epochs * per_epoch)
+    return Walked.of(path, tally, steps)
 
 
 def _later(trainer: Trainer, made: int, ended: bool) -> int | None:
     """Two steps before the end of an epoch late in the run; None where all of it was walked through."""
-    per_epoch, last = trainer.steps_per_epoch, _last(trainer)
+    per_epoch, last = trainer.steps_per_epoch, last_step(trainer)
     late = max(1, int(LATE * last) // per_epoch) * per_epoch - 2
     if late < made and not ended:
         late = (made // per_epoch + 2) * per_epoch - 2
@@ -126,18 +118,15 @@ def _later(trainer: Trainer, made: int, ended: bool) -> int | None:
 def _begin(trainer: Trainer) -> int:
     """The step to begin with: the next one of the run; of a run that is over, one before its last epoch."""
     per_epoch = trainer.steps_per_epoch
-    return max(0, min(trainer.progress.step, (_last(trainer) - LEAST) // per_epoch * per_epoch))
+    return max(0, min(trainer.progress.step, (last_step(trainer) - LEAST) // per_epoch * per_epoch))
 
 
 def first_step(experiment: Experiment) -> Walked:
     """The quick form: the first step of a run, once, on the very object that trains."""
     trainer, tally = experiment.trainer, Tally()
-    before = State.of(trainer.job)
-    try:
+    with kept(trainer.job):
         steps, _ = _stretch(trainer, paper_of(experiment), tally, trainer.progress.step, (1,), 1, SECONDS)
-    finally:
-        before.put_back(trainer.job)
-    return Walked("as it trains", steps, tally.numbers, tally.worst, tally.wrong)
+    return Walked.of("as it trains", tally, steps)
 
 
 def _stretch(

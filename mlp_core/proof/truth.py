@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import Config
-from mlp_core.proof.asking import Asked
+from mlp_core.proof.compare import Tally
 from mlp_core.training.experiment import Experiment
 
 
-def prove_truth(asked: Asked, experiment: Experiment, given: Config) -> None:
+def prove_truth(tally: Tally, experiment: Experiment, given: Config) -> None:
     """What the loss gets of every row, and what metrics get of it. given: the config before anything in it was decided.
 
     Class weights are for the loss alone; targets are scaled by what the training rows were, or those of the model that
@@ -22,20 +22,20 @@ def prove_truth(asked: Asked, experiment: Experiment, given: Config) -> None:
     if len(train.y) != len(experiment.splits["train"].X):  # a twin on some of the rows
         return
     if model.target is not None and experiment.config.model.weights is None:
-        _fitted(asked, experiment, np.asarray(train.y, np.float64).reshape(len(train.y), -1))
+        _fitted(tally, experiment, np.asarray(train.y, np.float64).reshape(len(train.y), -1))
     for name, split in experiment.splits.items():
         data, of = experiment.data.splits[name], "" if name == "train" else f" of {name}"
         y, Y = np.asarray(data.y), np.asarray(to_host(split.Y), np.float64)
-        asked.close(f"the targets{of}", Y.reshape(len(y), -1), _targets(experiment, y), 1e-5)
+        tally.entries(f"the targets{of}", Y.reshape(len(y), -1), _targets(experiment, y), 1e-5)
         w, own = data.weight, _of_class(experiment, given, y)
-        asked.same(f"what metrics know of the rows{of}", np.array_equal(split.y, y) and _alike(split.weight, w), True)
+        tally.same(f"what metrics know of the rows{of}", np.array_equal(split.y, y) and _alike(split.weight, w), True)
         w = own if w is None else np.asarray(w, np.float64) * (1.0 if own is None else own)
-        asked.same(f"whether rows{of} have weights", split.w is not None, w is not None)
+        tally.same(f"whether rows{of} have weights", split.w is not None, w is not None)
         if split.w is not None and w is not None:
-            asked.close(f"the weights of rows{of}", to_host(split.w), w, 1e-6)
+            tally.entries(f"the weights of rows{of}", to_host(split.w), w, 1e-6)
 
 
-def _fitted(asked: Asked, experiment: Experiment, y: Any) -> None:
+def _fitted(tally: Tally, experiment: Experiment, y: Any) -> None:
     """Shift, scale and range of targets, by the training rows y [rows, targets]."""
     target, wish = experiment.model.target, experiment.config.preprocess.target
     assert target is not None
@@ -46,11 +46,11 @@ def _fitted(asked: Asked, experiment: Experiment, y: Any) -> None:
     elif wish.scale == "minmax":
         shift, spread = values.min(axis=0), np.ptp(values, axis=0)
     spread = np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1)
-    asked.same("the logarithm of targets", target.log, wish.transform == "log1p")
-    asked.close("the shift of targets", target.shift, shift, 1e-9)
-    asked.close("the scale of targets", target.scale, 1 / spread, 1e-9)
+    tally.same("the logarithm of targets", target.log, wish.transform == "log1p")
+    tally.entries("the shift of targets", target.shift, shift, 1e-9)
+    tally.entries("the scale of targets", target.scale, 1 / spread, 1e-9)
     there = np.stack([y.min(axis=0), y.max(axis=0)]) if wish.clamp else np.zeros(0)
-    asked.close("the range of targets", () if target.limits is None else target.limits, there, 0.0)
+    tally.entries("the range of targets", () if target.limits is None else target.limits, there, 0.0)
 
 
 def _targets(experiment: Experiment, y: Any) -> Any:

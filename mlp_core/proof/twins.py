@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.batches.inputs import Held, Rows, Scaled
+from mlp_core.gradcheck.complex_step import copy_state
 from mlp_core.training.evaluator import Split
 from mlp_core.training.experiment import Experiment, make_trainer
 from mlp_core.training.model import Model
@@ -28,9 +29,8 @@ def twin(experiment: Experiment, generic: bool = False, **more: Any) -> Experime
     config = model.config.replace(**changes)
     rows = _rows(experiment)
     made = Model.build(config, model.task, model.inputs, model.target, min(model.network.rows, rows), training=True)
-    _copy(model, made)
-    split = _split(experiment, made, train, rows)
-    splits = {"train": split}
+    copy_state(model.network, made.network)
+    splits = {"train": _split(experiment, made, train, rows)}
     trainer = make_trainer(made, splits, made.evaluator(min(rows, 4096)))
     return replace(experiment, model=made, splits=splits, trainer=trainer)
 
@@ -43,13 +43,6 @@ def _rows(experiment: Experiment) -> int:
     if rows * X.shape[1] > CELLS and rows > 3 * step:
         rows = int(max(2, CELLS // (X.shape[1] * step)) * step + rows % step)
     return rows - (rows + 1) % 4 if rows > 8 else rows
-
-
-def _copy(model: Model, made: Model) -> None:
-    """The weights and statistics of a model for another."""
-    there, here = model.network, made.network
-    for old, new in ((there.parameters, here.parameters), (there.statistics, here.statistics)):
-        new.theta[...] = here.backend.asarray(np.asarray(there.backend.to_host(old.theta), np.float64))
 
 
 def _split(experiment: Experiment, made: Model, train: Split, rows: int) -> Split:

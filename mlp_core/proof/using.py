@@ -11,8 +11,8 @@ import numpy as np
 from mlp_core.data.batches.inputs import Held
 from mlp_core.metrics import Outcome, decide
 from mlp_core.metrics.calibration import Calibration
-from mlp_core.proof.compare import USED_WITHIN, Difference, Tally, close
-from mlp_core.proof.in_use import forward, logits, moved, spread, told, total_loss
+from mlp_core.proof.compare import USED_WITHIN, Tally, close
+from mlp_core.proof.in_use import decided, forward, logits, moved, spread, told, total_loss
 from mlp_core.proof.judging import prove_fit, prove_judging, prove_metrics, prove_threshold
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
@@ -75,15 +75,12 @@ def _predictions(tally: Tally, experiment: Experiment, paper: Paper, model: Mode
     name = "calibrated predictions" if model.calibration.fitted else "predictions"
     here, there = np.asarray(found.outcome.P), np.asarray(machine["P"], np.float64)
     close(tally, name, here, there, str(network.dtype))
-    threshold = model.calibration.threshold
     if model.task.classifies:
-        own = there.argmax(axis=1) if there.shape[1] > 2 else (there[:, 1] >= threshold).astype(int)
-        sure = np.abs(there[:, 1] - threshold) > 1e-4 if there.shape[1] == 2 else _gap(there) > 1e-4
+        own, sure = decided(there, model.calibration.threshold)
         labels = np.asarray(decide(here, True, evaluator.threshold))
         wrong = (labels != own) & sure
         where = int(np.argmax(wrong))
-        difference = Difference("the class that is predicted", np.inf, float(labels[where]), float(own[where]))
-        tally.add(len(labels), 0.0, difference if wrong.any() else None)
+        tally.right("the class that is predicted", not wrong.any(), labels[where], own[where], numbers=len(labels))
     _loss(tally, paper, machine, few, found.metrics["loss"], str(network.dtype), "the loss of evaluation")
     prove_judging(tally, model.task.kind, found.outcome)
     losses, P = evaluator.rows(few)
@@ -106,15 +103,14 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
     model, config, job = experiment.model, experiment.config, experiment.trainer.job
     if sum(len(split.X) for split in experiment.splits.values()) > MEASURED:
         return
-    kind, state = model.task.kind, State.of(job)
-    used = state if state.average is None else replace(state, theta=state.average)
+    kind, used = model.task.kind, State.of(job).for_use()
     try:
         found = experiment.calibrate()
         asked = "val" in experiment.splits and (
             config.eval.calibrate != "none" or isinstance(config.eval.threshold, str)
         )
         right = (found is not None) == asked and experiment.model.calibration == (found or model.calibration)
-        tally.add(1, 0.0, None if right else Difference("whether calibration is fitted", np.inf, np.nan, np.nan))
+        tally.right("whether calibration is fitted", right)
         if found is not None and right:
             val = experiment.splits["val"]
             P = np.asarray(forward(paper, model, used, _rows_of(paper, val))["P"], np.float64)
@@ -127,18 +123,15 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
             split = experiment.splits[name]
             machine = forward(paper, experiment.model, used, _rows_of(paper, split))
             close(tally, f"predictions of {name}", one.outcome.P, np.asarray(machine["P"]), str(job.network.dtype))
-            right = np.array_equal(one.outcome.y, split.y) and np.array_equal(one.outcome.weight, _ones(split))
-            tally.add(1, 0.0, None if right else Difference(f"the truth of {name}", np.inf, np.nan, np.nan))
+            weight = np.ones(len(split.y)) if split.weight is None else split.weight
+            right = np.array_equal(one.outcome.y, split.y) and np.array_equal(one.outcome.weight, weight)
+            tally.right(f"the truth of {name}", right)
             if name == "val" and kind == "binary":
                 prove_threshold(tally, config.eval.threshold, one.outcome)
             if len(split.y) <= METRICS:
                 prove_metrics(tally, one.metrics, one.outcome)
     finally:
         experiment.model = model
-
-
-def _ones(split: Split) -> Any:
-    return np.ones(len(split.y)) if split.weight is None else split.weight
 
 
 def _rows_of(paper: Paper, split: Split) -> Any:
@@ -151,17 +144,11 @@ def _spread(tally: Tally, model: Model, evaluator: Evaluator, machine: Machine) 
     Z = np.asarray(logits(model, machine), np.float64)
     (here, deviation), (there, right) = evaluator.spread(Z), spread(model, Z)
     same = list(here) == list(there) and (deviation is None) == (right is None)
-    tally.add(1, 0.0, None if same else Difference("which quantiles and deviations are told", np.inf, np.nan, np.nan))
+    tally.right("which quantiles and deviations are told", same)
     for name in here if same else ():
         close(tally, f"quantile {name}", np.asarray(here[name]), there[name], "float64")
     if same and right is not None:
         close(tally, "the standard deviation", np.asarray(deviation), right, "float64")
-
-
-def _gap(P: Any) -> Any:
-    """How far the largest of each row is above the next."""
-    ordered = np.sort(P, axis=1)
-    return ordered[:, -1] - ordered[:, -2]
 
 
 def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
@@ -169,14 +156,13 @@ def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
     val = experiment.splits.get("val")
     if val is None or len(val.X) > MEASURED:
         return
-    job, backend = experiment.trainer.job, experiment.trainer.job.backend
-    state = State.of(job)
+    job, state = experiment.trainer.job, State.of(experiment.trainer.job)
     found = experiment.trainer.evaluate()
     after = State.of(job)
     same = all(np.array_equal(vector, after.vectors()[name]) for name, vector in state.vectors().items())
-    tally.add(1, 0.0, None if same else Difference("weights after an evaluation", np.inf, np.nan, np.nan))
-    used = state if state.average is None else replace(state, theta=state.average)
-    machine = forward(paper, experiment.model, used, backend.to_host(val.X[backend.asarray(np.arange(len(val.X)))]))
+    tally.right("weights after an evaluation", same)
+    used = state.for_use()
+    machine = forward(paper, experiment.model, used, _rows_of(paper, val))
     _loss(tally, paper, machine, val, found["val_loss"], str(job.network.dtype), "val_loss")
     names = [name for name in found if name != "val_loss"]
     if len(val.X) <= METRICS and names:
@@ -191,5 +177,4 @@ def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: floa
     there = total_loss(paper, machine, split)
     if not np.isfinite(there) or not machine["w"].any():
         return
-    error = abs(here - there) / max(abs(there), 1e-3)
-    tally.add(1, error, None if error <= USED_WITHIN[dtype] else Difference(name, error, here, there))
+    tally.entries(name, here, there, USED_WITHIN[dtype], max(abs(there), 1e-3))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mlp_core.config import Config
-from mlp_core.proof.asking import Asked
+from mlp_core.proof.compare import Tally
 from mlp_core.training.checkpoint import checkpoint_path, load
 from mlp_core.training.experiment import Experiment
 
 
-def prove_warm(asked: Asked, experiment: Experiment, given: Config) -> None:
+def prove_warm(tally: Tally, experiment: Experiment, given: Config) -> None:
     """Every weight and running statistic before the first step beside that of the file, and how inputs and targets are
     made beside what the file says. given: the config as it was written, with the place it was read from."""
     path = checkpoint_path(given.resolve_path(str(given.model.weights)))
@@ -17,7 +17,7 @@ def prove_warm(asked: Asked, experiment: Experiment, given: Config) -> None:
     there, model = load(path), experiment.model
     network, to_host = model.network, model.network.backend.to_host
     for name, array in {**network.parameters.values, **network.statistics.values}.items():
-        asked.close(f"{name} at first, of {path.name}", to_host(array), there.tensors[name], 1e-7)
-    asked.same("how inputs are made", model.inputs.to_state(), there.document["inputs"])
+        tally.entries(f"{name} at first, of {path.name}", to_host(array), there.tensors[name], 1e-7)
+    tally.same("how inputs are made", model.inputs.to_state(), there.document["inputs"])
     target = None if model.target is None else model.target.to_state()
-    asked.same("how targets are made", target, there.document["target"])
+    tally.same("how targets are made", target, there.document["target"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.backends.job import Job, Steps
+from mlp_core.backends.job import Steps
 from mlp_core.nn.step_options import StepRates
 from mlp_core.proof.compare import Difference, Tally, compare_losses, compare_states, unit
 from mlp_core.proof.paper import Noise, Paper, Walk
@@ -31,14 +31,7 @@ class Watched:
         self._step, self._sizes = step, list(sizes)
         self._read: list[tuple[float, float]] = []
         self.spared, self.hindrance, self.notice, self.full = steps.spared, steps.hindrance, steps.notice, True
-
-    @property
-    def job(self) -> Job:
-        return self.steps.job
-
-    @property
-    def name(self) -> str | None:
-        return self.steps.name
+        self.job, self.name = steps.job, steps.name
 
     def reach(self, position: int, left: int) -> int:
         return min(self.steps.reach(position, left), self._sizes[0] if self._sizes else left)
@@ -80,45 +73,27 @@ class Watched:
         """The learning rates, and where the trainer says that these steps are."""
         expectations = (self._step, *divmod(self._step, self.paper.table.steps))
         for name, mine, expected in zip(("step", "epoch", "place"), (step, epoch, position), expectations, strict=True):
-            self.tally.add(1, 0.0, None if mine == expected else Difference(f"the {name}", np.inf, mine, expected))
+            self.tally.same(f"the {name}", mine, expected)
         for here, rate in zip(rates, right, strict=True):
             error = abs(here.lr - rate) / max(abs(rate), 1e-300)
             wrong = None if error <= RATE_WITHIN else Difference("the learning rate", error, here.lr, rate)
             self.tally.add(1, error, wrong)
 
     def _compare(self, before: State, walk: Walk, read: Sequence[tuple[float, float]], count: int) -> None:
-        network = self.job.network
-        dtype, precision = np.dtype(network.dtype), network.backend.precision
+        network, tally = self.job.network, self.tally
 
         @functools.cache
         def beside() -> list[Walk]:
-            size = 4 * unit(dtype.name, precision)
-            noises = [Noise(size, np.random.default_rng(i)) for i in range(BESIDE)]
-            return [self._walk(before, count, noise, dtype)[0] for noise in noises]
+            noises = [Noise(4 * unit(network), np.random.default_rng(i)) for i in range(BESIDE)]
+            return [self._walk(before, count, noise, network.dtype)[0] for noise in noises]
 
-        compare_losses(
-            self.tally,
-            [loss for loss, _ in read],
-            [loss for loss, _ in walk.losses],
-            lambda: [[loss for loss, _ in one.losses] for one in beside()],
-            dtype.name,
-            precision,
-        )
+        found, right = [loss for loss, _ in read], [loss for loss, _ in walk.losses]
+        compare_losses(tally, found, right, lambda: [[loss for loss, _ in one.losses] for one in beside()], network)
         for (_, here), (_, there) in zip(read, walk.losses, strict=True):
             error = abs(here - there) / max(abs(there), 1e-300)
             wrong = None if error <= 1e-4 or here == there else Difference("the weight of the rows", error, here, there)
-            self.tally.add(1, 0.0, wrong)
-        if walk.doubt and dtype.name == "float32":
+            tally.add(1, 0.0, wrong)
+        if walk.doubt and network.dtype == np.float32:
             return
-        compare_states(
-            self.tally,
-            before,
-            State.of(self.job),
-            walk.state(),
-            lambda: [one.state() for one in beside()],
-            network.parameters,
-            network.statistics,
-            dtype.name,
-            count,
-            precision,
-        )
+        state, walks = walk.state(), lambda: [one.state() for one in beside()]
+        compare_states(tally, before, State.of(self.job), state, walks, network, count)

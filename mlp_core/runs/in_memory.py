@@ -50,7 +50,7 @@ class InMemory:
     def write(self, name: str, content: bytes) -> None:
         """Nothing is written."""
 
-    def write_json(self, name: str, content: Mapping[str, Any], compact: bool = False) -> None:
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Nothing is written."""
 
     def read_json(self, name: str) -> dict[str, Any]:

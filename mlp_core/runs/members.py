@@ -18,11 +18,10 @@ from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.descriptors import read_own
 from mlp_core.documents import parsed
-from mlp_core.errors import CheckpointError, Problem
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.runs.run_directory import load_named
 from mlp_core.runs.trained_rows import trained_rows as rows_of_run
-from mlp_core.training.checkpoint import checkpoint_path
+from mlp_core.training.checkpoint import checkpoint_path, refusal
 from mlp_core.training.ensemble import Ensemble
 from mlp_core.training.model import model_of
 
@@ -67,11 +66,9 @@ class Members:
                 raise ValueError("members lie in the folder itself")
             return cls(folder, told["kind"], runs, str(told["task"]), calibration)
         except OSError as error:
-            problem = Problem("unreadable", f"cannot be read: {error.strerror or error}", file=str(path))
-            raise CheckpointError(problem) from None
+            raise refusal(path, "unreadable", f"cannot be read: {error.strerror or error}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            problem = Problem("damaged", f"this is no list of members ({error})", file=str(path))
-            raise CheckpointError(problem) from None
+            raise refusal(path, "damaged", f"this is no list of members ({error})") from None
 
     def write(self) -> Path:
         """Write the list, all or nothing; the file. The same members give the same bytes. Raises OSError."""
@@ -92,7 +89,7 @@ class Members:
                 refuse_foreign(run, folder=True)
             if not run.is_dir():
                 hint = f"train it again, or take it out of {FILE}"
-                raise CheckpointError(Problem("no_member", "there is no such member", hint, file=str(run)))
+                raise refusal(run, "no_member", "there is no such member", hint)
             found.append(checkpoint_path(run))
         return found
 
@@ -103,7 +100,7 @@ class Members:
         made = Ensemble.of(models, [str(file) for file in files], folds=self.kind == CV)
         if made.task.kind != self.task:
             message = f"it tells of a {self.task} task, its members have a {made.task.kind} task"
-            raise CheckpointError(Problem("misfit", message, file=str(self.folder / FILE)))
+            raise refusal(self.folder / FILE, "misfit", message)
         if self.kind == CV:
             whole = {"data.split.folds": None, "data.split.fold": None, "data.split.repeat": 1}
             made = replace(made, config=made.config.replace(**whole))

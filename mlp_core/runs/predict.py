@@ -15,10 +15,10 @@ from mlp_core.data.config_sources import read_options
 from mlp_core.data.encode import inputs, refuse_missing, weights
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
-from mlp_core.data.preprocess.from_config import gapless
+from mlp_core.data.preprocess.from_config import distant_lines, gapless
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.frames import InMemory, parts
-from mlp_core.data.readers.source import Source
+from mlp_core.data.readers.source import Source, place_of
 from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
 from mlp_core.data.unlike import unlike
@@ -121,13 +121,14 @@ class Predictor:
             "rows": len(X),
             "trained_on": count_trained(self._trained, X, words),
             "unseen": self.model.inputs.unseen(X, words),
-            "notes": [*([*key, note] for key, note in notes.items()), *self._far(X)],
+            "notes": [*([*key, note] for key, note in notes.items()), *self._far(X, source)],
             "why": why,
             "outcome": outcome,
         }
 
-    def _far(self, X: Any) -> list[list[str]]:
-        return [["far", "", line] for line in self.model.inputs.far_lines(X)[:1]]
+    def _far(self, X: Any, source: Source) -> list[list[str]]:
+        far, stray = distant_lines(self.model.inputs, X, lambda row: place_of(source, row))
+        return [*(["far", "", line] for line in far), *(["stray", "", line] for line in stray)]
 
     def _report(self, part: Mapping[str, Any]) -> None:
         """Add to the report what the next part came to."""

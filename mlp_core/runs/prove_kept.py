@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +19,12 @@ from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.experiment import Experiment
 
 
-class _NoLog:
-    """A log of no lines."""
-
-    def offset(self) -> dict[str, int]:
-        return {"jsonl": 0}
-
-    def sync(self) -> None:
-        """There is nothing to write."""
-
-
 def prove_kept(experiment: Experiment) -> Walked:
     """Three epochs, of which the second is the best, with other numbers after each; kept in memory. The experiment is
     left as it was."""
     trainer, tally = experiment.trainer, Tally()
     before, progress, kept = State.of(trainer.job), trainer.progress, experiment.config.checkpoint
-    saves = Saves(experiment, memory := InMemory(), cast(MetricsLog, _NoLog()))
+    saves = Saves(experiment, memory := InMemory(), MetricsLog(None, ()))
     there: list[State] = []
     size = before.theta.size * (2 + len(before.slots))
     try:
@@ -47,9 +37,8 @@ def prove_kept(experiment: Experiment) -> Walked:
         for name, asked, epoch in (("best", kept.best, 2), ("last", kept.last, 3)):
             found = memory.saved.get(name)
             right = (found is not None) == asked
-            if found is not None and right:
-                right = found.document["progress"]["epoch"] == epoch
-                right = right and _holds(found, there[epoch - 1], experiment)
+            if found is not None:
+                right &= found.document["progress"]["epoch"] == epoch and _holds(found, there[epoch - 1], experiment)
             tally.add(size, 0.0, None if right else _missed(f"the {name} epoch"))
         if kept.best or kept.last:
             saves.use(saves.chosen())

@@ -115,13 +115,9 @@ def enough_epochs(experiment: Experiment) -> None:
     """Raise ConfigError where a restored experiment has trained for more epochs than its config asks for."""
     progress, asked = experiment.trainer.progress, experiment.config.train.epochs
     if progress.epoch + (progress.position > 0) > asked:
-        done = counted(progress.epoch, "epoch") + (
-            f" and {counted(progress.position, 'step')}" if progress.position else ""
-        )
-        message, hint = (
-            f"{done} are done already",
-            "ask for more; an earlier epoch is among the run's checkpoints or gone",
-        )
+        steps = f" and {counted(progress.position, 'step')}" if progress.position else ""
+        message = f"{counted(progress.epoch, 'epoch')}{steps} are done already"
+        hint = "ask for more; an earlier epoch is among the run's checkpoints or gone"
         raise ConfigError(Problem("changed", message, hint, got=str(asked), key="train.epochs"))
 
 

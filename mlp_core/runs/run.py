@@ -10,7 +10,7 @@ from typing import Any
 from mlp_core.config import Config
 from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
-from mlp_core.errors import CheckpointError, ConfigError, MlpbpError, Problem
+from mlp_core.errors import ConfigError, MlpbpError, Problem
 from mlp_core.machine import system
 from mlp_core.runs.elsewhere import Elsewhere, furthest, refuse_differences, refuse_other_configs
 from mlp_core.runs.in_memory import InMemory
@@ -33,7 +33,7 @@ from mlp_core.runs.summary import Summary
 from mlp_core.runs.trackers import Tracking, make_trackers, need_trackers
 from mlp_core.runs.trained_rows import encode
 from mlp_core.runs.troubles import no_room, with_checkpoint
-from mlp_core.training.checkpoint import Checkpoint
+from mlp_core.training.checkpoint import Checkpoint, refusal
 from mlp_core.training.events import EpochDone, Event, Finished, Noticed, StepDone
 from mlp_core.training.experiment import Experiment, check_document
 from mlp_core.training.peak_memory import give_back
@@ -110,10 +110,10 @@ class Run:
         return run
 
     @classmethod
-    def in_memory(cls, config: Config, progress: Reading | None = None) -> Run:
+    def in_memory(cls, config: Config) -> Run:
         """A new run that leaves nothing on the disk: the same steps, the same checkpoints."""
         need_trackers(config, home=False)
-        return cls(Experiment.build(config, progress), InMemory())
+        return cls(Experiment.build(config), InMemory())
 
     def _write_split(self) -> None:
         """Which rows of the training file went where, if they were dealt from it."""
@@ -171,7 +171,7 @@ class Run:
         record = world.told(directory.read_json("run.json"))
         if record.get("status") == "finished":
             message = "this run is finished, and its checkpoints are gone"
-            raise CheckpointError(Problem("no_checkpoint", message, "start a new run", file=str(directory.path)))
+            raise refusal(directory.path, "no_checkpoint", message, "start a new run")
         changes = allowed_changes(settled(load_config(directory.path / MARK)), config)
         experiment = rebuilt(config, world=world)
         refuse_differences(experiment)

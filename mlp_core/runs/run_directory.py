@@ -48,6 +48,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.home: Path | None = path  # from where its config names data files
         self.checkpoints = path / "checkpoints"
         self._lock: int | None = None
 
@@ -196,8 +197,8 @@ class RunDirectory:
         """Write one of the small files of a run, all or nothing."""
         write_atomically(self.path / name, content)
 
-    def write_json(self, name: str, content: Mapping[str, Any], compact: bool = False) -> None:
-        self.write(name, (json.dumps(content, indent=None if compact else 2) + "\n").encode())
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""
@@ -208,11 +209,6 @@ class RunDirectory:
         path = self.checkpoints / f"{name}.safetensors"
         save(checkpoint, path)
         return path
-
-    @property
-    def home(self) -> Path | None:
-        """The folder from which its config names data files."""
-        return self.path
 
     def has(self, name: str) -> bool:
         """Whether there is a checkpoint `checkpoints/<name>.safetensors`."""
@@ -308,7 +304,5 @@ def unwritable(path: Path, error: OSError) -> MlpbpError:
     """What is said where a folder, or a file in it, cannot be written."""
     if error.errno == errno.ENAMETOOLONG:
         return UsageError(Problem("long_name", "this name is too long for a file", file=str(path)))
-    reason = error.strerror or str(error)
-    return RunDirectoryError(
-        Problem("not_writable", f"cannot be written: {reason}", "choose another place with -o DIR", file=str(path))
-    )
+    message, hint = f"cannot be written: {error.strerror or error}", "choose another place with -o DIR"
+    return RunDirectoryError(Problem("not_writable", message, hint, file=str(path)))

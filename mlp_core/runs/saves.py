@@ -105,6 +105,5 @@ class Saves:
         progress = self.experiment.trainer.progress
         if progress.epoch and not progress.position:
             self.set_aside(metrics, improved=False)
-            kept = {name for name in self._waiting if self.directory.has(name)}
-            self._waiting = {name: self._waiting[name] for name in self._waiting if name not in kept}
+            self._waiting = {name: one for name, one in self._waiting.items() if not self.directory.has(name)}
             self.waiting()

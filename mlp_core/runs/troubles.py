@@ -29,11 +29,6 @@ def _newest_epoch(directory: RunDirectory | InMemory) -> int:
 
 def no_room(path: Path, error: OSError) -> RunDirectoryError:
     """A run directory that does not take what is to be saved."""
-    reason = error.strerror or str(error)
-    problem = Problem(
-        "not_saved",
-        f"cannot be saved: {reason}",
-        "the last good checkpoint is still there; make room and resume",
-        file=str(path),
-    )
-    return RunDirectoryError(problem)
+    message = f"cannot be saved: {error.strerror or error}"
+    hint = "the last good checkpoint is still there; make room and resume"
+    return RunDirectoryError(Problem("not_saved", message, hint, file=str(path)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlp_core.config import Config
 from mlp_core.rng import generator
 from mlp_core.runs.run import Run
+from mlp_core.training.events import StepDone
 
 FILES = ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "metrics.jsonl")
 
@@ -41,23 +42,37 @@ class Verification:
 
 
 def verify_resumption(
-    config: Config, folder: Path, epochs: int, times: int, asked: Callable[[], bool] = lambda: False
+    config: Config,
+    folder: Path,
+    epochs: int,
+    times: int,
+    asked: Callable[[], bool] = lambda: False,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Verification | None:
     """Train `epochs` epochs twice in `folder`, once with `times` interruptions at random steps, and compare.
 
-    None when `asked()` said to stop. Raises whatever training raises.
+    None when `asked()` said to stop. watch: hears now and then how many of how many steps are done. Raises whatever
+    training raises.
     """
-    short = config.replace(
+    short = config.asking(
         **{"train.epochs": epochs, "train.max_time": None, "checkpoint.best": True, "logging.jsonl": True}
     )
     whole = Run.start(short, b"", folder / "whole")
-    _go_on(whole, None, asked)
-    steps = whole.experiment.trainer.progress.step
+    expected = 2 * epochs * whole.experiment.trainer.steps_per_epoch
+
+    def hear(done: int) -> None:
+        if watch is not None:
+            watch(min(done, expected), expected)
+
+    _go_on(whole, None, asked, hear)
+    if whole.summary is None:
+        return None
+    steps = whole.summary.steps  # the trainer itself is back at the best epoch
     choice = generator(config.seed, "verify").permutation(max(steps - 1, 0))[:times] + 1
     stops = tuple(sorted(int(step) for step in choice))
     run = Run.start(short, b"", folder / "interrupted")
     for stop in (*stops, None):
-        _go_on(run, stop, asked)
+        _go_on(run, stop, asked, lambda done: hear(steps + done))
         if asked():
             return None
         if stop is not None:
@@ -65,11 +80,12 @@ def verify_resumption(
     return Verification(steps, stops, tuple(_compare(folder, name) for name in FILES))
 
 
-def _go_on(run: Run, stop: int | None, asked: Callable[[], bool]) -> None:
-    """Carry on with a run to its end, or until `stop` steps are done."""
+def _go_on(run: Run, stop: int | None, asked: Callable[[], bool], hear: Callable[[int], None]) -> None:
+    """Carry on with a run to its end, or until `stop` steps are done; `hear` is told how many are."""
     trainer = run.experiment.trainer
-    for _ in run.execute(lambda: int(asked() or (stop is not None and trainer.progress.step >= stop))):
-        pass
+    for event in run.execute(lambda: int(asked() or (stop is not None and trainer.progress.step >= stop))):
+        if isinstance(event, StepDone):
+            hear(event.step)
 
 
 def _compare(folder: Path, name: str) -> Compared:

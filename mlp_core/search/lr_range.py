@@ -68,7 +68,7 @@ def lr_range(
         message, hint = "lbfgs looks for the length of every step itself", "choose another optimizer"
         raise config.refusal("optimizer.name", message, code="no_range", hint=hint)
     changes = {"train.epochs": steps, "train.max_steps": steps, "train.early_stopping": False}
-    experiment = Experiment.build(config.replace(**changes))
+    experiment = Experiment.build(config.asking(**changes))
     trainer = experiment.trainer
     base = {field.name: getattr(trainer.schedule, field.name) for field in fields(Schedule)}
     trainer.schedule = Growing(**{**base, "steps": steps}, low=low, high=high)

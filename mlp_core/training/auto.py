@@ -64,7 +64,8 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         decide("train.batch_size", batch, line)
     if config.model.output_init == "auto":
         given = config.model.init
-        decide("model.output_init", "glorot_uniform" if given == "auto" else _plain(given))
+        plain = given if isinstance(given, str) else given.model_dump(mode="json")
+        decide("model.output_init", "glorot_uniform" if given == "auto" else plain)
     if config.model.init == "auto":
         init = from_config.auto_init(config.model.activation)
         if all(from_config.auto_init(layer.activation) == init for layer in config.model.layers()):
@@ -159,11 +160,6 @@ def _batch_size(config: Config, rows: int) -> tuple[int, str]:
     return rows, f"batch size: {rows}, all rows (lbfgs)"
 
 
-def _plain(value: Any) -> Any:
-    """A config value as plain JSON."""
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-
-
 SHARE_FLOPS = SHARED_FLOPS * 4 / 3
 """Floating-point operations of the largest product for each thread that takes part: it must be worth their meeting,
 also beside two busy processes, where a step that is shared out at its limit may take four times as long."""
@@ -241,9 +237,8 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
     slots = 2 + len(OPTIMIZERS[config.optimizer.name].slots)
     shards = 1 if config.train.shards == "auto" else int(config.train.shards)
     staged = config.kernels != "native" or any(block.norm == "batch" for block in architecture.hidden)
-    slots += (
-        shards - 1 if staged else shards.bit_length() - 1
-    )  # a gradient of each shard, or of each floor of their tree
+    # a gradient of each shard, or of each floor of their tree
+    slots += shards - 1 if staged else shards.bit_length() - 1
     rows = max(batch, 0) * 3 + config.train.eval_batch_size
     parameters = sum(n * m + m for n, m in itertools.pairwise(widths))
     parameters += sum(words * dim for words, dim in inputs.embeddings)

@@ -19,7 +19,8 @@ from mlp_core.metrics.outcome import Outcome
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.network import Architecture, Network
 from mlp_core.nn.objective import Objective, Penalty
-from mlp_core.nn.optimizers import Adam, Segment
+from mlp_core.nn.optimizer import Segment
+from mlp_core.nn.optimizers import Adam
 from mlp_core.training.evaluator import Evaluation, Evaluator, Split
 from mlp_core.training.model import Model
 

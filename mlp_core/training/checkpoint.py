@@ -132,7 +132,7 @@ def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
     while chunk := file.read(_CHUNK):
         actual.update(chunk)
     if header[place : place + 64] != actual.hexdigest().encode():
-        raise _error(path, "digest_mismatch", "digest mismatch, the file is damaged", None)
+        raise refusal(path, "digest_mismatch", "digest mismatch, the file is damaged")
     return _document(header, path)
 
 
@@ -155,7 +155,7 @@ def _document(header: bytes, path: str) -> dict[str, Any]:
         raise damaged(path, f"its format is {version!r}")
     if version > FORMAT:
         message = f"written in checkpoint format {version}, this program reads up to {FORMAT}"
-        raise _error(path, "newer_format", message, "upgrade mlpbp")
+        raise refusal(path, "newer_format", message, "upgrade mlpbp")
     return dict(document)
 
 
@@ -179,7 +179,7 @@ def checkpoint_path(path: Path) -> Path:
         if candidate.exists():
             return candidate
     hint = f"go on with it: mlpbp train --resume {typed(path)}" if (path / MARK).is_file() else like_run(path)
-    raise CheckpointError(Problem("no_checkpoint", "there is no checkpoint in this directory", hint, file=str(path)))
+    raise refusal(path, "no_checkpoint", "there is no checkpoint in this directory", hint)
 
 
 def load(path: Path) -> Checkpoint:
@@ -194,12 +194,12 @@ def load(path: Path) -> Checkpoint:
             file.seek(0)
             return Checkpoint(_tensors(file, name), document)
     except FileNotFoundError:
-        raise _error(name, "no_checkpoint", "no such checkpoint", None) from None
+        raise refusal(name, "no_checkpoint", "no such checkpoint") from None
     except IsADirectoryError:
         raise damaged(name, "it is a directory") from None
     except (OSError, MemoryError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "too large for memory"
-        raise _error(name, "unreadable", f"cannot be read: {reason}", None) from None
+        raise refusal(name, "unreadable", f"cannot be read: {reason}") from None
 
 
 def _tensors(file: BinaryIO, path: str) -> dict[str, np.ndarray]:
@@ -247,8 +247,9 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 def damaged(path: str, why: str) -> CheckpointError:
     """The error for a file that cannot be a checkpoint as this program wrote it."""
-    return _error(path, "damaged", f"not a usable checkpoint: {why}", None)
+    return refusal(path, "damaged", f"not a usable checkpoint: {why}")
 
 
-def _error(path: str, code: str, message: str, hint: str | None) -> CheckpointError:
-    return CheckpointError(Problem(code, message, hint, file=path))
+def refusal(path: str | Path, code: str, message: str, hint: str | None = None) -> CheckpointError:
+    """The error for a file that cannot be used."""
+    return CheckpointError(Problem(code, message, hint, file=str(path)))

@@ -15,6 +15,7 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.data.batches.inputs import Held, Rows, Stored
 from mlp_core.data.load import Dataset
+from mlp_core.data.preprocess.far import Stray
 from mlp_core.data.task import Task
 from mlp_core.errors import CheckpointError, Problem
 from mlp_core.metrics import Outcome, compute
@@ -120,22 +121,21 @@ class Inputs:
         """The column that every input is made of, in order."""
         return [column for model in self.members for column in model.inputs.input_columns()]
 
-    def unseen(self, X: Any, words: Names) -> dict[str, tuple[int, str]]:
+    def unseen(self, X: Any, words: Names, counts: Mapping[int, Any] | None = None) -> dict[str, tuple[int, str]]:
         """Words that no member kept in training: {column: (rows, one of the words)}."""
-        return self._everywhere([model.inputs.unseen(X, words) for model in self.members])
+        found = [model.inputs.unseen(X, words, counts) for model in self.members]
+        everywhere = set(found[0]).intersection(*found[1:])
+        return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
 
     def far_lines(self, X: Any) -> list[str]:
         """What the first member tells of numbers far from those of training."""
         return self.members[0].inputs.far_lines(X)
 
-    def unseen_counted(self, counts: Mapping[int, Any], words: Names) -> dict[str, tuple[int, str]]:
-        """The same from how often each word of a column occurs."""
-        return self._everywhere([model.inputs.unseen_counted(counts, words) for model in self.members])
-
-    @staticmethod
-    def _everywhere(found: Sequence[dict[str, tuple[int, str]]]) -> dict[str, tuple[int, str]]:
-        everywhere = set(found[0]).intersection(*found[1:])
-        return {name: min((one[name] for one in found), key=lambda told: told[0]) for name in sorted(everywhere)}
+    def strays(self, X: Any) -> list[Stray]:
+        """Numbers absurdly far outside of training for every member, each of which may have seen other rows."""
+        found = [model.inputs.strays(X) for model in self.members]
+        everywhere = set.intersection(*({one.name for one in mine} for mine in found))
+        return [one for one in found[0] if one.name in everywhere]
 
 
 class Joined(Rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -149,7 +149,7 @@ class Experiment:
                 "inputs": self.model.inputs.to_state(),
                 "target": None if self.model.target is None else self.model.target.to_state(),
                 "metrics": dict(metrics),
-                "progress": trainer.progress.to_json(),
+                "progress": asdict(trainer.progress),
                 "optimizer_steps": trainer.job.optimizer.t,
                 "log": dict(offset),
                 "data": self.data.sha256,

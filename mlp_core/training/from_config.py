@@ -19,7 +19,8 @@ from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Penalty
-from mlp_core.nn.optimizers import OPTIMIZERS, Optimizer, Segment
+from mlp_core.nn.optimizer import Optimizer, Segment
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.nn.step_options import Limits
 from mlp_core.training.trainer import Plateau, Stopping, Watch

@@ -44,7 +44,7 @@ def refuse_misnamed(path: Path) -> None:
     """Raise UsageError where a path is plainly neither a run nor a checkpoint, with what was probably meant."""
     message, hint = None, None
     if not path.exists():
-        message, hint = "no such file or directory", like_run(path)
+        message, hint = "no such file or directory", _saved_beside(path) or like_run(path)
         raise UsageError(Problem("no_such_file", message, hint, file=str(path)))
     if path.is_dir():
         whole = (path / "checkpoints").exists() or (path / MEMBERS).exists()
@@ -66,6 +66,25 @@ def refuse_misnamed(path: Path) -> None:
         hint = f"name the run first, then the data; a new model begins with: mlpbp init {typed(path)} --target COLUMN"
     if message is not None:
         raise UsageError(Problem("not_a_model", message, hint, file=str(path)))
+
+
+def saved_in(checkpoints: Path) -> list[Path]:
+    """The checkpoints in a folder of them, in the order of their names."""
+    try:
+        return sorted(islice(checkpoints.glob("*.safetensors"), MOST))
+    except OSError:
+        return []
+
+
+def _saved_beside(path: Path) -> str | None:
+    """A hint at the checkpoints beside one that there is not."""
+    names = [file.stem for file in saved_in(path.parent)] if path.parent.name == "checkpoints" else []
+    if not names:
+        return None
+    kept = [name for name in names if name.startswith("epoch-")]
+    more = "" if kept else "; checkpoint.every: 1 saves every epoch"
+    shown = names if len(names) <= 8 else [*names[:3], "...", *names[-4:]]
+    return f"there are {', '.join(shown)}{more}"
 
 
 def refuse_no_run(path: Path) -> None:

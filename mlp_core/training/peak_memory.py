@@ -12,7 +12,6 @@ from mlp_core.nn.layers import Layer
 from mlp_core.nn.network import Network
 from mlp_core.training.baselines import ROWS
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.trainer import Trainer
 
 PROOF = 16
 """Bytes per parameter of a network in float64 with its gradient, in which the quick gradient check proves it."""
@@ -61,17 +60,13 @@ def expected_peak(experiment: Experiment) -> int | None:
     parameters = network.parameters
     state = sum(array.nbytes for array in trainer.job.optimizer.state.values())
     state += 0 if trainer.job.average is None else int(parameters.theta.nbytes)
-    training = _gradient(trainer) + state + workspace(network) + trainer.job.batches.nbytes
+    gradient = parameters.grad.nbytes - trainer.steps.spared  # steps that are compiled as a whole write to less of it
+    training = gradient + state + workspace(network) + trainer.job.batches.nbytes
     saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
     copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
     measured = max(_evaluation(experiment), _baselines(experiment))
     ahead = int(now + max(_check(experiment), training + max(copy, measured)))
     return max(ahead, peak() or 0)
-
-
-def _gradient(trainer: Trainer) -> int:
-    """Bytes of the gradient that steps write to: those that are compiled as a whole keep less of it."""
-    return int(trainer.job.network.parameters.grad.nbytes - trainer.steps.spared)
 
 
 def workspace(network: Network) -> int:
@@ -106,20 +101,23 @@ def _validation(experiment: Experiment) -> int:
     """Bytes of the activations that measure the validation split, kept from epoch to epoch."""
     if "val" not in experiment.splits:
         return 0
-    network, rows = experiment.model.network, len(experiment.splits["val"].X)
-    units = sum(block.units for block in network.architecture.hidden) + network.architecture.outputs
-    return int(network.dtype.itemsize * min(rows, experiment.config.train.eval_batch_size) * units)
+    return _chunk(experiment, len(experiment.splits["val"].X), 0)
+
+
+def _chunk(experiment: Experiment, rows: int, inputs: int) -> int:
+    """Bytes of the activations, and of so many inputs, of a chunk of so many rows at most."""
+    architecture, most = experiment.model.network.architecture, experiment.config.train.eval_batch_size
+    numbers = sum(block.units for block in architecture.hidden) + architecture.outputs + inputs
+    return int(experiment.model.network.dtype.itemsize * min(most, rows) * numbers)
 
 
 def _evaluation(experiment: Experiment) -> int:
     """Bytes to measure the largest split: its predictions, and a chunk of rows: activations, and inputs where these are
     made for it."""
-    network, splits = experiment.model.network, experiment.splits
-    outputs, most = network.architecture.outputs, experiment.config.train.eval_batch_size
-    numbers = sum(block.units for block in network.architecture.hidden) + outputs
-    numbers += network.architecture.inputs if any(split.X.made for split in splits.values()) else 0
-    rows = max(len(split.measured().X) for split in splits.values())
-    return int(network.dtype.itemsize * min(most, rows) * numbers + PREDICTIONS * 8 * rows * outputs)
+    architecture, splits = experiment.model.network.architecture, experiment.splits.values()
+    inputs = architecture.inputs if any(split.X.made for split in splits) else 0
+    rows = max(len(split.measured().X) for split in splits)
+    return _chunk(experiment, rows, inputs) + PREDICTIONS * 8 * rows * architecture.outputs
 
 
 def _baselines(experiment: Experiment) -> int:

@@ -111,8 +111,6 @@ def _told(config: Config, state: Mapping[str, Any]) -> Prepared:
 def shared_rows(world: World, read: Callable[[], dict[str, Dataset]]) -> dict[str, Dataset]:
     """The splits that `read` gives in one worker of every machine; the others have their targets and weights in memory
     that is shared, or read as well what stays on the disk."""
-    if world.size == 1:
-        return read()
     mine: list[dict[str, Dataset]] = []
 
     def told() -> dict[str, Any] | None:
@@ -147,7 +145,7 @@ def _read(
         inputs, target, fitted = _fit(config, data, learned)
     else:
         start.check(config, data.task)
-        inputs, target, fitted = start.inputs, start.target, (start.note,)
+        inputs, target, fitted = start.model.inputs, start.model.target, (start.note,)
     said = (*data.notes, *unseen_notes(inputs, data.splits), *told, *notes, *fitted)
     made = Prepared(config, data, inputs, target, notes=said, prints=prints)
     return replace(made, room=check_memory(config, data, inputs, made.batch))
@@ -174,15 +172,13 @@ def _fit(
     is done to inputs where that is known."""
     train, fitted = data.splits["train"], tuple[str, ...]()
     inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
-    if learned is not None:
-        pass
-    elif train.survey is None:
+    if learned is None and train.survey is not None:
+        fitted = fit_surveyed(inputs, train.survey, train.words)
+    elif learned is None:
         try:
             inputs.fit(train.X, train.words)
         except TooFar as error:
             raise error.placed(data.indices.get("train")) from None
-    else:
-        fitted = fit_surveyed(inputs, train.survey, train.words)
     check_fits(config, inputs)
     fitted += lost_notes(inputs)
     target = make_target(config, data.task.kind)

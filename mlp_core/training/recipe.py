@@ -38,6 +38,9 @@ FEW = 2_048
 """Rows below which all epochs are made: there are so few validation rows then that an early epoch may be best by luck,
 and the time is short anyway. Where the aim is left open, the best epoch of a classifier is that of the least loss, with
 its labels smoothed as in training: how sure it is of each of so few rows tells more than how many are right."""
+SPARSE = 512
+"""Rows below which numbers as targets are fitted without dropout, and predictions are not cut to their range: dropout
+blurs a smooth function that so few rows can tell, and the largest of few is soon exceeded."""
 MOST_WAVES = 200
 """Inputs up to which numbers get waves: with more, they tell enough by themselves."""
 
@@ -75,7 +78,7 @@ def size_of(rows: int, classes: bool = False) -> Size:
 def chosen(config: Config) -> tuple[str, str]:
     """The recipe of a config and why it is that."""
     if config.recipe != "auto":
-        return config.recipe, "as the config says"
+        return config.recipe, "a table" if config.proposed and config.recipe == STRONG else "as the config says"
     if config.written("version") == "1":
         return PLAIN, "a config of version 1"
     if config.data.target is None or config.data.name is not None:
@@ -115,15 +118,16 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
     size = size_of(rows, task.classifies)
     loss = usual_loss(task.kind) if config.loss.name == "auto" else config.loss.name
     regression = task.kind == "regression"
+    exact = regression and rows < SPARSE
     yield "preprocess.numeric.scale", "robust_smooth"
     if config.regularization.mixup == 0:
         yield "preprocess.categorical.encode", "compact"
         if not config.given("preprocess.categorical.encode") or config.preprocess.categorical.encode == "compact":
             yield from (("preprocess.categorical.embed_above", 8), ("preprocess.categorical.embedding_dim", 8))
     if regression and not LOSSES[loss].counts:
-        yield "preprocess.target.clamp", True
+        yield "preprocess.target.clamp", not exact
     adam = config.optimizer.name in ADAMS
-    network = _network(config, size, regression, len(task.features))
+    network = _network(config, size, regression, exact, len(task.features))
     yield from (one for one in network if adam or not one[0].startswith(OF_ADAM))
     aim = aim_of(config, task.kind)
     if task.classifies and aim not in SHARES:
@@ -149,7 +153,7 @@ def _strong(config: Config, data: Data) -> Iterator[tuple[str, Any]]:
         yield "checkpoint.best", False  # but the last epoch, at whose end the learning rate is 0
 
 
-def _network(config: Config, size: Size, regression: bool, features: int) -> Iterator[tuple[str, Any]]:
+def _network(config: Config, size: Size, regression: bool, exact: bool, features: int) -> Iterator[tuple[str, Any]]:
     model = config.model
     own = model.layers() if config.given("model.hidden") else ()
     hidden = bool(own) or not config.given("model.hidden")
@@ -161,7 +165,8 @@ def _network(config: Config, size: Size, regression: bool, features: int) -> Ite
         mixes = any(getattr(one, "name", one) not in UNMIXED for one in used)
         if mixes:
             yield from _pair(config, ("model.parametric", True), ("optimizer.lr_factors.alpha", 0.1))
-        yield from _pair(config, ("model.dropout", 0.15), ("schedule.dropout", "flat_cos"))
+        if not exact:
+            yield from _pair(config, ("model.dropout", 0.15), ("schedule.dropout", "flat_cos"))
         if model.bias:
             yield from (("model.bias_init", "data"), ("optimizer.lr_factors.bias", 0.1))
     if features <= MOST_WAVES:

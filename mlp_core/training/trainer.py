@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -41,9 +40,6 @@ class Progress:
     plateau_stale: int = 0
     plateau_factor: float = 1.0
     finished: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -267,20 +263,17 @@ class Trainer:
 
     def _divergence(self, loss: float, lr: float) -> Problem:
         parameters = self.job.network.parameters
-        bad = self._first_bad(parameters.theta)
-        if bad is None:
-            bad = self._first_bad(parameters.grad)
-            bad = None if bad is None else f"{bad} gradient"
+        bad = self._first_bad(parameters.theta) or self._first_bad(parameters.grad, " gradient")
         return _diverged(self.progress.step + 1, f"loss became {_word(loss)}", lr, bad)
 
-    def _first_bad(self, vector: Array) -> str | None:
-        """The first tensor, in the order of the layers, with an entry that is not finite."""
+    def _first_bad(self, vector: Array, what: str = "") -> str | None:
+        """The first tensor, in the order of the layers, with an entry that is not finite; and `what` it is of it."""
         parameters, xp = self.job.network.parameters, self.job.network.backend.xp
         if bool(xp.isfinite(xp.dot(vector, vector))):
             return None
         views = parameters.views(vector)
         ordered = sorted(views, key=lambda name: int(name.split(".")[0]))
-        return next((name for name in ordered if not bool(xp.isfinite(views[name]).all())), None)
+        return next((name + what for name in ordered if not bool(xp.isfinite(views[name]).all())), None)
 
 
 def _word(loss: float) -> str:

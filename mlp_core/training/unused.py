@@ -76,25 +76,19 @@ def _of_ingredients(config: Config) -> Iterator[Problem]:
     drops = model.input_dropout or any(layer.dropout for layer in layers)
     decays = config.optimizer.weight_decay or any(group.weight_decay for group in config.optimizer.groups)
     hidden = "there is no hidden layer"
-    asked = (
+    asked = [
         ("model.parametric", model.parametric, mixes, f"no hidden layer has an activation but {' and '.join(UNMIXED)}"),
         ("model.bias_init", model.bias_init != "zeros", any(layer.bias for layer in layers), f"{hidden} with biases"),
         ("schedule.dropout", config.schedule.dropout != "constant", drops, "there is no dropout"),
         ("schedule.weight_decay", config.schedule.weight_decay != "constant", decays, "there is no weight decay"),
-        *(
-            (
-                f"optimizer.lr_factors.{key}",
-                getattr(config.optimizer.lr_factors, key) != 1,
-                there,
-                f"there is no {what}",
-            )
-            for key, there, what in (
-                ("numeric_embedding", model.periodic is not None, "model.numeric_embedding"),
-                ("input_scale", model.input_scale, "model.input_scale"),
-                ("alpha", model.parametric, "model.parametric"),
-            )
-        ),
-    )
+    ]
+    for key, there, owner in (
+        ("numeric_embedding", model.periodic is not None, "model.numeric_embedding"),
+        ("input_scale", model.input_scale, "model.input_scale"),
+        ("alpha", model.parametric, "model.parametric"),
+    ):
+        factor = getattr(config.optimizer.lr_factors, key)
+        asked.append((f"optimizer.lr_factors.{key}", factor != 1, there, f"there is no {owner}"))
     for key, given, used, message in asked:
         if given and not used:
             yield config.problem(key, message, code="unused", hint="remove it")

@@ -15,8 +15,6 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.config.keys import said
 from mlp_core.config.schema import differences
-from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.task import Task
 from mlp_core.errors import UsageError
 from mlp_core.nn.network import Network
@@ -55,14 +53,6 @@ class WarmStart:
             raise config.refusal(KEY, problem.message, code=problem.code, hint=hint, got=given) from None
         checkpoint = load(file)
         return cls(model_of(checkpoint, str(file), rows=1), checkpoint, str(file))
-
-    @property
-    def inputs(self) -> Preprocessor:
-        return self.model.inputs
-
-    @property
-    def target(self) -> Target | None:
-        return self.model.target
 
     @property
     def note(self) -> str:

@@ -74,14 +74,14 @@ def tell(what: str, value: Any) -> None:
 
 
 class Watched:
-    """`mpiexec` with so many workers, which do what `arguments` of this program say."""
+    """`mpiexec` with so many workers, which do what `arguments` of this program say. more: of their environment."""
 
-    def __init__(self, count: int, arguments: Sequence[str]) -> None:
+    def __init__(self, count: int, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> None:
         """Raises UsageError where there is no MPI."""
         need_mpi()
         mpiexec = find_mpiexec()
         self.count = count
-        environment = {**os.environ, TELL: Parent.me()}
+        environment = {**os.environ, **(more or {}), TELL: Parent.me()}
         for library in (mpiexec.parent.parent / "lib").glob("libmpi.so.*"):  # what belongs to it, in an environment of
             environment.setdefault("MPI4PY_LIBMPI", str(library))  # Python, too, where the system does not look
         command = [str(mpiexec), "-n", str(count), sys.executable, "-P", "-m", "mlpbp", *arguments]

@@ -179,6 +179,19 @@ def test_arrays_without_targets_and_tables_without_names(tmp_path: Path) -> None
     assert len(set(answers)) == 1
 
 
+def test_a_single_absurd_number_is_told_with_its_line(folder: Path, tmp_path: Path) -> None:
+    """By predict and eval alike, whatever lies around it; the lines before it have a gap in the file."""
+    lines = (folder / "pets.csv").read_text().splitlines()
+    (tmp_path / "odd.csv").write_text(
+        "\n".join([*lines[:5], "", *lines[5:40], "p,4,short,1e9,cat", *lines[40:]]) + "\n"
+    )
+    told = "mlpbp: note: numbers far outside all of training: weight 1e+09 (odd.csv:42; in training "
+    for command in ("predict", "eval"):
+        result = mlpbp(command, folder / "classes", "odd.csv", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert [line for line in result.stderr.splitlines() if "far" in line and line.startswith(told)], result.stderr
+
+
 def test_the_data_itself_is_kept_whatever_is_asked(folder: Path) -> None:
     before = (folder / "pets.csv").read_bytes()
     result = mlpbp("predict", "classes", "pets.csv", "-o", "pets.csv", "--force", cwd=folder)

@@ -53,6 +53,18 @@ def test_verify_compares_an_interrupted_run_with_a_whole_one(folder: Path) -> No
     assert sorted(folder.iterdir()) == before
 
 
+def test_verify_trains_as_many_epochs_as_asked_for_and_interrupts_them_anywhere(tmp_path: Path) -> None:
+    """Of a table too, for which the recipe would have others; also after the best epoch; few rows keep no best."""
+    lines = ["x,y", *(f"{k % 5},{'ab'[k % 2]}" for k in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "t.yaml").write_text("data: {train: t.csv, target: y, split: {val: 0.15}}\nmodel: {hidden: [8]}\n")
+    told = mlpbp("verify", "t.yaml", "recipe=strong", "-e", 9, "--times", 8, "--json", cwd=tmp_path).stdout
+    document = json.loads(told)
+    assert document["same"]
+    assert document["steps"] == 9
+    assert document["stops"] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
 def test_verify_says_what_is_not_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a resumption that forgets the optimizer's state."""
     from mlp_core.config import load

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from mlpbp.console import Console as Screen
 from mlpbp.hints import for_command, for_option
-from mlpbp.render import EpochTable, baseline_lines, metrics_table, unbeaten
+from mlpbp.render import EpochTable, baseline_lines, metrics_table, plain_epoch, unbeaten
 from mlpbp.usage import wrapped
 from rich.console import Console
 
 from mlp_core.config.problems import homes, words_at
 from mlp_core.config.schema import Config
-from mlp_core.errors import counted
+from mlp_core.errors import UsageError, counted
 from mlp_core.training.baselines import Baseline, Baselines
 from mlp_core.training.events import EpochDone
+from mlp_core.training.misnamed import refuse_misnamed
 
 SMALL = "data: {name: digits, limit: 120}\nmodel: {hidden: [4]}\ntrain: {epochs: 1}\nthreads: 1\n"
 
@@ -73,6 +74,25 @@ def test_every_command_that_is_hinted_at_is_there() -> None:
     assert not names & set(COMMANDS)
     assert for_command("unheard") is None
     assert for_option("--unheard", ["--unheard"]) is None
+    assert for_option("--splt", ["--splt", "test"], ["--split", "--json", "-o"]) == 'did you mean "--split"?'
+
+
+def test_an_epoch_is_a_file(tmp_path: Path) -> None:
+    """Which is named by an option that there is not, and which ones there are by a file that there is not."""
+    saved = tmp_path / "run" / "checkpoints"
+    saved.mkdir(parents=True)
+    (saved / "best.safetensors").write_bytes(b"")
+    wrong = saved / "epoch-0003.safetensors"
+    with pytest.raises(UsageError, match=r"there are best; checkpoint\.every: 1 saves every epoch"):
+        refuse_misnamed(wrong)
+    asked = ["eval", str(tmp_path / "run"), "--epoch", "3"]
+    assert "checkpoint.every: 1" in str(for_option("--epoch", asked))
+    for number in (2, 4):
+        (saved / f"epoch-{number:04d}.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"there are best, epoch-0002, epoch-0004$"):
+        refuse_misnamed(wrong)
+    assert for_option("--epoch", asked) == f"name its file, such as {saved / 'epoch-0004.safetensors'}"
+    assert for_option("--epoch", asked, ["--epochs"]) == 'did you mean "--epochs"?'
     assert homes("dropout", Config) == ["model.dropout", "model.hidden.dropout", "schedule.dropout"]
 
 
@@ -114,6 +134,23 @@ def test_a_run_is_explained_by_its_config(tmp_path: Path) -> None:
 def event(epoch: int, improved: bool) -> EpochDone:
     metrics = {"train_loss": 1.0, "val_loss": 1.0, "lr": 0.1}
     return EpochDone(epoch, epoch, metrics, improved, 0.1, 1.0)
+
+
+def test_a_plain_line_has_as_much_as_has_room() -> None:
+    metrics = {"train_loss": 0.5216, "val_loss": 0.405, "val_accuracy": 0.8444, "lr": 0.04}
+    done = EpochDone(100, 100, metrics, True, 0.12, 1.0)
+    whole = "epoch 100/256  train_loss 0.5216  val_loss 0.4050  val_accuracy 84.44 %  lr 4.00e-02  0.12 s  *"
+    assert plain_epoch(done, 256) == plain_epoch(done, 256, 120) == whole
+    assert plain_epoch(done, 256, 80) == whole.replace("  lr 4.00e-02  0.12 s", "")
+    assert plain_epoch(done, 256, 88) == whole.replace("  0.12 s", "")
+    assert plain_epoch(done, 256, 60) == "epoch 100/256  train_loss 0.5216  val_loss 0.4050  *"
+
+
+def test_workers_know_the_terminal_that_they_are_seen_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Screen("train").columns is None
+    monkeypatch.setenv("MLPBP_WINDOW", "1")
+    monkeypatch.setenv("COLUMNS", "70")
+    assert Screen("train").columns == 70
 
 
 @pytest.mark.parametrize(("best", "expected"), [(2, "2 ... 7 8 9"), (6, "6 7 8 9"), (9, "6 7 8 9"), (5, "5 ... 7 8 9")])

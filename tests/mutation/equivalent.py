@@ -32,8 +32,7 @@ def of_statement(before: str, *parts: tuple[str, str]) -> list[tuple[str, str]]:
     return [(before, before.replace(old, new, 1)) for old, new in parts]
 
 
-RULES = "sgd momentum nesterov adagrad adadelta rmsprop adam nadam radam amsgrad lion"
-_LOOP = "for s in blocks(len(theta), 1, block):"
+_LOOP = "for s in blocks(len(vectors[0]), 1, block):"
 _WHERE = "return xp.where(a > 0, "
 _HARD = "return (a > -1) & (a < 1)"
 _QUANTILE = "return xp.where(e > 0, -q, xp.where(e < 0, 1 - q, 0 * q)) / e.shape[1]"
@@ -45,7 +44,7 @@ _CURVED = "if not float(xp.dot(y, state['step'])) > LEAST_CURVATURE:"
 
 EQUIVALENT: tuple[Equivalent, ...] = (
     # sizes of blocks
-    *alike(RULES, "only the size of the blocks", *of_statement(_LOOP, (", 1,", ", 2,"), (", 1,", ", 0,"))),
+    *alike("in_blocks", "only the size of the blocks", *of_statement(_LOOP, (", 1,", ", 2,"), (", 1,", ", 0,"))),
     *alike(
         "activation_gradient loss_and_gradient",
         "only the size of the blocks",
@@ -63,7 +62,7 @@ EQUIVALENT: tuple[Equivalent, ...] = (
     ),
     # conditions that only save work
     *alike("Dense.backward", "without the parametrisation the scale is 1", ("if self.ntk:", "if True:")),
-    *alike(RULES, "a decay of 0 multiplies by exactly 1", ("if decay:", "if True:")),
+    *alike("in_blocks", "a decay of 0 multiplies by exactly 1", ("if decay:", "if True:")),
     *alike("activation_gradient", "the slope of identity is 1", ("if f.name != 'identity':", "if True:")),
     *alike("activation_gradient", "a sum that nobody takes", ("if db is not None:", "if True:")),
     *alike(
@@ -132,8 +131,8 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "Network.backward",
         "the truth of a number does not depend on its sign",
         (
-            "needed = input_gradient or layer is not self._first",
-            "needed = -(input_gradient or layer is not self._first)",
+            "needed = input_gradient or layer is not self.first",
+            "needed = -(input_gradient or layer is not self.first)",
         ),
     ),
     # memory that is written before it is read

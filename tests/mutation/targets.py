@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from inspect import unwrap
 from types import FunctionType
 
 from judges import (
@@ -28,7 +29,7 @@ from judges import (
 )
 from trajectories import muon_keeps_its_momentum_in_m, the_product_of_nadam_ends_at_zero
 
-from mlp_core.nn import activations, layers, losses, objective, optimizers, update_rules
+from mlp_core.nn import activations, layers, losses, objective, optimizer, optimizers
 from mlp_core.nn import matrix_optimizers as matrix_rules
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
@@ -117,14 +118,15 @@ def _of_optimizers() -> Iterator[Target]:
     for name, kind in optimizers.OPTIMIZERS.items():
         if kind.rule not in done and name not in ("muon", "lbfgs"):
             done.add(kind.rule)
-            yield Target(kind.rule, tuple(trajectory_judges([name])))
+            yield Target(unwrap(kind.rule), tuple(trajectory_judges([name])))
     for helper, names in FAMILIES.items():
         extra = (the_product_of_nadam_ends_at_zero,) if helper == "nadam_product" else ()
-        yield Target(getattr(update_rules, helper), (*trajectory_judges(names), *extra))
+        yield Target(getattr(optimizers, helper), (*trajectory_judges(names), *extra))
     everyone = tuple(trajectory_judges(["adam", "sgd"]))
-    yield Target(optimizers.Optimizer.step, everyone)
+    yield Target(optimizer.in_blocks, everyone)
+    yield Target(optimizer.Optimizer.step, everyone)
     for function in (optimizers.Muon.__init__, optimizers.Muon.step, matrix_rules.muon, matrix_rules.newton_schulz):
         assert isinstance(function, FunctionType)
         yield Target(function, (*trajectory_judges(["muon"]), muon_keeps_its_momentum_in_m))
-    for function in (optimizers.Lbfgs.step, optimizers.Lbfgs._remember, matrix_rules.two_loop):
+    for function in (matrix_rules.Lbfgs.step, matrix_rules.Lbfgs._remember, matrix_rules.two_loop):
         yield Target(function, tuple(trajectory_judges(["lbfgs"])))

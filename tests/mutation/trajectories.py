@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlp_core.nn.backend import Backend
-from mlp_core.nn.optimizers import OPTIMIZERS, Segment
+from mlp_core.nn.optimizer import Segment
+from mlp_core.nn.optimizers import OPTIMIZERS, nadam_product
 from mlp_core.nn.parameters import Parameters, Spec
-from mlp_core.nn.update_rules import nadam_product
 
 SPECS = (
     *(Spec("0.weight", (5, 3), True), Spec("2.weight", (4, 5), True), Spec("4.weight", (2, 4), True)),

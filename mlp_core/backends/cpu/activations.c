@@ -48,9 +48,7 @@ static inline void FN(mix_and_drop)(const word *a, word i)
     {                                                                                             \
         const word m = a[5];                                                                      \
         const REAL p = (REAL)AT(const double, 6)[FN(OF_F)];                                       \
-        word first, last;                                                                         \
-        share(a[4], part, parts, &first, &last);                                                  \
-        for (word i = first; i < last; i++) {                                                     \
+        for MINE(i, a[4]) {                                                                       \
             const REAL *Z = AT(const REAL, 1) + m * i;                                            \
             REAL *F = AT(REAL, 3) + m * i;                                                        \
             FN(add_bias)(a, i);                                                                   \
@@ -63,9 +61,7 @@ static inline void FN(mix_and_drop)(const word *a, word i)
         const word m = a[5];                                                                      \
         const REAL p = (REAL)AT(const double, 6)[FN(OF_F)], *alpha = AT(const REAL, 7);           \
         const REAL factor = (REAL)AT(const double, 6)[FN(FACTOR)];                                \
-        word first, last;                                                                         \
-        share(a[4], part, parts, &first, &last);                                                  \
-        for (word i = first; i < last; i++) {                                                     \
+        for MINE(i, a[4]) {                                                                       \
             const REAL *F = AT(const REAL, 3) + m * i;                                            \
             REAL *Delta = AT(REAL, 1) + m * i, *Z = AT(REAL, 2) + m * i;                          \
             if (a[8])                                                                             \
@@ -88,9 +84,7 @@ EXPORT void FN(prelu_forward)(const word *a, word part, word parts)
 {
     const REAL *X = AT(const REAL, 1), slope = *AT(const REAL, 6);
     REAL *A = AT(REAL, 3);
-    word first, last;
-    FN(entries)(a[4], a[5], part, parts, &first, &last);
-    INDEPENDENT for (word i = first; i < last; i++) A[i] = X[i] > 0 ? X[i] : slope * X[i];
+    INDEPENDENT for ENTRIES(i, a[4], a[5]) A[i] = X[i] > 0 ? X[i] : slope * X[i];
 }
 
 /* Delta *= slope where X <= 0, and before that sums[i] = sum over these entries of row i of Delta X.
@@ -99,9 +93,7 @@ EXPORT void FN(prelu_backward)(const word *a, word part, word parts)
 {
     const word m = a[5];
     const REAL slope = *AT(const REAL, 6);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         REAL *Delta = AT(REAL, 1) + m * i;
         const REAL *X = AT(const REAL, 2) + m * i;
         double sum = 0;

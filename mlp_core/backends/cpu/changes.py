@@ -61,7 +61,7 @@ class Changes:
         found: list[Labelled] = []
         for name in self.penalised:
             theta = self.shaped(self._parameters.theta, name)
-            found.append(("penalty", do.penalty(theta, self._strengths, do.at(self._crew.terms[rows:]))))
+            found.append(("penalty", do.over(theta, "penalty", theta, 0, self._strengths, self._crew.terms[rows:])))
             rows += len(theta)
         return found
 
@@ -69,7 +69,7 @@ class Changes:
         if name not in self.penalised:
             return []
         theta = self.shaped(self._parameters.theta, name) if theta is None else theta
-        return [("penalty gradient", do.penalty_gradient(theta, grad, self._strengths))]
+        return [("penalty gradient", do.over(theta, "penalty_gradient", theta, grad, self._strengths))]
 
     def lengths(self) -> list[Labelled]:
         """The length of the whole gradient, once its entries are cut, and by how much it is to be shortened."""
@@ -81,15 +81,18 @@ class Changes:
         for name, count in zip(values, units, strict=True):
             grad = self.shaped(self._parameters.grad, name)
             found += self._cut(grad)
-            found.append(("clipping", do.squares(grad, do.at(sums[where:]))))
+            found.append(("clipping", do.over(grad, "squares", grad, sums[where:], 0)))
             where += count
         longest = self._kept.numbers(self._limits.clip_norm)
-        factors = do.shortening(self._parameters.grad, do.at(sums), len(sums), longest, self._factors)
+        places = do.at(sums), len(sums), longest, do.at(self._factors)
+        factors = do.record("shortening", self._parameters.grad, *places)
         return [*found, MEET, ("clipping", factors)]
 
     def _cut(self, grad: Array) -> list[Labelled]:
         largest = self._limits.clip_value
-        return [] if largest is None else [("clipping", do.clip_value(grad, self._kept.numbers(largest)))]
+        return (
+            [] if largest is None else [("clipping", do.over(grad, "clip_value", grad, self._kept.numbers(largest), 0))]
+        )
 
     def of(self, name: str, vectors: Sequence[Array]) -> list[Labelled]:
         """What a gradient does to (some units of) a tensor: the stages of a step from the clipping on."""
@@ -101,7 +104,7 @@ class Changes:
     def _clip(self, name: str, theta: Array, grad: Array, *others: Array) -> list[Labelled]:
         if self._limits.clip_norm is None:
             return self._cut(grad)
-        return [("clipping", do.shorten(grad, self._factors))]
+        return [("clipping", do.over(grad, "shorten", grad, self._factors, 0))]
 
     def _update(self, name: str, theta: Array, grad: Array, *others: Array) -> list[Labelled]:
         if name not in self.moves:
@@ -115,10 +118,10 @@ class Changes:
         longest = self._limits.max_norm
         if longest is None or name not in self.weights:
             return []
-        return [("max norm", do.shorten_rows(theta, self._kept.numbers(longest)))]
+        return [("max norm", do.over(theta, "shorten_rows", theta, self._kept.numbers(longest), 0))]
 
     def _average(self, name: str, theta: Array, *others: Array) -> list[Labelled]:
-        return [("average", do.follow(others[-1], theta, do.at(self._crew.cells[SHARE:])))]
+        return [("average", do.over(theta, "follow", others[-1], theta, self._crew.cells[SHARE:]))]
 
     @cached_property
     def _factors(self) -> np.ndarray:

@@ -29,24 +29,26 @@ class Gradients:
     def of(self, tensor: Tensor, grad: Array, part: int = 0, ends: np.ndarray | None = None) -> list[Labelled]:
         """The gradient of (some units of) a tensor, [units, entries]; that of a weight over shards that end at `ends`,
         where these are given."""
-        index, Delta, X = tensor.name.partition(".")[0], tensor.Delta, tensor.X
+        index, Delta = tensor.name.partition(".")[0], tensor.Delta
+        X: Array = tensor.X
         if tensor.kind == "weight":
-            assert X is not None
             few, scratch = self._few(tensor.name, X), self._crew.scratch + self._crew.library.scratch * part
             record = do.product(Delta.T, X, grad, scratch, few, ends=ends)
             product = f"product {index} weight gradient", record
             return [product, MEET] if few else [product]
         if tensor.kind == "bias":
             factor = 0 if tensor.factor == 1 else self._kept.numbers(tensor.factor)
-            return [("bias gradient", do.sum_rows(Delta, grad, factor))]
+            return [("bias gradient", do.over(Delta, "sum_rows", Delta, grad, factor))]
         if tensor.kind == "gain":
-            return [("norm gradient", do.sum_row_products(Delta, X, grad))]
+            return [("norm gradient", do.over(Delta, "sum_row_products", Delta, grad, X))]
         if tensor.kind == "slope":
-            return [("activation gradient", do.total(X, grad))]
+            return [("activation gradient", do.record("total", grad, do.at(X), do.at(grad), len(X)))]
         if tensor.kind == "table":
-            return [("embedding", do.embedding_gradient(X, tensor.column, Delta, tensor.start, grad))]
-        if tensor.waves is not None:
-            return [("waves gradient", do.waves_gradient(X, Delta, tensor.waves.u, tensor.waves.V, grad))]
+            codes, behind = X[:, tensor.column :], Delta[:, tensor.start :]
+            return [("embedding", do.over(Delta, "embedding_gradient", codes, X.shape[1], behind, grad, *grad.shape))]
+        if (waves := tensor.waves) is not None:
+            words = X, X.shape[1], Delta, waves.u, *waves.u.shape, waves.learned, grad
+            return [("waves gradient", do.over(Delta, "waves_gradient", *words))]
         return []
 
     def _few(self, name: str, X: Array) -> bool:
@@ -72,7 +74,7 @@ class Gradients:
         found = self._half(tensor, shards[:middle], vector, floor + 1)
         found += self._half(tensor, shards[middle:], room, floor + 1)
         other, meet = self._piece(room, tensor), self._meets(tensor)
-        return [*found, *meet, ("sum of shards", do.add(grad, other, grad)), *meet]
+        return [*found, *meet, ("sum of shards", do.over(grad, "add", grad, other, grad)), *meet]
 
     def _piece(self, vector: Array, tensor: Tensor) -> Array:
         """What the gradient of a tensor is written to, [units, entries]; with it all that it is made together with."""

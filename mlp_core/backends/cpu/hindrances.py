@@ -8,10 +8,10 @@ from mlp_core.backends import numbers
 from mlp_core.backends.cpu.kernels import fits
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
-from mlp_core.nn.layers import Layer, Residual
 from mlp_core.nn.losses import Focal
+from mlp_core.nn.network import Network
 from mlp_core.nn.norm import Norm
-from mlp_core.nn.optimizers import Optimizer
+from mlp_core.nn.optimizer import Optimizer
 
 
 def of_steps(job: Job) -> str | None:
@@ -21,7 +21,7 @@ def of_steps(job: Job) -> str | None:
 
 def of_shards(job: Job) -> str | None:
     """Of the gradient of shards. Batch norm asks for sums over all rows, of other workers, too, on the way."""
-    return "norm batch" if _normed(job.network.layers) else of_loss(job) or _of_dtype(job)
+    return "norm batch" if _normed(job.network) else of_loss(job) or _of_dtype(job)
 
 
 def of_update(job: Job) -> str | None:
@@ -33,7 +33,6 @@ def of_update(job: Job) -> str | None:
 
 def of_loss(job: Job) -> str | None:
     batches, loss = job.batches, job.objective.loss
-    assert job.network.Delta is not None
     mixed = job.augment is not None and job.augment.mixup > 0
     classes = len(batches.Y) if batches.Y.ndim == 1 else 0
     if mixed and classes and (job.network.architecture.outputs == 1 or isinstance(loss, Focal)):
@@ -54,7 +53,6 @@ def _of_dtype(job: Job) -> str | None:
     return None if same and dtype.char in "fd" else "data of another dtype or shape"
 
 
-def _normed(layers: list[Layer]) -> bool:
+def _normed(network: Network) -> bool:
     """Whether there is a batch norm."""
-    inner = [one for layer in layers for one in (layer.inner if isinstance(layer, Residual) else [layer])]
-    return any(isinstance(layer, Norm) and layer.kind == "batch" for layer in inner)
+    return any(isinstance(layer, Norm) and layer.kind == "batch" for layer in network._flat_layers())

@@ -108,7 +108,7 @@ class Kernels:
         if not isinstance(f, Identity):
             self._do(do.slope(f.name, Delta, Z, A, self._keep([numbers.of_activation(f), 1.0])), share)
         if db is not None:
-            self._do(do.sum_rows(Delta, db), share)
+            self._do(do.over(Delta, "sum_rows", Delta, db, 0), share)
 
     def loss_and_gradient(
         self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
@@ -173,8 +173,3 @@ def _real(*arrays: Array | None) -> bool:
 
 def _gather(X: Array, rows: Array, out: Array) -> None:
     X.take(rows, 0, out, "clip")
-
-
-def kernels(threads: int, library: Library | None = None) -> dict[str, Callable[..., Any]]:
-    """The fused primitives by the names of the generic ones. Raises NoKernels."""
-    return Kernels(threads, library).table()

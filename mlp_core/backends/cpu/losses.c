@@ -12,11 +12,6 @@
     const target_type *y = AT(const target_type, 6) + (targets) * i;     \
     const double weight = (AT(const REAL, 2) ? (double)AT(const REAL, 2)[i] : 1.0) / *AT(const double, 8)
 
-#define ROWS                                  \
-    word first, last;                         \
-    share(a[4], part, parts, &first, &last);  \
-    for (word i = first; i < last; i++)
-
 /* --- every output for itself --- */
 
 enum { FN(TOGETHER) = 64 }; /* outputs whose losses are computed before they are added up, in their order */
@@ -46,7 +41,7 @@ enum { FN(TOGETHER) = 64 }; /* outputs whose losses are computed before they are
     EXPORT void FN(name)(const word *a, word part, word parts)           \
     {                                                                    \
         const REAL p = (REAL)*AT(const double, 7);                       \
-        ROWS {                                                           \
+        for MINE(i, a[4]) {                                              \
             ROW(REAL, a[5]);                                             \
             OVER_OUTPUTS(name, mean, GIVEN, NUMBER_OF_LOSS);             \
         }                                                                \
@@ -64,7 +59,7 @@ OUTPUT_LOSS(quadratic, false)
     EXPORT void FN(name##_of_classes)(const word *a, word part, word parts) \
     {                                                                    \
         const REAL p = (REAL)*AT(const double, 7);                       \
-        ROWS {                                                           \
+        for MINE(i, a[4]) {                                              \
             ROW(word, 1);                                                \
             if (y[0] < 0 || y[0] >= (a[5] > 1 ? a[5] : 2)) {             \
                 AT(double, 9)[i] = NAN;                                  \
@@ -88,7 +83,7 @@ EXPORT void FN(quantile)(const word *a, word part, word parts)
     const double *level = AT(const double, 7) + 1;
 #define TARGET_OF(k) y[(k) / levels]
 #define LEVEL_OF(k) (REAL)level[(k) % levels]
-    ROWS {
+    for MINE(i, a[4]) {
         ROW(REAL, a[5] / levels);
         OVER_OUTPUTS(quantile, true, TARGET_OF, LEVEL_OF);
     }
@@ -100,7 +95,7 @@ EXPORT void FN(quantile)(const word *a, word part, word parts)
 EXPORT void FN(gaussian_nll)(const word *a, word part, word parts)
 {
     const word targets = a[5] / 2;
-    ROWS {
+    for MINE(i, a[4]) {
         ROW(REAL, targets);
         const REAL factor = (REAL)(weight / (double)targets);
         double total = 0;
@@ -130,45 +125,44 @@ static inline double FN(exponentials)(const REAL *z, word classes, REAL *d, REAL
     return total;
 }
 
-/* -sum q log softmax(z), and softmax(z) - q. Numbers: label smoothing s; q = (1 - s) y + s / c. */
+/* -sum q log softmax(z), and softmax(z) less its share of s: what is left is to take (1 - s) y from it. q = (1 - s) y +
+ * s / c, s the label smoothing, chosen = sum y z. */
+static inline double FN(softmax_row)(const REAL *z, word c, double chosen, double s, double weight, REAL *d)
+{
+    REAL top;
+    const double total = FN(exponentials)(z, c, d, &top);
+    double loss = log(total) + (double)top - (1 - s) * chosen;
+    if (s > 0)
+        loss -= s / (double)c * FN(sum)(z, c);
+    const REAL scale = (REAL)(weight / total), spread = (REAL)(s / (double)c * weight);
+    INDEPENDENT for (word k = 0; k < c; k++) d[k] = d[k] * scale - spread;
+    return weight * loss;
+}
+
+/* Numbers: s. */
 EXPORT void FN(cross_entropy_of_classes)(const word *a, word part, word parts)
 {
-    const word c = a[5];
     const double s = *AT(const double, 7);
-    ROWS {
+    for MINE(i, a[4]) {
         ROW(word, 1);
-        REAL top;
-        if (y[0] < 0 || y[0] >= c) {
+        if (y[0] < 0 || y[0] >= a[5]) {
             AT(double, 9)[i] = NAN;
             continue;
         }
-        const double total = FN(exponentials)(z, c, d, &top), chosen = (double)z[y[0]];
-        double loss = log(total) + (double)top - (1 - s) * chosen;
-        if (s > 0)
-            loss -= s / (double)c * FN(sum)(z, c);
-        const REAL scale = (REAL)(weight / total), spread = (REAL)(s / (double)c * weight);
-        INDEPENDENT for (word k = 0; k < c; k++) d[k] = d[k] * scale - spread;
+        AT(double, 9)[i] = FN(softmax_row)(z, a[5], (double)z[y[0]], s, weight, d);
         d[y[0]] -= (REAL)((1 - s) * weight);
-        AT(double, 9)[i] = weight * loss;
     }
 }
 
 /* The same with distributions over the classes as targets. */
 EXPORT void FN(cross_entropy)(const word *a, word part, word parts)
 {
-    const word c = a[5];
     const double s = *AT(const double, 7);
-    ROWS {
-        ROW(REAL, c);
-        REAL top;
-        const double total = FN(exponentials)(z, c, d, &top), chosen = FN(sum_of_products)(y, z, c);
-        double loss = log(total) + (double)top - (1 - s) * chosen;
-        if (s > 0)
-            loss -= s / (double)c * FN(sum)(z, c);
-        const REAL scale = (REAL)(weight / total), spread = (REAL)(s / (double)c * weight);
+    for MINE(i, a[4]) {
+        ROW(REAL, a[5]);
         const REAL own = (REAL)((1 - s) * weight);
-        INDEPENDENT for (word k = 0; k < c; k++) d[k] = d[k] * scale - spread - own * y[k];
-        AT(double, 9)[i] = weight * loss;
+        AT(double, 9)[i] = FN(softmax_row)(z, a[5], FN(sum_of_products)(y, z, a[5]), s, weight, d);
+        INDEPENDENT for (word k = 0; k < a[5]; k++) d[k] -= own * y[k];
     }
 }
 
@@ -207,7 +201,7 @@ static inline double FN(focal_row)(const REAL *z, word c, word class, double g, 
 
 EXPORT void FN(focal_of_classes)(const word *a, word part, word parts)
 {
-    ROWS {
+    for MINE(i, a[4]) {
         ROW(word, 1);
         AT(double, 9)[i] = FN(focal_row)(z, a[5], y[0], *AT(const double, 7), weight, d);
     }
@@ -215,14 +209,13 @@ EXPORT void FN(focal_of_classes)(const word *a, word part, word parts)
 
 EXPORT void FN(focal)(const word *a, word part, word parts)
 {
-    ROWS {
+    for MINE(i, a[4]) {
         ROW(REAL, 1);
         AT(double, 9)[i] = FN(focal_row)(z, a[5], (word)y[0], *AT(const double, 7), weight, d);
     }
 }
 
 #undef ROW
-#undef ROWS
 #undef OVER_OUTPUTS
 #undef GIVEN
 #undef NUMBER_OF_LOSS

@@ -33,9 +33,7 @@ EXPORT void gather(const word *a, word part, word parts)
     const char *X = AT(const char, 1);
     char *out = AT(char, 5);
     const word bytes = a[2], *rows = *AT(const word *const, 3) + a[4];
-    word first, last;
-    share(a[6], part, parts, &first, &last);
-    for (word i = first; i < last; i++)
+    for MINE(i, a[6])
         memcpy(out + bytes * i, X + bytes * rows[i], (size_t)bytes);
 }
 

@@ -274,66 +274,46 @@ static void FN(dot_product)(const REAL *A, word lda, const REAL *B, word ldb, RE
     }
 }
 
-/* C = A B. Words: A [m, k], its steps to a row and to a column, B [k, n], its stride, C [m, n], its stride, m, n, k,
- * scratch of SCRATCH bytes for each part, where shards of k end, how many there are (0: k is whole). Rows of C are shared
- * out. */
+/* --- instructions: C = A B or A B^T. Words: A [m, k], its steps to a row and to a column, B, its stride, C [m, n], its
+ * stride, m, n, k, scratch of SCRATCH bytes for each part, where shards of k end, how many there are (0: k is whole),
+ * whether columns of C are shared out, so that a thread reads its own columns of B only; else rows are. --- */
+
+struct FN(piece) {
+    const REAL *A, *B;
+    REAL *C, *scratch;
+    word m, n;
+};
+
+/* What a part makes of C, and of what; columns of the result are so many numbers apart in B. */
+static inline struct FN(piece) FN(piece_of)(const word *a, word part, word parts, word apart)
+{
+    struct FN(piece) p = {AT(REAL, 1), AT(REAL, 4), AT(REAL, 6), AT(REAL, 11) + SCRATCH / SIZE * part, a[8], a[9]};
+    word first, last;
+    share(a[14] ? p.n : p.m, part, parts, &first, &last);
+    if (a[14])
+        p.B += apart * first, p.C += first, p.n = last - first;
+    else
+        p.A += a[2] * first, p.C += a[7] * first, p.m = last - first;
+    return p;
+}
+
+/* A B. */
 EXPORT void FN(outer)(const word *a, word part, word parts)
 {
-    word first, last;
-    share(a[8], part, parts, &first, &last);
-    if (last > first)
-        FN(outer_product)(false, AT(REAL, 1) + a[2] * first, a[2], a[3], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
-                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part, AT(const word, 12), a[13]);
+    const struct FN(piece) p = FN(piece_of)(a, part, parts, 1);
+    FN(outer_product)(false, p.A, a[2], a[3], p.B, a[5], p.C, a[7], p.m, p.n, a[10], p.scratch, AT(const word, 12), a[13]);
 }
 
-/* The same; columns of C are shared out, so that a thread reads its own columns of B only. */
-EXPORT void FN(outer_by_columns)(const word *a, word part, word parts)
-{
-    word first, last;
-    share(a[9], part, parts, &first, &last);
-    if (last > first)
-        FN(outer_product)(false, AT(REAL, 1), a[2], a[3], AT(REAL, 4) + first, a[5], AT(REAL, 6) + first, a[7], a[8],
-                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part, AT(const word, 12), a[13]);
-}
-
-/* C = A B^T, B turned piece by piece: for many rows and many columns. Words: A [m, k], its stride, -, B [n, k], its
- * stride, C, its stride, m, n, k, scratch. Rows of C are shared out. */
+/* A B^T, B turned piece by piece: for many rows and many columns. */
 EXPORT void FN(turned)(const word *a, word part, word parts)
 {
-    word first, last;
-    share(a[8], part, parts, &first, &last);
-    if (last > first)
-        FN(outer_product)(true, AT(REAL, 1) + a[2] * first, a[2], 1, AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
-                          last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part, NULL, 0);
+    const struct FN(piece) p = FN(piece_of)(a, part, parts, a[5]);
+    FN(outer_product)(true, p.A, a[2], 1, p.B, a[5], p.C, a[7], p.m, p.n, a[10], p.scratch, NULL, 0);
 }
 
-/* The same; columns of C are shared out. */
-EXPORT void FN(turned_by_columns)(const word *a, word part, word parts)
-{
-    word first, last;
-    share(a[9], part, parts, &first, &last);
-    if (last > first)
-        FN(outer_product)(true, AT(REAL, 1), a[2], 1, AT(REAL, 4) + a[5] * first, a[5], AT(REAL, 6) + first, a[7], a[8],
-                          last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part, NULL, 0);
-}
-
-/* C = A B^T. Words: A [m, k], its stride, -, B [n, k], its stride, C, its stride, m, n, k, scratch. Rows of C are
- * shared out. */
+/* A B^T. */
 EXPORT void FN(dot)(const word *a, word part, word parts)
 {
-    word first, last;
-    share(a[8], part, parts, &first, &last);
-    if (last > first)
-        FN(dot_product)(AT(REAL, 1) + a[2] * first, a[2], AT(REAL, 4), a[5], AT(REAL, 6) + a[7] * first, a[7],
-                        last - first, a[9], a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
-}
-
-/* The same; columns of C are shared out, so that a thread reads its own rows of B only. */
-EXPORT void FN(dot_by_columns)(const word *a, word part, word parts)
-{
-    word first, last;
-    share(a[9], part, parts, &first, &last);
-    if (last > first)
-        FN(dot_product)(AT(REAL, 1), a[2], AT(REAL, 4) + a[5] * first, a[5], AT(REAL, 6) + first, a[7], a[8],
-                        last - first, a[10], AT(REAL, 11) + SCRATCH / SIZE * part);
+    const struct FN(piece) p = FN(piece_of)(a, part, parts, a[5]);
+    FN(dot_product)(p.A, a[2], p.B, a[5], p.C, a[7], p.m, p.n, a[10], p.scratch);
 }

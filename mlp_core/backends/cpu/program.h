@@ -27,12 +27,24 @@ enum {
 
 static inline word least(word a, word b) { return a < b ? a : b; }
 
-/* What a part of `parts` has of `count` things: first and last, at multiples of 16 where there are enough. */
+/* The first of what a part of `parts` has of `count` things, at a multiple of 16 where there are enough. */
+static inline word first_of(word count, word part, word parts)
+{
+    const word grain = count >= 16 * parts ? 16 : 1;
+    return part == parts ? count : count / grain * part / parts * grain;
+}
+
+/* What a part has: first and last. */
 static inline void share(word count, word part, word parts, word *first, word *last)
 {
-    word grain = count >= 16 * parts ? 16 : 1, whole = count / grain;
-    *first = whole * part / parts * grain;
-    *last = part == parts - 1 ? count : whole * (part + 1) / parts * grain;
+    *first = first_of(count, part, parts);
+    *last = first_of(count, part + 1, parts);
 }
+
+/* `for ENTRIES(i, rows, m)`: every entry i that this part has of [rows, m], of which rows are shared out. `for MINE(i,
+ * count)`: every thing that it has. */
+#define ENTRIES(i, rows, m) \
+    (word i = (m) * first_of(rows, part, parts), i##_end = (m) * first_of(rows, part + 1, parts); i < i##_end; i++)
+#define MINE(i, count) ENTRIES(i, count, 1)
 
 #endif

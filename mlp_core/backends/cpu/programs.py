@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,22 +27,12 @@ class Programs:
         self.job = job
         largest = 2.0 * rows * max(W.size for W in job.network.parameters.values.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
-        self._slots = 0
-        if not hindrances.of_update(job):
-            name, settings = job.optimizer.rule.__name__, job.optimizer.settings
-            self._rule: Callable[..., tuple[Any, ...]] = partial(numbers.of_rule, name, **settings)
-            self._slots = len(self._rule_numbers(1.0, 0))
+        self._slots = 0 if hindrances.of_update(job) else len(numbers.of_update(job.optimizer, 1.0, 0, 1)[0])
         self._crew = Crew(threads, RATES + self._slots * len(job.optimizer.segments), terms, library)
 
     def _update_numbers(self, lr: Any, decay: Any, t: Any) -> list[Any]:
         """The numbers of update `t`, counted from 1, for each segment; of several updates where these are arrays."""
-        found: list[Any] = []
-        for segment in self.job.optimizer.segments:
-            found += self._rule_numbers(lr * segment.lr_scale, segment.weight_decay * decay, t)
-        return found
-
-    def _rule_numbers(self, lr: Any, decay: Any, t: Any = 1) -> tuple[Any, ...]:
-        return self._rule(lr, decay, t=t) if self.job.optimizer.counts_steps else self._rule(lr, decay)
+        return [number for found in numbers.of_update(self.job.optimizer, lr, decay, t) for number in found]
 
     def _assembled(self, labelled: Sequence[Labelled]) -> np.ndarray:
         """The program without the names, ready for the crew."""

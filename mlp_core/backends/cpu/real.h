@@ -9,19 +9,12 @@
 #undef FN
 #undef BITS
 #undef SIZE
-#undef EPS
 #undef FMA
+#undef FUSED
 #undef SQRT
 #undef SIN
 #undef COS
-#undef POW
 #undef ABS
-
-#if defined __FMA__ || defined __AVX512F__ || defined __ARM_FEATURE_FMA
-#define FUSED 1
-#else
-#define FUSED 0
-#endif
 
 #if DOUBLE
 #define REAL double
@@ -32,12 +25,7 @@
 #define ABS __builtin_fabs
 #define SIN sin
 #define COS cos
-#define POW pow
-#if FUSED
-#define FMA(a, b, c) __builtin_fma(a, b, c)
-#else
-#define FMA(a, b, c) ((a) * (b) + (c))
-#endif
+#define FUSED __builtin_fma
 #else
 #define REAL float
 #define FN(name) name##_f
@@ -47,12 +35,12 @@
 #define ABS __builtin_fabsf
 #define SIN sinf
 #define COS cosf
-#define POW powf
-#if FUSED
-#define FMA(a, b, c) __builtin_fmaf(a, b, c)
+#define FUSED __builtin_fmaf
+#endif
+#if defined __FMA__ || defined __AVX512F__ || defined __ARM_FEATURE_FMA
+#define FMA(a, b, c) FUSED(a, b, c)
 #else
 #define FMA(a, b, c) ((a) * (b) + (c))
-#endif
 #endif
 
 #define EXP FN(exponential)

@@ -105,7 +105,7 @@ class RowPass:
         """From inputs X [b, n] to the outputs of the last layer."""
         for one in self._grouped(layers):
             self._inputs[id(one)] = X
-            X = _FORWARD[type(one)](self, one, X)
+            X = _PASSES[type(one)][0](self, one, X)
         return X
 
     def backward(self, layers: Sequence[Layer], Delta: Array, first: Layer | None) -> Array:
@@ -114,11 +114,9 @@ class RowPass:
         for one in reversed(self._grouped(layers)):
             last = first is not None and (one.dense if isinstance(one, Unit) else one) is first
             known = len(self.tensors)
-            Delta = _BACKWARD[type(one)](self, one, Delta, not last)
-            new = (
-                tensor if tensor.after else replace(tensor, after=len(self.records)) for tensor in self.tensors[known:]
-            )
-            self.tensors[known:] = list(new)
+            Delta = _PASSES[type(one)][1](self, one, Delta, not last)
+            for k, tensor in enumerate(self.tensors[known:], known):
+                self.tensors[k] = tensor if tensor.after else replace(tensor, after=len(self.records))
             if last:
                 break
         return Delta
@@ -153,9 +151,8 @@ class RowPass:
             self._draw(unit.dropout, len(X))
         if b is not None or F is not Z or A is not Z or unit.factor != 1 or not isinstance(f, Identity):
             given = self.kept.numbers(numbers.of_activation(f), unit.factor, unit.p)
-            self._do(
-                "bias, activation, dropout", do.activation(f.name, Z, b, F, given, unit.learned, self._drop(unit, A))
-            )
+            record = do.activation(f.name, Z, b, F, given, unit.learned, self._drop(unit, A))
+            self._do("bias, activation, dropout", record)
         return A
 
     def _unit_gradient(self, unit: Unit, Delta: Array, needed: bool) -> Array:
@@ -175,7 +172,6 @@ class RowPass:
             self.tensors.append(Tensor(f"{dense.index}.bias", "bias", Delta, factor=1 / dense.scale))
         if not needed:
             return Delta
-        assert dense._dX is not None
         dX, long = dense._dX[:rows], 2 * rows <= dense.inputs and dense.W.nbytes > CACHE
         self._product(f"product {dense.index} input gradient", Delta, dense.W, dX, long)
         return dX
@@ -191,12 +187,13 @@ class RowPass:
 
     def _prelu(self, layer: PRelu, X: Array) -> Array:
         A = layer._A[: len(X)]
-        self._do("bias, activation", do.prelu(X, A, layer.a))
+        self._do("bias, activation", do.over(A, "prelu_forward", X, 0, A, layer.a))
         return A
 
     def _prelu_gradient(self, layer: PRelu, Delta: Array, needed: bool) -> Array:
         sums = self.kept.array(np.empty(len(Delta)))
-        self._do("activation gradient", do.prelu_gradient(Delta, self._inputs[id(layer)], layer.a, sums))
+        record = do.over(Delta, "prelu_backward", Delta, self._inputs[id(layer)], 0, layer.a, sums)
+        self._do("activation gradient", record)
         self.tensors.append(Tensor(f"{layer.index}.weight", "slope", Delta, sums))
         return Delta
 
@@ -204,35 +201,35 @@ class RowPass:
 
     def _residual(self, layer: Residual, X: Array) -> Array:
         A = layer._A[: len(X)]
-        self._do("skip", do.add(X, self.forward(layer.inner, X), A))
+        self._do("skip", do.over(A, "add", X, self.forward(layer.inner, X), A))
         return A
 
     def _residual_gradient(self, layer: Residual, Delta: Array, needed: bool) -> Array:
-        assert layer._skip is not None
         skip = layer._skip[: len(Delta)]
-        self._do("skip", do.copy_columns(Delta, skip, Delta.shape[1]))
+        self._do("skip", do.over(skip, "copy_columns", Delta, Delta.shape[1], skip, Delta.shape[1]))
         dX = self.backward(layer.inner, Delta, None)
-        self._do("skip", do.add(dX, skip, dX))
+        self._do("skip", do.over(dX, "add", dX, skip, dX))
         return dX
 
     def _embedding(self, layer: Embedding, X: Array) -> Array:
         A = layer._A[: len(X)]
         if layer.numbers:
-            self._do("embedding", do.copy_columns(X, A, layer.numbers))
-        for k, (start, E) in enumerate(zip(_starts(layer), layer.E, strict=True)):
-            self._do("embedding", do.embedding(X, layer.numbers + k, A, start, E))
+            self._do("embedding", do.over(A, "copy_columns", X, X.shape[1], A, layer.numbers))
+        for k, (part, E) in enumerate(zip(layer.parts, layer.E, strict=True)):
+            codes, behind = X[:, layer.numbers + k :], A[:, part]
+            self._do("embedding", do.over(A, "embedding_forward", codes, X.shape[1], behind, E, *E.shape))
         return A
 
     def _embedding_gradient(self, layer: Embedding, Delta: Array, needed: bool) -> Array:
         X = self._inputs[id(layer)]
-        for k, start in enumerate(_starts(layer)):
-            tensor = Tensor(f"{layer.index}.{k}.weight", "table", Delta, X, layer.numbers + k, start)
+        for k, part in enumerate(layer.parts):
+            tensor = Tensor(f"{layer.index}.{k}.weight", "table", Delta, X, layer.numbers + k, part.start)
             self.tensors.append(tensor)
         return Delta
 
     def _waves(self, layer: NumericEmbedding, X: Array) -> Array:
         A = layer._A[: len(X)]
-        self._do("waves", do.waves(X, A, layer.u, layer.V))
+        self._do("waves", do.over(A, "waves", X, X.shape[1], A, layer.u, *layer.u.shape, layer.learned))
         return A
 
     def _waves_gradient(self, layer: NumericEmbedding, Delta: Array, needed: bool) -> Array:
@@ -244,16 +241,15 @@ class RowPass:
 
     def _input_scale(self, layer: InputScale, X: Array) -> Array:
         A = layer._A[: len(X)]
-        self._do("input scale", do.scale_columns(X, layer.s, A))
+        self._do("input scale", do.over(A, "scale_columns", X, layer.s, A))
         return A
 
     def _input_scale_gradient(self, layer: InputScale, Delta: Array, needed: bool) -> Array:
         self.tensors.append(Tensor(layer.specs()[0].name, "gain", Delta, self._inputs[id(layer)]))
         if not needed:
             return Delta
-        assert layer._T is not None
         dX = layer._T[: len(Delta)]
-        self._do("input scale", do.scale_columns(Delta, layer.s, dX))
+        self._do("input scale", do.over(dX, "scale_columns", Delta, layer.s, dX))
         return dX
 
     # --- norms ---
@@ -263,55 +259,42 @@ class RowPass:
         H, A, eps = layer._H[:rows], layer._A[:rows], self.kept.numbers(layer.eps, layer.momentum)
         if layer.kind != "batch":
             inverse = self._inverse[id(layer)] = self.kept.array(np.empty(rows, X.dtype))
-            self._do("norm", do.norm(X, H, A, layer.gain, layer.shift if layer.centred else None, inverse, eps))
+            shift = layer.shift if layer.centred else None
+            self._do("norm", do.over(A, "norm_forward", X, H, A, layer.gain, shift, inverse, eps))
             return A
         mean, inverse = (self.kept.array(np.empty(layer.units, X.dtype)) for _ in range(2))
         self._inverse[id(layer)] = inverse
         running = (layer.mean, layer.var) if self.record else (None, None)
-        self.records += [MEET, ("norm", do.batch_statistics(X, mean, inverse, running, eps)), MEET]
-        self._do("norm", do.batch_norm(X, H, A, layer.gain, layer.shift, mean, inverse))
+        self.records += [MEET, ("norm", do.over(X, "batch_statistics", X, mean, inverse, *running, eps)), MEET]
+        self._do("norm", do.over(A, "batch_norm_forward", X, H, A, layer.gain, layer.shift, mean, inverse))
         return A
 
     def _norm_gradient(self, layer: Norm, Delta: Array, needed: bool) -> Array:
         rows, inverse = len(Delta), self._inverse[id(layer)]
         H, gain, shift = layer._H[:rows], f"{layer.index}.weight", f"{layer.index}.bias"
         if layer.kind != "batch":
-            assert layer._T is not None
             dX = layer._T[:rows]
             means = layer.shift if layer.centred else None
-            self._do("norm gradient", do.norm_gradient(Delta, H, dX, layer.gain, means, inverse))
+            self._do("norm gradient", do.over(Delta, "norm_backward", Delta, H, dX, layer.gain, means, inverse))
             self.tensors.append(Tensor(gain, "gain", Delta, H))
             self.tensors += [Tensor(shift, "bias", Delta)] if layer.centred else []
             return dX
         dgain, dshift = self.gradients[gain], self.gradients[shift]
-        sums = do.sum_row_products(Delta, H, dgain), do.sum_rows(Delta, dshift)
+        sums = do.over(Delta, "sum_row_products", Delta, dgain, H), do.over(Delta, "sum_rows", Delta, dshift, 0)
         self.records += [MEET, *(("norm gradient", record) for record in sums), MEET]
-        self._do("norm gradient", do.batch_norm_gradient(Delta, H, inverse, layer.gain, dgain, dshift))
+        record = do.over(Delta, "batch_norm_backward", Delta, H, inverse, layer.gain, dgain, dshift)
+        self._do("norm gradient", record)
         self.tensors += [Tensor(gain, "done", Delta), Tensor(shift, "done", Delta)]
         return Delta
 
 
-def _starts(layer: Embedding) -> list[int]:
-    """Where the numbers of each table begin among the outputs."""
-    dims = [dim for _, dim in layer.tables]
-    return [layer.numbers + sum(dims[:k]) for k in range(len(dims))]
-
-
-_FORWARD: dict[type, Callable[[RowPass, Any, Array], Array]] = {
-    Unit: RowPass._unit,
-    PRelu: RowPass._prelu,
-    Residual: RowPass._residual,
-    Embedding: RowPass._embedding,
-    NumericEmbedding: RowPass._waves,
-    InputScale: RowPass._input_scale,
-    Norm: RowPass._norm,
+_PASSES: dict[type, tuple[Callable[[RowPass, Any, Array], Array], Callable[[RowPass, Any, Array, bool], Array]]] = {
+    Unit: (RowPass._unit, RowPass._unit_gradient),
+    PRelu: (RowPass._prelu, RowPass._prelu_gradient),
+    Residual: (RowPass._residual, RowPass._residual_gradient),
+    Embedding: (RowPass._embedding, RowPass._embedding_gradient),
+    NumericEmbedding: (RowPass._waves, RowPass._waves_gradient),
+    InputScale: (RowPass._input_scale, RowPass._input_scale_gradient),
+    Norm: (RowPass._norm, RowPass._norm_gradient),
 }
-_BACKWARD: dict[type, Callable[[RowPass, Any, Array, bool], Array]] = {
-    Unit: RowPass._unit_gradient,
-    PRelu: RowPass._prelu_gradient,
-    Residual: RowPass._residual_gradient,
-    Embedding: RowPass._embedding_gradient,
-    NumericEmbedding: RowPass._waves_gradient,
-    InputScale: RowPass._input_scale_gradient,
-    Norm: RowPass._norm_gradient,
-}
+"""What writes down the way there and the way back of each kind of layer."""

@@ -1,13 +1,6 @@
 /* Instructions on rows of the batch, which are shared out: gathered, mixed, normed, words looked up, skips.
  * Z, A, H, X, Delta are [rows, m] without gaps; words 4 and 5 are rows and m where nothing else is said. */
 
-/* This part's entries of a matrix of so many rows and columns. */
-static inline void FN(entries)(word rows, word columns, word part, word parts, word *first, word *last)
-{
-    share(rows, part, parts, first, last);
-    *first *= columns, *last *= columns;
-}
-
 /* out[i] = (X[rows[i]] - shift) * scale, in double and then rounded. Words: X [n, columns], columns, where the address
  * of the row numbers is, the first of them, out, count, shift, scale. Rows of bytes are fetched from memory some rows
  * before they are needed: they lie anywhere, and reading them is nothing but waiting. */
@@ -42,9 +35,7 @@ EXPORT void FN(mix)(const word *a, word part, word parts)
     const word m = a[5], *other = (const word *)(const void *)(*AT(const char *const, 2) + a[3]);
     const double *lambda = (const double *)(const void *)(*AT(const char *const, 2) + a[7]);
     const REAL here = (REAL)*lambda, there = (REAL)(1 - *lambda);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *x = AT(const REAL, 1) + m * i, *y = AT(const REAL, 1) + m * other[i];
         REAL *out = AT(REAL, 6) + m * i;
         INDEPENDENT for (word j = 0; j < m; j++) out[j] = x[j] * here + y[j] * there;
@@ -54,9 +45,7 @@ EXPORT void FN(mix)(const word *a, word part, word parts)
 /* Y[i] = 1 for the class of row i, 0 for others. Words: classes [rows], -, -, rows, c, Y. */
 EXPORT void FN(one_hot)(const word *a, word part, word parts)
 {
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++)
+    for MINE(i, a[4])
         for (word k = 0; k < a[5]; k++)
             AT(REAL, 6)[a[5] * i + k] = AT(const word, 1)[i] == k ? (REAL)1 : (REAL)0;
 }
@@ -68,9 +57,7 @@ EXPORT void FN(add_noise)(const word *a, word part, word parts)
     const float *N = (const float *)(const void *)(*AT(const char *const, 2) + a[3]);
     const REAL sigma = (REAL)*AT(const double, 6);
     REAL *X = AT(REAL, 1);
-    word first, last;
-    FN(entries)(a[4], a[5], part, parts, &first, &last);
-    INDEPENDENT for (word i = first; i < last; i++) X[i] += (REAL)N[i] * sigma;
+    INDEPENDENT for ENTRIES(i, a[4], a[5]) X[i] += (REAL)N[i] * sigma;
 }
 
 /* --- skips --- */
@@ -80,9 +67,7 @@ EXPORT void FN(add)(const word *a, word part, word parts)
 {
     const REAL *A = AT(const REAL, 1), *B = AT(const REAL, 2);
     REAL *C = AT(REAL, 3);
-    word first, last;
-    FN(entries)(a[4], a[5], part, parts, &first, &last);
-    INDEPENDENT for (word i = first; i < last; i++) C[i] = A[i] + B[i];
+    INDEPENDENT for ENTRIES(i, a[4], a[5]) C[i] = A[i] + B[i];
 }
 
 /* The first columns of X [rows, n] to the first of A [rows, m]. Words: X, n, A, rows, m, columns. */
@@ -98,9 +83,7 @@ EXPORT void FN(scale_columns)(const word *a, word part, word parts)
 {
     const word m = a[5];
     const REAL *s = AT(const REAL, 2);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *X = AT(const REAL, 1) + m * i;
         REAL *A = AT(REAL, 3) + m * i;
         INDEPENDENT for (word j = 0; j < m; j++) A[j] = X[j] * s[j];
@@ -116,9 +99,7 @@ EXPORT void FN(norm_forward)(const word *a, word part, word parts)
     const word m = a[5];
     const REAL *gain = AT(const REAL, 6), *shift = AT(const REAL, 7);
     const double eps = *AT(const double, 9);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *X = AT(const REAL, 1) + m * i;
         REAL *H = AT(REAL, 2) + m * i, *A = AT(REAL, 3) + m * i, mean = 0, inverse;
         if (shift)
@@ -140,9 +121,7 @@ EXPORT void FN(norm_backward)(const word *a, word part, word parts)
 {
     const word m = a[5];
     const REAL *gain = AT(const REAL, 6);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *Delta = AT(const REAL, 1) + m * i, *H = AT(const REAL, 2) + m * i, inverse = AT(const REAL, 8)[i];
         REAL *D = AT(REAL, 3) + m * i, mean = 0, along;
         INDEPENDENT for (word j = 0; j < m; j++) D[j] = gain[j] * Delta[j];
@@ -160,9 +139,7 @@ EXPORT void FN(batch_norm_forward)(const word *a, word part, word parts)
     const word m = a[5];
     const REAL *gain = AT(const REAL, 6), *shift = AT(const REAL, 7);
     const REAL *mean = AT(const REAL, 8), *inverse = AT(const REAL, 9);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *X = AT(const REAL, 1) + m * i;
         REAL *H = AT(REAL, 2) + m * i, *A = AT(REAL, 3) + m * i;
         INDEPENDENT for (word j = 0; j < m; j++) {
@@ -180,9 +157,7 @@ EXPORT void FN(batch_norm_backward)(const word *a, word part, word parts)
     const word m = a[5];
     const REAL *inverse = AT(const REAL, 3), *gain = AT(const REAL, 6), n = (REAL)a[4];
     const REAL *dgain = AT(const REAL, 7), *dshift = AT(const REAL, 8);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         REAL *Delta = AT(REAL, 1) + m * i;
         const REAL *H = AT(const REAL, 2) + m * i;
         INDEPENDENT for (word j = 0; j < m; j++)
@@ -202,9 +177,7 @@ static inline word FN(word_of)(REAL code, word words)
 /* A[i, start:] = E[code of row i]. Words: X at the column, n, A at the start, rows, m, E, words, dim. */
 EXPORT void FN(embedding_forward)(const word *a, word part, word parts)
 {
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++)
+    for MINE(i, a[4])
         memcpy(AT(REAL, 3) + a[5] * i, AT(const REAL, 6) + a[8] * FN(word_of)(AT(const REAL, 1)[a[2] * i], a[7]),
                (size_t)a[8] * sizeof(REAL));
 }

@@ -85,7 +85,6 @@ class CompiledShards(Programs):
     ) -> list[Labelled]:
         """The passes of the rows here, and the gradients."""
         network, crew = self.job.network, self._crew
-        assert network.Delta is not None
         step, share, total = (do.at(crew.cells[place:]) for place in (STEP, DROPOUT, TOTAL))
         gradients = network.parameters.gradients
         one = RowPass(crew, self._kept, self.job.seed, gradients, step, share, first=first, whole=rows)

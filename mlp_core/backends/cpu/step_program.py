@@ -37,8 +37,7 @@ class StepProgram:
         self._objective, self._batches = job.objective, job.batches
         self._limits, self._seed, self._augment = job.limits, job.seed, job.augment
         self._crew, self._kept, self._parameters = crew, Kept(), job.network.parameters
-        assert job.network.Delta is not None
-        self._Delta: Array = job.network.Delta
+        self._Delta = job.network.Delta
         self._gradients = Gradients(crew, self._kept, self._parameters)
         self._changes = Changes(job, crew, self._kept, slots)
         self._draws: dict[int, Draws] = {}
@@ -112,11 +111,11 @@ class StepProgram:
             X, Y, w = self._mixed(one, draws, number, X, Y, w)
         if self._augment is not None and self._augment.noise:
             sigma = self._kept.numbers(self._augment.noise)
-            one.records.append(("noise", do.add_noise(X, self._crew.cursor, draws.normal(number), sigma)))
+            one.records.append(("noise", do.over(X, "add_noise", X, self._crew.cursor, draws.normal(number), sigma)))
         Z, Delta = one.forward(network.layers, X), self._Delta[:size]
         total, losses = (do.at(place) for place in (self._crew.cells[TOTAL:], self._crew.terms[first:]))
         one.loss(self._objective.loss, Z, Y, w, Delta, total, losses)
-        one.backward(network.layers, Delta, network._first)
+        one.backward(network.layers, Delta, network.first)
         return one
 
     def _gathers(self, first: int, X: Array, Y: Array, w: Array | None) -> list[Labelled]:
@@ -132,16 +131,16 @@ class StepProgram:
         self, one: RowPass, draws: Draws, number: int, X: Array, Y: Array, w: Array | None
     ) -> tuple[Array, Array, Array | None]:
         """The batch mixed with other rows of it, which other threads may have gathered."""
-        where = self._crew.cursor, draws.other(number), draws.share(number)
+        other, share = draws.other(number), draws.share(number)
         if Y.ndim == 1:
             assert self._augment is not None
             classes, Y = Y, self._kept.array(np.empty((len(Y), self._augment.classes), X.dtype))
-            one.records.append(("mixup", do.one_hot(classes, Y)))
+            one.records.append(("mixup", do.over(Y, "one_hot", classes, 0, 0, Y)))
         one.records.append(MEET)
         mixed = []
         for rows in (X, Y, *([] if w is None else [w[:, None]])):
             mixed.append(self._kept.array(np.empty_like(rows)))
-            one.records.append(("mixup", do.mix(rows, *where, mixed[-1])))
+            one.records.append(("mixup", do.over(rows, "mix", rows, self._crew.cursor, other, mixed[-1], share)))
         return mixed[0], mixed[1], None if w is None else mixed[2][:, 0]
 
     def _terms(self, rows: int) -> int:
@@ -158,7 +157,7 @@ class StepProgram:
             whole = self._changes.shaped(self._parameters.grad, tensor.name)
             found += self._gradients.of(tensor, grad)
             found += self._changes.penalty_gradient(tensor.name, whole) if first else []
-            found += [] if first else [("sum of gradients", do.add(whole, grad, whole))]
+            found += [] if first else [("sum of gradients", do.over(whole, "add", whole, grad, whole))]
         return found
 
     def _changed(self, tensors: Sequence[Tensor]) -> list[Labelled]:

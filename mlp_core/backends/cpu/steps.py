@@ -15,7 +15,7 @@ import numpy as np
 
 from mlp_core.backends.cpu import hindrances
 from mlp_core.backends.cpu.changes import penalised
-from mlp_core.backends.cpu.kernels import kernels
+from mlp_core.backends.cpu.kernels import Kernels
 from mlp_core.backends.cpu.library import Library
 from mlp_core.backends.cpu.programs import DROPOUT, RATES, SHARE, STEP, TOTAL, Programs
 from mlp_core.backends.cpu.shards import shard_steps
@@ -40,7 +40,7 @@ def native_backend(threads: int = 1, library: Library | None = None) -> Backend:
     """
     given = threads, library
     whole, shards = partial(whole_steps, *given), partial(shard_steps, *given)
-    return Backend("native", np, kernels(*given), whole_steps=whole, shard_steps=shards)
+    return Backend("native", np, Kernels(*given).table(), whole_steps=whole, shard_steps=shards)
 
 
 def whole_steps(threads: int, library: Library | None, job: Job) -> WholeSteps | str:
@@ -104,10 +104,9 @@ class WholeSteps(Programs):
 
     def time(self, count: int) -> list[tuple[str, float]]:
         """Seconds of each instruction, done `count` times by itself at a rate of 0; the state is moved about."""
-        found, optimizer, batches = list[tuple[str, float]](), self.job.optimizer, self.job.batches
-        rates = self._rule_numbers(0.0, 0.0) * len(optimizer.segments)
+        found, batches = list[tuple[str, float]](), self.job.batches
         given = self._given([self._rows] * count, 0, 1.0)
-        given[:, STEP], given[:, RATES:] = 0, rates
+        given[:, STEP], given[:, RATES:] = 0, self._update_numbers(0.0, 0.0, 1)
         size = min(self._rows, batches.rows)
         rows = np.resize(np.random.default_rng(0).permutation(batches.rows), (count, size))
         blocks, totals = self.program.draws(size).blocks(rows, 0), np.empty(count)

@@ -1,11 +1,6 @@
 /* Instructions on units of a layer, which are shared out: sums over the batch, penalties, limits, updates, averages.
  * theta, gradient and state of a tensor are [units, entries]. */
 
-/* This part's entries of a tensor. */
-#define MINE(units, entries_of_each) \
-    word first, last;                \
-    FN(entries)(units, entries_of_each, part, parts, &first, &last)
-
 /* db[j] = sum over the rows of Delta[:, j], times a factor. Words: Delta, db, where the factor is or 0, rows, m.
  * Columns are shared out. */
 EXPORT void FN(sum_rows)(const word *a, word part, word parts)
@@ -97,9 +92,7 @@ EXPORT void FN(total)(const word *a, word part, word parts)
 EXPORT void FN(penalty)(const word *a, word part, word parts)
 {
     const double l2 = AT(const double, 3)[0], l1 = AT(const double, 3)[1];
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *theta = AT(const REAL, 1) + a[5] * i;
         double square = l2 > 0 ? FN(sum_of_products)(theta, theta, a[5]) : 0, absolute = 0;
         for (word j = 0; j < (l1 > 0 ? a[5] : 0); j++)
@@ -113,8 +106,7 @@ EXPORT void FN(penalty_gradient)(const word *a, word part, word parts)
 {
     const REAL *theta = AT(const REAL, 1), l2 = (REAL)AT(const double, 3)[0], l1 = (REAL)AT(const double, 3)[1];
     REAL *grad = AT(REAL, 2);
-    MINE(a[4], a[5]);
-    INDEPENDENT for (word i = first; i < last; i++) grad[i] += l2 * theta[i] + l1 * FN(sign)(theta[i]);
+    INDEPENDENT for ENTRIES(i, a[4], a[5]) grad[i] += l2 * theta[i] + l1 * FN(sign)(theta[i]);
 }
 
 /* --- limits of a gradient, and of weights --- */
@@ -124,17 +116,14 @@ EXPORT void FN(clip_value)(const word *a, word part, word parts)
 {
     const REAL largest = (REAL)*AT(const double, 2);
     REAL *grad = AT(REAL, 1);
-    MINE(a[4], a[5]);
-    INDEPENDENT for (word i = first; i < last; i++)
+    INDEPENDENT for ENTRIES(i, a[4], a[5])
         grad[i] = grad[i] > largest ? largest : grad[i] < -largest ? -largest : grad[i];
 }
 
 /* The sum of the squares of each unit. Words: grad, squares [units], -, units, entries. */
 EXPORT void FN(squares)(const word *a, word part, word parts)
 {
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         const REAL *grad = AT(const REAL, 1) + a[5] * i;
         AT(double, 2)[i] = FN(sum_of_products)(grad, grad, a[5]);
     }
@@ -145,7 +134,6 @@ EXPORT void FN(squares)(const word *a, word part, word parts)
 EXPORT void FN(shortening)(const word *a, word part, word parts)
 {
     double total = 0;
-    (void)parts;
     for (word i = 0; i < a[2]; i++)
         total += AT(const double, 1)[i];
     const double length = sqrt(total), longest = *AT(const double, 3);
@@ -157,18 +145,15 @@ EXPORT void FN(shorten)(const word *a, word part, word parts)
 {
     const REAL factor = (REAL)AT(const double, 2)[16 * part];
     REAL *grad = AT(REAL, 1);
-    MINE(a[4], a[5]);
     if (factor < 1)
-        INDEPENDENT for (word i = first; i < last; i++) grad[i] *= factor;
+        INDEPENDENT for ENTRIES(i, a[4], a[5]) grad[i] *= factor;
 }
 
 /* Units cut to a length where they are longer. Words: W, where it is, -, units, entries. */
 EXPORT void FN(shorten_rows)(const word *a, word part, word parts)
 {
     const double longest = *AT(const double, 2);
-    word first, last;
-    share(a[4], part, parts, &first, &last);
-    for (word i = first; i < last; i++) {
+    for MINE(i, a[4]) {
         REAL *W = AT(REAL, 1) + a[5] * i;
         const double length = sqrt(FN(sum_of_products)(W, W, a[5]));
         const REAL factor = (REAL)(longest / length);
@@ -186,10 +171,9 @@ EXPORT void FN(shorten_rows)(const word *a, word part, word parts)
     {                                                                                                         \
         REAL n[numbers], *theta = AT(REAL, 1), *s0 = AT(REAL, 3), *s1 = AT(REAL, 4), *s2 = AT(REAL, 5);       \
         const REAL *grad = AT(const REAL, 2);                                                                 \
-        MINE(a[7], a[8]);                                                                                     \
         for (int k = 0; k < (numbers); k++)                                                                   \
             n[k] = (REAL)AT(const double, 6)[k];                                                              \
-        INDEPENDENT for (word i = first; i < last; i++)                                                       \
+        INDEPENDENT for ENTRIES(i, a[7], a[8])                                                                \
             FN(rule)(theta + i, grad[i], (vectors) > 0 ? s0 + i : NULL, (vectors) > 1 ? s1 + i : NULL,        \
                      (vectors) > 2 ? s2 + i : NULL, n);                                                       \
     }
@@ -200,7 +184,5 @@ EXPORT void FN(follow)(const word *a, word part, word parts)
 {
     REAL *average = AT(REAL, 1);
     const REAL *theta = AT(const REAL, 2), toward = (REAL)*AT(const double, 3);
-    MINE(a[4], a[5]);
-    INDEPENDENT for (word i = first; i < last; i++) average[i] += toward * (theta[i] - average[i]);
+    INDEPENDENT for ENTRIES(i, a[4], a[5]) average[i] += toward * (theta[i] - average[i]);
 }
-#undef MINE

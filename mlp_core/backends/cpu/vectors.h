@@ -123,8 +123,7 @@ INLINE VEC FN(add_product)(VEC a, VEC b, VEC c)
  * In each round two vectors become one, as long as there are two; then each for itself. */
 INLINE void FN(across)(VEC *v, const int count, REAL *sums)
 {
-    int left = count, step = 1;
-    (void)step;
+    int left = count;
 #define ROUND(step)                                      \
     if (LANES > step) {                                  \
         if (left % 2 == 0) {                             \

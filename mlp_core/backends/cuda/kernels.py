@@ -6,7 +6,6 @@ what it has no kernel for: other losses, complex numbers, arrays with gaps.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,7 +82,7 @@ class Kernels:
         shape = (min(MOST_BLOCKS, -(-threads // THREADS)),), (THREADS,)
         reads: list[Array] = []
         writes: list[Array] = []
-        for (_, pointer, constant), argument in zip(_parameters(name), fitting, strict=True):
+        for (_, pointer, constant), argument in zip(parameters(name), fitting, strict=True):
             if pointer and argument is not NULL:
                 (reads if constant else writes).append(argument)
         self.launches.give(Launch(name, function, (*shape, tuple(fitting)), tuple(reads), tuple(writes)))
@@ -277,7 +276,7 @@ class Kernels:
     def _update(self, name: str, theta: Array, grad: Array, *rest: Any, **settings: Any) -> None:
         """One update rule: `rest` are the vectors of the state, the learning rate, and the weight decay."""
         *slots, lr, decay = rest
-        self.update(name, theta, grad, slots, rule_numbers(name, lr, decay, **settings), NULL)
+        self.update(name, theta, grad, slots, padded(numbers.of_rule(name, lr, decay, **settings)), NULL)
 
     def update(
         self, name: str, theta: Array, grad: Array, slots: list[Array], values: tuple[float, ...], given: Any
@@ -286,18 +285,12 @@ class Kernels:
         self.launch(numbers.RULES[name], theta.dtype, theta.size, theta, grad, *slots, theta.size, given, *values)
 
 
-@functools.cache
-def _parameters(name: str) -> list[tuple[str, bool, bool]]:
-    return parameters(name)
-
-
 def _plain(*arrays: Array) -> bool:
     """Whether all arrays are without gaps and of one dtype that there are kernels for."""
     kind = arrays[0].dtype.char
     return kind in "fd" and all(a.dtype.char == kind and a.flags.c_contiguous for a in arrays)
 
 
-def rule_numbers(name: str, lr: float, decay: float, **settings: Any) -> tuple[float, ...]:
-    """What the kernel of an update rule takes beside its vectors in a step with this learning rate: RULE_NUMBERS."""
-    found = numbers.of_rule(name, lr, decay, **settings)
+def padded(found: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers of an update rule, as many as every kernel of one takes."""
     return *found, *(0.0,) * (numbers.RULE_NUMBERS - len(found))

@@ -98,23 +98,19 @@ class Passes:
 
     def _embed(self, layer: Any, codes: Array, X: Array, mode: Any) -> Array:
         """The numbers as they are, and for each code its row; codes are kept as whole numbers [tables, b]."""
-        (rows, inputs), launch, real, start = X.shape, self.kernels.launch, X.dtype, layer.numbers
+        (rows, inputs), launch, real, numbers = X.shape, self.kernels.launch, X.dtype, layer.numbers
         layer.codes, A = [codes[k, :rows] for k in range(len(layer.tables))], layer._A[:rows]
-        if start:
-            launch("left_columns", real, rows * start, X, A, rows * start, start, inputs, layer.units)
-        for k, E in enumerate(layer.E):
+        if numbers:
+            launch("left_columns", real, rows * numbers, X, A, rows * numbers, numbers, inputs, layer.units)
+        for k, (E, part) in enumerate(zip(layer.E, layer.parts, strict=True)):
             words, dim = E.shape
-            sizes = (rows, words, dim, inputs, layer.numbers + k, layer.units, start)
+            sizes = (rows, words, dim, inputs, numbers + k, layer.units, part.start)
             launch("look_up", real, rows * dim, X, E, layer.codes[k], A, *sizes)
-            start += dim
         return A
 
     def _embed_back(self, layer: Any, Delta: Array, input_gradient: bool = True) -> Array | None:
-        start = layer.numbers
-        for codes, dE in zip(layer.codes, layer.dE, strict=True):
-            end = start + dE.shape[1]
-            self.kernels.add_rows(dE, codes, Delta[:, start:end])
-            start = end
+        for codes, dE, part in zip(layer.codes, layer.dE, layer.parts, strict=True):
+            self.kernels.add_rows(dE, codes, Delta[:, part])
         if not input_gradient:
             return None
         dX = layer._dX[: len(Delta)]

@@ -14,15 +14,13 @@ import re
 from functools import cache
 from pathlib import Path
 
-from mlp_core.backends.numbers import RULE_NUMBERS
+from mlp_core.backends.numbers import FORMULAS, RULE_NUMBERS, RULES
 from mlp_core.nn.optimizers import OPTIMIZERS
 
 HERE = Path(__file__).parent
-FORMULAS = (HERE.parent / "formulas.h").read_text()
 ACTIVATIONS = tuple(re.findall(r"REAL FN\((\w+)\)\(REAL z, REAL p\)", FORMULAS))
 LOSSES = tuple(re.findall(r"REAL FN\((\w+)_loss\)\(REAL z, REAL y, REAL p\)", FORMULAS))
 SUMMED = ("quadratic",)  # over the outputs of a row; other losses are means
-RULES = tuple(re.findall(r"void FN\((\w+)\)\(REAL \*x,", FORMULAS))
 PREAMBLE = (HERE / "words.cuh").read_text() + FORMULAS + (HERE / "sums.cuh").read_text()
 """What all kernels share."""
 
@@ -49,7 +47,7 @@ def _meanings(file: str, name: str) -> list[dict[str, str]]:
     if "NAME" not in name:
         return [{}]
     if file == "rules":
-        return [_rule(rule) for rule in RULES]
+        return [_rule(rule) for rule in dict.fromkeys(RULES.values())]
     if file == "losses":
         return [{"NAME": loss, "SHARES": "1" if loss in SUMMED else "outputs"} for loss in LOSSES]
     return [{"NAME": activation} for activation in ACTIVATIONS]
@@ -79,6 +77,7 @@ def source(*names: str) -> str:
     return PREAMBLE + "".join(found[name] for name in names or found)
 
 
+@cache
 def parameters(name: str) -> list[tuple[str, bool, bool]]:
     """Type, whether a pointer, and whether what it points to is only read, of every parameter of a kernel."""
     listed = kernels()[name].partition(f"__global__ void {name}(")[2].partition(")")[0]

@@ -11,28 +11,25 @@ captured, and several steps become one CUDA graph. Both ways the same kernels ge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from mlp_core.backends.cuda.graph import Graph
-from mlp_core.backends.cuda.kernels import NUMBERS, rule_numbers
+from mlp_core.backends.cuda.kernels import NUMBERS, padded
 from mlp_core.backends.cuda.launches import Launch, without_repeats
 from mlp_core.backends.cuda.loss_buffer import Ledger
-from mlp_core.backends.ingredients import ingredients
 from mlp_core.backends.job import Job
-from mlp_core.backends.numbers import RULE_NUMBERS
+from mlp_core.backends.numbers import RULE_NUMBERS, of_update
 from mlp_core.nn.backend import Array
 from mlp_core.nn.layers import Pass
-from mlp_core.nn.optimizers import Lbfgs, Muon
+from mlp_core.nn.matrix_optimizers import Lbfgs
+from mlp_core.nn.optimizers import Muon
 from mlp_core.nn.step_options import StepRates, average_share, stages
 
 MOST, FEWEST = 64, 16
 """Steps in a graph, where the epoch has as many."""
 LAUNCH_FLOPS = 1e12
 """Floating-point operations of the products of one launch, about 0.1 s at most: a run can be stopped between two."""
-WRITTEN = frozenset({"schedule.weight_decay flat_cos"})
-"""The ingredients that can be written down as launches."""
 LEDGER = 256
 """Steps after which the losses are read from the device."""
 
@@ -44,30 +41,28 @@ def whole_steps(job: Job) -> WholeSteps | str:
 
 def hindrance(job: Job) -> str | None:
     """What of a training cannot be written down yet, as it is called in the config; None if all of it can."""
-    objective, optimizer, batches, limits = job.objective, job.optimizer, job.batches, job.limits
-    network = objective.network
-    missing = next((name for name in ingredients(job) if name not in WRITTEN), None)
-    if missing is not None:
-        return missing
-    if network.backend.recorder is None:
-        return "kernels: numpy"
-    if batches.X.resident is None:
-        return "data that is not on the device"
-    if isinstance(optimizer, Muon | Lbfgs):
-        return f"optimizer.name {type(optimizer).__name__.lower()}"
-    named = {
-        "optimizer.accumulate": limits.accumulate > 1,
+    network, batches, loss = job.network, job.batches, job.objective.loss
+    architecture, recorder = network.architecture, network.backend.recorder
+    resident: Array = batches.X.resident
+    asked = {
+        "model.numeric_embedding": architecture.periodic is not None and architecture.periodic.numbers > 0,
+        "model.input_scale": architecture.input_scale,
+        "model.parametrization ntk": architecture.ntk,
+        "model.parametric": any(block.mixes for block in architecture.hidden),
+        "schedule.dropout flat_cos": job.dropout.name != "constant",
+        "kernels: numpy": recorder is None,
+        "data that is not on the device": resident is None,
+        f"optimizer.name {type(job.optimizer).__name__.lower()}": isinstance(job.optimizer, Muon | Lbfgs),
+        "optimizer.accumulate": job.limits.accumulate > 1,
         "regularization.input_noise and mixup": job.augment is not None,
     }
-    for key, on in named.items():
-        if on:
-            return key
+    if found := next((name for name, on in asked.items() if on), None):
+        return found
     X, Y, _ = batches.memory(batches.size)
-    assert network.Delta is not None
     Z = network.Delta[: batches.size]
-    if not network.backend.recorder.kernels.knows_loss(objective.loss, Z, Y, Z):
-        return f"loss.name {objective.loss.name} with such targets"
-    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (batches.X.resident, batches.Y))
+    if not recorder.kernels.knows_loss(loss, Z, Y, Z):
+        return f"loss.name {loss.name} with such targets"
+    fits = X.dtype == Z.dtype and all(array.flags.c_contiguous for array in (resident, batches.Y))
     return None if fits else "data of another dtype"
 
 
@@ -85,11 +80,8 @@ class WholeSteps:
         self.job, self.objective, self.optimizer, self.batches = job, job.objective, job.optimizer, job.batches
         self.limits, self.seed, self.average = job.limits, job.seed, job.average
         self.failure: str | None = None
-        objective, optimizer, batches = job.objective, job.optimizer, job.batches
-        network = objective.network
-        self._recorder, backend = network.backend.recorder, network.backend
-        assert network.Delta is not None
-        self._Delta: Array = network.Delta
+        optimizer, batches, backend = job.optimizer, job.batches, job.backend
+        self._recorder, self._Delta = backend.recorder, job.network.Delta
         self._rule = type(optimizer).rule.__name__
         self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
         width = NUMBERS + RULE_NUMBERS * len(optimizer.segments)
@@ -166,16 +158,10 @@ class WholeSteps:
         """The numbers of one step, in the order of FIRST, DRAW, SLOT, TOTAL, SHARE, NUMBERS; t is the optimizer's."""
         total = self.batches.weight(epoch, position) or 1.0
         share = average_share(self.limits.ema, step) if self.limits.ema else 0.0
-        row, settings = [position * self.batches.size, step, slot, total, share], self._settings(t)
-        for segment in self.optimizer.segments:
-            decay = segment.weight_decay * rate.decay
-            row += rule_numbers(self._rule, rate.lr * segment.lr_scale, decay, **settings)
+        row = [position * self.batches.size, step, slot, total, share]
+        for found in of_update(self.optimizer, rate.lr, rate.decay, t):
+            row += padded(found)
         return row
-
-    def _settings(self, t: int) -> dict[str, Any]:
-        """The settings of the rule in its step t, counted from 1."""
-        optimizer = self.optimizer
-        return {**optimizer.settings, "t": t} if optimizer.counts_steps else optimizer.settings
 
     def _graph(self, rows: int, count: int) -> Graph | None:
         """The graph of so many steps on batches of so many rows; None before the first, and where there can be none."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Thread
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,27 +25,17 @@ class StreamedBatches(Batches):
     two groups of rows as stored (64 MiB each), targets and weights. Without shuffling, rows come as they lie.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        X: Any,
-        Y: Array,
-        w: Array | None,
-        *,
-        size: int,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
-    ) -> None:
-        super().__init__(backend, X, Y, w, size=size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+    def __init__(self, backend: Backend, X: Any, Y: Array, w: Array | None, **settings: Any) -> None:
+        super().__init__(backend, X, Y, w, **settings)
         self.stored: Stored = X
         self.disk: OnDisk = X.X
         chunk = max(1, CHUNK // self.disk.stored_bytes)
-        self.order = TwoLevel(self.rows, chunk, TOGETHER, seed)
+        self.order = TwoLevel(self.rows, chunk, TOGETHER, self.seed)
         self._drawn: dict[tuple[int, int], Group] = {}
         self._held: tuple[int, int] | None = None
         self._buffer: Any = None
-        self._ahead: _Reading | None = None
+        self._ahead: tuple[tuple[int, int], Future[Any]] | None = None
+        self._reader = ThreadPoolExecutor(1)
 
     @property
     def nbytes(self) -> int:
@@ -104,18 +93,18 @@ class StreamedBatches(Batches):
         ahead, self._ahead, spare = self._ahead, None, self._buffer
         self._held = self._buffer = None
         if ahead is not None:
-            found = ahead.wait()
-            if ahead.key == (epoch, index):
-                self._buffer = found
+            key, found = ahead
+            if key == (epoch, index):
+                self._buffer = found.result()
             else:
-                spare = found
+                spare = found.result()
         if self._buffer is None:
             self._buffer = self._filled(group, spare)
             spare = None
         self._held = (epoch, index)
         if index + 1 < self.order.groups:
             following = self.order.group(epoch, index + 1)
-            self._ahead = _Reading((epoch, index + 1), lambda: self._filled(following, spare))
+            self._ahead = ((epoch, index + 1), self._reader.submit(self._filled, following, spare))
         return group
 
     def _filled(self, group: Group, buffer: Any) -> Any:
@@ -128,27 +117,3 @@ class StreamedBatches(Batches):
             self.disk.stored(start, stop, buffer[at : at + stop - start])
             at += stop - start
         return buffer
-
-
-class _Reading:
-    """A group that is being read by a thread of its own."""
-
-    def __init__(self, key: tuple[int, int], read: Callable[[], Any]) -> None:
-        self.key, self._read = key, read
-        self._found: Any = None
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            self._found = self._read()
-        except BaseException as error:
-            self._error = error
-
-    def wait(self) -> Any:
-        """The buffer when it is full; raises what reading it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._found

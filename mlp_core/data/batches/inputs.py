@@ -125,11 +125,9 @@ def smaller_as_stored(X: Any, inputs: Preprocessor, dtype: Any) -> bool:
     known = (
         isinstance(X, np.ndarray) and X.dtype in (np.uint8, np.float32) and X.dtype.itemsize < np.dtype(dtype).itemsize
     )
-    return bool(known and inputs.linear is not None and not (X.dtype.kind == "f" and _gaps(X)))
-
-
-def _gaps(X: np.ndarray) -> bool:
-    return any(np.isnan(X[part]).any() for part in parts(X))
+    if not known or inputs.linear is None:
+        return False
+    return X.dtype.kind != "f" or not any(np.isnan(X[part]).any() for part in parts(X))
 
 
 class Scaled(Rows):

@@ -131,7 +131,12 @@ class Categories:
 
         Raises DataError for an unknown word when the plan says so.
         """
-        lookup = np.array([*self._lookup(vocabulary), self.missing_place], np.int64)
+        if self.plan.encode == "hash":
+            places = [_hashed(word, self.plan.max_categories) for word in vocabulary]
+        else:
+            index, unknown = self._index(), self.unknown_place
+            places = [unknown if (place := index(word)) is None else place for word in vocabulary]
+        lookup = np.array([*places, self.missing_place], np.int64)
         if self.acting is not None:
             lookup[~np.isin(lookup, self.acting)] = NOWHERE
         present = np.isfinite(codes)
@@ -140,8 +145,6 @@ class Categories:
 
     def unseen(self, codes: npt.NDArray[Any], vocabulary: Sequence[str]) -> tuple[int, str]:
         """Rows whose word is not among those kept, and the first such word."""
-        if self.plan.encode == "hash":
-            return 0, ""
         strange = np.array([*self._strange(vocabulary), False])
         rows = strange[np.where(np.isfinite(codes), codes, len(vocabulary)).astype(np.int64)]
         if not rows.any():
@@ -150,28 +153,20 @@ class Categories:
 
     def unseen_counted(self, counts: Codes, vocabulary: Sequence[str]) -> tuple[int, str]:
         """The same from how many rows have each word of the vocabulary."""
-        if self.plan.encode == "hash":
-            return 0, ""
         marked = zip(counts, vocabulary, self._strange(vocabulary), strict=False)
         strange = [(int(n), word) for n, word, odd in marked if n and odd]
         return (sum(n for n, _ in strange), strange[0][1]) if strange else (0, "")
 
     def _strange(self, vocabulary: Sequence[str]) -> list[bool]:
-        """Which words are not among those kept."""
-        known = self._index()
-        return [known(word) is None for word in vocabulary]
+        """Which words are not among those kept: none where each is hashed."""
+        known, hashed = self._index(), self.plan.encode == "hash"
+        return [not hashed and known(word) is None for word in vocabulary]
 
     def _index(self) -> Callable[[str], int | None]:
         """The place of a word kept. Numbers are found by their value: 1 is written 1.0 as soon as a cell misses."""
         index = {word: place for place, word in enumerate(self.words)}
         by_value = {canonical(word): place for word, place in reversed(index.items())}
         return lambda word: index[word] if word in index else by_value.get(canonical(word))
-
-    def _lookup(self, vocabulary: Sequence[str]) -> list[int]:
-        if self.plan.encode == "hash":
-            return [_hashed(word, self.plan.max_categories) for word in vocabulary]
-        index, unknown = self._index(), self.unknown_place
-        return [unknown if (place := index(word)) is None else place for word in vocabulary]
 
     @property
     def unknown_place(self) -> int:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.data.preprocess.scaling import Scaler
 
+WIDE = 256  # columns; more are images or embeddings, whose ranges say nothing one by one
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -23,6 +25,8 @@ class Numbers:
     fill: what stands in for a missing value. low, high: limits. scaler: shift and scale of all columns.
     log, flag: which columns are replaced by log(1 + x), and which get an input that says where they miss a value.
     ranks: the columns that go by ranks, by their place here. cycles: the periods of columns with circles, likewise.
+    seen: the range of the training rows, [2, columns of numbers], 0 and 0 for a column without a value; None where
+    it is not known.
     """
 
     fill: Floats
@@ -33,6 +37,7 @@ class Numbers:
     scaler: Scaler
     ranks: dict[int, Ranks]
     cycles: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    seen: Floats | None = None
 
     @property
     def plain(self) -> bool:
@@ -77,4 +82,17 @@ def numbers_of(state: Mapping[str, Any], count: int) -> Numbers:
         raise ValueError("a period is a number above 0")
     if not {*ranks, *cycles} <= set(range(count)) or np.isnan(low).any() or np.isnan(high).any():
         raise ValueError("no such column")
-    return Numbers(fill, low, high, log, flag, Scaler.from_state(state["scale"]), ranks, cycles)
+    seen = None
+    if "seen" in state:
+        seen = np.array(state["seen"], np.float64)
+        if seen.shape != (2, count) or not np.isfinite(seen).all():
+            raise ValueError("expected a range for every column")
+    return Numbers(fill, low, high, log, flag, Scaler.from_state(state["scale"]), ranks, cycles, seen)
+
+
+def range_of(block: npt.NDArray[Any]) -> Floats | None:
+    """The range [2, columns] of a block of rows, whatever misses a value left out; None for the columns of images."""
+    if not 0 < block.shape[1] <= WIDE:
+        return None
+    low, high = (np.asarray(one.reduce(block), np.float64) for one in (np.fmin, np.fmax))
+    return np.where(np.isnan([low, high]), 0.0, [low, high])

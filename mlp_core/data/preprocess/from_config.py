@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlp_core.data.preprocess.categories import CategoryPlan
 from mlp_core.data.preprocess.cycles import WEEK, YEAR
+from mlp_core.data.preprocess.far import stray_line
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
+from mlp_core.data.readers.source import place_of
 from mlp_core.data.warnings import Rows
 from mlp_core.errors import DataError, Problem, clean, counted
 from mlp_core.nn.losses import LOSSES
@@ -105,19 +107,11 @@ def lost_notes(inputs: Preprocessor) -> tuple[str, ...]:
 SOME = 2000  # rows on the disk that are looked at once more
 
 
-class Vocabulary(Protocol):
-    """What knows the words that training kept."""
-
-    def unseen(self, X: Any, words: Any) -> dict[str, tuple[int, str]]: ...
-
-    def unseen_counted(self, counts: Any, words: Any) -> dict[str, tuple[int, str]]: ...
-
-
-def unseen(inputs: Vocabulary, name: str, rows: Any) -> dict[str, tuple[int, str]]:
+def unseen(inputs: Any, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     """The words of a split that training did not keep, counted before where the rows are on the disk."""
-    if rows.survey is None:
-        return inputs.unseen(rows.X, rows.words)
-    return inputs.unseen_counted(rows.survey.words[name], rows.words)
+    counts = None if rows.survey is None else rows.survey.words[name]
+    found: dict[str, tuple[int, str]] = inputs.unseen(rows.X, rows.words, counts)
+    return found
 
 
 def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
@@ -134,7 +128,20 @@ def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
 
 def further_lines(inputs: Any, rows: Any) -> list[str]:
     """Lines about a further file: words that training did not keep, and numbers far from its own."""
-    return [*unseen_lines(unseen(inputs, "data", rows)), *inputs.far_lines(_some(rows))]
+
+    def where(row: int) -> str:
+        number = row if rows.places is None else int(rows.places[row])
+        return f"row {number + 1:,}" if rows.source is None else place_of(rows.source, number)
+
+    far, stray = distant_lines(inputs, _some(rows), where)
+    return [*unseen_lines(unseen(inputs, "data", rows)), *far, *stray]
+
+
+def distant_lines(inputs: Any, X: Any, where: Callable[[int], str]) -> tuple[list[str], list[str]]:
+    """What is to be said of further rows X: of columns far from those of training, and of single numbers far outside
+    of them, of which `where` tells the place of a row."""
+    far = inputs.far_lines(X)[:1]
+    return far, stray_line([] if far else inputs.strays(X), where)
 
 
 def _some(rows: Any) -> Any:

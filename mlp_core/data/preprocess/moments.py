@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -77,14 +78,11 @@ class Sums:
 
     def filled(self, fill: Floats) -> Sums:
         """What would be known if every missing cell had held the number `fill` [columns]."""
-        made = Sums(len(fill))
-        gaps = self.gaps.astype(np.float64)
-        made._merge(self.present, self.mean, self.squares, self.rows)
-        made.gaps[:] = self.gaps
+        made, gaps = copy(self), self.gaps.astype(np.float64)
         total, difference = np.maximum(self.present + gaps, 1), fill - self.mean
         made.mean = np.where(gaps == 0, self.mean, self.mean + difference * (gaps / total))
         made.squares = self.squares + np.where(gaps == 0, 0.0, difference**2 * (self.present * gaps / total))
-        made.gaps[:] = 0
+        made.gaps = np.zeros_like(self.gaps)
         made.low = np.where(gaps > 0, np.minimum(self.low, fill), self.low)
         made.high = np.where(gaps > 0, np.maximum(self.high, fill), self.high)
         return made

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from mlp_core.data.preprocess.categories import NOWHERE, Categories, CategoryPlan, refuse_unknown
 from mlp_core.data.preprocess.cycles import NAMES, moving, on_circle
-from mlp_core.data.preprocess.far import far_lines
-from mlp_core.data.preprocess.fitted_numbers import Numbers, numbers_of
+from mlp_core.data.preprocess.far import Stray, far_lines, strays
+from mlp_core.data.preprocess.fitted_numbers import Numbers, numbers_of, range_of
 from mlp_core.data.preprocess.quantile_scores import Ranks
 from mlp_core.data.preprocess.scaling import Scaler, parts
 from mlp_core.errors import CheckpointError, DataError, Problem
@@ -165,6 +165,7 @@ class Preprocessor:
                 for j, plan in enumerate(numeric)
                 if plan.cycles and (moving_periods := moving(block[:, j], plan.cycles))
             },
+            seen=range_of(block),
         )
         missing = np.isnan(block) if gaps.any() else None
         if missing is not None or numbers.log.any() or any(plan.clip for plan in numeric):
@@ -277,18 +278,19 @@ class Preprocessor:
         scales = [getattr(self.plans.get(column, self.plan), "scale", "") for column in columns]
         return far_lines(X, self.numbers, columns, [self.name(column) for column in columns], scales)
 
-    def unseen(self, X: Array, words: Words) -> dict[str, tuple[int, str]]:
-        """For every column with words that training did not keep: in how many rows, and one of them."""
-        counted = {
-            self.name(column): one.unseen(X[:, column], words.get(column, ()))
-            for column, one in self.categories.items()
-        }
-        return {name: found for name, found in counted.items() if found[0]}
+    def strays(self, X: Any) -> list[Stray]:
+        """The numbers of further rows that lie absurdly far outside of training."""
+        return strays(X, self.numbers, self.numeric, [self.name(column) for column in self.numeric])
 
-    def unseen_counted(self, counts: Mapping[int, Array], words: Words) -> dict[str, tuple[int, str]]:
-        """The same from how many rows have each word: {column: counts [words + 1]}, the last for missing cells."""
-        counted = {self.name(c): one.unseen_counted(counts[c], words.get(c, ())) for c, one in self.categories.items()}
-        return {name: found for name, found in counted.items() if found[0]}
+    def unseen(self, X: Any, words: Words, counts: Mapping[int, Array] | None = None) -> dict[str, tuple[int, str]]:
+        """For every column with words that training did not keep: in how many rows, and one of them. counts: how many
+        rows have each word, {column: counts [words + 1]}, the last for missing cells, where that was counted before."""
+        told: dict[str, tuple[int, str]] = {}
+        for column, one in self.categories.items():
+            known = words.get(column, ())
+            found = one.unseen(X[:, column], known) if counts is None else one.unseen_counted(counts[column], known)
+            told |= {self.name(column): found} if found[0] else {}
+        return told
 
     def to_state(self) -> dict[str, Any]:
         """Plain values for a checkpoint; Python writes and reads their JSON without loss."""
@@ -305,6 +307,7 @@ class Preprocessor:
             "log": np.flatnonzero(numbers.log).tolist(),
             "flag": np.flatnonzero(numbers.flag).tolist(),
             "ranks": {str(j): ranks.to_state() for j, ranks in numbers.ranks.items()},
+            **({} if numbers.seen is None else {"seen": numbers.seen.tolist()}),
             **({"cycles": {str(j): list(periods) for j, periods in numbers.cycles.items()}} if numbers.cycles else {}),
             "categories": {str(column): one.to_state() for column, one in self.categories.items()},
         }

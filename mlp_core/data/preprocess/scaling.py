@@ -263,13 +263,10 @@ def _counted_quartiles(values: Floats, counts: npt.NDArray[np.int64]) -> Floats:
     for j in range(values.shape[1]):
         order = np.argsort(values[:, j])
         ends = np.cumsum(counts[order])
-        below, above = (values[order, j][np.searchsorted(ends, place, side="right")] for place in _around(at))
+        around = (np.floor(at), np.ceil(at))
+        below, above = (values[order, j][np.searchsorted(ends, place, side="right")] for place in around)
         found[:, j] = below + (above - below) * (at - np.floor(at))
     return found
-
-
-def _around(at: Floats) -> tuple[Floats, Floats]:
-    return np.floor(at), np.ceil(at)
 
 
 def _moments(X: Array, low: Floats, high: Floats) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -11,33 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.open_file import refusal, shown
+from mlp_core.data.readers.source import Source
 from mlp_core.errors import Problem, counted
 
 KINDS = "float16/32/64, integers of 8 to 64 bits, or booleans"
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Source):
     """One split's inputs X [rows, inputs] and targets Y float64 [rows, targets], as stored in `x` and `y`.
 
-    The columns are the inputs x0, x1, ... and after them the targets: y, or y0, y1, ... `labels` says that the file
-    format itself marks the targets as class labels. first: the row of the file that is row 0 here. base: the number of
-    the first input in a libsvm file.
+    The columns are the inputs and behind them the targets. first: the row of the file that is row 0 here.
     """
 
     X: Any  # an array, or `on_disk.OnDisk`
     Y: npt.NDArray[np.float64]
     x: Path
     y: Path
-    labels: bool = False
-    words: dict[int, list[str]] = field(default_factory=dict)
-    odd: dict[int, dict[int, str]] = field(default_factory=dict)
-    header: int = 0
-    notes: tuple[str, ...] = ()
     first: int = 0
-    base: int | None = None
-    dialect: None = None
-    twice: tuple[()] = ()
 
     @property
     def cells(self) -> Any:
@@ -48,34 +39,12 @@ class Arrays:
         return len(self.X)
 
     @property
-    def pieces(self) -> tuple[()]:
-        """Arrays are not put together of files."""
-        return ()
-
-    @property
-    def sha256(self) -> str:
-        """Nobody knows."""
-        return ""
-
-    @property
-    def named(self) -> bool:
-        """Whether the names are the file's own: arrays have none."""
-        return False
-
-    @property
     def path(self) -> Path:
         return self.x
 
     @property
     def targets(self) -> range:
-        """The target columns."""
         return range(self.X.shape[1], self.X.shape[1] + self.Y.shape[1])
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        width = self.Y.shape[1]
-        targets = ("y",) if width == 1 else tuple(f"y{column}" for column in range(width))
-        return tuple(f"x{column}" for column in range(self.X.shape[1])) + targets
 
     def matrix(self, columns: Sequence[int]) -> npt.NDArray[Any]:
         """The given columns, all inputs or all targets; all inputs in order are not copied."""
@@ -86,7 +55,6 @@ class Arrays:
         return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Arrays:
-        """Some rows, in memory."""
         return replace(self, X=self.X[rows], Y=self.Y[rows])
 
     def with_columns(
@@ -96,12 +64,7 @@ class Arrays:
         return self
 
     def emptied(self) -> Arrays:
-        """The same without its cells, once they have been taken: rows and columns can still be told of."""
         return replace(self, X=np.empty((0, self.X.shape[1])), Y=np.empty((0, self.Y.shape[1])))
-
-    def missing(self, column: int) -> int:
-        """How many cells of a column are NaN."""
-        return int(np.isnan(self.matrix([column])[:, 0]).sum())
 
     def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
         """A problem placed at a file, and at a row and column of its array (both counted from 0)."""
@@ -114,11 +77,16 @@ class Arrays:
         return Problem(code, message + where, hint=hint or None, file=shown(path))
 
     def cell(self, row: int, column: int) -> str:
-        """The text of a cell."""
         inputs = self.X.shape[1]
         if column in self.words:
             return self.words[column][int(self.Y[row, column - inputs])]
         return str(self.X[row, column] if column < inputs else self.Y[row, column - inputs])
+
+
+def array_names(inputs: int, targets: int) -> tuple[str, ...]:
+    """What so many columns are called: x0, x1, ... and behind them y, or y0, y1, ..."""
+    behind = ("y",) if targets == 1 else tuple(f"y{column}" for column in range(targets))
+    return tuple(f"x{column}" for column in range(inputs)) + behind
 
 
 def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, labels: bool = False) -> Arrays:
@@ -142,7 +110,8 @@ def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, l
         inputs = inputs.astype(np.float64)
     targets = y.reshape(len(y), -1).astype(np.float64)
     note = f"arrays: {counted(len(inputs), 'row')} of {counted(inputs.shape[1], 'input')} ({inputs.dtype.name})"
-    return Arrays(inputs, targets, x_path, y_path, labels, notes=(note,))
+    names = array_names(inputs.shape[1], targets.shape[1])
+    return Arrays(inputs, targets, x_path, y_path, names=names, labels=labels, notes=(note,))
 
 
 def fill(stream: BinaryIO, array: npt.NDArray[Any], path: Path) -> None:
@@ -163,7 +132,7 @@ def fill(stream: BinaryIO, array: npt.NDArray[Any], path: Path) -> None:
 def alone(x: np.ndarray, path: Path) -> Arrays:
     """Inputs without targets."""
     whole = pair(x, np.zeros(len(x)), path, path)
-    return Arrays(whole.X, np.empty((len(x), 0)), path, path)
+    return replace(whole, Y=np.empty((len(x), 0)), names=whole.names[:-1], notes=())
 
 
 def refuse_single(path: Path) -> NoReturn:

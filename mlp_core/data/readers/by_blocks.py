@@ -1,8 +1,7 @@
-"""Text read block by block, in each of three ways: whole, in parts of bounded size, or each block given away."""
+"""Tables read block by block, in each of three ways: whole, in parts of bounded size, or each block given away."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mlp_core.data.readers.format import Format, ReadOptions
-from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder, Drain, Reread
 
@@ -23,7 +21,8 @@ class Asked:
     """What is read: the file at a path, and how.
 
     names: columns that a header line should contain. is_text: whether a column holds words, by its name; another one of
-    which a later cell shows it stays a column of numbers if this is `final`. most: rows that the builder is to hold.
+    which a later cell shows it stays a column of numbers if this is `final`. whole: whether all rows are to be held at
+    once. part: how many make a part, where the table is read in parts, which may be none.
     """
 
     path: Path
@@ -31,42 +30,47 @@ class Asked:
     names: Sequence[str]
     is_text: Callable[[str], bool]
     final: bool = True
-    most: int = sys.maxsize
+    whole: bool = False
+    part: int | None = None
 
 
 Blocks: TypeAlias = Callable[[Asked], Iterator[Builder]]
-"""All that a format has to know: one builder again and again, each time with some more rows. May raise Reread."""
+"""All that a format has to know: one builder again and again, each time with some more rows. Raises DataError where
+there are none, and Reread."""
 
 
-def text_format(name: str, told: Callable[[bytes, str], bool], blocks: Blocks) -> Format:
-    """The format of text that is read by these blocks; name, told: as in `Format`."""
-    return Format(name, told, partial(_whole, blocks), partial(in_parts, blocks), partial(_drained, blocks), piped=True)
+def table_format(
+    name: str, told: Callable[[bytes, str], bool], blocks: Blocks, part: int = PART, piped: bool = True
+) -> Format:
+    """The format of tables that are read by these blocks; name, told, piped: as in `Format`. part: as in `Asked`."""
+    ways = (partial(_whole, blocks), partial(_in_parts, blocks, part), partial(_drained, blocks))
+    return Format(name, told, *ways, piped=piped)
 
 
 def _whole(blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str]) -> Table:
     """The table; read anew, with further columns of words, as long as some turn out to hold text."""
     text = set(options.text)
     for attempt in range(ATTEMPTS):
-        builder: Builder | None = None
+        asked = Asked(path, options, names, text.__contains__, attempt == ATTEMPTS - 1, whole=True)
         try:
-            for builder in blocks(Asked(path, options, names, text.__contains__, attempt == ATTEMPTS - 1)):
+            for builder in blocks(asked):
                 if options.progress is not None:
                     options.progress(path, builder.rows)
         except Reread as reread:
             text |= reread.names
         else:
-            return _with_rows(path, builder).table()
+            return builder.table()
     raise AssertionError("the last attempt does not ask for another")
 
 
-def in_parts(
-    blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]
+def _in_parts(
+    blocks: Blocks, part: int, path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]
 ) -> Iterator[Table]:
-    """The same as tables of `PART` rows (the last one: fewer), whatever parses them: what is computed part by part must
-    not depend on that. All columns but `numbers` are words, whatever they look like."""
+    """The same as tables of so many rows (the last one: fewer), whatever parses them: what is computed part by part
+    must not depend on that. All columns but `numbers` are words, whatever they look like."""
     builder: Builder | None = None
-    for builder in blocks(Asked(path, options, names, lambda name: name not in numbers, most=PART)):
-        if builder.rows >= PART:
+    for builder in blocks(Asked(path, options, names, lambda name: name not in numbers, part=part)):
+        if builder.rows >= part:
             yield builder.table()
             builder.clear()
     if builder is not None and builder.rows:
@@ -77,13 +81,6 @@ def _drained(
     blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str], words: Collection[str], final: bool
 ) -> Drain:
     """The same, each block as it comes. Raises Reread where a column turns out to hold text, unless `final`."""
-    builder: Builder | None = None
     for builder in blocks(Asked(path, options, names, words.__contains__, final)):
         yield builder.names, builder.drain(), builder.codes
-    return _with_rows(path, builder).table()
-
-
-def _with_rows(path: Path, builder: Builder | None) -> Builder:
-    if builder is None or not builder.rows:
-        raise refusal(path, "no_rows", "no rows below the header")
-    return builder
+    return builder.table()

@@ -15,7 +15,7 @@ import numpy as np
 from mlp_core.atomic_files import write_atomically
 from mlp_core.data.readers.by_blocks import ATTEMPTS
 from mlp_core.data.readers.converted_table import FORMAT, TABLE, VALUES, is_folder, read_folder, text_of
-from mlp_core.data.readers.format import Format, ReadOptions
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.npy_writer import Growing
 from mlp_core.data.readers.open_file import refusal, shown
@@ -26,6 +26,7 @@ from mlp_core.errors import DataError, Failed, Problem
 
 Unread: TypeAlias = Callable[[Table], Sequence[str]]
 
+ARRAYS = "save arrays as .npy files (numpy.save): data.train: {x: X.npy, y: y.npy} is read from the disk as it is"
 MOST_WORDS = 4_000_000
 
 
@@ -93,11 +94,13 @@ def _written(
             if is_folder(path):
                 hint = "name it in data.train as it is"
                 raise refusal(path, "converted", "this is a converted table already", hint=hint)
-            kind = format_of(path, options)
-            own = set(text)
+            kind, own = format_of(path, options), set(text)
+            if kind.drain is None:
+                message = f"{kind.name} is not converted, only CSV, TSV, JSON Lines and Parquet"
+                raise refusal(path, "not_a_table", message, hint=ARRAYS)
             for attempt in range(ATTEMPTS):
                 try:
-                    table.add(path, _drain(path, kind, options, names, own, attempt == ATTEMPTS - 1), options)
+                    table.add(path, kind.drain(path, options, names, own, attempt == ATTEMPTS - 1), options)
                     break
                 except Reread as reread:
                     own |= reread.names
@@ -121,16 +124,6 @@ def _again(folder: Path) -> Table:
         return read_folder(folder, on_disk=True)
     except DataError as error:
         raise Failed(*error.problems) from None
-
-
-def _drain(
-    path: Path, kind: Format, options: ReadOptions, names: Sequence[str], text: Collection[str], final: bool
-) -> Drain:
-    if kind.drain is not None:
-        return kind.drain(path, options, names, text, final)
-    message = f"{kind.name} is not converted, only CSV, TSV, JSON Lines and Parquet"
-    hint = "save arrays as .npy files (numpy.save): data.train: {x: X.npy, y: y.npy} is read from the disk as it is"
-    raise refusal(path, "not_a_table", message, hint=hint)
 
 
 class _Table:

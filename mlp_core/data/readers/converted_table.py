@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.csv_options import Dialect
-from mlp_core.data.readers.npy_on_disk import Change, File, Floats, OnDisk
+from mlp_core.data.readers.npy_on_disk import Array, Change, File, Floats, OnDisk
 from mlp_core.data.readers.open_file import check_file, check_memory, reading, refusal, shown
-from mlp_core.data.readers.source import Source
-from mlp_core.data.readers.table import Lines, Piece, Table
+from mlp_core.data.readers.source import Lines, Piece, Source
+from mlp_core.data.readers.table import Table
 from mlp_core.documents import parsed
 from mlp_core.errors import DataError
 
@@ -69,7 +69,7 @@ def read_folder(path: Path, on_disk: bool) -> Table:
         document = _document(folder / TABLE)
         values = _values(folder / VALUES, document)
         table = _table(folder, document, values)
-        return table if on_disk else _loaded(table, values, document["sha256"])
+        return table if on_disk else _loaded(table)
     except DataError as error:
         raise DamagedTable(folder, error) from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, OverflowError) as error:
@@ -84,17 +84,25 @@ def check_digest(folder: Path, digest: str, table: Source) -> None:
         raise DamagedTable(folder, told)
 
 
+def checked_blocks(table: Table) -> Iterator[tuple[int, Array]]:
+    """All rows of a table on the disk in blocks: (the first row, [rows, columns] as stored). Raises DamagedTable behind
+    the last one unless they have the digest they should have."""
+    values: OnDisk = table.values
+    sha = cells_digest(values.file.dtype, values.file.shape)
+    for start, stored in values.stored_blocks():
+        sha.update(stored.reshape(-1).view(np.uint8).data)
+        yield start, stored
+    check_digest(values.file.path.parent, sha.hexdigest(), table)
+
+
 def is_sound(folder: Path) -> bool:
     """Whether a converted table is as it was written, to the last bit; reads all of it."""
     try:
-        table = read_folder(folder, on_disk=True)
-        values: OnDisk = table.values
-        sha = cells_digest(values.file.dtype, values.file.shape)
-        for _, stored in values.stored_blocks():
-            sha.update(stored.reshape(-1).view(np.uint8).data)
+        for _ in checked_blocks(read_folder(folder, on_disk=True)):
+            pass
     except DamagedTable:
         return False
-    return sha.hexdigest() == table.sha256
+    return True
 
 
 def table_size(path: Path) -> int:
@@ -162,16 +170,17 @@ def _table(folder: Path, document: Mapping[str, Any], values: OnDisk) -> Table:
     header, keyed = int(document["header"]), bool(document["keyed"])
     notes = (*document["notes"], note)
     dialect = None if document.get("dialect") is None else Dialect(**document["dialect"])
-    return Table(names, values, words, odd, pieces, header, notes, keyed, gaps, str(document["sha256"]), dialect)
+    table = Table(values, keyed, gaps, names=names, words=words, odd=odd, pieces=pieces, header=header)
+    return replace(table, notes=notes, dialect=dialect, sha256=str(document["sha256"]))
 
 
-def _loaded(table: Table, disk: OnDisk, expected: str) -> Table:
+def _loaded(table: Table) -> Table:
     """The table with its cells in memory, after a comparison with their digest."""
+    disk: OnDisk = table.values
     check_memory(disk.file.path, 8 * disk.size)
-    sha, values = cells_digest(disk.file.dtype, disk.file.shape), np.empty(disk.shape)
-    for start, stored in disk.stored_blocks():
-        sha.update(stored.reshape(-1).view(np.uint8).data)
+    values = np.empty(disk.shape)
+    for start, stored in checked_blocks(table):
         values[start : start + len(stored)] = disk.made(stored)
-    if sha.hexdigest() != expected or np.isinf(values).any():
+    if np.isinf(values).any():
         raise refusal(disk.file.path, "damaged", "digest mismatch, the file is damaged", hint=REMEDY)
     return replace(table, values=values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp_core.data.readers.by_blocks import Asked, text_format
+from mlp_core.data.readers.by_blocks import Asked, table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv_dialect import (
     CsvOptions,
@@ -63,7 +64,10 @@ def read_csv(
 
 def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
     with open_text(asked.path, asked.options.csv.encoding, WANTED) as stream:
-        yield from _read_chunks(begin(stream, asked, delimiter), asked.most)
+        start = begin(stream, asked, delimiter)
+        yield from _read_chunks(start, asked.part or sys.maxsize)
+        if asked.part is None and not start.builder.rows:
+            raise refusal(asked.path, "no_rows", "no rows below the header")
 
 
 @dataclass(frozen=True)
@@ -228,5 +232,5 @@ def _notes(
     return ()
 
 
-TSV = text_format("tsv", lambda start, file: file.endswith((".tsv", ".tab")), partial(_blocks, "\t"))
-CSV = text_format("csv", lambda start, file: True, partial(_blocks, None))
+TSV = table_format("tsv", lambda start, file: file.endswith((".tsv", ".tab")), partial(_blocks, "\t"))
+CSV = table_format("csv", lambda start, file: True, partial(_blocks, None))

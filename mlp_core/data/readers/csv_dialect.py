@@ -77,16 +77,13 @@ def detect(
     header = options.header
     short = lacks_row_names(rows) and (len(first) > 1 or best == " ") and not has_header(rows[1:], options, (), decimal)
     if short and header is not False and all(number(cell, decimal) is None for cell in first):
-        return Dialect(best, options.quote, True, decimal), [_unused(ROW_NAMES, first), *first]
+        row_names = ROW_NAMES if ROW_NAMES not in first else f"{ROW_NAMES}.1"
+        return Dialect(best, options.quote, True, decimal), [row_names, *first]
     if header == "auto":
         header = has_header(rows, options, names, decimal)
         if kept is not None and not kept.header and names:
             header = 2 * sum(name in [cell.strip() for cell in first] for name in names) >= len(names)
     return Dialect(best, options.quote, header, decimal), first
-
-
-def _unused(name: str, names: Sequence[str]) -> str:
-    return name if name not in names else f"{name}.1"
 
 
 def _delimiter(

@@ -14,7 +14,8 @@ from mlp_core.data.readers.arrow import fill, fill_plainly, taken_out
 from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import refuse_width
-from mlp_core.data.readers.table import Lines, Piece, Table, number_name
+from mlp_core.data.readers.source import Lines, Piece
+from mlp_core.data.readers.table import Table, number_name
 from mlp_core.errors import DataError, Problem, counted
 
 RESHAPE = "Reshape your data: X.reshape(1, -1) if it is one row, X.reshape(-1, 1) if it is one column"
@@ -92,7 +93,7 @@ class InMemory:
         cells, vocabularies = np.empty((count, width + len(further))), dict[int, dict[str, int]]()
         for place, (name, column) in enumerate(zip(names, columns, strict=True)):
             text, asked = is_text(name), options or CsvOptions()
-            if _holds_numbers(column) and not text:
+            if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" and not text:
                 cells[:, place] = column
             elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, asked)):
                 fill(path, _arrow(column), name, place, cells, vocabularies, text, asked)
@@ -104,7 +105,8 @@ class InMemory:
         odd = {column: {row: f"{cell} (float64)" for row, cell in some.items()} for column, some in infinite.items()}
         note = f"table: {counted(count, 'row')} of {counted(cells.shape[1], 'column')}, in memory"
         pieces = (Piece(path, 0, Lines([0], [1])),)
-        return Frame((*names, *further), _locked(cells), words, odd, pieces, 0, (note,), keyed=True)
+        every = (*names, *further)
+        return Frame(_locked(cells), keyed=True, names=every, words=words, odd=odd, pieces=pieces, notes=(note,))
 
     def _with_targets(self, X: Any, path: Path) -> Arrays:
         further = _as_columns(self.y, self.targets)
@@ -120,14 +122,8 @@ def parts(source: Table | Arrays, rows: int) -> Iterator[Table | Arrays]:
     for start in range(0, source.rows, rows):
         if isinstance(source, Arrays):
             yield replace(source, X=source.X[start : start + rows], Y=source.Y[start : start + rows], first=start)
-            continue
-        odd = {
-            column: {row - start: cell for row, cell in cells.items() if start <= row < start + rows}
-            for column, cells in source.odd.items()
-        }
-        pieces = tuple(replace(piece, first=piece.first - start) for piece in source.pieces)
-        kept = {column: cells for column, cells in odd.items() if cells}
-        yield replace(source, values=source.values[start : start + rows], odd=kept, pieces=pieces)
+        else:
+            yield source.part(start, source.values[start : start + rows])
 
 
 def column_names(X: Any) -> list[str] | None:
@@ -234,10 +230,6 @@ def _columns(X: Any, name: str) -> tuple[list[str], list[Any]]:
 def _plain(series: Any) -> Any:
     """A column of pandas: its numbers where it holds nothing else."""
     return series.to_numpy() if isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf" else series
-
-
-def _holds_numbers(column: Any) -> bool:
-    return isinstance(column, np.ndarray) and column.dtype.kind in "iuf"
 
 
 def _arrow(column: Any) -> Any:

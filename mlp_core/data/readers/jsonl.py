@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mlp_core.data.readers.by_blocks import Asked, text_format
+from mlp_core.data.readers.by_blocks import Asked, table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CHUNK
 from mlp_core.data.readers.format import WHITE
@@ -76,14 +76,14 @@ def _at_most(rows: Iterator[Row], count: int) -> Iterator[Row]:
             return
 
 
-def objects_in(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
-    """The objects in lines with their numbers: one on every line, or all in one array."""
+def objects_in(path: Path, lines: Iterable[tuple[int, str]], array: bool = True) -> Iterator[Row]:
+    """The objects in lines with their numbers: one on every line, or, where that may be, all in one `array`."""
     filled = ((number, line) for number, line in lines if line.strip())
     first = next(filled, None)
-    if first is not None and first[1].lstrip("\ufeff \t").startswith("["):
-        texts = _in_array(path, first, filled)
-    else:
-        texts = chain([] if first is None else [first], filled)
+    if first is None:
+        return iter(())
+    begins = first[1].lstrip("\ufeff \t").startswith("[")
+    texts = _in_array(path, first, filled) if array and begins else chain([first], filled)
     return ((number, _object(path, number, text)) for number, text in texts)
 
 
@@ -154,4 +154,4 @@ def _told(start: bytes, file: str) -> bool:
     return begins or file.endswith((".jsonl", ".ndjson", ".json"))
 
 
-JSON_LINES = text_format("jsonl", _told, _blocks)
+JSON_LINES = table_format("jsonl", _told, _blocks)

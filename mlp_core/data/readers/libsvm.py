@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp_core.data.readers.arrays import Arrays
+from mlp_core.data.readers.arrays import Arrays, array_names
 from mlp_core.data.readers.csv_dialect import number
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.open_file import STDIN, check_file, check_growth, check_memory, refusal, refuse_width
@@ -73,7 +73,7 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     X[rows, np.array(places, np.int64) - first] = values
     note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
     note += f"{len(values) / X.size:.1%} of them named"
-    return Arrays(X, np.array(targets)[:, None], path, path, notes=(note,), base=first)
+    return Arrays(X, np.array(targets)[:, None], path, path, names=array_names(width, 1), notes=(note,), base=first)
 
 
 def _target(path: Path, line: int, cell: str) -> float:

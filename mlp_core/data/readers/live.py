@@ -37,7 +37,7 @@ def is_live(options: CsvOptions) -> bool:
 def stream_live(kind: str, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Table]:
     """Tables of the rows that are there at once. kind: csv, tsv or jsonl, which may also be one array of objects.
 
-    names, numbers: as for `in_parts`. Raises DataError.
+    names: columns that a header should contain; all columns but `numbers` are words. Raises DataError.
     """
     refuse_html(STDIN, peek_stdin(512), "a CSV table")
     asked = Asked(STDIN, options, names, lambda name: name not in numbers)
@@ -102,7 +102,7 @@ def _objects(asked: Asked) -> Iterator[Table]:
     builder: Builder | None = None
     line = 1
     for lines in [list(chain(first, *arrivals))] if array else chain([first], arrivals):
-        rows = list(jsonl.objects_in(STDIN, enumerate(lines, line)))
+        rows = list(jsonl.objects_in(STDIN, enumerate(lines, line), array))
         line += len(lines)
         if not rows:
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from bisect import bisect_right
 from itertools import islice
 
 from mlp_core.data.readers.csv_dialect import records
@@ -17,7 +16,7 @@ def rows_from(source: Source, row: int, count: int, encoding: str) -> list[list[
     """The cells of some rows of a text table as they are written, from a row on; none where that cannot be told."""
     if source.dialect is None:
         return []
-    piece = source.pieces[bisect_right([one.first for one in source.pieces], row) - 1]
+    piece = source.piece(row)
     if piece.path == STDIN or not piece.path.is_file():
         return []
     try:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import Arrays, pair
+from mlp_core.data.readers.arrays import Arrays, array_names, pair
 from mlp_core.data.readers.npy import read_header
 from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
-from mlp_core.descriptors import READ, read_into
+from mlp_core.descriptors import READ, read_all
 from mlp_core.errors import Failed, Problem, counted
 from mlp_core.machine import free_memory
 
@@ -75,13 +75,8 @@ class File:
         """Rows start..stop as stored [stop - start, width]. Raises Failed where the file is no longer what it was."""
         block = np.empty((stop - start, self.width), self.dtype) if out is None else out
         view = block.reshape(-1).view(np.uint8).data
-        at, done = self.offset + start * self.width * self.dtype.itemsize, 0
         try:
-            while done < len(view):
-                count = read_into(self.descriptor, view[done:], at + done)
-                if count == 0:
-                    break
-                done += count
+            done = read_all(self.descriptor, view, self.offset + start * self.width * self.dtype.itemsize)
             same = self._status() == self._stamp
         except OSError as error:
             problem = Problem("unreadable_file", f"cannot be read ({error.strerror})", file=shown(self.path))
@@ -274,4 +269,4 @@ def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays
         pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
     targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
     note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
-    return replace(targets, X=x, notes=(note,))
+    return replace(targets, X=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mlp_core.data.readers.converted_table import cells_digest
 from mlp_core.data.readers.npy import MAGIC
-from mlp_core.descriptors import CREATE, read_into, write_at
+from mlp_core.descriptors import CREATE, read_all, write_all, write_at
 
 HEADER = 128
 WIDTHS = (np.dtype("u1"), np.dtype("<f4"), np.dtype("<f8"))
@@ -43,20 +43,13 @@ class Growing:
 
     def _read(self, start: int, count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         block = np.empty((count, self.columns), dtype)
-        view, done = block.reshape(-1).view(np.uint8).data, 0
-        while done < len(view):
-            at = HEADER + start * self.columns * dtype.itemsize + done
-            got = read_into(self._descriptor, view[done:], at)
-            if not got:
-                raise OSError("what was written cannot be read back")
-            done += got
+        view = block.reshape(-1).view(np.uint8).data
+        if read_all(self._descriptor, view, HEADER + start * self.columns * dtype.itemsize) < len(view):
+            raise OSError("what was written cannot be read back")
         return block
 
     def _write(self, block: npt.NDArray[Any], offset: int) -> None:
-        rest = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
-        while rest:
-            count = write_at(self._descriptor, rest, offset)
-            rest, offset = rest[count:], offset + count
+        write_all(self._descriptor, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data, offset)
 
     def finish(self) -> str:
         """Write the header, bring all to the disk, read it back; the digest of the array. Raises OSError."""

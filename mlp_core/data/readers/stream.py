@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from mlp_core.data.readers.converted_table import cells_digest, check_digest, folder_of, is_folder, read_folder
+from mlp_core.data.readers.converted_table import checked_blocks, is_folder, read_folder
 from mlp_core.data.readers.csv import WANTED
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.live import is_live, stream_live
-from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.source import Source
-from mlp_core.data.readers.table import Table
 
 
 def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Source]:
@@ -26,7 +21,9 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
     may come without targets. Raises DataError.
     """
     if is_folder(path):
-        yield from _table_in_parts(path)
+        table = read_folder(path, on_disk=True)
+        for start, stored in checked_blocks(table):
+            yield table.part(start, table.values.made(stored))
         return
     kind = format_of(path, options)
     if path == STDIN and not kind.piped:
@@ -36,21 +33,3 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
         yield from stream_live(kind.name, options, names, numbers)
     else:
         yield from kind.parts(path, options, names, numbers)
-
-
-def _table_in_parts(path: Path) -> Iterator[Table]:
-    """A converted table block by block, its places in the original files kept. Raises DamagedTable at its end."""
-    table = read_folder(path, on_disk=True)
-    values: OnDisk = table.values
-    sha = cells_digest(values.file.dtype, values.file.shape)
-    for start, stored in values.stored_blocks():
-        stop = start + len(stored)
-        sha.update(stored.reshape(-1).view(np.uint8).data)
-        odd = {
-            column: {row - start: cell for row, cell in cells.items() if start <= row < stop}
-            for column, cells in table.odd.items()
-        }
-        pieces = tuple(replace(piece, first=piece.first - start) for piece in table.pieces)
-        kept = {column: cells for column, cells in odd.items() if cells}
-        yield replace(table, values=values.made(stored), odd=kept, pieces=pieces, gaps=None)
-    check_digest(folder_of(path), sha.hexdigest(), table)

@@ -3,95 +3,37 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.csv_dialect import Dialect
 from mlp_core.data.readers.open_file import shown
+from mlp_core.data.readers.source import Piece, Source
 from mlp_core.errors import DataError, Problem, counted
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Lines:
-    """The line (from 1) on which each row of one file starts, kept in runs of rows that lie one per line."""
-
-    rows: list[int] = field(default_factory=list)  # first row of each run
-    lines: list[int] = field(default_factory=list)  # its line
-
-    def add(self, row: int, line: int) -> None:
-        """Say that `row` starts on `line`, and the rows after it on the lines after it until told otherwise."""
-        if not self.rows or self.lines[-1] + row - self.rows[-1] != line:
-            self.rows.append(row)
-            self.lines.append(line)
-
-    def __getitem__(self, row: int) -> int:
-        run = bisect_right(self.rows, row) - 1
-        return self.lines[run] + row - self.rows[run]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One file's share of a table: its path, its first row in the table, and the lines of its rows."""
-
-    path: Path
-    first: int
-    lines: Lines
-
-
-@dataclass(frozen=True)
-class Table:
+class Table(Source):
     """Columns of numbers and of text, each cell with its place in a file.
 
     values: float64 [rows, columns]; a missing cell is NaN; in a text column the cell holds the index of its word.
-    words: the vocabulary of every text column, in order of first appearance.
-    odd: for a column of numbers, the first few cells that are not numbers (their value is NaN): {column: {row: text}}.
-    header: the line of the column names; 0 when there is none and the names are c0, c1, ... or, where the format has
-    names of its own (`keyed`), those.
-    gaps: cells of every column that are NaN, where that was counted before. sha256: digest that the cells should have,
-    for those on the disk. dialect: how a text table is written. twice: names that its header has more than once, with
-    what a further column of such a name is called.
+    keyed: whether the format has names of its own; else names without a header are c0, c1, ... gaps: cells of every
+    column that are NaN, where that was counted before.
     """
 
-    names: tuple[str, ...]
     values: Any  # an array, or `on_disk.OnDisk`
-    words: dict[int, list[str]]
-    odd: dict[int, dict[int, str]]
-    pieces: tuple[Piece, ...]
-    header: int
-    notes: tuple[str, ...] = ()
     keyed: bool = False
     gaps: tuple[int, ...] | None = None
-    sha256: str = ""
-    dialect: Dialect | None = None
-    twice: tuple[tuple[str, str], ...] = ()
 
     @property
     def named(self) -> bool:
-        """Whether the names are the file's own."""
         return self.header > 0 or self.keyed
-
-    @property
-    def base(self) -> None:
-        """A table is no libsvm file."""
-        return None
-
-    @property
-    def labels(self) -> bool:
-        """What a column holds is inferred."""
-        return False
-
-    @property
-    def targets(self) -> None:
-        """The config says which columns are targets."""
-        return None
 
     @property
     def cells(self) -> Any:
@@ -107,7 +49,7 @@ class Table:
 
     def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
         """A problem placed at the file, line and column of a cell, at a row, or (row None) at the header."""
-        piece = self.pieces[0] if row is None else self.pieces[bisect_right(self._firsts, row) - 1]
+        piece = self.pieces[0] if row is None else self.piece(row)
         line = (self.header or None) if row is None else piece.lines[row - piece.first]
         return Problem(
             code,
@@ -117,10 +59,6 @@ class Table:
             line=line,
             column=None if column is None or line is None else column + 1,
         )
-
-    @property
-    def _firsts(self) -> list[int]:
-        return [piece.first for piece in self.pieces]
 
     def matrix(self, columns: Sequence[int]) -> Floats:
         """The given columns, in the given order; a view where they are most of the table and lie side by side."""
@@ -132,14 +70,22 @@ class Table:
         return values
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Table:
-        """Some rows, in memory."""
         return replace(self, values=self.values[rows], odd={}, gaps=None)
+
+    def part(self, start: int, values: Any) -> Table:
+        """The rows that lie side by side from `start` on, with these cells; each keeps its place in its file."""
+        stop = start + len(values)
+        odd = {
+            c: {row - start: cell for row, cell in cells.items() if start <= row < stop}
+            for c, cells in self.odd.items()
+        }
+        pieces = tuple(replace(piece, first=piece.first - start) for piece in self.pieces)
+        odd = {column: cells for column, cells in odd.items() if cells}
+        return replace(self, values=values, odd=odd, pieces=pieces, gaps=None)
 
     def with_columns(
         self, cells: Mapping[int, Floats], words: dict[int, list[str]], plain: Collection[int] = ()
     ) -> Table:
-        """The same with other cells [rows] in some columns, and these words behind codes; no cell of the `plain`
-        columns is odd any more."""
         if isinstance(self.values, np.ndarray):
             values = self.values.copy()
             for column, numbers in cells.items():
@@ -154,15 +100,12 @@ class Table:
         return replace(self, values=values, words=words, odd=odd, gaps=gaps)
 
     def emptied(self) -> Table:
-        """The same without its cells, once they have been taken: rows and columns can still be told of."""
         return replace(self, values=np.empty((0, len(self.names))))
 
     def missing(self, column: int) -> int:
-        """How many cells of a column are NaN."""
-        return int(np.isnan(self.matrix([column])[:, 0]).sum()) if self.gaps is None else self.gaps[column]
+        return super().missing(column) if self.gaps is None else self.gaps[column]
 
     def cell(self, row: int, column: int) -> str:
-        """The text of a cell, numbers in their shortest form."""
         value = self.values[row, column]
         if np.isnan(value):
             return self.odd.get(column, {}).get(row, "")
@@ -196,17 +139,8 @@ def concatenate(tables: Sequence[Table]) -> Table:
         pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
         start += table.rows
     notes = of_all(first.notes, start, len(tables))
-    return Table(
-        first.names,
-        np.concatenate(values),
-        words,
-        odd,
-        tuple(pieces),
-        first.header,
-        notes,
-        first.keyed,
-        dialect=first.dialect,
-    )
+    bare = replace(first, gaps=None, sha256="", twice=())
+    return replace(bare, values=np.concatenate(values), words=words, odd=odd, pieces=tuple(pieces), notes=notes)
 
 
 def _in_order(table: Table, first: Table) -> Table:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from mlp_core.data.readers.cells import ODD, Cells, Coded, Floats
 from mlp_core.data.readers.open_file import check_memory
-from mlp_core.data.readers.table import Lines, Piece, Table
+from mlp_core.data.readers.source import Lines, Piece
+from mlp_core.data.readers.table import Table
 from mlp_core.errors import clean, counted
 
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
@@ -34,7 +35,7 @@ class Reread(Exception):
 
 def empty(path: Path, names: tuple[str, ...], *notes: str) -> Table:
     """A table of a format that has names of its own, before its rows; the first note is told after its size."""
-    return Table(names, np.empty((0, len(names))), {}, {}, (Piece(path, 0, Lines()),), 0, notes, keyed=True)
+    return Table(np.empty((0, len(names))), keyed=True, names=names, pieces=(Piece(path, 0, Lines()),), notes=notes)
 
 
 class Builder:
@@ -79,9 +80,16 @@ class Builder:
         for column, places in odd.items():
             if column not in self.codes:
                 self._keep_odd(column, places, cells[column])
-        self._reserve(len(values))
-        self.values[self.rows - self.given : self.rows - self.given + len(values)] = values
-        self.rows += len(values)
+        self._append(values)
+
+    def take(self, values: Floats, odd: Mapping[int, dict[int, str]], line: int) -> None:
+        """Take rows [rows, columns] whose words are in `codes` already, the first of them on a line. odd: cells among
+        them that are no numbers, {column: {row: text}}."""
+        self.lines.add(self.rows, line)
+        for column, cells in odd.items():
+            kept = self.odd.setdefault(column, {})
+            kept |= {self.rows + row: text for row, text in [*cells.items()][: ODD_KEPT - len(kept)]}
+        self._append(values)
 
     def add_rows(self, rows: Sequence[Sequence[str]], lines: Iterable[int]) -> None:
         """Take rows that are cut into cells, each with the line it starts on. Raises Reread."""
@@ -112,13 +120,15 @@ class Builder:
         self.given = self.rows
         return block
 
-    def _reserve(self, count: int) -> None:
-        """Room for more rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
+    def _append(self, values: Floats) -> None:
+        """More rows. Growing in place moves pages, not bytes, and untouched pages cost nothing."""
         held = self.rows - self.given
-        if held + count > len(self.values):
-            check_memory(self.path, (held + count) * len(self.names) * 8)
-            room = max(held + count, int(1.5 * len(self.values)))
-            self.values.resize((room, len(self.names)), refcheck=False)
+        after = held + len(values)
+        if after > len(self.values):
+            check_memory(self.path, after * len(self.names) * 8)
+            self.values.resize((max(after, int(1.5 * len(self.values))), len(self.names)), refcheck=False)
+        self.values[held:after] = values
+        self.rows += len(values)
 
     def _numbers(self, values: Floats, column: int, coded: Coded) -> npt.NDArray[np.bool_]:
         """Fill in a column of numbers, [rows]; where it holds something else."""

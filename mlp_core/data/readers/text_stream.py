@@ -132,7 +132,7 @@ class TextLines:
             try:
                 lines = text.encode("utf-8")
             except UnicodeEncodeError:
-                self._return(text)
+                self.give_back(self._cut(text))
                 return b""
         if self.comment is not None and self.comment.encode() in lines:
             self.return_block(lines)
@@ -141,10 +141,7 @@ class TextLines:
 
     def return_block(self, lines: bytes) -> None:
         """A block that is to come again, line by line."""
-        self._return(lines.decode("utf-8"))
-
-    def _return(self, text: str) -> None:
-        self.give_back(self._cut(text))
+        self.give_back(self._cut(lines.decode("utf-8")))
 
     def _hold(self) -> None:
         """Read on to the next line feed; lines may also end with carriage returns, so these may be several."""

@@ -13,30 +13,19 @@ from mlp_core.nn.complex_math import erf
 from mlp_core.nn.layers import PRelu
 
 
-def _slope(
-    name: str, kind: type[a.Activation], formula: Callable[[Any, Any, Any], Any], model: str | None = None
-) -> Bug:
+def _slope(name: str, kind: type[a.Activation], formula: Callable[[Any, Any, Any], Any]) -> Bug:
     """f' replaced by formula(f, z, a)."""
-
-    def make(original: Wrong) -> Wrong:
-        return lambda self, xp, z, y: formula(self, z, y)
-
-    return Bug("activations", name, kind, "slope", make, model or kind.name)
+    return Bug("activations", name, kind, "slope", lambda slope, f, xp, z, y: formula(f, z, y), kind.name)
 
 
 def _sigmoid(z: Any) -> Any:
     return a._sigmoid(np, z)
 
 
-def _prelu_at_zero(original: Wrong) -> Wrong:
+def _prelu_at_zero(backward: Wrong, layer: PRelu, Delta: Any, input_gradient: bool = True) -> Any:
     """The derivative from the right at 0 where the forward pass takes the left."""
-
-    def wrong(self: PRelu, Delta: Any, input_gradient: bool = True) -> Any:
-        right = Delta * (self.Z == 0)
-        result = original(self, Delta, input_gradient)
-        return result + right * (1 - self.a)
-
-    return wrong
+    right = Delta * (layer.Z == 0)
+    return backward(layer, Delta, input_gradient) + right * (1 - layer.a)
 
 
 ACTIVATION_BUGS = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ Wrong = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Bug:
-    """`owner.attribute` is replaced by `make(original)`; `model` names the specimen that must fail then.
+    """In place of `owner.attribute` stands `wrong`, which is given the right one, and then what that is given. `model`
+    names the specimen that must fail then.
 
     `slip` is the number of the slip in the article that this is, where it is one.
     """
@@ -21,15 +23,19 @@ class Bug:
     name: str
     owner: Any
     attribute: str
-    make: Callable[[Wrong], Wrong]
+    wrong: Wrong
     model: str = "plain"
     slip: int | None = None
 
-    @contextmanager
-    def planted(self) -> Iterator[None]:
+    def planted(self) -> AbstractContextManager[None]:
         """The engine with this bug in it; as it was afterwards, whatever happens."""
-        with replaced(self.owner, self.attribute, self.make(getattr(self.owner, self.attribute))):
-            yield
+        right = getattr(self.owner, self.attribute)
+
+        @functools.wraps(right)
+        def wrong(*arguments: Any, **more: Any) -> Any:
+            return self.wrong(right, *arguments, **more)
+
+        return replaced(self.owner, self.attribute, wrong)
 
 
 @contextmanager

@@ -3,82 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
-from mlp_core.gradcheck.planted.layers import after, write
+from mlp_core.gradcheck.planted.layers import backward_bug, write
 from mlp_core.nn.input_scale import InputScale
 from mlp_core.nn.layers import Dense
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 
-
-def _ntk(name: str, change: Callable[[Any, Any, Any], Any]) -> Bug:
-    return Bug("ntk", name, Dense, "backward", after(change), "ntk")
-
-
-def _parametric(name: str, change: Callable[[Any, Any, Any], Any]) -> Bug:
-    return Bug("parametric", name, Parametric, "backward", after(change), "parametric")
+_ntk = partial(backward_bug, "ntk", Dense, model="ntk")
+_parametric = partial(backward_bug, "parametric", Parametric, model="parametric")
+_waves = partial(backward_bug, "numeric embedding", NumericEmbedding, model="waves")
+_factors = partial(backward_bug, "input scale", InputScale, model="factors")
 
 
-def _waves(name: str, change: Callable[[Any, Any, Any], Any]) -> Bug:
-    return Bug("numeric embedding", name, NumericEmbedding, "backward", after(change), "waves")
-
-
-def _factors(name: str, change: Callable[[Any, Any, Any], Any]) -> Bug:
-    return Bug("input scale", name, InputScale, "backward", after(change), "factors")
-
-
-def _own_column_only(original: Wrong) -> Wrong:
+def _own_column_only(backward: Wrong, layer: NumericEmbedding, Delta: Any, input_gradient: bool = True) -> Any:
     """What an input does through its waves is left out."""
-
-    def wrong(self: NumericEmbedding, Delta: Any, input_gradient: bool = True) -> Any:
-        own = Delta[:, : self.inputs].copy()
-        dX = original(self, Delta, input_gradient)
-        return None if dX is None else own
-
-    return wrong
+    own = Delta[:, : layer.inputs].copy()
+    dX = backward(layer, Delta, input_gradient)
+    return None if dX is None else own
 
 
-def _waves_only(original: Wrong) -> Wrong:
+def _waves_only(backward: Wrong, layer: NumericEmbedding, Delta: Any, input_gradient: bool = True) -> Any:
     """What an input does by itself is left out."""
-
-    def wrong(self: NumericEmbedding, Delta: Any, input_gradient: bool = True) -> Any:
-        own = Delta[:, : self.numbers].copy()
-        dX = original(self, Delta, input_gradient)
-        if dX is not None:
-            dX[:, : self.numbers] -= own
-        return dX
-
-    return wrong
+    own = Delta[:, : layer.numbers].copy()
+    dX = backward(layer, Delta, input_gradient)
+    if dX is not None:
+        dX[:, : layer.numbers] -= own
+    return dX
 
 
-def _alone(original: Wrong) -> Wrong:
+def _alone(backward: Wrong, layer: Parametric, Delta: Any, input_gradient: bool = True) -> Any:
     """dalpha = sum of Delta f(Z), without - Z."""
-
-    def wrong(self: Parametric, Delta: Any, input_gradient: bool = True) -> Any:
-        more = (Delta * self.Z).sum(axis=0)
-        dX = original(self, Delta, input_gradient)
-        self.dalpha += more
-        return dX
-
-    return wrong
+    more = (Delta * layer.Z).sum(axis=0)
+    dX = backward(layer, Delta, input_gradient)
+    layer.dalpha += more
+    return dX
 
 
-def _share_forgotten(original: Wrong) -> Wrong:
+def _share_forgotten(backward: Wrong, layer: Parametric, Delta: Any, input_gradient: bool = True) -> Any:
     """dLoss/dZ = Delta f'(Z), as if alpha were 1."""
-
-    def wrong(self: Parametric, Delta: Any, input_gradient: bool = True) -> Any:
-        kept = Delta.copy()
-        original(self, Delta, input_gradient)
-        self._differentiate(kept, self.f, self.Z, self.F)
-        Delta[...] = kept
-        return Delta
-
-    return wrong
+    kept = Delta.copy()
+    backward(layer, Delta, input_gradient)
+    layer._differentiate(kept, layer.f, layer.Z, layer.F)
+    Delta[...] = kept
+    return Delta
 
 
 INGREDIENT_BUGS = (

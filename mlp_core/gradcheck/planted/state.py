@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
-from mlp_core.gradcheck.planted.layers import after, before, write
+from mlp_core.gradcheck.planted.layers import backward_bug, write
 from mlp_core.nn.layers import Dense, Dropout
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective, Penalty
 
 
-def _penalty(name: str, change: Callable[[Any, Any], None], model: str = "penalties") -> Bug:
+def _penalty(name: str, change: Callable[[Any, Any], None]) -> Bug:
     """The gradient of the penalty replaced by change(penalty, network)."""
-    return Bug("penalties", name, Penalty, "add_gradient", lambda original: change, model)
+
+    def wrong(add_gradient: Wrong, penalty: Penalty, network: Any) -> None:
+        change(penalty, network)
+
+    return Bug("penalties", name, Penalty, "add_gradient", wrong, "penalties")
 
 
-def _doubled(original: Wrong) -> Wrong:
-    def wrong(self: Penalty, network: Any) -> None:
-        original(self, network)
-        original(self, network)
+def _before(family: str, owner: Any, name: str, change: Callable[[Any, Any], None], model: str = "plain") -> Bug:
+    """A backward pass with something done to its layer or its error first."""
 
-    return wrong
+    def wrong(backward: Wrong, layer: Any, Delta: Any, input_gradient: bool = True) -> Any:
+        change(layer, Delta)
+        return backward(layer, Delta, input_gradient)
+
+    return Bug(family, name, owner, "backward", wrong, model)
+
+
+def _doubled(add_gradient: Wrong, penalty: Penalty, network: Any) -> None:
+    add_gradient(penalty, network)
+    add_gradient(penalty, network)
 
 
 def _l1_as_l2(self: Penalty, network: Any) -> None:
@@ -37,24 +49,17 @@ def _on_everything(self: Penalty, network: Any) -> None:
     grad += self.l2 * theta + self.l1 * np.sign(theta)
 
 
-def _unreported(original: Wrong) -> Wrong:
+def _unreported(value_and_gradient: Wrong, objective: Objective, *args: Any, **more: Any) -> Any:
     """A gradient with the penalty beside a loss without it."""
-
-    def wrong(self: Objective, *args: Any, **more: Any) -> Any:
-        value, dX = original(self, *args, **more)
-        return value - self.penalty.value(self.network), dX
-
-    return wrong
+    value, dX = value_and_gradient(objective, *args, **more)
+    return value - objective.penalty.value(objective.network), dX
 
 
-def _accumulates(original: Wrong) -> Wrong:
-    def wrong(self: Dense, Delta: Any, input_gradient: bool = True) -> Any:
-        stale = self.dW.copy()
-        result = original(self, Delta, input_gradient)
-        self.dW += stale
-        return result
-
-    return wrong
+def _accumulates(backward: Wrong, layer: Dense, Delta: Any, input_gradient: bool = True) -> Any:
+    stale = layer.dW.copy()
+    dX = backward(layer, Delta, input_gradient)
+    layer.dW += stale
+    return dX
 
 
 def _bfloat16(layer: Dense, Delta: Any) -> None:
@@ -72,39 +77,33 @@ def _records(layer: Norm, Delta: Any) -> None:
         layer.mean += 0.1 * layer.H.mean(axis=0) + 1e-3
 
 
-def _in_place(original: Wrong) -> Wrong:
+def _in_place(forward: Wrong, layer: Dropout, X: Any, mode: Any) -> Any:
     """Dropout that masks the caller's array."""
-
-    def wrong(self: Dropout, X: Any, mode: Any) -> Any:
-        A = original(self, X, mode)
-        if self.active:
-            X[...] = A
-        return A
-
-    return wrong
+    A = forward(layer, X, mode)
+    if layer.active:
+        X[...] = A
+    return A
 
 
 def _moves_weights(layer: Dense, Delta: Any) -> None:
     layer.W *= 1 + 1e-15
 
 
+_imprecise = partial(backward_bug, "precision", Dense)
 STATE_BUGS = (
     Bug("penalties", "doubled", Penalty, "add_gradient", _doubled, "penalties"),
     _penalty("missing", lambda self, network: None),
     _penalty("l1 with the gradient of l2", _l1_as_l2),
     _penalty("applied to biases", _on_everything),
     Bug("penalties", "not in the reported loss", Objective, "value_and_gradient", _unreported, "penalties"),
-    Bug("precision", "float32 cast in the backward pass", Dense, "backward",
-        before(lambda s, D: write(D, D.astype(np.float32)))),
-    Bug("precision", "weight gradient times 1 + 1e-4", Dense, "backward",
-        after(lambda s, D, dX: write(s.dW, s.dW * (1 + 1e-4)))),
-    Bug("precision", "one entry off by 5e-8", Dense, "backward", after(_one_entry)),
-    Bug("precision", "NaN in one entry", Dense, "backward", after(lambda s, D, dX: write(s.dW[:1, :1], np.nan))),
-    Bug("precision", "bfloat16 in float32 training only", Dense, "backward", before(_bfloat16), "float32"),
+    _before("precision", Dense, "float32 cast in the backward pass", lambda s, D: write(D, D.astype(np.float32))),
+    _imprecise("weight gradient times 1 + 1e-4", lambda s, D, dX: write(s.dW, s.dW * (1 + 1e-4))),
+    _imprecise("one entry off by 5e-8", _one_entry),
+    _imprecise("NaN in one entry", lambda s, D, dX: write(s.dW[:1, :1], np.nan)),
+    _before("precision", Dense, "bfloat16 in float32 training only", _bfloat16, "float32"),
     Bug("state", "gradient added to the last one", Dense, "backward", _accumulates),
-    Bug("state", "a cache changed in place", Norm, "backward",
-        after(lambda s, D, dX: write(s.H, 0.5 * s.H)), "layer"),
-    Bug("state", "running statistics moved by the backward pass", Norm, "backward", before(_records), "batch"),
+    backward_bug("state", Norm, "a cache changed in place", lambda s, D, dX: write(s.H, 0.5 * s.H), model="layer"),
+    _before("state", Norm, "running statistics moved by the backward pass", _records, "batch"),
     Bug("state", "input masked in place", Dropout, "forward", _in_place, "dropout"),
-    Bug("state", "weights moved by the backward pass", Dense, "backward", before(_moves_weights)),
-)  # fmt: skip
+    _before("state", Dense, "weights moved by the backward pass", _moves_weights),
+)

@@ -4,10 +4,10 @@ from mlp_core.proof.planted.cases import CASES, config
 from mlp_core.proof.planted.data import DATA_SLIPS
 from mlp_core.proof.planted.engine import ENGINE_SLIPS
 from mlp_core.proof.planted.kernels import KERNEL_SLIPS
-from mlp_core.proof.planted.shards import SHARD_SLIPS
+from mlp_core.proof.planted.shards import SHARD_SLIPS, WORKER_SLIPS
 from mlp_core.proof.planted.slip import Slip
 from mlp_core.proof.planted.training import TRAINING_SLIPS
 
-SLIPS: tuple[Slip, ...] = (*ENGINE_SLIPS, *TRAINING_SLIPS, *KERNEL_SLIPS, *SHARD_SLIPS, *DATA_SLIPS)
+SLIPS: tuple[Slip, ...] = (*ENGINE_SLIPS, *TRAINING_SLIPS, *KERNEL_SLIPS, *SHARD_SLIPS, *WORKER_SLIPS, *DATA_SLIPS)
 
 __all__ = ["CASES", "SLIPS", "Slip", "config"]

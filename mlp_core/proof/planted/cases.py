@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import Config, from_mapping
+from mlp_core.nn.optimizers import OPTIMIZERS
 
 DIGITS: dict[str, Any] = {
     "data": {"name": "digits", "limit": 90, "split": {"val": 0.2, "test": 0.0}},
@@ -24,36 +25,45 @@ WEIGHTED = (*TABLE, "data.target=yes", "data.drop=[count]", "data.weight=weight"
 NUMBERS = (*TABLE, "data.target=count", "data.drop=[yes, weight]", "data.task=regression")
 LONG_RUN = ("train.epochs=9",)
 
+ON_BOTH: dict[str, tuple[str, ...]] = {
+    "accumulate": ("optimizer.accumulate=2", "model.dropout=0.3", "regularization.l2=0.05"),
+    "accumulate, noise": ("optimizer.accumulate=2", "regularization.input_noise=0.1"),
+    "clip": ("optimizer.clip_norm=0.1", "optimizer.clip_value=0.02"),
+    "max norm": ("regularization.max_norm=0.7",),
+    "average": ("optimizer.ema=0.9",),
+    "penalties": ("regularization.l2=0.05", "regularization.l1=0.01"),
+    "dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
+    "noise": ("regularization.input_noise=0.1",),
+    "mixup": ("regularization.mixup=0.4",),
+    "residual": ("model.hidden=[6, 6]", "model.residual=true"),
+    "batch norm": ("model.norm=batch", "model.norm_eps=0.01", "model.norm_momentum=0.3"),
+    "class weights": ("loss.class_weight=balanced",),
+    "binary": (*BINARY, "loss.pos_weight=2.5"),
+    "weights": (*WEIGHTED, "loss.class_weight=balanced"),
+} | {
+    name: (f"optimizer.name={name}", "optimizer.weight_decay=0.1", "optimizer.lr=0.01")
+    for name in OPTIMIZERS
+    if name not in ("adamw", "muon", "lbfgs")
+}
+"""Once with the kernels, and once without."""
+SHARDS: dict[str, tuple[str, ...]] = {
+    "shards": (),
+    "shards, dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
+    "shards, average": ("optimizer.ema=0.9", "optimizer.clip_norm=0.1"),
+    "shards, sums": ("optimizer.accumulate=2", "loss.class_weight=balanced", "regularization.l2=0.05"),
+    "shards, layer norm": ("model.norm=layer",),
+    "shards, batch norm": ("model.norm=batch", "model.dropout=0.3"),
+    "shards, mixup": ("regularization.mixup=0.4",),
+    "shards, wide": ("model.hidden=[100]",),
+}
 CASES: dict[str, tuple[str, ...]] = {
     "plain": (),
     "numpy": (NUMPY,),
-    "accumulate": ("optimizer.accumulate=2", "model.dropout=0.3", "regularization.l2=0.05"),
-    "accumulate, numpy": ("optimizer.accumulate=2", "model.dropout=0.3", "regularization.l2=0.05", NUMPY),
-    "accumulate, noise": ("optimizer.accumulate=2", "regularization.input_noise=0.1"),
-    "accumulate, noise, numpy": ("optimizer.accumulate=2", "regularization.input_noise=0.1", NUMPY),
-    "clip": ("optimizer.clip_norm=0.1", "optimizer.clip_value=0.02"),
-    "clip, numpy": ("optimizer.clip_norm=0.1", "optimizer.clip_value=0.02", NUMPY),
-    "max norm": ("regularization.max_norm=0.7",),
-    "max norm, numpy": ("regularization.max_norm=0.7", NUMPY),
-    "average": ("optimizer.ema=0.9",),
-    "average, numpy": ("optimizer.ema=0.9", NUMPY),
-    "penalties": ("regularization.l2=0.05", "regularization.l1=0.01"),
-    "penalties, numpy": ("regularization.l2=0.05", "regularization.l1=0.01", NUMPY),
     "penalties on all": ("regularization.l2=0.05", "regularization.bias=true"),
     "decay": ("optimizer.weight_decay=0.1",),
     "groups": ("optimizer.weight_decay=0.1", "optimizer.groups=[{match: '*.bias', lr_scale: 0.1, weight_decay: 0.3}]"),
     "frozen": ("optimizer.groups=[{match: '0.*', freeze: true}]",),
-    "dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
-    "dropout, numpy": ("model.dropout=0.3", "model.input_dropout=0.2", NUMPY),
-    "noise": ("regularization.input_noise=0.1",),
-    "noise, numpy": ("regularization.input_noise=0.1", NUMPY),
-    "mixup": ("regularization.mixup=0.4",),
-    "mixup, numpy": ("regularization.mixup=0.4", NUMPY),
     "mixup, weights": ("regularization.mixup=0.4", "loss.class_weight=balanced"),
-    "residual": ("model.hidden=[6, 6]", "model.residual=true"),
-    "residual, numpy": ("model.hidden=[6, 6]", "model.residual=true", NUMPY),
-    "batch norm": ("model.norm=batch", "model.norm_eps=0.01", "model.norm_momentum=0.3"),
-    "batch norm, numpy": ("model.norm=batch", "model.norm_eps=0.01", "model.norm_momentum=0.3", NUMPY),
     "norm behind": ("model.norm=layer", "model.norm_position=post_activation"),
     "layer norm, numpy": ("model.norm=layer", "model.norm_eps=0.01", NUMPY),
     "rms norm": ("model.norm=rms", "model.norm_eps=0.01"),
@@ -61,16 +71,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "parametric": ("model.parametric=true",),
     "leaky": ("model.activation={name: leaky_relu, alpha: 0.2}",),
     "prelu": ("model.activation=prelu",),
-    "class weights": ("loss.class_weight=balanced",),
-    "class weights, numpy": ("loss.class_weight=balanced", NUMPY),
     "smoothing": ("loss.label_smoothing=0.1",),
     "one against the rest": ("loss.name=bce",),
     "focal": ("loss.name=focal", "loss.gamma=0.5", NUMPY),
     "quadratic": ("loss.name=quadratic", NUMPY),
-    "binary": (*BINARY, "loss.pos_weight=2.5"),
-    "binary, numpy": (*BINARY, "loss.pos_weight=2.5", NUMPY),
-    "weights": (*WEIGHTED, "loss.class_weight=balanced"),
-    "weights, numpy": (*WEIGHTED, "loss.class_weight=balanced", NUMPY),
     "words": (*BINARY, "preprocess.categorical.encode=embedding", "model.input_dropout=0.2"),
     "words, numpy": (*BINARY, "preprocess.categorical.encode=embedding", NUMPY),
     "numbers": NUMBERS,
@@ -87,6 +91,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "few steps": ("train.max_steps=7", "train.max_time=1h"),
     "left open": ("~optimizer.lr", "~train.batch_size"),
     "recipe": (*BINARY, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),
+    "recipe, numbers": (*NUMBERS, "recipe=strong", "~optimizer", "~model", "~train", "model.hidden=[6, 5]"),
     "eval_every": ("train.eval_every=2", "train.epochs=5"),
     "plateau": ("schedule={name: plateau, patience: 2, factor: 0.3}", "train.epochs=20", "train.early_stopping=false"),
     "one cycle": ("schedule={name: one_cycle}", *LONG_RUN),
@@ -100,8 +105,6 @@ CASES: dict[str, tuple[str, ...]] = {
     "inverse_sqrt": ("schedule={name: inverse_sqrt, warmup: 1}", *LONG_RUN),
     "linear": ("schedule={name: linear, final: 0.2}", *LONG_RUN),
     "wsd": ("schedule={name: wsd, final: 0.2}", *LONG_RUN),
-}
-CASES |= {
     "strong": (
         *(*BINARY, "model.activation=selu", "model.parametrization=ntk", "model.parametric=true"),
         *("model.numeric_embedding=periodic", "model.input_scale=true", "model.init={name: normal}"),
@@ -115,38 +118,17 @@ CASES |= {
     "range": (*BINARY, "preprocess.numeric.scale=minmax"),
     "members": ("ensemble=3",),
     "disk": ("~data.name", "~data.limit", "data.train={x: ROWS.x.npy, y: ROWS.y.npy}", "data.memory=memmap"),
+    "muon": ("optimizer.name=muon", "optimizer.lr=0.01"),
+    "lbfgs": ("optimizer.name=lbfgs", "train.batch_size=full", "train.epochs=16", "optimizer.lr=0.3"),
+    "mae": (*NUMBERS, "loss.name=mae", NUMPY),
+    "huber": (*NUMBERS, "loss.name=huber", "loss.delta=0.4", NUMPY),
+    "log_cosh": (*NUMBERS, "loss.name=log_cosh", NUMPY),
+    "quantile": (*NUMBERS, "loss.name=quantile", "loss.quantiles=[0.1, 0.45, 0.8]", NUMPY),
+    "poisson": (*NUMBERS, "loss.name=poisson", NUMPY),
+    "gaussian_nll": (*NUMBERS, "loss.name=gaussian_nll", NUMPY),
 }
-for _name, _more in {
-    "shards": (),
-    "shards, dropout": ("model.dropout=0.3", "model.input_dropout=0.2"),
-    "shards, average": ("optimizer.ema=0.9", "optimizer.clip_norm=0.1"),
-    "shards, sums": ("optimizer.accumulate=2", "loss.class_weight=balanced", "regularization.l2=0.05"),
-    "shards, layer norm": ("model.norm=layer",),
-    "shards, batch norm": ("model.norm=batch", "model.dropout=0.3"),
-    "shards, mixup": ("regularization.mixup=0.4",),
-    "shards, wide": ("model.hidden=[100]",),
-}.items():
-    CASES[_name] = ("train.shards=8", *_more)
-for _name in (
-    "sgd",
-    "momentum",
-    "nesterov",
-    "adagrad",
-    "adadelta",
-    "rmsprop",
-    "adam",
-    "nadam",
-    "radam",
-    "amsgrad",
-    "lion",
-):
-    _own = (f"optimizer.name={_name}", "optimizer.weight_decay=0.1", "optimizer.lr=0.01")
-    CASES |= {_name: _own, f"{_name}, numpy": (*_own, NUMPY)}
-CASES["muon"] = ("optimizer.name=muon", "optimizer.lr=0.01")
-CASES["lbfgs"] = ("optimizer.name=lbfgs", "train.batch_size=full", "train.epochs=16", "optimizer.lr=0.3")
-for _name in ("mae", "huber", "log_cosh", "quantile", "poisson", "gaussian_nll"):
-    _more = {"huber": ("loss.delta=0.4",), "quantile": ("loss.quantiles=[0.1, 0.45, 0.8]",)}.get(_name, ())
-    CASES |= {_name: (*NUMBERS, f"loss.name={_name}", *_more, NUMPY)}
+CASES |= {name: ("train.shards=8", *more) for name, more in SHARDS.items()}
+CASES |= ON_BOTH | {f"{name}, numpy": (*own, NUMPY) for name, own in ON_BOTH.items()}
 
 
 def config(case: str, folder: Path) -> Config:

@@ -17,7 +17,6 @@ class Slip:
     """`before` stands in the code of a function, under its docstring; where it does for the first time, it becomes
     `after`. `case` names the experiment on which that must be noticed."""
 
-    family: str
     function: Callable[..., Any]
     before: str
     after: str
@@ -63,9 +62,14 @@ class Slip:
         return code
 
 
-def slips(family: str, function: Callable[..., Any], case: str, *changes: tuple[str, str]) -> tuple[Slip, ...]:
-    """Slips in one function that must be noticed on the same experiment: what stands there, and what becomes of it."""
-    return tuple(Slip(family, function, before, after, case) for before, after in changes)
+Row = tuple[Callable[..., Any], str, *tuple[tuple[str, str], ...]]
+"""A function, the experiment on which slips in it must be noticed, and for each slip what stands there and what becomes
+of it."""
+
+
+def slips(*rows: Row) -> tuple[Slip, ...]:
+    """The slips of a table."""
+    return tuple(Slip(function, before, after, case) for function, case, *changes in rows for before, after in changes)
 
 
 def _inner(code: CodeType, name: str | None = None) -> CodeType:

@@ -185,7 +185,7 @@ def test_frames_are_taken_in_parts_and_tell_of_their_own_rows():
 def test_columns_of_all_kinds_are_read_as_a_parquet_file_of_them(tmp_path):
     import pyarrow.parquet as pq
 
-    from mlp_core.data.readers.parquet import read_parquet
+    from mlp_core.data.readers.formats import read
 
     given = pa.table(
         {
@@ -198,7 +198,7 @@ def test_columns_of_all_kinds_are_read_as_a_parquet_file_of_them(tmp_path):
         }
     )
     pq.write_table(given, tmp_path / "t.parquet")
-    file, memory = read_parquet(tmp_path / "t.parquet", ReadOptions().csv), InMemory.of(given).read(ReadOptions())
+    file, memory = read(tmp_path / "t.parquet", ReadOptions()), InMemory.of(given).read(ReadOptions())
     assert memory.names == file.names
     assert memory.words == file.words
     assert np.array_equal(memory.values, file.values, equal_nan=True)

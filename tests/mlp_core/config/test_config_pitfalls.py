@@ -159,7 +159,13 @@ REFUSED = [
         D + 'model: {bias: "true"}',
         'config.yaml:2:15: model.bias: expected true or false (got "true"); write true, without quotes',
     ),
-    (D + "model: {bias: 1}", "config.yaml:2:15: model.bias: expected true or false (got 1)"),
+    (D + "model: {bias: 1}", "config.yaml:2:15: model.bias: expected true or false (got 1); write true"),
+    (D + "model: {bias: nein}", 'config.yaml:2:15: model.bias: expected true or false (got "nein"); write false'),
+    (
+        D + "model: {bias: ture}",
+        'config.yaml:2:15: model.bias: expected true or false (got "ture"); did you mean "true"?',
+    ),
+    (D + "model: {bias: perhaps}", 'config.yaml:2:15: model.bias: expected true or false (got "perhaps")'),
     (D + "model: {bias: }", "config.yaml:2:15: model.bias: expected true or false (got nothing)"),
     # lists, mappings, names
     (

@@ -56,7 +56,11 @@ def test_an_honest_measurement_is_kept_with_a_word_and_a_copy_dropped(tmp_path: 
     raw = (3 * y + RNG.normal(scale=0.05, size=200)).round(4)
     found = proposed(tmp_path, "raw,fahrenheit,noise,y", raw, 1.8 * y + 32, RNG.normal(size=200).round(3), y)
     assert dropped(found) == ["fahrenheit"]
-    assert "  # raw tells the target almost by itself: right only if it is known when predicting\n" in found.text
+    assert "  # raw tells the target almost by itself: right only if it is known when\n  # predicting\n" in found.text
+    assert "# regression, 200 rows, 2 inputs\n# look again with: mlpbp check " in found.text.replace(
+        "; look", "\n# look"
+    )
+    assert max(len(line) for line in found.text.splitlines() if "mlpbp check" not in line) <= 80
 
 
 def test_words_of_classes_are_dropped_and_a_threshold_is_kept(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from mlp_core.nn.backend import numpy_backend
 from mlp_core.nn.matrix_optimizers import newton_schulz
-from mlp_core.nn.optimizers import OPTIMIZERS, Optimizer, Segment
+from mlp_core.nn.optimizer import Optimizer, Segment
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.parameters import Parameters, Spec
 
 SPECS = [Spec("0.weight", (5, 3), True), Spec("0.bias", (5,), False), Spec("2.weight", (2, 5), True)]
@@ -219,7 +220,7 @@ def test_every_optimizer_goes_down(name):
 
 
 def test_the_product_of_nadams_momenta_ends_at_zero_without_a_long_loop():
-    from mlp_core.nn.update_rules import nadam_momentum, nadam_product
+    from mlp_core.nn.optimizers import nadam_momentum, nadam_product
 
     assert nadam_product(0.9, 3) == pytest.approx(math.prod(nadam_momentum(0.9, i) for i in (1, 2, 3)), rel=1e-15)
     assert nadam_product(0.9, 10**7) == 0.0

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from mlp_core.proof.between import prove_workers
-from mlp_core.proof.planted import SLIPS, config
+from mlp_core.proof.planted import config
+from mlp_core.proof.planted.shards import WORKER_SLIPS
 from mlp_core.proof.state import State
 from mlp_core.training.experiment import Experiment
-
-WORKERS = [slip for slip in SLIPS if slip.family == "workers"]
 
 
 @pytest.mark.parametrize("more", [{}, {"kernels": "numpy"}, {"train.shards": 2, "threads": 2}], ids=str)
@@ -30,7 +29,7 @@ def test_without_shards_there_is_nothing_to_prove(tmp_path: Path) -> None:
     assert prove_workers(Experiment.build(config("plain", tmp_path))) is None
 
 
-@pytest.mark.parametrize("slip", WORKERS[::4], ids=lambda slip: slip.name)
+@pytest.mark.parametrize("slip", WORKER_SLIPS[::4], ids=lambda slip: slip.name)
 def test_a_slip_between_workers_is_noticed(slip, tmp_path: Path) -> None:
     with slip.planted():
         tally = prove_workers(Experiment.build(config(slip.case, tmp_path)))

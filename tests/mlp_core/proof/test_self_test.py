@@ -41,7 +41,7 @@ def test_slips_are_noticed_and_sound_experiments_are_not_accused() -> None:
 
 
 def test_a_report_names_what_was_not_caught() -> None:
-    harmless = Slip("none", SLIPS[0].function, "theta", "theta", "plain")
+    harmless = Slip(SLIPS[0].function, "theta", "theta", "plain")
     report = self_test([harmless])
     assert not report.passed
     assert report.lines()[1].endswith("caught: 0/1")
@@ -50,8 +50,8 @@ def test_a_report_names_what_was_not_caught() -> None:
 
 def test_a_slip_that_breaks_the_program_is_told_by_name_and_the_others_go_on() -> None:
     first = SLIPS[0]
-    broken = Slip("none", first.function, "theta", "nobody_knows_this", "plain")
-    report = self_test([Slip("none", first.function, "lr *", "nobody *", first.case), broken, first])
+    broken = Slip(first.function, "theta", "nobody_knows_this", "plain")
+    report = self_test([Slip(first.function, "lr *", "nobody *", first.case), broken, first])
     assert not report.passed
     assert report.survived == (f"{broken.name} (plain)",)  # momentum trains there, nobody gets to it
     assert report.broken[0].startswith(first.function.__qualname__)

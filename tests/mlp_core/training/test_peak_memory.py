@@ -20,7 +20,8 @@ from mlp_core.nn.backend import BLOCK, numpy_backend
 from mlp_core.nn.losses import Bce, CrossEntropy, Mse
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.objective import Objective, Penalty
-from mlp_core.nn.optimizers import OPTIMIZERS, Segment
+from mlp_core.nn.optimizer import Segment
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.schedules import Schedule
 from mlp_core.nn.step_options import Limits
 from mlp_core.training.peak_memory import give_back, resident

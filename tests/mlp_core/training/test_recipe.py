@@ -18,20 +18,20 @@ from mlp_core.training.unused import refuse_unused
 RNG = np.random.default_rng(0)
 
 
-def table(folder: Path, target: str = "number") -> Path:
-    """60 rows of two numbers and a word, with a gap."""
-    words, x = RNG.choice(["red", "blue"], 60), RNG.normal(size=(60, 2)).round(3)
+def table(folder: Path, target: str = "number", count: int = 60) -> Path:
+    """Rows of two numbers and a word, with a gap."""
+    words, x = RNG.choice(["red", "blue"], count), RNG.normal(size=(count, 2)).round(3)
     y = (x @ [1.0, 2.0]).round(3) if target == "number" else np.where(x[:, 0] > 0, "yes", "no")
     if target == "many":
-        y = RNG.choice(["a", "b", "c"], 60)
+        y = RNG.choice(["a", "b", "c"], count)
     rows = (f"{a},{'' if k == 7 else b},{w},{t}" for k, ((a, b), w, t) in enumerate(zip(x, words, y, strict=True)))
     path = folder / "t.csv"
     path.write_text("a,b,w,y\n" + "\n".join(rows) + "\n")
     return path
 
 
-def resolved(folder: Path, target: str = "number", **keys: Any) -> tuple[Config, tuple[str, ...]]:
-    given = {"data": {"train": str(table(folder, target)), "target": "y"}, **keys}
+def resolved(folder: Path, target: str = "number", count: int = 60, **keys: Any) -> tuple[Config, tuple[str, ...]]:
+    given = {"data": {"train": str(table(folder, target, count)), "target": "y"}, **keys}
     config = from_mapping(given)
     return with_recipe(config, load_data(config))
 
@@ -40,7 +40,6 @@ def test_a_table_takes_strong_and_every_ingredient_is_a_key(tmp_path: Path) -> N
     config, notes = resolved(tmp_path)
     assert config.recipe == "strong"
     assert config.preprocess.numeric.scale == "robust_smooth"
-    assert config.preprocess.target.clamp
     assert (config.model.activation, config.model.parametrization, config.optimizer.lr) == ("mish", "ntk", 0.2)
     assert (config.checkpoint.monitor, config.checkpoint.ties) == ("val_rmse", "last")
     (note,) = notes
@@ -50,6 +49,19 @@ def test_a_table_takes_strong_and_every_ingredient_is_a_key(tmp_path: Path) -> N
     written = load(again)
     assert written == config.replace(name=written.name)
     assert with_recipe(written, load_data(written)) == (written, ())
+
+
+@pytest.mark.parametrize(
+    ("target", "count", "dropout", "clamp"),
+    [("number", 638, 0.0, False), ("number", 640, 0.15, True), ("two", 60, 0.15, False)],
+)
+def test_few_numbers_are_fitted_as_they_are(
+    target: str, count: int, dropout: float, clamp: bool, tmp_path: Path
+) -> None:
+    """Of 638 rows 510 are trained on, of 640 512."""
+    config, _ = resolved(tmp_path, target, count)
+    assert (config.model.dropout, config.preprocess.target.clamp) == (dropout, clamp)
+    assert config.schedule.dropout == ("flat_cos" if dropout else "constant")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +87,7 @@ def test_sets_that_teach_stay_plain() -> None:
 
 def test_yours_stands_and_that_is_said(tmp_path: Path) -> None:
     keys = {"model": {"hidden": [32], "dropout": 0.0}, "optimizer": {"lr": 0.01}, "train": {"epochs": 7}}
-    config, notes = resolved(tmp_path, recipe="strong", **keys)
+    config, notes = resolved(tmp_path, count=700, recipe="strong", **keys)
     assert [layer.units for layer in config.model.layers()] == [32]
     assert (config.model.dropout, config.schedule.dropout, config.optimizer.lr) == (0.0, "constant", 0.01)
     assert (config.train.epochs, config.model.parametrization) == (7, "ntk")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlp_core.backends.ingredients import INGREDIENTS, ingredients
+from mlp_core.backends.cuda.steps import hindrance
 from mlp_core.config import from_mapping
 from mlp_core.errors import ConfigError
 from mlp_core.training.experiment import Experiment
@@ -31,9 +31,20 @@ def build(*overrides: str) -> Experiment:
     return Experiment.build(from_mapping(BASE, list(overrides)))
 
 
-def test_a_job_names_what_it_asks_for() -> None:
-    assert list(ingredients(build(*ALL).trainer.job)) == list(INGREDIENTS)
-    assert list(ingredients(build().trainer.job)) == []
+@pytest.mark.parametrize(
+    ("override", "name"),
+    [
+        ("model.numeric_embedding=periodic", "model.numeric_embedding"),
+        ("model.input_scale=true", "model.input_scale"),
+        ("model.parametrization=ntk", "model.parametrization ntk"),
+        ("model.parametric=true", "model.parametric"),
+        ("schedule={dropout: flat_cos}", "schedule.dropout flat_cos"),
+        ("schedule={weight_decay: flat_cos}", "kernels: numpy"),
+    ],
+)
+def test_what_cannot_be_launched_is_named(override: str, name: str) -> None:
+    job = build("model.dropout=0.2", "optimizer.weight_decay=0.1", override).trainer.job
+    assert hindrance(job) == name
 
 
 def test_factors_of_the_learning_rate_meet_those_of_groups() -> None:

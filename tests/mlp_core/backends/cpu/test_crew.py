@@ -19,7 +19,8 @@ from mlp_core.backends.cpu import kernels
 from mlp_core.backends.cpu import program as instructions
 from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.steps import native_backend
-from mlp_core.nn.optimizers import OPTIMIZERS, Segment
+from mlp_core.nn.optimizer import Segment
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.parameters import Parameters, Spec
 
 FILES = Path("/proc/self/fd")

@@ -14,7 +14,7 @@ from mlp_core.backends.cpu.steps import native_backend
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches, gather
 from mlp_core.data.preprocess.scaling import gather_scaled
-from mlp_core.nn import update_rules
+from mlp_core.nn import optimizers
 from mlp_core.nn.activations import ACTIVATIONS, Activation, Elu, LeakyRelu, activation_gradient, bias_activation
 from mlp_core.nn.backend import Backend, numpy_backend
 from mlp_core.nn.layers import Pass
@@ -23,7 +23,8 @@ from mlp_core.nn.losses import LOSSES, Bce, CrossEntropy, loss_and_gradient
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.numeric_embedding import NumericEmbedding, Periodic
 from mlp_core.nn.objective import Objective, Penalty
-from mlp_core.nn.optimizers import OPTIMIZERS, Segment
+from mlp_core.nn.optimizer import Segment
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.parameters import Parameters, Spec
 from mlp_core.nn.primitives import dropout_mask
 from mlp_core.nn.schedules import Schedule
@@ -232,7 +233,7 @@ def test_optimizers(name, size, dtype):
         assert_close(fused[slot], expected, dtype)
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if hasattr(update_rules, name)])
+@pytest.mark.parametrize("name", [name for name in KERNELS if hasattr(optimizers, name)])
 def test_an_infinite_gradient_is_seen_by_every_optimizer(name):
     results = []
     for backend in (FUSED, GENERIC):
@@ -325,7 +326,8 @@ def test_waves_are_those_of_numpy_also_far_from_zero(frequencies, dtype, library
     expected, A = layer.forward(X, Pass(True)), np.empty((rows, layer.units), dtype)
     layer.backward(Delta.copy(), False)
     found, crew = np.zeros_like(grad), Crew(2, kernels=library)
-    program = [do.waves(X, A, layer.u, layer.V), do.waves_gradient(X, Delta, layer.u, layer.V, found)]
+    words = layer.u, *layer.u.shape, layer.learned
+    program = [do.over(A, "waves", X, 3, A, *words), do.over(Delta, "waves_gradient", X, 3, Delta, *words, found)]
     crew.run(do.assemble(crew.library, program))
     turns = float(np.abs(layer.u).max() * np.abs(X).max())
     limit = max(1.0, 2 * math.pi * turns) * np.finfo(dtype).eps * 4  # numpy rounds 2 pi u x + c, too
@@ -335,7 +337,7 @@ def test_waves_are_those_of_numpy_also_far_from_zero(frequencies, dtype, library
 
 def test_every_kernel_stands_for_a_primitive_of_its_name():
     generic = {bias_activation, activation_gradient, loss_and_gradient, gather, gather_scaled, dropout_mask}
-    generic |= {getattr(update_rules, name) for name in KERNELS if hasattr(update_rules, name)}
+    generic |= {getattr(optimizers, name) for name in KERNELS if hasattr(optimizers, name)}
     assert {function.__name__ for function in generic} == set(KERNELS)
 
 

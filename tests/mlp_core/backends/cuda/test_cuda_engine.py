@@ -24,7 +24,8 @@ from mlp_core.nn.losses import LOSSES, CrossEntropy, Mse, Quantile
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.nn.numeric_embedding import Periodic
 from mlp_core.nn.objective import Objective, Penalty
-from mlp_core.nn.optimizers import OPTIMIZERS, Segment
+from mlp_core.nn.optimizer import Segment
+from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.schedules import Schedule
 from mlp_core.nn.step_options import Limits
 from mlp_core.training.events import EpochDone, Finished, StepDone

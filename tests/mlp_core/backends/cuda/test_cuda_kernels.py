@@ -22,10 +22,11 @@ from test_cuda_engine import DROPOUT, JOBS, Job, state
 from mlp_core.backends.cuda import Unusable, cuda_backend, device_backend, find_device
 from mlp_core.backends.cuda.kernels import WHOLE, Kernels
 from mlp_core.backends.cuda.source import ACTIVATIONS as FORMULAS
-from mlp_core.backends.cuda.source import LOSSES, RULES, kernels, source
+from mlp_core.backends.cuda.source import LOSSES, kernels, source
+from mlp_core.backends.numbers import RULES
 from mlp_core.data.batches import batches
 from mlp_core.data.preprocess.scaling import Scaler
-from mlp_core.nn import activations, layers, losses, update_rules
+from mlp_core.nn import activations, layers, losses, optimizers
 from mlp_core.nn import primitives as vectors
 from mlp_core.nn.activations import ACTIVATIONS, Elu, LeakyRelu, Relu
 from mlp_core.nn.backend import Backend
@@ -93,7 +94,7 @@ def test_every_activation_and_rule_has_a_kernel():
     assert set(FORMULAS) == set(ACTIVATIONS)
     rules = {kind.rule.__name__ for name, kind in OPTIMIZERS.items() if name not in ("muon", "lbfgs")}
     assert rules <= set(Kernels(None).primitives())
-    assert rules - set(RULES) == {"nadam"}  # adam with other numbers
+    assert rules - set(RULES.values()) == {"nadam"}  # adam with other numbers
 
 
 @DTYPES
@@ -282,7 +283,7 @@ def test_optimizers(machine, name, decay, dtype):
     slots = [abs(numbers(700, dtype, seed)) for seed, _ in enumerate(kind.slots, 2)]
     for t in (1, 7, 1000):
         counted = {"t": t} if kind.counts_steps else {}
-        generic = getattr(update_rules, kind.rule.__name__)
+        generic = getattr(optimizers, kind.rule.__name__)
         agree(machine.both(generic, theta, grad, *slots, 0.01, decay, **chosen, **counted), dtype)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlp_core.data.preprocess.cycles import WEEK, YEAR
+from mlp_core.data.preprocess.far import stray_line
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
+from mlp_core.errors import CheckpointError
 
 RNG = np.random.default_rng(3)
 SCALES = ("standard", "robust", "robust_smooth")
@@ -76,3 +79,47 @@ def test_many_columns_make_one_line() -> None:
     (line,) = far_lines(fitted("standard", X), X + 50)
     assert "x0 (" in line
     assert " and 17 more" in line
+
+
+@pytest.mark.parametrize("scale", [*SCALES, "minmax", "maxabs", "none", "quantile"])
+def test_a_single_absurd_number_is_told_with_its_place(scale: str) -> None:
+    """Also of a model that was loaded, with gaps beside it; and not what is only somewhat outside."""
+    X = RNG.uniform(0, 10, (300, 3))
+    inputs = Preprocessor.from_state(fitted(scale, X).to_state())
+    further = RNG.uniform(0, 10, (5000, 3))
+    further[7, 0] = np.nan
+    assert inputs.strays(further) == []
+    further[17, 1] = 40.0
+    assert inputs.strays(further) == []
+    further[23, 1], further[42, 2] = 1e9, -1e9
+    first, second = inputs.strays(further)
+    assert (first.row, first.name, first.value) == (23, "x1", "1e+09")
+    assert (second.row, second.name, second.value) == (42, "x2", "-1e+09")
+    (line,) = stray_line([first], lambda row: f"f.csv:{row + 2}")
+    assert line.startswith("numbers far outside all of training: x1 1e+09 (f.csv:25; in training 0.")
+    assert stray_line([first] * 5, str)[0].endswith(" and in 2 more columns")
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+@pytest.mark.parametrize("scale", [*SCALES, "minmax", "maxabs", "none", "quantile"])
+def test_no_number_that_is_drawn_as_those_of_training_is_told(scale: str, draw: object) -> None:
+    inputs = fitted(scale, draw(2000 * 3).reshape(2000, 3))  # type: ignore[operator]
+    assert inputs.strays(draw(2000 * 3).reshape(2000, 3)) == []  # type: ignore[operator]
+
+
+def test_a_date_is_told_only_where_it_is_many_years_away() -> None:
+    inputs = Preprocessor(NumericPlan("robust", cycles=(YEAR, WEEK)), names=["when"]).fit(
+        RNG.uniform(19_000, 19_002, (200, 1))
+    )
+    assert inputs.strays(np.array([[19_700.0]])) == []
+    (found,) = inputs.strays(np.array([[19_001.0], [2_932_896.0]]))
+    assert (found.row, found.value, found.low) == (1, "9999-12-31", "2022-01-08")
+
+
+def test_a_state_without_ranges_is_one_of_before() -> None:
+    state = fitted("standard", RNG.normal(size=(50, 2))).to_state()
+    del state["seen"]
+    assert Preprocessor.from_state(state).strays(np.full((3, 2), 1e12)) == []
+    for bad in ([[0.0], [1.0]], [[0.0, "x"], [1.0, 2.0]], [[0.0, float("nan")], [1.0, 2.0]]):
+        with pytest.raises(CheckpointError):
+            Preprocessor.from_state({**state, "seen": bad})

@@ -6,6 +6,7 @@ import random
 import struct
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlp_core.data.readers import by_blocks
 from mlp_core.data.readers import csv as reader
 from mlp_core.data.readers.blocks import Parser
+from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv import read_csv
+from mlp_core.data.readers.csv import CSV, read_csv
 from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
 from mlp_core.data.readers.format import ReadOptions
-from mlp_core.data.readers.stream import stream
 from mlp_core.data.readers.text_stream import TextLines
 from mlp_core.errors import DataError
 
@@ -202,8 +202,8 @@ def test_a_table_in_parts_is_the_whole_table(
     monkeypatch.setattr(TextLines, "BLOCK", 5000)
     options = CsvOptions(comment=comment)
     whole = read_csv(path, options)
-    monkeypatch.setattr(by_blocks, "PART", 5000)
-    parts = list(stream(path, ReadOptions(csv=options), (), ("a", "b", "c")))
+    in_parts = table_format("csv", CSV.told, partial(reader._blocks, None), part=5000).parts
+    parts = list(in_parts(path, ReadOptions(csv=options), (), ("a", "b", "c")))
     assert [part.rows for part in parts] == [5000] * 5 + [2001]
     cells = [[part.cell(row, column) for column in range(4)] for part in parts for row in range(part.rows)]
     assert cells == [[whole.cell(row, column) for column in range(4)] for row in range(whole.rows)]

@@ -1,0 +1,89 @@
+"""Columns that are called like identifiers and hold such: they name rows, or whatever rows are about, and no other row
+has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlp_core.data.column_types import Column
+from mlp_core.data.readers.source import Source
+
+SURELY = {"id", "ids", "uuid", "guid"}
+PERHAPS = {"index", "row", "rownum", "rownumber", "unnamed", "nr", "no", "number", "num", "key"}
+OF = {
+    *("account", "card", "case", "client", "contract", "customer", "employee", "invoice", "loan", "member", "order"),
+    *(
+        "passenger",
+        "patient",
+        "person",
+        "policy",
+        "record",
+        "row",
+        "serial",
+        "student",
+        "ticket",
+        "transaction",
+        "user",
+    ),
+}
+"""Words after which one that may mean something else is an identifier: `customer_number`."""
+FEW = 20  # different values, which may be codes
+SHARE, MOST, NEARLY_ALL = 0.1, 0.5, 0.9  # of the rows, that have a value of their own
+ROWS = 100_000  # looked at
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def named(name: str) -> bool | None:
+    """Whether the last word of a name says that it is an identifier's, as in customer_id, CustomerId, Customer-ID,
+    "Row Id.", ID2; None where it may be."""
+    words = [part.lower() for part in _PARTS.findall(name) if not part.isdigit()]
+    if not words or words[-1] not in SURELY | PERHAPS:
+        return False
+    return True if words[-1] in SURELY or OF & {*words[:-1]} else None
+
+
+def names_rows(source: Source, place: int, column: Column, surely: float, perhaps: float, words: float) -> int:
+    """How many different values an identifier has; 0 for a column that is none.
+
+    surely: the share of the rows that must have a value of their own where the name leaves no doubt; perhaps: where it
+    leaves some; words: in columns of words.
+    """
+    known = named(column.name)
+    if known is False or column.why == "as data.types says":
+        return 0
+    if column.kind == "categorical":
+        rows, count = source.rows - column.missing, column.distinct or 0
+        return count if count > max(FEW, words * rows) else 0
+    if column.kind != "numeric":
+        return 0
+    values = np.asarray(source.cells[:ROWS, place], np.float64)
+    values = values[~np.isnan(values)]
+    count = len(np.unique(values))
+    share = surely if known else perhaps
+    return count if count > share * len(values) and bool((values == np.floor(values)).all()) else 0
+
+
+def identifier_notes(source: Source, columns: Sequence[Column], places: Sequence[int]) -> list[str]:
+    """A line for each input that is called like an identifier and has many values, unless it counts the rows, of which
+    another line tells."""
+    notes = []
+    for column, place in zip(columns, places, strict=True):
+        count = names_rows(source, place, column, SHARE, NEARLY_ALL, SHARE)
+        if count <= FEW or _counts(source, place):
+            continue
+        name, rows = column.name, min(source.rows, ROWS)
+        told = f"note: {name} is an input though it looks like an identifier ({count:,} values in {rows:,} rows)"
+        together = f", data.split: {{method: group, column: {name}}} keeps rows of one together, too"
+        notes.append(f"{told}: data.drop: [{name}] leaves it out{together if count < NEARLY_ALL * rows else ''}")
+    return notes
+
+
+def _counts(source: Source, place: int) -> bool:
+    """Whether a column goes up row by row."""
+    if place in source.words:
+        return False
+    steps = np.diff(np.asarray(source.cells[:ROWS, place], np.float64))
+    return bool((steps > 0).all() and np.median(steps) <= 2)
