@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from mlp_core.descriptors import read_own
 
 DIGITS = 20
 """Of a whole number with its sign, at most: none of 64 bits has more, and far longer ones fit into no float64."""
@@ -12,6 +15,15 @@ DIGITS = 20
 def parsed(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError and RecursionError."""
     return json.loads(text, parse_int=_whole)
+
+
+def read_object(path: Path, largest: int) -> dict[str, Any]:
+    """The object in a JSON file of at most so many bytes, empty where there is none that can be read."""
+    try:
+        told = parsed(read_own(path, largest))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _whole(digits: str) -> int:

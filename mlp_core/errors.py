@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 VALUE_WIDTH = 60
 
@@ -74,6 +74,10 @@ class MlpbpError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On its way between two processes: made again without `__init__`, which takes other arguments."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class Refused(MlpbpError):

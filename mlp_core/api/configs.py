@@ -80,9 +80,8 @@ def _data_section(wanted: Wanted) -> Mapping[str, Any]:
     if isinstance(wanted, Mapping):
         given = wanted.get("data", {})
         return given if isinstance(given, Mapping) else {}
-    if isinstance(wanted, Config):
-        return {name: True for name, value in wanted.data.model_dump().items() if value is not None}
     try:
-        return {name: True for name, value in load_config(Path(wanted)).data.model_dump().items() if value is not None}
+        config = wanted if isinstance(wanted, Config) else load_config(Path(wanted))
     except ConfigError:
         return {}
+    return {name: True for name, value in config.data.model_dump().items() if value is not None}

@@ -154,8 +154,6 @@ class _Estimator:
 
     def _rows(self, X: Any) -> InMemory:
         """Rows to be predicted, with the columns that were trained on. Raises InvalidArgument."""
-        if not self.__sklearn_is_fitted__():
-            raise not_fitted(type(self).__name__)
         X = as_table(X, "X")
         names = column_names(X)
         own = getattr(self, "feature_names_in_", None)
@@ -184,11 +182,15 @@ class _Estimator:
             X = renamed(X, list(self.model_.features))
         return InMemory(X, name="X")
 
-    def save(self, path: Any, force: bool = False) -> Any:
-        """Write the model as a checkpoint, which `load` and the command line read. Raises UsageError, OSError."""
+    def _fitted(self) -> TrainedModel:
+        """The model. Raises NotFittedError where nothing was trained."""
         if not self.__sklearn_is_fitted__():
             raise not_fitted(type(self).__name__)
-        return self.model_.save(path, force)
+        return self.model_
+
+    def save(self, path: Any, force: bool = False) -> Any:
+        """Write the model as a checkpoint, which `load` and the command line read. Raises UsageError, OSError."""
+        return self._fitted().save(path, force)
 
 
 class MLPClassifier(_Estimator):
@@ -239,8 +241,7 @@ class MLPClassifier(_Estimator):
     def predict(self, X: Any) -> Any:
         """The label of every row [rows]; [rows, labels] of 0 and 1 where a row may have several."""
         with as_value_errors():
-            P = self.model_.outcomes(self._rows(X)) if self._fitted() else None
-            threshold = self.model_.threshold
+            P, threshold = self._fitted().outcomes(self._rows(X)), self.model_.threshold
             if self.model_.kind == "multilabel":
                 return decide(P, False, threshold).astype(np.int64)
             return self.classes_[decide(P, True, threshold)]
@@ -248,8 +249,7 @@ class MLPClassifier(_Estimator):
     def predict_proba(self, X: Any) -> Any:
         """The probability of every class [rows, classes], in the order of `classes_`."""
         with as_value_errors():
-            self._fitted()
-            return self.model_.outcomes(self._rows(X))
+            return self._fitted().outcomes(self._rows(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose label (labels) is right."""
@@ -257,11 +257,6 @@ class MLPClassifier(_Estimator):
             told, y = self.predict(X), targets(y)
             right = (told == y) if y.ndim == 1 else (told == y).all(axis=1)
             return float(np.average(right, weights=sample_weight))
-
-    def _fitted(self) -> bool:
-        if not self.__sklearn_is_fitted__():
-            raise not_fitted(type(self).__name__)
-        return True
 
 
 class MLPRegressor(_Estimator):
@@ -285,9 +280,7 @@ class MLPRegressor(_Estimator):
     def predict(self, X: Any) -> Any:
         """The value of every row [rows], or of every target [rows, targets]."""
         with as_value_errors():
-            if not self.__sklearn_is_fitted__():
-                raise not_fitted(type(self).__name__)
-            P = self.model_.outcomes(self._rows(X))
+            P = self._fitted().outcomes(self._rows(X))
             return P[:, 0] if P.shape[1] == 1 else P
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

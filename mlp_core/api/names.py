@@ -20,7 +20,8 @@ def check_name(name: str) -> None:
         raise UsageError(Problem("usage", f"{name}: fit(X, y) brings the data", hint))
     known = {one.name for one in all_keys()}
     parents = [key.rsplit(".", depth)[0] for depth in range(key.count(".") + 1)]
-    if parents[0] in known or any(f"{parent}.{NAMED}" in known or _is_mapping(parent, known) for parent in parents[1:]):
+    named = tuple(f"{parent}.{NAMED}" for parent in parents[1:])  # a mapping by names that the user gives
+    if key in known or any(name.startswith(named) for name in known):
         return
     try:
         find_keys(key)
@@ -28,11 +29,6 @@ def check_name(name: str) -> None:
         problem = error.problems[0]
         hint = (problem.hint or "").replace(".", "__")
         raise UsageError(Problem("unknown_key", f"unknown argument {name}", hint or None)) from None
-
-
-def _is_mapping(parent: str, known: set[str]) -> bool:
-    """Whether a key takes names that the user gives, such as a column's."""
-    return any(name.startswith(f"{parent}.{NAMED}") for name in known)
 
 
 def nested(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,7 @@ def use(model: Model, training: Sequence[Section]) -> tuple[Section, ...]:
 
 def _in_use(section: Section) -> Iterator[Line]:
     """The lines of a layer without what is done in training only."""
-    batch = {e.target.partition("[")[2] for e in section.equations() if e.target.startswith("running_mean")}
-    batch |= set() if batch else _batch_norms(section)
+    batch = {e.target.partition("[")[2] for e in section.equations() if e.note == "batch norm"}
     for line in section.lines:
         if not isinstance(line, Equation):
             continue  # which tensor a letter stands for is said before
@@ -44,11 +43,6 @@ def _in_use(section: Section) -> Iterator[Line]:
             yield Equation(line.target, masked[1], line.shape)
         else:
             yield line
-
-
-def _batch_norms(section: Section) -> set[str]:
-    """Of a batch of one row, whose statistics are not kept: the layers with batch norm."""
-    return {e.target.partition("[")[2] for e in section.equations() if e.note == "batch norm"}
 
 
 def _prediction(model: Model) -> Iterator[Equation]:

@@ -44,15 +44,6 @@ static void dense(const real *restrict a, size_t n, const real *restrict W, cons
     }
 }
 """
-AFFINE = """
-/* a = (a - mean) * scale + shift, number by number */
-static void batch_norm(real *a, size_t n, const real *mean, const real *scale, const real *shift)
-{
-    size_t i;
-    for (i = 0; i < n; i++)
-        a[i] = (a[i] - mean[i]) * scale[i] + shift[i];
-}
-"""
 LAYER_NORM = """
 /* a = gain * (a - mean of a) / sqrt(variance of a + eps) + shift */
 static void layer_norm(real *a, size_t n, const real *gain, const real *shift, double eps)
@@ -90,24 +81,6 @@ static void {name}(real *a, size_t n)
     }}
 }}
 """
-BLEND = """
-/* a = a + alpha * (b - a), number by number */
-static void blend(real *a, size_t n, const real *alpha, const real *b)
-{
-    size_t i;
-    for (i = 0; i < n; i++)
-        a[i] += alpha[i] * (b[i] - a[i]);
-}
-"""
-MULTIPLY = """
-/* a = factors * a, number by number */
-static void multiply(real *a, size_t n, const real *factors)
-{
-    size_t i;
-    for (i = 0; i < n; i++)
-        a[i] *= factors[i];
-}
-"""
 WAVES = """
 /* out = d + V cos(u a + c) for each of k numbers of a: f waves of it, m sums of these */
 static void waves(const real *a, size_t k, size_t f, size_t m, const real *u, const real *c, const real *V,
@@ -125,24 +98,37 @@ static void waves(const real *a, size_t k, size_t f, size_t m, const real *u, co
     }
 }
 """
-PRELU = """
-/* negative numbers times a slope */
-static void prelu(real *a, size_t n, real slope)
-{
+EACH = """
+/* {what} */
+static void {name}(real *a, size_t n, {given})
+{{
     size_t i;
     for (i = 0; i < n; i++)
-        a[i] = a[i] > 0 ? a[i] : slope * a[i];
-}
+        {body};
+}}
 """
-ADD = """
-/* a = a + b */
-static void add(real *a, size_t n, const real *b)
-{
-    size_t i;
-    for (i = 0; i < n; i++)
-        a[i] += b[i];
+# functions of numbers one by one: what they do, what they are given beside the numbers, and what becomes of each
+ONE_BY_ONE = {
+    "add": ("a = a + b", "const real *b", "a[i] += b[i]"),
+    "multiply": ("a = factors * a, number by number", "const real *factors", "a[i] *= factors[i]"),
+    "prelu": ("negative numbers times a slope", "real slope", "a[i] = a[i] > 0 ? a[i] : slope * a[i]"),
+    "blend": (
+        "a = a + alpha * (b - a), number by number",
+        "const real *alpha, const real *b",
+        "a[i] += alpha[i] * (b[i] - a[i])",
+    ),
+    "batch_norm": (
+        "a = (a - mean) * scale + shift, number by number",
+        "const real *mean, const real *scale, const real *shift",
+        "a[i] = (a[i] - mean[i]) * scale[i] + shift[i]",
+    ),
 }
-"""
+
+
+def _each(name: str) -> str:
+    """The text of one of `ONE_BY_ONE`."""
+    what, given, body = ONE_BY_ONE[name]
+    return EACH.format(name=name, what=what, given=given, body=body)
 
 
 class Calls(Walk):
@@ -183,7 +169,7 @@ class Calls(Walk):
         self.skips.append((name, self.width))
         self.line(f"memcpy({name}, {self.here}, sizeof {name});")
         self.walk(one.inner)
-        self.call("add", ADD, name)
+        self.call("add", _each("add"), name)
 
     def visit_Embed(self, one: op.Embed) -> None:
         start = end = self.width - len(one.tables)
@@ -215,16 +201,16 @@ class Calls(Walk):
 
     def visit_Parametric(self, one: op.Parametric) -> None:
         """The other buffer holds f(a) for a moment."""
-        self.source.need("blend", BLEND)  # before what f needs
+        self.source.need("blend", _each("blend"))  # before what f needs
         (alpha,) = self.tables(alpha=one.alpha)
         self.line(f"memcpy({self.there}, {self.here}, {self.width} * sizeof(real));")
         self.turn(self.width)
         self.visit(one.f)
         self.turn(self.width)
-        self.call("blend", BLEND, alpha, self.there)
+        self.call("blend", _each("blend"), alpha, self.there)
 
     def visit_Multiply(self, one: op.Multiply) -> None:
-        self.call("multiply", MULTIPLY, *self.tables(scale=one.factors))
+        self.call("multiply", _each("multiply"), *self.tables(scale=one.factors))
 
     def visit_Waves(self, one: op.Waves) -> None:
         """They stand behind the numbers, in the same buffer."""
@@ -238,11 +224,11 @@ class Calls(Walk):
 
     def visit_PRelu(self, one: op.PRelu) -> None:
         (slope,) = self.tables(slope=one.slope)
-        self.call("prelu", PRELU, f"{slope}[0]")
+        self.call("prelu", _each("prelu"), f"{slope}[0]")
 
     def visit_BatchNorm(self, one: op.BatchNorm) -> None:
         scale = one.gain.astype(np.float64) / np.sqrt(one.variance.astype(np.float64) + one.eps)
-        self.call("batch_norm", AFFINE, *self.tables(mean=one.mean, scale=scale, shift=one.shift))
+        self.call("batch_norm", _each("batch_norm"), *self.tables(mean=one.mean, scale=scale, shift=one.shift))
 
     def visit_LayerNorm(self, one: op.LayerNorm) -> None:
         self.call("layer_norm", LAYER_NORM, *self.tables(gain=one.gain, shift=one.shift), number(one.eps))

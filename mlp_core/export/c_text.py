@@ -13,45 +13,9 @@ from mlp_core.export.description import Description
 from mlp_core.export.python_text import kept_once
 
 LONGEST = 4095  # characters of a string that every C99 compiler takes
-_KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-    ]
-)
-_MACRO = re.compile(
+_TAKEN = re.compile(  # words of the language, and macros that headers may define
+    r"auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|"
+    r"restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|"
     r"NULL|NAN|INFINITY|EOF|BUFSIZ|stdin|stdout|stderr|linux|unix|math_errhandling|_.*|"
     r"(HUGE|FP|FLT|DBL|LDBL|MATH|INT|UINT|SIZE|PTRDIFF|SEEK|FILENAME|FOPEN|TMP|L|M|RAND|WCHAR|WINT|SIG)_.*"
 )
@@ -60,7 +24,7 @@ _MACRO = re.compile(
 def identifier(text: str, taken: Iterable[str] = ()) -> str:
     """A name that C takes, like the text, and none of those that are taken."""
     name = re.sub(r"[^0-9A-Za-z_]+", "_", text).strip("_") or "x"
-    if name[0].isdigit() or name in _KEYWORDS or _MACRO.fullmatch(name):
+    if name[0].isdigit() or _TAKEN.fullmatch(name):
         name = f"x_{name}"
     others, made, count = set(taken), name, 1
     while made in others:

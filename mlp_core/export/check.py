@@ -50,11 +50,8 @@ def check(path: Path, meant: Path | None = None) -> Checked:
     try:
         return runner(path)
     except ValueError as error:
-        raise _failed(meant or path, str(error)) from None
-
-
-def _failed(path: Path, why: str) -> Failed:
-    return Failed(Problem("check_failed", f"the exported model does not pass its check: {why}", file=str(path)))
+        message = f"the exported model does not pass its check: {error}"
+        raise Failed(Problem("check_failed", message, file=str(meant or path))) from None
 
 
 def need_onnx() -> None:

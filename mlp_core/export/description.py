@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,12 +60,6 @@ class Member:
     outputs: int
     answers: tuple[tuple[Any, ...], ...]
 
-    def operations(self) -> Iterator[Any]:
-        """Every operation of the three lists, inner ones too."""
-        for operation in (*self.inputs, *self.network, *(step for steps in self.answers for step in steps)):
-            yield operation
-            yield from operation.inner if isinstance(operation, op.Residual) else ()
-
 
 @dataclass(frozen=True)
 class Description:
@@ -94,10 +87,3 @@ class Description:
     def matrix(self) -> bool:
         """Whether all columns are numbers, so that rows can be a matrix."""
         return all(column.kind == "numeric" for column in self.columns)
-
-    def operations(self) -> Iterator[Any]:
-        """Every operation of every member, and those on their average."""
-        for member in self.members:
-            yield from member.operations()
-        for answer in self.answers:
-            yield from (*([answer.average] if len(self.members) > 1 else []), *answer.steps)

@@ -6,12 +6,28 @@ nodes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 """Of 2022: every onnxruntime since 1.12 runs them."""
+
+
+def _operator(kind: str, turned: bool = False, dtype: Any = None) -> Callable[[Tensor, Any], Tensor]:
+    """A method: the node of a tensor and another, which may be a number; turned: of the other and the tensor."""
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        pair = (self, self.graph.tensor(other, self.dtype))
+        return self.graph.node(kind, *(pair[::-1] if turned else pair), dtype=dtype)
+
+    return method
+
+
+def _function(kind: str) -> Callable[[Graph, Tensor], Tensor]:
+    """A method of the array module: the node of a tensor."""
+    return lambda self, a: self.node(kind, a)
 
 
 class Tensor:
@@ -30,52 +46,20 @@ class Tensor:
         """The same numbers in another type."""
         return self if np.dtype(dtype) == self.dtype else self.graph.cast(self, dtype)
 
-    def _with(self, kind: str, other: Any, turned: bool = False, dtype: Any = None) -> Tensor:
-        pair = (self.graph.tensor(other, self.dtype), self)
-        return self.graph.node(kind, *(pair if turned else pair[::-1]), dtype=dtype)
-
-    def __add__(self, other: Any) -> Tensor:
-        return self._with("Add", other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return self._with("Sub", other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return self._with("Sub", other, turned=True)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return self._with("Mul", other)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return self._with("Div", other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return self._with("Div", other, turned=True)
+    __add__ = __radd__ = _operator("Add")
+    __sub__, __rsub__ = _operator("Sub"), _operator("Sub", turned=True)
+    __mul__ = __rmul__ = _operator("Mul")
+    __truediv__, __rtruediv__ = _operator("Div"), _operator("Div", turned=True)
+    __gt__, __lt__ = _operator("Greater", dtype=bool), _operator("Less", dtype=bool)
+    __ge__, __le__ = _operator("GreaterOrEqual", dtype=bool), _operator("LessOrEqual", dtype=bool)
+    equals = _operator("Equal", dtype=bool)
 
     def __neg__(self) -> Tensor:
         return self.graph.node("Neg", self)
 
-    def __gt__(self, other: Any) -> Tensor:
-        return self._with("Greater", other, dtype=bool)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self._with("Less", other, dtype=bool)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self._with("GreaterOrEqual", other, dtype=bool)
-
-    def __le__(self, other: Any) -> Tensor:
-        return self._with("LessOrEqual", other, dtype=bool)
-
-    def equals(self, other: Any) -> Tensor:
-        """Where the two are equal."""
-        return self._with("Equal", other, dtype=bool)
-
     def columns(self, places: Any) -> Tensor:
         """These columns, or as [rows] the one at a place."""
         return self.graph.node("Gather", self, self.graph.tensor(np.array(places), np.int64), axis=1)
-
-    __radd__, __rmul__ = __add__, __mul__
 
 
 class Graph:
@@ -133,10 +117,8 @@ class Graph:
 
     def lookup(self, words: Tensor, keys: list[str], values: list[Any], default: Any) -> Tensor:
         """The value of each word, whole numbers or float32; `default` for a word that is no key."""
-        kind = "ints" if isinstance(default, int) else "floats"
-        given = {f"values_{kind.replace('ints', 'int64s')}": values}
-        given[f"default_{'int64' if kind == 'ints' else 'float'}"] = default
-        dtype = np.int64 if kind == "ints" else np.float32
+        kind, dtype = ("int64", np.int64) if isinstance(default, int) else ("float", np.float32)
+        given = {f"values_{kind}s": values, f"default_{kind}": default}
         return self.node("LabelEncoder", words, dtype=dtype, domain="ai.onnx.ml", keys_strings=keys, **given)
 
     # the array module
@@ -151,23 +133,8 @@ class Graph:
     def minimum(self, a: Tensor, b: Any) -> Tensor:
         return self.node("Min", a, self.tensor(b, a.dtype))
 
-    def exp(self, a: Tensor) -> Tensor:
-        return self.node("Exp", a)
-
-    def log(self, a: Tensor) -> Tensor:
-        return self.node("Log", a)
-
-    def sqrt(self, a: Tensor) -> Tensor:
-        return self.node("Sqrt", a)
-
-    def tanh(self, a: Tensor) -> Tensor:
-        return self.node("Tanh", a)
-
-    def sin(self, a: Tensor) -> Tensor:
-        return self.node("Sin", a)
-
-    def abs(self, a: Tensor) -> Tensor:
-        return self.node("Abs", a)
+    exp, log, sqrt = _function("Exp"), _function("Log"), _function("Sqrt")
+    tanh, sin, abs = _function("Tanh"), _function("Sin"), _function("Abs")
 
     def copysign(self, a: Tensor, sign: Tensor) -> Tensor:
         return self.where(sign < 0, -a, a)

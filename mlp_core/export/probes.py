@@ -60,7 +60,7 @@ def draw(model: Saved, description: Description) -> Probes:
         for kept, drawn in zip(rows.values(), cells, strict=True):
             kept += [drawn[at] for at in sure]
         for name, values in answers.items():
-            told.setdefault(name, []).extend(_plain(values[at]) for at in sure)
+            told.setdefault(name, []).extend(np.asarray(values)[sure].tolist())
         count += len(sure)
     if not count:
         raise Failed(Problem("not_finite", "the model's answers to its test rows are not finite numbers"))
@@ -68,10 +68,6 @@ def draw(model: Saved, description: Description) -> Probes:
     labels = {name: values for name, values in told.items() if name not in numbers}
     sizes = {name: 1.0 if description.decision else max(map(abs, values)) or 1.0 for name, values in numbers.items()}
     return Probes(rows, numbers, labels, sizes)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _sure(description: Description, answers: Any, margin: float) -> Any:

@@ -26,7 +26,7 @@ def answers_text(script: Script) -> None:
     if len(description.members) > 1:
         lines = ['    """The numbers that are told, from what every member tells."""']
         for place, (answer, name) in enumerate(zip(description.answers, variables, strict=True)):
-            lines += [_AVERAGES[type(answer.average)](answer.average, place)]
+            lines.append(f"    V = {_average(answer.average, place)}")
             lines += [*_stepwise(answer.steps, f"{name}_all", script), f"    {name} = V"]
         script.function("averaged", "members", [*lines, f"    return ({', '.join(variables)},)"])
     lines = ['    """Columns of labels and numbers."""']
@@ -57,16 +57,13 @@ def _stepwise(steps: Sequence[Any], name: str, script: Script) -> list[str]:
     return [f"    V = {_STEPS[type(step)](step, script, f'{name}_{at}')}" for at, step in enumerate(steps)]
 
 
-def _mixture(one: op.Mixture, place: int) -> str:
+def _average(one: op.Mean | op.Mixture, place: int) -> str:
+    """What the members tell, on average."""
+    if isinstance(one, op.Mean):
+        return f"np.mean([told[{place}] for told in members], axis=0)"
     value = f"told[{one.around}]"
     spread = f"np.var([{f'np.log1p({value})' if one.log else value} for told in members], axis=0)"
-    return f"    V = np.sqrt(np.mean([np.square(told[{place}]) for told in members], axis=0) + {spread})"
-
-
-_AVERAGES: dict[type, Callable[[Any, int], str]] = {
-    op.Mean: lambda one, place: f"    V = np.mean([told[{place}] for told in members], axis=0)",
-    op.Mixture: _mixture,
-}
+    return f"np.sqrt(np.mean([np.square(told[{place}]) for told in members], axis=0) + {spread})"
 
 
 def _needing(text: str, *functions: Callable[..., Any]) -> Callable[[Any, Script, str], str]:

@@ -218,7 +218,10 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
     return reduce(add, tensors) / float(len(tensors))  # runtimes have the node Mean for float32 alone
 
 
-def _mixture(one: op.Mixture, told: Sequence[Sequence[Tensor]], place: int) -> Tensor:
+def _average(one: op.Mean | op.Mixture, told: Sequence[Sequence[Tensor]], place: int) -> Tensor:
+    """An answer, from what the members tell."""
+    if isinstance(one, op.Mean):
+        return _mean([each[place] for each in told])
     values = [each[one.around].graph.log1p(each[one.around]) if one.log else each[one.around] for each in told]
     middle = _mean(values)
     squares = [
@@ -226,12 +229,6 @@ def _mixture(one: op.Mixture, told: Sequence[Sequence[Tensor]], place: int) -> T
         for each, value in zip(told, values, strict=True)
     ]
     return middle.graph.sqrt(_mean(squares))
-
-
-_AVERAGES: dict[type, Callable[[Any, Sequence[Sequence[Tensor]], int], Tensor]] = {
-    op.Mean: lambda one, told, place: _mean([each[place] for each in told]),
-    op.Mixture: _mixture,
-}
 
 
 def _answers(
@@ -254,7 +251,7 @@ def _answers(
 
     nan = graph.tensor(np.nan, np.float64)
     for place, answer in enumerate(description.answers):
-        V = told[0][place] if len(told) == 1 else _AVERAGES[type(answer.average)](answer.average, told, place)
+        V = told[0][place] if len(told) == 1 else _average(answer.average, told, place)
         V = _stepwise(graph, answer.steps, V)
         found[name(answer.name)] = graph.where(refused, nan, V), TensorProto.DOUBLE, len(answer.columns)
     decision = description.decision

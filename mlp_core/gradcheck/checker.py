@@ -6,7 +6,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,11 @@ def check(
     directions per tensor), auto (full up to 20,000 parameters). A tensor passes where max|a - n| <= tolerance *
     max(max|a|, max|n|, 1e-4 * largest entry of the whole gradient). `opinion` False leaves out the second opinion.
     """
-    return _Check(
-        objective, X, Y, w, replace(mode, record=False), tolerance, method, tuple(probes), seed, progress, opinion
-    ).run()
+    X, w = np.array(X, np.float64), None if w is None else np.array(w, np.float64)
+    Y, mode = np.array(Y, np.float64) if Y.dtype.kind == "f" else np.array(Y), replace(mode, record=False)
+    method = choose(method, objective.network.parameters.size, X.size)
+    second = Opinion() if opinion and method != "fast" else None
+    return _Check(objective, X, Y, w, mode, tolerance, method, tuple(probes), seed, progress, second).run()
 
 
 def fast_check(
@@ -100,34 +102,28 @@ class _Part:
     moved: bool = False
 
 
+@dataclass
 class _Check:
     """One run of `check`, with everything it is about."""
 
-    def __init__(
-        self,
-        objective: Objective,
-        X: np.ndarray,
-        Y: np.ndarray,
-        w: np.ndarray | None,
-        mode: Pass,
-        tolerance: float,
-        method: str,
-        probes: tuple[str, ...],
-        seed: int,
-        progress: Progress | None,
-        opinion: bool,
-    ) -> None:
-        self.objective, self.mode, self.tolerance, self.seed = objective, mode, tolerance, seed
-        self.X, self.w = np.array(X, np.float64), None if w is None else np.array(w, np.float64)
-        self.Y = np.array(Y, np.float64) if Y.dtype.kind == "f" else np.array(Y)
-        self.probes, self.progress, self.done = probes, progress, 0
-        parameters = objective.network.parameters
-        self.method = choose(method, parameters.size, self.X.size)
-        rng = generator(seed, "gradcheck", 0)
-        shapes = {**{spec.name: spec.shape for spec in parameters.specs}, "input": self.X.shape}
+    objective: Objective
+    X: np.ndarray
+    Y: np.ndarray
+    w: np.ndarray | None
+    mode: Pass
+    tolerance: float
+    method: str
+    probes: tuple[str, ...]
+    seed: int
+    progress: Progress | None
+    opinion: Opinion | None
+    done: int = 0
+    rows: dict[str, Precondition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rng, specs = generator(self.seed, "gradcheck", 0), self.objective.network.parameters.specs
+        shapes = {**{spec.name: spec.shape for spec in specs}, "input": self.X.shape}
         *self.parts, self.input = (_Part(name, shape, cover(self.method, shape, rng)) for name, shape in shapes.items())
-        self.rows: dict[str, Precondition] = {}
-        self.opinion = Opinion() if opinion and self.method != "fast" else None
 
     def run(self) -> Report:
         start = time.perf_counter()

@@ -18,7 +18,7 @@ from mlp_core.nn.parametric import Parametric
 from mlp_core.proof import draws
 from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
-from mlp_core.proof.paper import Paper
+from mlp_core.proof.paper import Paper, Walk
 from mlp_core.proof.state import State
 from mlp_core.training.experiment import Experiment
 
@@ -58,7 +58,7 @@ def _activation(tally: Tally, experiment: Experiment, f: Activation) -> None:
     A, Delta = backend.empty(GRID.shape, dtype), backend.asarray(np.ones(GRID.shape, dtype))
     backend.primitive(bias_activation)(Z, None, f, A)
     backend.primitive(activation_gradient)(Delta, f, Z, A)
-    machine, formula = Machine(np.zeros(0), [("W", 1, slice(0, 0), (0, 0))]), FUNCTIONS[f.name]
+    machine, formula = Machine(np.zeros(0), []), FUNCTIONS[f.name]
     machine |= {"z": GRID.astype(dtype).astype(np.float64), "alpha": getattr(f, "alpha", 0.0)}
     machine.run([Equation(*helper) for helper in formula.helpers] + [Equation("f(z)", formula.f)])
     for what, here, value in (("f", A, "f(z)"), ("f'", Delta, formula.slope)):
@@ -76,7 +76,7 @@ def _loss(tally: Tally, experiment: Experiment, paper: Paper) -> None:
     Delta = backend.empty(Z.shape, dtype)
     Y = experiment.splits["train"].Y[backend.asarray(rows)]
     backend.primitive(loss_and_gradient)(loss, backend.asarray(Z), Y, None, float(len(rows)), Delta)
-    machine, last = paper.begin(State.of(experiment.trainer.job)).machine, len(chains(network, 1))
+    machine, last = Walk(paper, State.of(experiment.trainer.job)).machine, len(chains(network, 1))
     machine |= {"Y": table.targets(rows)[0], "w": np.ones((len(rows), 1)), "total": float(len(rows))}
     machine.store(f"Z[{last}]", Z.astype(np.float64))
     machine.run(paper.text(len(rows)).lines("Loss"))

@@ -13,7 +13,7 @@ from mlp_core.explain.step import chains
 from mlp_core.explain.use import use
 from mlp_core.proof import draws
 from mlp_core.proof.machine import Machine
-from mlp_core.proof.paper import Paper
+from mlp_core.proof.paper import Paper, Walk
 from mlp_core.proof.rows import Table
 from mlp_core.proof.state import State, kept
 from mlp_core.training.evaluator import Split
@@ -37,7 +37,7 @@ def moved(experiment: Experiment) -> Iterator[None]:
 
 def forward(paper: Paper, model: Model, state: State, X: Any) -> Machine:
     """The equations of use on rows X."""
-    walk = paper.begin(state)
+    walk = Walk(paper, state)
     walk.machine["X"] = np.array(X, np.float64)
     for section in use(model, paper.text(len(X)).sections):
         walk.machine.run(section.lines)

@@ -146,7 +146,7 @@ class _Book:
         text = self.paper.text(self.paper.table.size)
         self.rate, self.drop = tuple(text.lines("Learning")), tuple(text.lines("After an epoch"))
         smaller = self.trainer.plateau is None or self.trainer.plateau.watch.smaller
-        self.machine = Machine(np.zeros(1), [("W", 1, slice(0, 1), (1, 1))])
+        self.machine = Machine(np.zeros(0), [])
         self.machine |= {"plateau": 1.0, "stale": 0, "mark": math.inf if smaller else -math.inf}
         self.best: tuple[float, int] | None = None
         self.reference, self.stale = math.inf, 0

@@ -120,17 +120,13 @@ class Paper:
             scale[parameters.slices[name]] = moving[parameters.slices[name]] = 0
         return scale, decay, moving
 
-    def begin(self, state: State, noise: Noise | None = None, dtype: Any = np.float64) -> Walk:
-        """Training from a state on."""
-        return Walk(self, state, noise, dtype)
-
 
 class Walk:
-    """Steps on paper, one after the other. `losses` are those that training must report, with the weight of their
-    rows; `noise` makes it a walk beside the right one, to see how much rounding matters. `doubt` says that
-    rounding may decide what L-BFGS remembers."""
+    """Steps on paper, one after the other, from a state on. `losses` are those that training must report, with the
+    weight of their rows; `noise` makes it a walk beside the right one, to see how much rounding matters. `doubt` says
+    that rounding may decide what L-BFGS remembers."""
 
-    def __init__(self, paper: Paper, state: State, noise: Noise | None, dtype: Any) -> None:
+    def __init__(self, paper: Paper, state: State, noise: Noise | None = None, dtype: Any = np.float64) -> None:
         self.paper, self.noise, self.dtype = paper, noise, np.dtype(dtype)
         self.losses: list[tuple[float, float]] = []
         self.doubt = False
@@ -277,14 +273,12 @@ class Walk:
         for number, (mean, variance) in paper.norms.items():
             statistics[mean] = np.ravel(machine["running_mean"][number])
             statistics[variance] = np.ravel(machine["running_var"][number])
-        return State(machine["theta"].copy(), statistics, self._slots_now(), machine["average"], int(machine["t"]))
-
-    def _slots_now(self) -> dict[str, Any]:
-        """What the optimizer must keep; what belongs to frozen parameters stays as it was."""
-        moving, start = self.machine["moving"] > 0, self._start.slots
-        return {name: np.where(moving, vector, start[name]) for name, vector in self._slots().items()}
+        moving, start = machine["moving"] > 0, self._start.slots  # what belongs to frozen parameters stays as it was
+        slots = {name: np.where(moving, vector, start[name]) for name, vector in self._slots().items()}
+        return State(machine["theta"].copy(), statistics, slots, machine["average"], int(machine["t"]))
 
     def _slots(self) -> dict[str, Any]:
+        """What the optimizer must keep."""
         machine, rule = self.machine, self.paper.config.optimizer.name
         if rule == "lbfgs":
             zero = np.zeros_like(machine["theta"])

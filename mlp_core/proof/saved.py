@@ -115,7 +115,8 @@ def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, a
     """The checkpoint of a run, restored, read as a model, and as two members of an ensemble."""
     with _lived(experiment) as before:
         there = experiment.trainer.progress
-        checkpoint = _copied(experiment.checkpoint({}, {"jsonl": 0}))
+        live = experiment.checkpoint({}, {"jsonl": 0})
+        checkpoint = Checkpoint({name: np.array(tensor) for name, tensor in live.tensors.items()}, live.document)
         gone = {name: 0.5 * vector for name, vector in before.slots.items()}
         replace(before, theta=0.5 * before.theta, slots=gone, t=before.t + 1).put_back(experiment.trainer.job)
         experiment.trainer.progress = Progress()
@@ -139,10 +140,6 @@ def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, a
         _answers(tally, right, answer(model, some), machine)
     other = model_of(_other(checkpoint), "checkpoint", rows=FEW // 2)
     prove_together(tally, paper, right, (model, other), used, some, machine)
-
-
-def _copied(checkpoint: Checkpoint) -> Checkpoint:
-    return Checkpoint({name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}, checkpoint.document)
 
 
 def _other(checkpoint: Checkpoint) -> Checkpoint:

@@ -16,7 +16,7 @@ from mlp_core.proof import draws
 from mlp_core.proof.asked import activation
 from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
-from mlp_core.proof.paper import Paper
+from mlp_core.proof.paper import Paper, Walk
 from mlp_core.proof.state import State
 
 HE = ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish", "prelu")
@@ -37,7 +37,7 @@ def prove_start(tally: Tally, paper: Paper) -> None:
     first = found.theta.astype(np.float64)
     for letter, number, place, shape in paper.parts:
         first[place] = np.ravel(_Start(paper).tensor(letter, number, shape))
-    machine = paper.begin(replace(found, theta=first.astype(dtype))).machine
+    machine = Walk(paper, replace(found, theta=first.astype(dtype))).machine
     model = experiment.config.model
     if model.init_rescale or model.bias_init == "data":
         with np.errstate(all="ignore"):
@@ -64,8 +64,7 @@ class _Start:
 
     def tensor(self, letter: str, number: int, shape: tuple[int, ...]) -> Any:
         """The first values of a tensor by its letter and the number of its layer."""
-        name = self.paper.symbols[letter, number]
-        index = int(name.split(".")[0])
+        index = int(self.paper.symbols[letter, number].split(".")[0])
         if letter in "FQVK":
             return self._waves(index)[letter]
         match letter:
@@ -80,14 +79,11 @@ class _Start:
                 draw = draws.philox(self.seed, "init", index, number - 1)
                 return 0.1 * draw.standard_normal(shape)
             case "alpha":
-                return np.full(shape, self._alpha(number))
+                name, alpha = activation(self.model.layers()[number - 1])
+                return np.full(shape, alpha if name == "prelu" else 1.0)
             case "beta":
                 return np.zeros(shape)
         return np.ones(shape)  # gamma, I
-
-    def _alpha(self, number: int) -> float:
-        name, alpha = activation(self.model.layers()[number - 1])
-        return alpha if name == "prelu" and alpha is not None else 1.0
 
     def _weights(self, number: int, index: int, shape: tuple[int, int]) -> Any:
         f: str = "identity"

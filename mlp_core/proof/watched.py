@@ -65,7 +65,7 @@ class Watched:
 
     def _walk(self, before: State, count: int, noise: Noise | None = None, dtype: Any = np.float64) -> tuple[Walk, Any]:
         """So many steps on paper, and their rates."""
-        walk, epoch = self.paper.begin(before, noise, dtype), self.paper.table.steps
+        walk, epoch = Walk(self.paper, before, noise, dtype), self.paper.table.steps
         rates = [walk.step((self._step + i) // epoch, (self._step + i) % epoch, self._step + i) for i in range(count)]
         return walk, rates
 

@@ -43,12 +43,8 @@ def report(paths: Sequence[Path], progress: Progress | None = None, overrides: S
 
 def _compared(runs: Sequence[RunFiles]) -> str:
     """How many runs there are, and what is left out where they are many."""
-    many = (
-        f"; with more than {MOST_MEASURED}, each of them has a report of its own only"
-        if len(runs) > MOST_MEASURED
-        else ""
-    )
-    return f"{len(runs)} runs{many}"
+    many = f"; with more than {MOST_MEASURED}, each of them has a report of its own only"
+    return f"{len(runs)} runs{many if len(runs) > MOST_MEASURED else ''}"
 
 
 def _title(run: RunFiles) -> str:

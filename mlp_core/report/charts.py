@@ -52,17 +52,18 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True,
 }
+UNIT_SQUARE: dict[str, Any] = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)}
 MINE = "\ue000"
 """Stands before every name inside a picture; the page puts another word there for each of its pictures."""
 
 
 @contextmanager
-def _figure(width: float = 4.1, height: float = 3.0) -> Iterator[tuple[Any, Any, list[str]]]:
-    """A figure and its axes; afterwards the list holds its SVG."""
+def _figure(width: float = 4.1, height: float = 3.0) -> Iterator[tuple[Any, list[str]]]:
+    """The axes of a figure; afterwards the list holds its SVG."""
     result: list[str] = []
     with matplotlib.rc_context({**dict(matplotlib.rcParamsDefault), **_STYLE}):
         figure = Figure(figsize=(width, height))
-        yield figure, figure.add_subplot(), result
+        yield figure.add_subplot(), result
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         result.append(_for_page(file.getvalue()))
@@ -109,7 +110,7 @@ def curves(
 
     marks: the best epoch by the name of a curve.
     """
-    with _figure() as (_, axes, result):
+    with _figure() as (axes, result):
         values = [value for _, ys in series.values() for value in ys if value is not None]
         positive = bool(values) and min(values) > 0
         if log if log is not None else positive and max(values) > 30 * min(values):
@@ -125,8 +126,7 @@ def curves(
                 axes.plot([best], [y[list(x).index(best)]], "o", color=colour, markersize=6)
                 axes.axvline(best, color=colour, linewidth=0.8, linestyle=":")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
+        axes.set(xlabel="epoch", ylabel=label)
         if len(series) > 1:
             axes.legend()
     return result[0]
@@ -146,11 +146,10 @@ def confusion(cells: Any, classes: Sequence[str]) -> str:
     c = len(classes)
     share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1e-300)
     side = min(7.0, 2.6 + 0.32 * c)
-    with _figure(side + 0.8, side) as (_, axes, result):
+    with _figure(side + 0.8, side) as (axes, result):
         axes.grid(False)
         if c <= 4 * CELLS_WRITTEN:
-            axes.set_xlim(-0.5, c - 0.5)
-            axes.set_ylim(c - 0.5, -0.5)
+            axes.set(xlim=(-0.5, c - 0.5), ylim=(c - 0.5, -0.5))
             for i, j in zip(*np.nonzero(cells), strict=True):
                 from matplotlib.patches import Rectangle
 
@@ -168,14 +167,13 @@ def confusion(cells: Any, classes: Sequence[str]) -> str:
         names = [_cut(classes[place], 12) for place in places]
         axes.set_xticks(places, names, rotation=90 if c > 4 or max(map(len, names)) > 5 else 0, fontsize=8)
         axes.set_yticks(places, names, fontsize=8)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
+        axes.set(xlabel="predicted", ylabel="true")
     return result[0]
 
 
 def lines(series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool = False, steps: bool = False) -> str:
     """Curves over the unit square, such as ROC and precision over recall."""
-    with _figure(4.1, 3.6) as (_, axes, result):
+    with _figure(4.1, 3.6) as (axes, result):
         if diagonal:
             axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
         for place, (name, (xs, ys)) in enumerate(series.items()):
@@ -189,10 +187,7 @@ def lines(series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool 
                 drawstyle=how,
                 linestyle=_dash(place),
             )
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
+        axes.set(**UNIT_SQUARE, xlabel=x, ylabel=y)
         if len(series) > 1:
             axes.legend(fontsize=8)
     return result[0]
@@ -200,42 +195,37 @@ def lines(series: Mapping[str, tuple[Any, Any]], x: str, y: str, diagonal: bool 
 
 def reliability(told: Any, happened: Any, rows: Any) -> str:
     """How often what is said with a probability happens, bin by bin; the bars below say in how many rows."""
-    with _figure(4.1, 3.6) as (_, axes, result):
+    with _figure(4.1, 3.6) as (axes, result):
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
         share = rows / max(1e-300, rows.sum())
         axes.bar(told, share, width=0.03, color=SERIES[0], alpha=0.25)
         axes.plot(told, happened, "o-", color=SERIES[0], markersize=4)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("probability said")
-        axes.set_ylabel("share that came true")
+        axes.set(**UNIT_SQUARE, xlabel="probability said", ylabel="share that came true")
     return result[0]
 
 
 def scatter(truth: Any, guess: Any, name: str) -> str:
     """Predictions over the truth, with the line on which they agree."""
-    with _figure(4.1, 3.6) as (_, axes, result):
+    with _figure(4.1, 3.6) as (axes, result):
         low, high = float(min(truth.min(), guess.min())), float(max(truth.max(), guess.max()))
         axes.plot([low, high], [low, high], color=FAINT, linewidth=1, linestyle="--")
         axes.plot(truth[:DOTS], guess[:DOTS], "o", color=SERIES[0], markersize=3, alpha=0.45, markeredgewidth=0)
-        axes.set_xlabel(f"true {_cut(name, 30)}")
-        axes.set_ylabel("predicted")
+        axes.set(xlabel=f"true {_cut(name, 30)}", ylabel="predicted")
     return result[0]
 
 
 def histogram(values: Any, name: str) -> str:
     """How often errors of every size are."""
-    with _figure(4.1, 3.6) as (_, axes, result):
+    with _figure(4.1, 3.6) as (axes, result):
         axes.hist(values, bins=min(40, max(5, int(len(values) ** 0.5))), color=SERIES[0], alpha=0.7)
         axes.axvline(0, color=FAINT, linewidth=1)
-        axes.set_xlabel(f"predicted - true {_cut(name, 30)}")
-        axes.set_ylabel("rows")
+        axes.set(xlabel=f"predicted - true {_cut(name, 30)}", ylabel="rows")
     return result[0]
 
 
 def bars(names: Sequence[str], values: Any, low: Any, high: Any, faint: Any, label: str) -> str:
     """Bars from top to bottom with their intervals; those that are no better than noise are faint."""
-    with _figure(6.4, 0.7 + 0.26 * len(names)) as (_, axes, result):
+    with _figure(6.4, 0.7 + 0.26 * len(names)) as (axes, result):
         places = np.arange(len(names))
         colours = [FAINT if dim else SERIES[0] for dim in faint]
         axes.barh(places, values, color=colours, alpha=0.75, height=0.7)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -22,16 +21,6 @@ POINT = 96 / 72  # pixels of a page for each of a picture's points
 PADDING = 24
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A picture with names of its own in the page."""
-
-    drawing: Markup
-    width: int
-    caption: str
-    text: str
-
-
 def page(title: str, chapters: Sequence[Chapter]) -> str:
     """The text of the page. Every value is escaped but the pictures, which are our own and escape what they write."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_readable)
@@ -46,11 +35,11 @@ def page(title: str, chapters: Sequence[Chapter]) -> str:
     return template.render(title=title, chapters=chapters, generator=f"{GENERATOR} {__version__}") + "\n"
 
 
-def _drawn(picture: Picture, number: int) -> _Drawn:
+def _drawn(picture: Picture, number: int) -> dict[str, Any]:
+    """What a picture is in the page, where its drawing has names of its own."""
     match = re.search(r'viewBox="0 0 ([\d.]+)', picture.svg)
     width = round(float(match[1]) * POINT) + PADDING if match else 400
-    svg = Markup(picture.svg.replace(MINE, f"p{number}-"))
-    return _Drawn(svg, width, picture.caption, picture.text)
+    return {**vars(picture), "drawing": Markup(picture.svg.replace(MINE, f"p{number}-")), "width": width}
 
 
 def _readable(value: Any) -> Any:

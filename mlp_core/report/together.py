@@ -14,8 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlp_core.descriptors import read_own
-from mlp_core.documents import parsed
+from mlp_core.documents import read_object
 from mlp_core.report.run_files import RunFiles, by_split
 from mlp_core.runs.members import FILE, MEASURED
 
@@ -54,7 +53,7 @@ class Together(RunFiles):
             count = self.parts[0].config.get("data.split.folds")
             repeats = max(_whole(part.config.get("data.split.repeat")) for part in self.parts)
             return max(_whole(count) * repeats, len(self.parts))
-        planned = _told(self.path / "plan.json").get("config")
+        planned = read_object(self.path / "plan.json", LARGEST).get("config")
         asked = planned.get("ensemble") if isinstance(planned, Mapping) else None
         return max(_whole(asked), len(self.parts))
 
@@ -95,7 +94,7 @@ class Together(RunFiles):
     def _measured(self) -> dict[str, float]:
         if self.kind == "folds":
             return {}
-        metrics = _told(self.path / MEASURED).get("metrics")
+        metrics = read_object(self.path / MEASURED, LARGEST).get("metrics")
         return by_split(metrics) if isinstance(metrics, Mapping) else {}
 
     @cached_property
@@ -134,12 +133,3 @@ def _status(folder: Path, runs: Sequence[RunFiles], kind: str) -> str:
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) else 1
-
-
-def _told(file: Path) -> dict[str, Any]:
-    """What a JSON file says, nothing where there is none that can be read."""
-    try:
-        content = parsed(read_own(file, LARGEST))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

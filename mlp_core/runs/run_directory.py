@@ -23,7 +23,7 @@ from mlp_core.atomic_files import (
     write_atomically,
 )
 from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
-from mlp_core.documents import parsed
+from mlp_core.documents import read_object
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError, typed
 from mlp_core.training.checkpoint import Checkpoint, load, save
 
@@ -65,7 +65,7 @@ class RunDirectory:
         except (NotADirectoryError, FileExistsError):
             raise UsageError(Problem("not_a_directory", "not a directory", file=str(path))) from None
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
         finally:
             run.close()
         run.open()
@@ -104,22 +104,13 @@ class RunDirectory:
     def create_numbered(cls, parent: Path, name: str, number: bool = True) -> RunDirectory:
         """A new run in `parent/name-001`, or the next free number; mkdir decides between two that start at once."""
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            pattern = re.compile(re.escape(name) + r"-(\d{3,9})")
-            taken = [int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry))]  # noqa: PTH208
+            taken = numbers(parent, name)
             if taken and not number:
                 message, hint = f"there is a run named {name} already", "choose another name or -o DIR"
                 raise UsageError(Problem("run_exists", message, hint, file=str(parent)))
-            index = max(taken, default=0) + 1
-            while True:
-                path = parent / f"{name}-{index:03d}"
-                try:
-                    path.mkdir()
-                    break
-                except FileExistsError:
-                    index += 1
+            path = next_folder(parent, name, taken)
         except OSError as error:
-            raise _unwritable(parent, error) from None
+            raise unwritable(parent, error) from None
         run = cls(path)
         run.open()
         return run
@@ -144,7 +135,7 @@ class RunDirectory:
             sync_folder(self.path.parent)
         except OSError as error:
             self.close()
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
 
     def _take(self, create: bool) -> None:
         """Take the lock; raises RunDirectoryError where another process has it, OSError where there can be none."""
@@ -211,11 +202,7 @@ class RunDirectory:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""
-        try:
-            content = parsed(read_own(self.path / name, LARGEST_JSON))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return read_object(self.path / name, LARGEST_JSON)
 
     def save(self, checkpoint: Checkpoint, name: str) -> Path:
         """Save a checkpoint as `checkpoints/<name>.safetensors`; raises OSError."""
@@ -293,7 +280,28 @@ def _holder(path: Path) -> str:
     return " by another process"
 
 
-def _unwritable(path: Path, error: OSError) -> MlpbpError:
+def numbers(parent: Path, name: str) -> list[int]:
+    """The numbers of the folders `parent/name-NNN`, ascending; `parent` is made. Raises OSError."""
+    parent.mkdir(parents=True, exist_ok=True)
+    pattern = re.compile(re.escape(name) + r"-(\d{3,9})")
+    return sorted(int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry)))  # noqa: PTH208
+
+
+def next_folder(parent: Path, name: str, taken: Sequence[int]) -> Path:
+    """A new folder `parent/name-NNN` with the next free number; mkdir decides between two that start at once. Raises
+    OSError."""
+    number = max(taken, default=0) + 1
+    while True:
+        path = parent / f"{name}-{number:03d}"
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def unwritable(path: Path, error: OSError) -> MlpbpError:
+    """What is said where a folder, or a file in it, cannot be written."""
     if error.errno == errno.ENAMETOOLONG:
         return UsageError(Problem("long_name", "this name is too long for a file", file=str(path)))
     message, hint = f"cannot be written: {error.strerror or error}", "choose another place with -o DIR"

@@ -15,15 +15,16 @@ from typing import Any
 
 from mlp_core.config import Config, from_mapping, sparse
 from mlp_core.descriptors import read_own
+from mlp_core.documents import read_object
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.metrics import plain
 from mlp_core.runs.members import ENSEMBLE, MEASURED, Members
 from mlp_core.runs.run_directory import RunDirectory
-from mlp_core.search.folder import LARGEST, PLAN, read_json, write_json
+from mlp_core.search.folder import LARGEST, PLAN, write_json
 from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
-from mlp_core.search.workers import Stop, at_once, carry_out
+from mlp_core.search.workers import Stop, at_once
 from mlp_core.training.member_configs import member_configs
 
 FORMAT = 1
@@ -38,7 +39,7 @@ class Ensemble:
         self.configs = member_configs(config, self.count)
         self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
         made_of = zip(self.names, self.configs, strict=True)
-        told = read_json(folder / MEASURED).get("seconds")
+        told = read_object(folder / MEASURED, LARGEST).get("seconds")
         self.seconds = float(told) if isinstance(told, int | float) and math.isfinite(told) else 0.0
         self.members = [Training.of(one, folder / name, text, tuple(command)) for name, one in made_of]
 
@@ -65,7 +66,7 @@ class Ensemble:
     @classmethod
     def resume(cls, folder: Path, command: Sequence[str] = ()) -> Ensemble:
         """With what was begun there. Raises UsageError where nothing was, ConfigError."""
-        plan = read_json(folder / PLAN)
+        plan = read_object(folder / PLAN, LARGEST)
         if plan.get("format") != FORMAT or not isinstance(plan.get("config"), dict):
             raise UsageError(Problem("no_run", "no ensemble was begun here", "give its folder", file=str(folder)))
         config = from_mapping(plan["config"], folders=(folder,)).as_sent()
@@ -74,7 +75,7 @@ class Ensemble:
     @staticmethod
     def begun(folder: Path) -> bool:
         """Whether members were begun in a folder."""
-        return (folder / PLAN).is_file() and read_json(folder / PLAN).get("command") is None
+        return (folder / PLAN).is_file() and read_object(folder / PLAN, LARGEST).get("command") is None
 
     @property
     def trained(self) -> int:
@@ -90,18 +91,15 @@ class Ensemble:
             hint = "wait for it, or stop it"
             raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.folder)))
         begun, spent = time.monotonic(), self.seconds
-        done, waiting = 0, dict(enumerate(self.members))
-        asked = watched(waiting, self.configs[0].train.epochs, watch, stop)
+        done, first = 0, self.configs[0]
+        limits = self.count, int(first.threads), first.train.epochs
         try:
-            threads = int(self.configs[0].threads)
-            for place, record in carry_out(_train, self.members, self.count, threads, asked):
-                waiting.pop(place)
-                if record is not None:
-                    done += 1
-                    yield place, record
+            for member in watched(Training.carry_out, self.members, *limits, stop, watch):
+                done += 1
+                yield member
             if done == len(self.members):
-                first = RunDirectory(self.folder / self.names[0])
-                task = first.load("best" if first.has("best") else "last").document["task"]
+                run = RunDirectory(self.folder / self.names[0])
+                task = run.load("best" if run.has("best") else "last").document["task"]
                 Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
         finally:
             self.seconds = spent + time.monotonic() - begun
@@ -115,8 +113,3 @@ class Ensemble:
         told = {name: plain(values) for name, values in metrics.items()}
         with contextlib.suppress(OSError):
             write_json(self.folder / MEASURED, {"format": FORMAT, "seconds": round(self.seconds, 3), "metrics": told})
-
-
-def _train(member: Training, stop: Stop) -> dict[str, Any] | None:
-    """In a process of its own: the record of a member, None where it was stopped."""
-    return member.carry_out(stop)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlp_core.atomic_files import refuse_foreign, remove, write_atomically
-from mlp_core.descriptors import read_own
-from mlp_core.documents import parsed
+from mlp_core.documents import read_object
 from mlp_core.errors import Problem, RunDirectoryError, UsageError
+from mlp_core.runs.run_directory import next_folder, numbers, unwritable
 from mlp_core.search.locks import FileLock
 
 PLAN = "plan.json"
@@ -24,8 +22,8 @@ LARGEST = 16 << 20
 class SearchFolder:
     """Where trainings of one plan lie, beside `plan.json` and what comes of them."""
 
-    def __init__(self, path: Path, plan: Mapping[str, Any], fresh: bool) -> None:
-        self.path, self.plan, self.fresh = path, plan, fresh
+    def __init__(self, path: Path, fresh: bool) -> None:
+        self.path, self.fresh = path, fresh
         self._lock = FileLock(path / ".lock")
 
     @classmethod
@@ -38,54 +36,45 @@ class SearchFolder:
         except (NotADirectoryError, FileExistsError):
             raise UsageError(Problem("not_a_directory", "not a directory", file=str(path))) from None
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
         if not entries:
             return cls._new(path, plan)
         if PLAN not in entries:
             raise UsageError(Problem("not_empty", "the directory is not empty", "choose another", file=str(path)))
-        told = read_json(path / PLAN)
+        told = read_object(path / PLAN, LARGEST)
         if told != plan:
             changed = ", ".join(sorted(key for key in {**plan, **told} if plan.get(key) != told.get(key)))
             message = f"something else was begun here (other {changed})"
             hint = "give the same command to go on with it, or choose another folder"
             raise UsageError(Problem("other_plan", message, hint, file=str(path)))
-        return cls(path, plan, fresh=False)
+        return cls(path, fresh=False)
 
     @classmethod
     def numbered(cls, parent: Path, name: str, plan: Mapping[str, Any], done: Callable[[Path], bool]) -> SearchFolder:
         """The newest folder `parent/name-NNN` if it follows the same plan and is not `done`, else a new one."""
-        pattern = re.compile(re.escape(name) + r"-(\d{3,9})")
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            taken = sorted(int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry)))  # noqa: PTH208
+            taken = numbers(parent, name)
             newest = None if not taken else parent / f"{name}-{taken[-1]:03d}"
-            if newest is not None and not done(newest) and read_json(newest / PLAN) == plan:
-                return cls(newest, plan, fresh=False)
-            number = taken[-1] + 1 if taken else 1
-            while True:
-                path = parent / f"{name}-{number:03d}"
-                try:
-                    path.mkdir()
-                    return cls._new(path, plan)
-                except FileExistsError:
-                    number += 1
+            if newest is not None and not done(newest) and read_object(newest / PLAN, LARGEST) == plan:
+                return cls(newest, fresh=False)
+            return cls._new(next_folder(parent, name, taken), plan)
         except OSError as error:
-            raise _unwritable(parent, error) from None
+            raise unwritable(parent, error) from None
 
     @classmethod
     def _new(cls, path: Path, plan: Mapping[str, Any]) -> SearchFolder:
         try:
             write_json(path / PLAN, plan)
         except OSError as error:
-            raise _unwritable(path, error) from None
-        return cls(path, plan, fresh=True)
+            raise unwritable(path, error) from None
+        return cls(path, fresh=True)
 
     def take(self) -> None:
         """Keep other processes out until this one ends. Raises RunDirectoryError."""
         try:
             taken = self._lock.take()
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
         if not taken:
             hint = "wait for it, or stop it"
             raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.path)))
@@ -104,22 +93,6 @@ class SearchFolder:
                 self.path.rmdir()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that this program wrote, empty where there is none that can be read."""
-    try:
-        told = parsed(read_own(path, LARGEST))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:
     """Write a JSON file, all or nothing; the same fields give the same bytes. Raises OSError."""
     write_atomically(path, (json.dumps(fields, indent=2, allow_nan=False) + "\n").encode())
-
-
-def _unwritable(path: Path, error: OSError) -> RunDirectoryError | UsageError:
-    if error.errno == errno.ENAMETOOLONG:
-        return UsageError(Problem("long_name", "this name is too long for a file", file=str(path)))
-    message = f"cannot be written: {error.strerror or error}"
-    return RunDirectoryError(Problem("not_writable", message, "choose another place with -o DIR", file=str(path)))

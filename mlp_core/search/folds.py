@@ -8,26 +8,26 @@ runs are the same bytes for any number of workers, and however often it was inte
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from mlp_core.config import Config, sparse
 from mlp_core.data.writers import writing
+from mlp_core.documents import read_object
 from mlp_core.errors import CheckpointError, Problem
 from mlp_core.runs.evaluate import open_model, read_own_data
 from mlp_core.runs.members import CV, Members
 from mlp_core.runs.predict import ROWS, Columns, Predictor
 from mlp_core.runs.run import Run
-from mlp_core.search.folder import SearchFolder, read_json, write_json
+from mlp_core.search.folder import LARGEST, SearchFolder, write_json
 from mlp_core.search.intervals import SAID, FoldSpread, spread
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
-from mlp_core.search.workers import Stop, at_once, carry_out
-from mlp_core.training.ensemble import Saved
+from mlp_core.search.workers import Stop, at_once
 from mlp_core.training.events import Event
 from mlp_core.training.unused import refuse_unused
 
@@ -82,7 +82,7 @@ class Outcome:
     @classmethod
     def read(cls, folder: Path) -> Outcome | None:
         """What `cv.json` says, None where there is none: then the folds are not all done."""
-        told = read_json(folder / RESULT)
+        told = read_object(folder / RESULT, LARGEST)
         if not told:
             return None
         try:
@@ -148,12 +148,8 @@ class CrossValidation:
         self.folder.take()
         try:
             tasks = [part.training for part in self.parts]
-            waiting = dict(enumerate(tasks))
-            asked = watched(waiting, self.config.train.epochs, watch, stop)
-            for place, done in carry_out(_train, tasks, jobs, self.threads, asked):
-                waiting.pop(place)
-                if done is not None:
-                    yield FoldDone(self.parts[place], *done)
+            for place, done in watched(_train, tasks, jobs, self.threads, self.config.train.epochs, stop, watch):
+                yield FoldDone(self.parts[place], *done)
         except BaseException:
             if not any(part.training.folder.exists() for part in self.parts):
                 self.folder.discard()
@@ -196,9 +192,17 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
     the columns of `predict`. run: where it was trained just now, and has the rows. Raises CheckpointError, DataError.
     """
     model, file = open_model(folder)
-    numbers, y, inputs = _read_again(model) if run is None else _at_hand(run)
-    if inputs is None:
+    data = read_own_data(model) if run is None else run.experiment.data
+    if "test" not in data.indices:
         raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
+    part: Any = data.splits["test"] if run is None else run.experiment.splits["test"]
+
+    def inputs(rows: slice) -> Any:
+        if run is None:
+            return model.inputs.transform(np.asarray(part.X[rows]), part.words, dtype=model.config.dtype)
+        return np.ascontiguousarray(run.experiment.model.network.backend.to_host(part.X[rows]))
+
+    numbers, y = data.indices["test"], part.y
     predictor, task = Predictor(model, probabilities=True), model.task
     chunks = [predictor.answer_inputs(inputs(slice(start, start + ROWS))) for start in range(0, len(numbers), ROWS)]
     columns: Columns = {"row": numbers}
@@ -209,30 +213,6 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
         names = ["truth"] if Y.shape[1] == 1 else [f"truth_{name}" for name in task.targets]
         columns |= {name: Y[:, k] for k, name in enumerate(names)}
     return columns | {name: _chained([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-HeldOut: TypeAlias = tuple[Any, Any, Callable[[slice], Any] | None]
-"""Row numbers, targets, and a function that gives the inputs of some rows; None where no rows were held out."""
-
-
-def _read_again(model: Saved) -> HeldOut:
-    data = read_own_data(model)
-    if "test" not in data.indices:
-        return None, None, None
-    part, dtype = data.splits["test"], model.config.dtype
-    return (
-        data.indices["test"],
-        part.y,
-        lambda rows: model.inputs.transform(np.asarray(part.X[rows]), part.words, dtype=dtype),
-    )
-
-
-def _at_hand(run: Run) -> HeldOut:
-    experiment = run.experiment
-    if "test" not in experiment.data.indices:
-        return None, None, None
-    part, to_host = experiment.splits["test"], experiment.model.network.backend.to_host
-    return experiment.data.indices["test"], part.y, lambda rows: np.ascontiguousarray(to_host(part.X[rows]))
 
 
 def _chained(parts: Sequence[Any]) -> Any:
@@ -262,7 +242,7 @@ def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
     """Every metric of the rows held out, over the folds."""
     facts = []
     for one in done:
-        split = read_json(one.fold.training.folder / "split.json")
+        split = read_object(one.fold.training.folder / "split.json", LARGEST)
         rows = {name: len(numbers) for name, numbers in split.items()}
         progress = {"best_epoch": one.record["best"]["epoch"], "epochs": one.record["epochs"]}
         place = {"run": one.fold.name, "repeat": one.fold.repeat, "fold": one.fold.fold}

@@ -30,12 +30,13 @@ class FileLock:
         self._descriptor = descriptor
         return True
 
-    def wait(self) -> None:
-        """Take it, however long that lasts."""
+    def acquire(self) -> bool:
+        """Take it, however long that lasts; True."""
         pause = EVERY
         while not self.take():
             time.sleep(pause)
             pause = min(LONGEST, 2 * pause)
+        return True
 
     def release(self) -> None:
         """Let go of it."""
@@ -44,7 +45,7 @@ class FileLock:
             self._descriptor = None
 
     def __enter__(self) -> FileLock:
-        self.wait()
+        self.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,12 +13,13 @@ from typing import Any
 from mlp_core.atomic_files import remove_folder, write_atomically
 from mlp_core.config import Config, sparse
 from mlp_core.data.load import load
+from mlp_core.documents import read_object
 from mlp_core.errors import Problem, UsageError
-from mlp_core.search.folder import SearchFolder, read_json, write_json
+from mlp_core.search.folder import LARGEST, SearchFolder, write_json
 from mlp_core.search.folds import fold_config
 from mlp_core.search.space import Space, usual_space
 from mlp_core.search.study import JOURNAL, SAMPLERS, importances, without_password
-from mlp_core.search.sweep import Sweep, TrialDone, best_config, dump_changed, real_trials, study_name, table, work
+from mlp_core.search.sweep import Sweep, TrialDone, config_of, dump_changed, real_trials, study_name, table, work
 from mlp_core.search.watching import Position, Watch, now_and_then, position
 from mlp_core.search.workers import Stop, at_once, carry_out
 from mlp_core.training.recipe import aim_of, chosen
@@ -98,7 +99,8 @@ class Search:
             space = Space(space.config.replace(threads=1), space.dimensions)
         if folds:
             fold_config(space.config, folds, 1, 1)  # refused at once where it does not go with folds
-        refuse_unused_settled(space)
+        if not any(one.key.endswith(".name") for one in space.dimensions):  # else it decides which keys have an effect
+            refuse_unused(space.config)
         name = study_name(space.config, space, folds)
         home = Path(space.config.output.dir) if path is None else path.parent
         plan = {
@@ -192,28 +194,18 @@ class Search:
         sweep, study = self.sweep, self.sweep.study()
         trials = table(sweep, study)
         counts = Counter(one.state for one in trials)
-        best = best_config(sweep, study)
-        shown = None if best is None else next(one for one in trials if one.number == best[0].number)
-        found = Found(tuple(trials), counts, importances(study), shown, sweep.metric, sweep.space.to_json())
+        best = trials[0] if trials and trials[0].state == "complete" else None
+        found = Found(tuple(trials), counts, importances(study), best, sweep.metric, sweep.space.to_json())
         write_json(self.folder.path / RESULT, {"format": FORMAT, **found.to_json()})
-        if best is not None and shown is not None:
-            head = f"# trial {shown.number} of {counted_trials(len(trials))}: {sweep.metric} {shown.value!r}\n"
-            write_atomically(self.folder.path / BEST, (head + dump_changed(best[1], self.folder.path)).encode())
+        if best is not None:
+            count = f"{len(trials)} trial{'s' if len(trials) != 1 else ''}"
+            head = f"# trial {best.number} of {count}: {sweep.metric} {best.value!r}\n"
+            changed = dump_changed(config_of(sweep, study, best.number), self.folder.path)
+            write_atomically(self.folder.path / BEST, (head + changed).encode())
         return found
 
 
 ENDED, RUNNING = frozenset({"complete", "pruned", "failed"}), "running"
-
-
-def counted_trials(count: int) -> str:
-    return f"{count} trial{'s' if count != 1 else ''}"
-
-
-def refuse_unused_settled(space: Space) -> None:
-    """Refuse keys without effect, unless a key that is open decides about that. Raises ConfigError."""
-    deciding = {one.key for one in space.dimensions if one.key.endswith(".name")}
-    if not deciding:
-        refuse_unused(space.config)
 
 
 def _aimed(space: Space) -> Space:
@@ -226,7 +218,7 @@ def _aimed(space: Space) -> Space:
 
 def _ended(folder: Path) -> int:
     """How many trials of a search have ended, as it wrote down."""
-    counts = read_json(folder / RESULT).get("counts", {})
+    counts = read_object(folder / RESULT, LARGEST).get("counts", {})
     return sum(int(counts.get(state, 0)) for state in ENDED) if isinstance(counts, dict) else 0
 
 

@@ -155,14 +155,9 @@ class Space:
 
     def at(self, values: Mapping[str, Any]) -> Config:
         """The config with values in the place of what is open; those of a choice as JSON text. Raises ConfigError."""
-        return with_overrides(self.config, self.overrides(values))
-
-    def overrides(self, values: Mapping[str, Any]) -> list[str]:
-        """The same as overrides, as they are typed."""
-        kinds = {one.key: one for one in self.dimensions}
-        return [
-            f"{key}={value if isinstance(kinds[key], Choice) else json.dumps(value)}" for key, value in values.items()
-        ]
+        listed = {one.key for one in self.dimensions if isinstance(one, Choice)}
+        words = [f"{key}={value if key in listed else json.dumps(value)}" for key, value in values.items()]
+        return with_overrides(self.config, words)
 
     @property
     def first(self) -> Config:

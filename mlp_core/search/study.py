@@ -56,9 +56,8 @@ def open_study(
 def _storage(url: str | None, folder: Path) -> BaseStorage:
     if url is None:
         refuse_foreign(folder / JOURNAL)
-        return JournalStorage(
-            JournalFileBackend(str(folder / JOURNAL), cast(Any, _JournalLock(folder / f".{JOURNAL}.lock")))
-        )
+        lock = FileLock(folder / f".{JOURNAL}.lock")  # optuna's own would be waited for after a kill
+        return JournalStorage(JournalFileBackend(str(folder / JOURNAL), cast(Any, lock)))
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     _need_driver(url)
@@ -107,20 +106,6 @@ def _need_driver(url: str) -> None:
 def without_password(text: str) -> str:
     """A text in which no address tells a password."""
     return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", text)
-
-
-class _JournalLock:
-    """The journal's lock, which ends with its process: optuna's own would be waited for after a kill."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
-
-    def acquire(self) -> bool:
-        self._lock.wait()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
 
 
 class Numbered(BaseSampler):

@@ -77,12 +77,16 @@ class Sweep:
 
     @property
     def locks(self) -> Path:
-        """Where the locks lie, which a process holds that works on a trial."""
+        """Where the locks lie."""
         return self.folder / LOCKS
 
     def at(self, number: int) -> Path:
         """The folder of a trial."""
         return self.folder / f"trial-{number:04d}"
+
+    def lock(self, number: int) -> FileLock:
+        """What a process holds that works on a trial."""
+        return FileLock(self.locks / self.at(number).name)
 
 
 @dataclass(frozen=True)
@@ -164,13 +168,9 @@ def _claim(sweep: Sweep, study: Study) -> Claimed | None:
             trial.set_user_attr(SURPLUS, True)
             study.tell(trial, state=TrialState.FAIL)
             return None
-        lock = FileLock(_lock_path(sweep, trial.number))
-        lock.wait()
+        lock = sweep.lock(trial.number)
+        lock.acquire()
     return Claimed(trial, lock)
-
-
-def _lock_path(sweep: Sweep, number: int) -> Path:
-    return sweep.locks / f"trial-{number:04d}"
 
 
 def _adopt(sweep: Sweep, study: Study, left: FrozenTrial) -> Claimed | None:
@@ -182,7 +182,7 @@ def _adopt(sweep: Sweep, study: Study, left: FrozenTrial) -> Claimed | None:
             return None
     elif home != sweep.home:
         return None
-    lock = FileLock(_lock_path(sweep, left.number))
+    lock = sweep.lock(left.number)
     if not lock.take():
         return None
     now = next(one for one in study.get_trials(deepcopy=False) if one.number == left.number)
@@ -199,11 +199,8 @@ def _carry_out(sweep: Sweep, study: Study, claimed: Claimed, stop: Stop) -> bool
     """Train a trial, and tell how it ended; False where it was stopped, and stays to be gone on with."""
     trial = claimed.trial
     try:
-        config = sweep.space.at(trial.params)
-        if sweep.folds:
-            value, pruned = _folds(sweep, claimed, config, stop)
-        else:
-            value, pruned = _single(sweep, claimed, config, stop)
+        judge = _folds if sweep.folds else _single
+        value, pruned = judge(sweep, claimed, sweep.space.at(trial.params), stop)
     except (ConfigError, Diverged) as error:  # these values do not go together, or lead nowhere: others may
         trial.set_user_attr(WHY, str(error.problems[0])[:300])
         study.tell(trial, state=TrialState.FAIL)
@@ -282,7 +279,7 @@ def table(sweep: Sweep, study: Study) -> list[TrialDone]:
         values = one.intermediate_values
         value = one.value if one.value is not None else values[max(values)] if values else None
         epochs = int(one.user_attrs.get(EPOCHS, 0 if sweep.folds else max(values, default=0)))
-        params = {key: _plain(sweep, key, given) for key, given in one.params.items()}
+        params = {key: json.loads(given) if isinstance(given, str) else given for key, given in one.params.items()}
         found.append(TrialDone(one.number, STATES[one.state], value, params, epochs, str(one.user_attrs.get(WHY, ""))))
     ranks = {"complete": 0, "pruned": 1, "running": 2, "waiting": 3, "failed": 4}
     sign = 1 if sweep.smaller else -1
@@ -291,20 +288,9 @@ def table(sweep: Sweep, study: Study) -> list[TrialDone]:
     )
 
 
-def _plain(sweep: Sweep, key: str, given: Any) -> Any:
-    """A value as the config has it."""
-    kinds = {one.key: one for one in sweep.space.dimensions}
-    return json.loads(given) if isinstance(given, str) and key in kinds else given
-
-
-def best_config(sweep: Sweep, study: Study) -> tuple[FrozenTrial, Config] | None:
-    """The best complete trial, and the config that trains to its result; None where there is none."""
-    complete = [one for one in real_trials(study) if one.state == TrialState.COMPLETE]
-    if not complete:
-        return None
-    sign = 1 if sweep.smaller else -1
-    best = min(complete, key=lambda one: (sign * float(one.value or 0.0), one.number))
-    return best, sweep.space.at(best.params)
+def config_of(sweep: Sweep, study: Study, number: int) -> Config:
+    """The config of a trial."""
+    return sweep.space.at(next(one.params for one in real_trials(study) if one.number == number))
 
 
 def dump_changed(config: Config, home: Path) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.config import Config, from_mapping, sparse
-from mlp_core.errors import MlpbpError, Problem
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import MARK, RunDirectory
 from mlp_core.training.events import Event
@@ -64,18 +63,3 @@ class Training:
         given = time.monotonic() + PATIENCE
         while self.folder.is_dir() and RunDirectory.in_use(self.folder) and time.monotonic() < given:
             time.sleep(0.05)
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """An error of ours on its way between two processes."""
-
-    kind: type[MlpbpError]
-    problems: tuple[Problem, ...]
-
-    @classmethod
-    def of(cls, error: MlpbpError) -> Trouble:
-        return cls(type(error), error.problems)
-
-    def error(self) -> MlpbpError:
-        return self.kind(self.problems)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mlp_core.documents import parsed
 from mlp_core.search.training import Training
-from mlp_core.search.workers import Stop
+from mlp_core.search.workers import Stop, carry_out
 
 EVERY = 0.5  # seconds between two looks
 LAST = 1 << 14  # bytes of a log in which its last line is
@@ -25,6 +26,7 @@ class Position:
     epochs: int
 
 
+Result = TypeVar("Result")
 Watch = Callable[[Sequence[Position]], None]
 
 
@@ -59,13 +61,26 @@ def now_and_then(look: Callable[[], None], stop: Stop) -> Stop:
     return asked
 
 
-def watched(waiting: Mapping[int, Training], epochs: int, watch: Watch | None, stop: Stop) -> Stop:
-    """`stop`, which tells `watch` now and then how far the trainings are that are waited for."""
-    if watch is None:
-        return stop
+def watched(
+    function: Callable[[Training, Stop], Result | None],
+    trainings: Sequence[Training],
+    count: int,
+    threads: int,
+    epochs: int,
+    stop: Stop,
+    watch: Watch | None,
+) -> Iterator[tuple[int, Result]]:
+    """`carry_out` for trainings; yields the place and the result of those that come to their end. `watch` hears now and
+    then how far the others are."""
+    waiting = dict(enumerate(trainings))
 
     def look() -> None:
         found = (position(one.folder.name, [one.folder], epochs) for one in waiting.values())
-        watch([one for one in found if one is not None])
+        if watch is not None:
+            watch([one for one in found if one is not None])
 
-    return now_and_then(look, stop)
+    asked = stop if watch is None else now_and_then(look, stop)
+    for place, result in carry_out(function, trainings, count, threads, asked):
+        waiting.pop(place)
+        if result is not None:
+            yield place, result

@@ -19,9 +19,8 @@ from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from mlp_core.backends.cuda.detect import cupy_installed
-from mlp_core.errors import Failed, MlpbpError, Problem
+from mlp_core.errors import Failed, Problem
 from mlp_core.machine import available_cpus
-from mlp_core.search.training import Trouble
 from mlp_core.workers.parent import Parent
 
 Task = TypeVar("Task")
@@ -89,12 +88,8 @@ def _collect(
                 future.cancel()
         for future in sorted(done, key=lambda one: waiting[one]):
             place = waiting.pop(future)
-            if future.cancelled():
-                continue
-            result = future.result()
-            if isinstance(result, Trouble):
-                raise result.error()
-            yield place, result
+            if not future.cancelled():
+                yield place, future.result()
         waiting = {future: place for future, place in waiting.items() if not future.cancelled()}
 
 
@@ -136,8 +131,5 @@ def _asked() -> int:
 def _one(function: Callable[[Any, Stop], Any], task: Any) -> Any:
     if _asked():
         return None
-    try:
-        with _working:
-            return function(task, _asked)
-    except MlpbpError as error:
-        return Trouble.of(error)
+    with _working:
+        return function(task, _asked)
