@@ -46,7 +46,7 @@ def _distances(X: Numbers, words: set[int]) -> Numbers:
     Z = np.where(np.isfinite(Z), Z, np.nanmedian(np.where(np.isfinite(Z), Z, np.nan), axis=0))
     Z = (Z - Z.mean(axis=0)) / np.where(Z.std(axis=0) > 0, Z.std(axis=0), 1.0)
     lengths = (Z**2).sum(axis=1)
-    D = np.maximum(lengths[:, None] + lengths - 2 * Z @ Z.T, 0.0)
+    D: Numbers = np.maximum(lengths[:, None] + lengths - 2 * Z @ Z.T, 0.0)
     for column in sorted(words):
         D += 2.0 * (X[:, None, column] != X[None, :, column])
     return D
