@@ -100,19 +100,21 @@ def misfit(kind: str, method: str, threshold: float | str) -> tuple[str, str, st
 def fit(kind: str, method: str, P: Any, y: Any, w: Any = None) -> Calibration:
     """The calibration with the least log loss on rows with probabilities P [n, c], truth y and row weights w.
 
-    The loss is convex. The slope of temperature scaling is kept within 1e-3 and 1e3, because rows that are told apart
-    without error would drive it to infinity.
+    The loss is convex. As Platt has it, rows count as if there were one more that is wrong: few that are all told apart
+    without error would make probabilities of 1 else, and the first error on other rows would cost without limit.
     """
     weight = np.ones(len(y)) if w is None else np.asarray(w, np.float64)
+    right = (weight.sum() + 1) / (weight.sum() + 2)
     if kind == "multiclass":
-        return Calibration(method, _fit_softmax(_log(P), y, weight))
+        return Calibration(method, _fit_softmax(_log(P), y, weight, right))
     if kind == "multilabel":
         z, truth, weight = (_log(P) - _log(1 - P)).ravel(), y.ravel(), np.repeat(weight, P.shape[1])
     else:
         z, truth = _log_odds(P), y.astype(np.float64)
     if method == "platt":
         return Calibration(method, *_fit_platt(z, truth, weight))
-    return Calibration(method, _root(lambda s: float(weight @ ((_sigmoid(s * z) - truth) * z))))
+    t = np.where(truth > 0, right, 1 - right)
+    return Calibration(method, _root(lambda s: float(weight @ ((_sigmoid(s * z) - t) * z))))
 
 
 def best_threshold(metric: str, P: Any, y: Any, w: Any = None) -> float:
@@ -174,10 +176,12 @@ def _softmax(Z: Any) -> Any:
     return E / E.sum(axis=1, keepdims=True)
 
 
-def _fit_softmax(L: Any, y: Any, w: Any) -> float:
-    """The slope s that minimises the mean of logsumexp(s L) - s L_y."""
-    truth = L[np.arange(len(y)), y]
-    return _root(lambda s: float(w @ ((_softmax(s * L) * L).sum(axis=1) - truth)))
+def _fit_softmax(L: Any, y: Any, w: Any, right: float) -> float:
+    """The slope s that minimises the mean of logsumexp(s L) - s T L, with targets T of `right` for the true class and
+    equal shares of the rest for the others."""
+    wrong = (1 - right) / (L.shape[1] - 1)
+    told = wrong * L.sum(axis=1) + (right - wrong) * L[np.arange(len(y)), y]
+    return _root(lambda s: float(w @ ((_softmax(s * L) * L).sum(axis=1) - told)))
 
 
 def _root(derivative: Callable[[float], float]) -> float:

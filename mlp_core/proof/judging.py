@@ -80,9 +80,12 @@ def prove_fit(tally: Tally, kind: str, method: str, outcome: Outcome, found: Cal
         return
     P, y = np.asarray(outcome.P, np.float64), np.asarray(outcome.y)
     w = np.ones(len(y)) if outcome.w is None else np.asarray(outcome.w, np.float64)
-    L, yes = np.log(np.maximum(P, 1e-300)), y.astype(np.float64)
+    L, yes, rows = np.log(np.maximum(P, 1e-300)), y.astype(np.float64), float(w.sum())
+    doubt = 1 / (rows + 2)  # as if there were one more row that is wrong
     if kind == "multiclass":
-        loss = _Log(L, np.eye(P.shape[1])[y], w)
+        T = np.full(P.shape, doubt / (P.shape[1] - 1))
+        T[np.arange(len(y)), y] = 1 - doubt
+        loss = _Log(L, T, w)
     else:
         if kind == "multilabel":
             z, yes, w = (L - np.log(np.maximum(1 - P, 1e-300))).ravel(), yes.ravel(), np.repeat(w, P.shape[1])
@@ -91,6 +94,8 @@ def prove_fit(tally: Tally, kind: str, method: str, outcome: Outcome, found: Cal
         if method == "platt":  # Platt (1999): as if there were one more row of each class
             ones, zeros = float(w[yes > 0].sum()), float(w[yes == 0].sum())
             yes = np.where(yes > 0, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+        else:
+            yes = np.where(yes > 0, 1 - doubt, doubt)
         loss = _Log(np.stack([0 * z, z], axis=1), np.stack([1 - yes, yes], axis=1), w)
     best = min(loss.at(*pair) for pair in loss.tried(method == "platt"))
     here = loss.at(found.slope, found.offset)

@@ -142,7 +142,7 @@ JUDGED = slips(
         ("replace(self.model, calibration=found)", "self.model"),
     ),
     (Experiment.evaluate, "calibrated", ("(self.model.calibration)", "(Calibration())")),
-    (calibration._fit_softmax, "plain", ("- truth", "- 0.9 * truth")),
+    (calibration._fit_softmax, "plain", ("- told", "- 0.9 * told")),
     (
         calibration._fit_platt,
         "calibrated",

@@ -50,10 +50,12 @@ def test_temperature_is_the_minimum(weighted):
     P = softmax(rng.normal(0, 3, (200, 4)))
     y, w = drawn(rng, softmax(0.4 * np.log(P))), rng.random(200) if weighted else None
     best = fit("multiclass", "temperature", P, y, w)
+    count = np.ones(200) if w is None else w
+    T = np.full((200, 4), 1 / (count.sum() + 2) / 3)  # as if there were one more row that is wrong
+    T[np.arange(200), y] = (count.sum() + 1) / (count.sum() + 2)
 
     def loss(slope):
-        outcome = Outcome(Calibration("temperature", slope).apply(P, "multiclass"), y, w)
-        return compute("multiclass", ["log_loss"], outcome)["log_loss"]
+        return -count @ (T * np.log(Calibration("temperature", slope).apply(P, "multiclass"))).sum(axis=1)
 
     assert loss(best.slope) <= min(loss(best.slope * 1.001), loss(best.slope / 1.001))
 
@@ -76,6 +78,15 @@ def test_rows_that_are_told_apart_without_error_stay_finite(method):
     assert np.isfinite([found.slope, found.offset]).all()
     assert np.isfinite(Q).all()
     assert (Q[:, 1] > 0.5).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("binary", 2), ("multiclass", 2), ("multiclass", 5)])
+def test_few_rows_without_an_error_say_no_more_than_they_tell(kind, classes):
+    """Laplace's rule of succession: of 20 right ones the next is right with 21 / 22."""
+    P = np.full((20, classes), 0.2 / (classes - 1))
+    y = np.zeros(20, int) if kind == "multiclass" else np.ones(20, int)
+    P[np.arange(20), y] = 0.8
+    assert fit(kind, "temperature", P, y).apply(P, kind)[0, y[0]] == pytest.approx(21 / 22, rel=1e-9)
 
 
 def test_a_checkpoint_keeps_it():
