@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mlp_core.data.column_types import are_truths, as_words, truth
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
+from mlp_core.data.preprocess.scaling import parts
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table import number_name
@@ -197,9 +198,8 @@ def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
     finite = np.ones(X.shape[1], bool)
     if X.dtype.kind == "f":
-        step = max(1, (1 << 20) // X.shape[1])
-        for start in range(0, len(X), step):
-            finite &= np.isfinite(X[start : start + step]).all(axis=0)
+        for rows in parts(X):
+            finite &= np.isfinite(X[rows]).all(axis=0)
     return finite
 
 

@@ -17,9 +17,9 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import distant_lines, gapless
 from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.formats import stream
 from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source, place_of
-from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError

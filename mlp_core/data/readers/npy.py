@@ -13,13 +13,15 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import KINDS, fill
+from mlp_core.data.readers.arrays import KINDS, Arrays, alone, fill, pair
+from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.open_file import (
     DEFLATE_RATIO,
     check_file,
@@ -165,3 +167,24 @@ def _fields(header: str) -> dict[str, str] | None:
     kinds = {"descr": "'", "fortran_order": "TF", "shape": "("}
     complete = fields.keys() == kinds.keys() and all(fields[name][0] in kinds[name] for name in kinds)
     return fields if complete and header[0] == "{" and header[at:].strip(" ") == "}" else None
+
+
+def _read_npz(path: Path, options: ReadOptions, names: Sequence[str]) -> Arrays:
+    inputs, targets = read_npz(path, (options.x, options.y))
+    return pair(inputs, targets, path, path)
+
+
+def _npz_at_once(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Arrays]:
+    """With targets, where they are there."""
+    if options.y in array_names(path):
+        yield _read_npz(path, options, names)
+    else:
+        yield alone(read_npz(path, (options.x,))[0], path)
+
+
+NPZ = Format(
+    "npz",
+    told=lambda start, file: file.endswith(".npz") and start.startswith(b"PK"),  # others by what is inside
+    read=_read_npz,
+    parts=_npz_at_once,
+)
