@@ -15,6 +15,7 @@ from mlp_core.data.preprocess.scaling import parts
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table import number_name
+from mlp_core.data.task import Task
 from mlp_core.errors import DataError, Problem
 
 PLAIN = Notation()
@@ -23,21 +24,15 @@ MEND = "fix the cell, or leave it empty where the value is missing"
 MOST_WORDS = 500_000  # categories of a column: nothing is learned from so many, and each takes memory
 
 
-def inputs(
-    source: Source,
-    features: Sequence[int],
-    kinds: Sequence[str] = (),
-    whole: bool = True,
-    notations: Mapping[str, Notation] | None = None,
-) -> tuple[Any, dict[int, list[str]]]:
-    """The input columns [rows, features], missing cells NaN, and the vocabularies of those that hold words.
+def inputs(source: Source, features: Sequence[int], task: Task, whole: bool = True) -> tuple[Any, dict[int, list[str]]]:
+    """The input columns [rows, features] of a task, missing cells NaN, and the vocabularies of those that hold words.
 
     Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0, numbers, dates and times are read
     by the notation of their column, if it has one. Columns on the disk stay there, and are not looked at yet (`survey`
     does). `whole` says that the source is all there is to learn from: then a column without any value is refused.
     Raises DataError naming the first bad cell of each column.
     """
-    kinds, notations = kinds or ("numeric",) * len(features), notations or {}
+    kinds, notations = task.input_kinds, task.kept.columns
     if on_disk(source):
         return _inputs_on_disk(source, source.cells, features, kinds, whole, notations)
     if source.targets is not None and all(kind == "numeric" for kind in kinds):

@@ -8,7 +8,6 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
 import zipfile
@@ -20,17 +19,9 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import KINDS, Arrays, alone, fill, pair
+from mlp_core.data.readers.arrays import KINDS, Arrays, alone, filled, pair
 from mlp_core.data.readers.format import Format, ReadOptions
-from mlp_core.data.readers.open_file import (
-    DEFLATE_RATIO,
-    check_file,
-    check_growth,
-    check_memory,
-    open_binary,
-    refusal,
-    refuse_html,
-)
+from mlp_core.data.readers.open_file import DEFLATE_RATIO, check_file, open_binary, refusal, refuse_html
 from mlp_core.data.readers.open_file import head as first_bytes
 
 MAGIC = b"\x93NUMPY"
@@ -118,14 +109,8 @@ def _member(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> npt.N
 def _array(stream: BinaryIO, bound: int, stored: int, path: Path, what: str = "") -> npt.NDArray[Any]:
     """The array that starts here and ends with the stream, which holds at most `bound` bytes made of `stored`."""
     shape, dtype, fortran, used = read_header(stream, path, what)
-    needed = math.prod(shape) * dtype.itemsize
-    if needed > bound - used:
-        message = f"{what}the header declares {needed:,} bytes, the file can hold {max(bound - used, 0):,}"
-        raise refusal(path, "truncated", message, hint="write it again")
-    check_growth(path, stored, needed)
-    check_memory(path, needed)
-    array = np.empty(shape[::-1] if fortran else shape, dtype)
-    fill(stream, array, path)
+    shape = shape[::-1] if fortran else shape
+    array = filled(stream, shape, dtype, bound - used, stored, path, "write it again", what)
     array = array.T if fortran else array
     if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise refusal(path, "damaged", f"{what}a boolean that is neither 0 nor 1", hint="write it again")
