@@ -163,12 +163,10 @@ def detect(path: Path) -> str:
         name = inside[0].lower()
     name = next((name.removesuffix(end) for end in ENDS if name.endswith(end)), name)
     start = _start(path)
-    for magic, what in FOREIGN.items():
-        if start.startswith(magic):
-            raise refusal(path, "foreign_format", f"this is {what}", hint="export it as CSV")
-    for magic, what in PACKED.items():
-        if start.startswith(magic):
-            raise refusal(path, "foreign_format", f"this is {what}", hint="unpack it first")
+    for kinds, hint in ((FOREIGN, "export it as CSV"), (PACKED, "unpack it first")):
+        for magic, what in kinds.items():
+            if start.startswith(magic):
+                raise refusal(path, "foreign_format", f"this is {what}", hint=hint)
     if start[257:262] == b"ustar":
         raise refusal(path, "foreign_format", "this is a tar archive", hint="unpack it first")
     if start.lstrip(WHITE).lower().startswith(b"@relation") or path.suffix.lower() == ".arff":
