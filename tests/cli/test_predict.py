@@ -231,7 +231,10 @@ def test_an_array_of_objects_is_taken_as_well_as_lines(folder: Path) -> None:
     texts = [json.dumps(rows), json.dumps(rows, indent=2), "\n".join(map(json.dumps, rows))]
     answers = {mlpbp("predict", "classes", "-", cwd=folder, stdin=text).stdout for text in texts}
     assert answers == {'prediction\ncat\n"fish, dry"\n'}
-    for text, message in (("[{]", "standard input:1: not JSON"), ('[\n{"coat": "a"}\n', "standard input:3: the array")):
+    for text, message in (
+        ("[{]", "standard input:1:2: not JSON"),
+        ('[\n{"coat": "a"}\n', "standard input:3: the array"),
+    ):
         result = mlpbp("predict", "classes", "-", cwd=folder, stdin=text)
         assert result.returncode == 2
         assert message in result.stderr

@@ -39,7 +39,9 @@ FORBIDDEN_ATTRIBUTES = {
 EXTRACTING = frozenset({"extract", "extractall", "unpack_archive"})
 ALLOWED = {
     ("cli", "standard_input.py"): {"import shutil"},  # copies what comes on standard input to a file of its own
-    ("cli", "usage.py"): {"import shutil"},  # asks how wide the terminal is
+    **{
+        ("cli", file): {"import shutil"} for file in ("usage.py", "console.py", "workers.py")
+    },  # how wide is the terminal
     ("mlp_core", "runs/trained_rows.py"): {"np.load"},  # never of pickles, and of a file of its own that is bounded
     ("mlp_core", "backends/cuda/detect.py"): {"import ctypes"},  # asks the driver whether there is a GPU
     ("mlp_core", "backends/cuda/blas.py"): {"import ctypes"},  # calls cuBLAS
