@@ -233,7 +233,7 @@ def test_an_array_of_objects_is_taken_as_well_as_lines(folder: Path) -> None:
     assert answers == {'prediction\ncat\n"fish, dry"\n'}
     for text, message in (
         ("[{]", "standard input:1:2: not JSON"),
-        ('[\n{"coat": "a"}\n', "standard input:3: the array"),
+        ('[\n{"coat": "a"}\n', "standard input:2: not JSON (the array"),
     ):
         result = mlpbp("predict", "classes", "-", cwd=folder, stdin=text)
         assert result.returncode == 2
