@@ -7,11 +7,12 @@ after the skip connection. The derivative of the loss by such an array is called
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlp_core.explain.activations_norms import FUNCTIONS, NORMS
 from mlp_core.explain.formula import Equation, Line, Note, fill
-from mlp_core.nn.activations import Activation
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.parametric import Parametric
@@ -60,7 +61,7 @@ class Chain:
         self.output = self.source
         for layer in self.layers:
             self.inputs[layer.index] = self.output
-            lines += self._forward(layer, self.output)
+            lines += _WAYS[type(layer)][0](self, layer, self.output)
         self.inner = self.output
         if self.residual:
             lines.append(Equation(self._at("R"), f"{self.source} + {self.inner}", self._shape(), "skip connection"))
@@ -73,7 +74,7 @@ class Chain:
         if self.residual:
             lines, error = self._named(skip, error), skip
         for layer in reversed(self.layers):
-            more, error = self._backward(layer, self.inputs[layer.index], error)
+            more, error = _WAYS[type(layer)][1](self, layer, self.inputs[layer.index], error)
             lines += more
         return lines, f"{error} + {skip}" if self.residual else error
 
@@ -84,48 +85,16 @@ class Chain:
         dense = next(layer for layer in self.layers if isinstance(layer, Dense))
         return (self.rows, dense.units)
 
-    def _forward(self, layer: Layer, x: str) -> Lines:
-        match layer:
-            case Dense():
-                return self._dense(layer, x)
-            case Activate():
-                return self._activate(layer.f, x)
-            case Parametric():
-                return self._parametric(layer, x)
-            case PRelu():
-                return [Note(f"{self._at('alpha')} is trained."), *self._function("prelu", self._at("alpha"), x)]
-            case Norm():
-                return self._norm(layer, x)
-            case Dropout():
-                return self._dropout(layer, x)
-        raise TypeError(f"no formula for {type(layer).__name__}")
-
-    def _backward(self, layer: Layer, x: str, error: str) -> tuple[Lines, str]:
-        match layer:
-            case Dense():
-                return self._dense_back(layer, x, error)
-            case Activate():
-                return self._activate_back(layer.f.name, x, error)
-            case Parametric():
-                return self._parametric_back(layer, x, error)
-            case PRelu():
-                return self._prelu_back(x, error)
-            case Norm():
-                return self._norm_back(layer, x, error)
-            case Dropout():
-                return self._dropout_back(layer, x, error)
-        raise TypeError(f"no formula for {type(layer).__name__}")
-
     def _dense(self, layer: Dense, x: str) -> Lines:
         W, b, Z = self._at("W"), self._at("b"), self._at("Z")
         bias, self.output = f" + {b}" if layer.has_bias else "", Z
         product = Equation(Z, f"{x} @ {W}.T{_divided(layer)}{bias}", (self.rows, layer.units))
-        return [product] if layer.f is None else [product, *self._activate(layer.f, Z)]
+        return [product] if layer.f is None else [product, *self._activate(layer, Z)]
 
     def _dense_back(self, layer: Dense, x: str, error: str) -> tuple[Lines, str]:
         lines: Lines = []
         if layer.f is not None:
-            lines, error = self._activate_back(layer.f.name, self._at("Z"), error)
+            lines, error = self._activate_back(layer, self._at("Z"), error)
         Delta = self._at("Delta")
         lines += self._named(Delta, error)
         lines.append(Equation(self._at("dW"), f"{Delta}.T @ {x}{_divided(layer)}", (layer.units, layer.inputs)))
@@ -133,7 +102,8 @@ class Chain:
             lines.append(Equation(self._at("db"), f"sum_rows({Delta})", (layer.units,)))
         return lines, f"{Delta} @ {self._at('W')}{_divided(layer)}"
 
-    def _activate(self, f: Activation, x: str) -> Lines:
+    def _activate(self, layer: Any, x: str) -> Lines:
+        f = layer.f
         return [] if f.name == "identity" else self._function(f.name, getattr(f, "alpha", 0), x)
 
     def _define(self, name: str, alpha: str | float) -> Lines:
@@ -162,17 +132,21 @@ class Chain:
         value = f"{dA} * (1 + {self._at('alpha')} * ({df}({x}) - 1))"
         return [*lines, Equation(dx, value, self._shape())], dx
 
-    def _activate_back(self, name: str, x: str, error: str) -> tuple[Lines, str]:
-        if name == "identity":
-            return [], error
+    def _activate_back(self, layer: Any, x: str, error: str) -> tuple[Lines, str]:
+        return ([], error) if layer.f.name == "identity" else self._slope_times(x, error)
+
+    def _slope_times(self, x: str, error: str) -> tuple[Lines, str]:
         df, dx = self._at("df"), derivative(x)
         value = fill("error * df(x)", error=error, df=df, x=x)
         return [Equation(f"{df}(z)", self.slope), Equation(dx, value, self._shape())], dx
 
-    def _prelu_back(self, x: str, error: str) -> tuple[Lines, str]:
+    def _prelu(self, layer: PRelu, x: str) -> Lines:
+        return [Note(f"{self._at('alpha')} is trained."), *self._function("prelu", self._at("alpha"), x)]
+
+    def _prelu_back(self, layer: PRelu, x: str, error: str) -> tuple[Lines, str]:
         dA = self._at("dA")
         slope = Equation(self._at("dalpha"), f"sum(where({x} > 0, 0, {dA} * {x}))", ())
-        lines, dx = self._activate_back("prelu", x, dA)
+        lines, dx = self._slope_times(x, dA)
         return [*self._named(dA, error), slope, *lines], dx
 
     def _named(self, symbol: str, error: str) -> Lines:
@@ -216,3 +190,14 @@ class Chain:
         dx = derivative(x)
         value = fill("error * M / (1 - p)", error=error, M=self._at("M"), p=chance(layer.p, self.fading))
         return [Equation(dx, value, (self.rows, layer.units))], dx
+
+
+_WAYS: dict[type[Layer], tuple[Callable[..., Lines], Callable[..., tuple[Lines, str]]]] = {
+    Dense: (Chain._dense, Chain._dense_back),
+    Activate: (Chain._activate, Chain._activate_back),
+    Parametric: (Chain._parametric, Chain._parametric_back),
+    PRelu: (Chain._prelu, Chain._prelu_back),
+    Norm: (Chain._norm, Chain._norm_back),
+    Dropout: (Chain._dropout, Chain._dropout_back),
+}
+"""What each kind of layer does, forward and backward."""

@@ -17,9 +17,9 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import distant_lines, gapless
 from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.formats import stream
 from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source, place_of
-from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError
@@ -100,8 +100,7 @@ class Predictor:
     def _sources(self, data: Path | InMemory) -> Iterator[Source]:
         """The rows in parts; only the columns that hold numbers are read as such."""
         task = self.task
-        kinds = task.kinds or ("numeric",) * len(task.features)
-        numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
+        numbers = {name for name, kind in zip(task.features, task.input_kinds, strict=True) if kind == "numeric"}
         if not task.classifies or (len(task.classes) > 2 and all(number(label) is not None for label in task.classes)):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
@@ -152,8 +151,8 @@ class Predictor:
         in training. Raises DataError."""
         config, task = self.model.config, self.task
         features, targets = by_name(config, source, task, targets=False)
-        X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
-        refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+        X, words = inputs(source, features, task, whole=False)
+        refuse_missing(source, [features[place] for place in gapless(config, task)])
         return targets, X, words, unlike(source, features, targets, task)
 
     def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:

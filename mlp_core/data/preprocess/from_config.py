@@ -17,6 +17,7 @@ from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+    from mlp_core.data.task import Task
 
 CYCLES = {"date": (YEAR, WEEK, 1.0), "time": (24.0,)}
 """The periods of what comes again, in days for dates and in hours for times."""
@@ -49,10 +50,10 @@ def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[in
     return found
 
 
-def gapless(config: Config, names: Sequence[str], kinds: Sequence[str]) -> list[int]:
+def gapless(config: Config, task: Task) -> list[int]:
     """The places of the columns in which a missing cell is an error."""
-    default, found = default_plan(config), plans(config, names, kinds or ("numeric",) * len(names))
-    asked = [found.get(place, default) for place in range(len(names))]
+    default, found = default_plan(config), plans(config, task.features, task.input_kinds)
+    asked = [found.get(place, default) for place in range(len(task.features))]
     return [
         place
         for place, plan in enumerate(asked)
@@ -62,7 +63,6 @@ def gapless(config: Config, names: Sequence[str], kinds: Sequence[str]) -> list[
 
 def make_preprocessor(config: Config, names: Sequence[str], kinds: Sequence[str]) -> Preprocessor:
     """The preprocessing of inputs with these names and kinds, not yet fitted."""
-    kinds = kinds or ("numeric",) * len(names)
     return Preprocessor(default_plan(config), plans(config, names, kinds), names)
 
 
