@@ -51,8 +51,7 @@ class Roles:
     @property
     def numbers(self) -> list[int]:
         """The input columns of numbers."""
-        kinds = self.kinds or ("numeric",) * len(self.features)
-        return [column for column, kind in zip(self.features, kinds, strict=True) if kind == "numeric"]
+        return [column for column, kind in zip(self.features, self.kinds, strict=True) if kind == "numeric"]
 
 
 def select(config: Config, source: Source) -> Roles:
@@ -115,7 +114,7 @@ def as_known(config: Config, source: Source, task: Task) -> Roles:
     ids = [source.names.index(name) for name in task.ids if name in source.names]
     columns = [*features, *targets, *([] if weight is None else [weight])]
     notations = {c: n for c in columns if (n := task.kept.columns.get(source.names[c])) is not None}
-    return Roles(features, task.kinds, targets, weight, ids, split, (), notations)
+    return Roles(features, task.input_kinds, targets, weight, ids, split, (), notations)
 
 
 def _is_quantity(column: Column, task: str) -> bool:

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from mlp_core.data.column_types import are_truths, as_words, truth
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
+from mlp_core.data.preprocess.scaling import parts
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table import number_name
+from mlp_core.data.task import Task
 from mlp_core.errors import DataError, Problem
 
 PLAIN = Notation()
@@ -22,21 +24,15 @@ MEND = "fix the cell, or leave it empty where the value is missing"
 MOST_WORDS = 500_000  # categories of a column: nothing is learned from so many, and each takes memory
 
 
-def inputs(
-    source: Source,
-    features: Sequence[int],
-    kinds: Sequence[str] = (),
-    whole: bool = True,
-    notations: Mapping[str, Notation] | None = None,
-) -> tuple[Any, dict[int, list[str]]]:
-    """The input columns [rows, features], missing cells NaN, and the vocabularies of those that hold words.
+def inputs(source: Source, features: Sequence[int], task: Task, whole: bool = True) -> tuple[Any, dict[int, list[str]]]:
+    """The input columns [rows, features] of a task, missing cells NaN, and the vocabularies of those that hold words.
 
     Columns of words hold codes into their vocabulary, columns of yes and no 1 and 0, numbers, dates and times are read
     by the notation of their column, if it has one. Columns on the disk stay there, and are not looked at yet (`survey`
     does). `whole` says that the source is all there is to learn from: then a column without any value is refused.
     Raises DataError naming the first bad cell of each column.
     """
-    kinds, notations = kinds or ("numeric",) * len(features), notations or {}
+    kinds, notations = task.input_kinds, task.kept.columns
     if on_disk(source):
         return _inputs_on_disk(source, source.cells, features, kinds, whole, notations)
     if source.targets is not None and all(kind == "numeric" for kind in kinds):
@@ -197,9 +193,8 @@ def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
     finite = np.ones(X.shape[1], bool)
     if X.dtype.kind == "f":
-        step = max(1, (1 << 20) // X.shape[1])
-        for start in range(0, len(X), step):
-            finite &= np.isfinite(X[start : start + step]).all(axis=0)
+        for rows in parts(X):
+            finite &= np.isfinite(X[rows]).all(axis=0)
     return finite
 
 

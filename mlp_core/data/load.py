@@ -158,9 +158,9 @@ def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str
 def _dataset(
     config: Config, source: Source, features: Sequence[int], targets: Sequence[int], task: Task, whole: bool = True
 ) -> Dataset:
-    X, words = inputs(source, features, task.kinds, whole, task.kept.columns)
+    X, words = inputs(source, features, task, whole)
     if not on_disk(source):
-        refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+        refuse_missing(source, [features[place] for place in gapless(config, task)])
     weight = None
     if task.weight is not None and task.weight in source.names:
         weight = weights(source, source.names.index(task.weight))

@@ -81,14 +81,13 @@ def surveyed(
     A missing cell is NaN; in arrays of numbers it is refused, as in columns that may not miss a value. Raises DataError
     for the first cells that cannot be used, DamagedTable for a converted table that is not as it was written.
     """
-    kinds = task.kinds or ("numeric",) * len(task.features)
     place = {name: source.names.index(name) for name in task.features if name in source.names}
 
     def refuse(code: str, message: str, row: int, column: int, hint: str) -> Problem:
         return source.problem(code, message, row, place.get(task.features[column], column), hint)
 
-    missing = source.targets is None or set(kinds) != {"numeric"}
-    gaps = gapless(config, task.features, task.kinds)
+    missing = source.targets is None or set(task.input_kinds) != {"numeric"}
+    gaps = gapless(config, task)
     found = _begun(X, words, splits, config.seed)
     keys: dict[str, list[Any]] = {name: [] for name in splits}
     first: list[Array] = []

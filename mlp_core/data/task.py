@@ -43,6 +43,11 @@ class Task:
     kept: Kept = field(default_factory=Kept)
 
     @property
+    def input_kinds(self) -> tuple[str, ...]:
+        """The kind of every input column, where all are numeric, too."""
+        return self.kinds or ("numeric",) * len(self.features)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The columns that hold words, or numbers in a notation, to be read as text whatever they look like."""
         words = [name for name, kind in zip(self.features, self.kinds, strict=False) if kind != "numeric"]

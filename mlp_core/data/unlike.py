@@ -28,7 +28,7 @@ def unlike(source: Source, features: Sequence[int], targets: Sequence[int], task
     for name, other in source.twice:
         if name in (*task.features, *task.targets) and other not in task.features:
             told["twice", name] = f'column "{clean(name)}" stands there more than once; the first one is taken'
-    for column, kind in zip(features, task.kinds or ("numeric",) * len(features), strict=True):
+    for column, kind in zip(features, task.input_kinds, strict=True):
         if kind == "categorical":
             continue
         name = source.names[column]

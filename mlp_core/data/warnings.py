@@ -224,11 +224,10 @@ def stand_ins(train: Rows, task: Task) -> list[str]:
     """A line about numbers such as -999, and dates such as 9999-12-31, that stand far from all others of their column:
     they often mean missing."""
     step, told = -(-len(train.X) // ROWS), dict[str, str]()
-    kinds = task.kinds or ("numeric",) * train.X.shape[1]
     for column in range(train.X.shape[1]):
         values = np.asarray(train.X[::step, column], np.float64) if column not in train.words else np.empty(0)
         values = values[~np.isnan(values)]
-        dates = kinds[column] == "date"
+        dates = task.input_kinds[column] == "date"
         strange_one = FAR_DAYS.__contains__ if dates else _is_stand_in
         if not values.size or not (strange_one(values.min()) or strange_one(values.max())):
             continue

@@ -60,7 +60,7 @@ def explain_rows(
         raise UsageError(Problem("usage", "--class: no such class or target", hint, got=wanted))
     part = source.taken(np.asarray(numbers))
     features, _ = by_name(model.config, part, model.task, targets=False)
-    X, words = inputs(part, features, model.task.kinds, whole=False, notations=model.task.kept.columns)
+    X, words = inputs(part, features, model.task, whole=False)
     attributors = [Attributor(one) for one in _members(model)]
     starts = [_baseline(one, model, baseline) for one in attributors]
     points = [one.place(one.model.inputs.transform(X, words)) for one in attributors]

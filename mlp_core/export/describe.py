@@ -36,11 +36,10 @@ def describe(model: Saved) -> Description:
     """All that a model does from raw cells to answers. Raises UsageError naming what no format can express."""
     models = model.members if isinstance(model, Ensemble) else (model,)
     first, task = models[0], model.task
-    kinds = task.kinds or ("numeric",) * len(task.features)
-    required = {place for one in models for place in gapless(one.config, task.features, task.kinds)}
+    required = {place for one in models for place in gapless(one.config, task)}
     columns = (
         Column(name, "numeric" if kind in MEANINGS else kind, place in required, _meaning(first, name))
-        for place, (name, kind) in enumerate(zip(task.features, kinds, strict=True))
+        for place, (name, kind) in enumerate(zip(task.features, task.input_kinds, strict=True))
     )
     told = [_told(one) for one in models]
     averaged = _calibrated(model.calibration, task.kind) if isinstance(model, Ensemble) else []

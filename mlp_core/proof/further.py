@@ -19,7 +19,7 @@ def further(config: Config, task: Task, train: Dataset, row: int = 0) -> Dataset
     """A training row over and over, each time with another cell changed; None where rows are images."""
     if train.on_disk or train.X.dtype.kind != "f":
         return None
-    kinds, words = task.kinds or ("numeric",) * len(task.features), dict(train.words)
+    kinds, words = task.input_kinds, dict(train.words)
     rows = [np.array(train.X[row], np.float64)]
     for j, (name, kind) in enumerate(list(zip(task.features, kinds, strict=True))[:COLUMNS]):
         values = [np.nan]

@@ -27,7 +27,7 @@ Plan = Mapping[str, Any]
 
 def inputs(config: Config, task: Task, train: Dataset, rows: Dataset) -> Any:
     """Inputs [rows, inputs] in float64 of some rows, fitted to the training rows."""
-    names, kinds = task.features, task.kinds or ("numeric",) * len(task.features)
+    names, kinds = task.features, task.input_kinds
     numbers, flags, circles, words, codes = (list[Any]() for _ in range(5))
     X, new = np.asarray(train.X[:]), np.asarray(rows.X[:])
     for j, (name, kind) in enumerate(zip(names, kinds, strict=True)):

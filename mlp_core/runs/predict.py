@@ -17,9 +17,9 @@ from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import distant_lines, gapless
 from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.formats import stream
 from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source, place_of
-from mlp_core.data.readers.stream import stream
 from mlp_core.data.task import encode, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.errors import DataError
@@ -100,8 +100,7 @@ class Predictor:
     def _sources(self, data: Path | InMemory) -> Iterator[Source]:
         """The rows in parts; only the columns that hold numbers are read as such."""
         task = self.task
-        kinds = task.kinds or ("numeric",) * len(task.features)
-        numbers = {name for name, kind in zip(task.features, kinds, strict=True) if kind == "numeric"}
+        numbers = {name for name, kind in zip(task.features, task.input_kinds, strict=True) if kind == "numeric"}
         if not task.classifies or (len(task.classes) > 2 and all(number(label) is not None for label in task.classes)):
             numbers.update(task.targets)
         numbers.update([task.weight] if task.weight else [])
@@ -116,19 +115,16 @@ class Predictor:
         targets, X, words, notes = self._inputs(source)
         P, Z = self._outcome(X, words)
         why, outcome = self._measured(source, targets, P) if targets else (None, None)
+        notes = {**notes, **distant_lines(self.model.inputs, X, lambda row: place_of(source, row))}
         return {
             "columns": {**self._kept(source), **self._told(P, Z)},
             "rows": len(X),
             "trained_on": count_trained(self._trained, X, words),
             "unseen": self.model.inputs.unseen(X, words),
-            "notes": [*([*key, note] for key, note in notes.items()), *self._far(X, source)],
+            "notes": [[*key, note] for key, note in notes.items()],
             "why": why,
             "outcome": outcome,
         }
-
-    def _far(self, X: Any, source: Source) -> list[list[str]]:
-        far, stray = distant_lines(self.model.inputs, X, lambda row: place_of(source, row))
-        return [*(["far", "", line] for line in far), *(["stray", "", line] for line in stray)]
 
     def _report(self, part: Mapping[str, Any]) -> None:
         """Add to the report what the next part came to."""
@@ -155,8 +151,8 @@ class Predictor:
         in training. Raises DataError."""
         config, task = self.model.config, self.task
         features, targets = by_name(config, source, task, targets=False)
-        X, words = inputs(source, features, task.kinds, whole=False, notations=task.kept.columns)
-        refuse_missing(source, [features[place] for place in gapless(config, task.features, task.kinds)])
+        X, words = inputs(source, features, task, whole=False)
+        refuse_missing(source, [features[place] for place in gapless(config, task)])
         return targets, X, words, unlike(source, features, targets, task)
 
     def answer(self, X: Any, words: Mapping[int, Sequence[str]]) -> Columns:
@@ -188,24 +184,19 @@ class Predictor:
 
     def _told(self, P: Any, Z: Any) -> Columns:
         """The columns of predictions from what the evaluator made of the logits Z."""
-        task = self.task
+        task, targets = self.task, self.task.targets
+        given = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
+        if task.kind == "regression":
+            return {name: P[:, k] for k, name in enumerate(given)} | self._spread(Z)
+        guess = decide(P, task.classifies, self.evaluator.threshold)
         if task.classifies:
-            guess = decide(P, True, self.evaluator.threshold)
             columns: Columns = {"prediction": [task.classes[index] for index in guess]}
-            if self.probabilities:
-                columns |= {f"p_{name}": P[:, k] for k, name in enumerate(task.classes)}
-            return columns
-        if task.kind == "multilabel":
-            held = decide(P, False, self.evaluator.threshold).astype(np.int64)
-            columns = {name: held[:, k] for k, name in enumerate(self._names())}
-            if self.probabilities:
-                columns |= {f"p_{name}": P[:, k] for k, name in enumerate(task.targets)}
-            return columns
-        return {name: P[:, k] for k, name in enumerate(self._names())} | self._spread(Z)
-
-    def _names(self) -> list[str]:
-        targets = self.task.targets
-        return ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
+        else:
+            columns = {name: guess[:, k].astype(np.int64) for k, name in enumerate(given)}
+        if self.probabilities:
+            names = task.classes if task.classifies else targets
+            columns |= {f"p_{name}": P[:, k] for k, name in enumerate(names)}
+        return columns
 
     def _spread(self, Z: Any) -> Columns:
         """Quantiles or standard deviations of a regression, in the units of the data.

@@ -15,8 +15,8 @@ from mlp_core.backends.job import Job
 from mlp_core.config import Config
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
-from mlp_core.data.batches.from_host import OnHost, SentBatches
-from mlp_core.data.batches.inputs import Stored
+from mlp_core.data.batches.from_host import SentBatches
+from mlp_core.data.batches.inputs import OnHost, Stored
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import Data
 from mlp_core.data.readers.format import Reading

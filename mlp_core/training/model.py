@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlp_core.config import Config, from_mapping
-from mlp_core.data.batches.from_host import OnHost
-from mlp_core.data.batches.inputs import Held, Rows, Scaled, Stored, smaller_as_stored
+from mlp_core.data.batches.inputs import Held, OnHost, Rows, Scaled, Stored, smaller_as_stored
 from mlp_core.data.load import Dataset
 from mlp_core.data.preprocess.preprocessor import Preprocessor
 from mlp_core.data.preprocess.scaling import Target, gather_scaled

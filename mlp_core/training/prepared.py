@@ -171,7 +171,7 @@ def _fit(
     """What is done to inputs and targets, fitted to the training rows, and what is to be said about it. learned: what
     is done to inputs where that is known."""
     train, fitted = data.splits["train"], tuple[str, ...]()
-    inputs = learned or make_preprocessor(config, data.task.features, data.task.kinds)
+    inputs = learned or make_preprocessor(config, data.task.features, data.task.input_kinds)
     if learned is None and train.survey is not None:
         fitted = fit_surveyed(inputs, train.survey, train.words)
     elif learned is None:

@@ -108,14 +108,10 @@ def _tasks(there: Task, here: Task) -> Iterator[str]:
             yield f"{what}: {', '.join(parts)}"
         elif before != now:
             yield f"{what} are in another order ({', '.join(before[:NAMED])}, ... there)"
-    kinds = {name: pair for name, *pair in zip(here.features, _kinds(there), _kinds(here), strict=False)}
+    kinds = {name: pair for name, *pair in zip(here.features, there.input_kinds, here.input_kinds, strict=False)}
     for name, (before_kind, now_kind) in kinds.items() if there.features == here.features else ():
         if before_kind != now_kind:
             yield f"{name} is {before_kind} there, {now_kind} here"
-
-
-def _kinds(task: Task) -> tuple[str, ...]:
-    return task.kinds or ("numeric",) * len(task.features)
 
 
 def _shapes(stored: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]:

@@ -48,14 +48,16 @@ class Batches:
         if not self.shuffle:
             return self.X.view(span, self._X), self.Y[span], None if self.w is None else self.w[span]
         rows = self._order(epoch)[span]
-        X, Y = head(self._X, len(rows)), head(self._Y, len(rows))
+        X, Y, w = self.memory(len(rows))
         self.X.gather(rows, X)
-        self._gather(self.Y, rows, Y)
-        if self.w is None or self._w is None:
-            return X, Y, None
-        w = head(self._w, len(rows))
-        self._gather(self.w, rows, w)
+        self._gather_targets(rows, Y, w)
         return X, Y, w
+
+    def _gather_targets(self, rows: Array, Y: Array, w: Array | None) -> None:
+        """The targets and weights of some rows into Y and w."""
+        self._gather(self.Y, rows, Y)
+        if w is not None:
+            self._gather(self.w, rows, w)
 
     def span(self, position: int, part: slice | None = None) -> tuple[int, int]:
         """Where a batch, or the rows `part` of it, begins and ends in the order of an epoch."""

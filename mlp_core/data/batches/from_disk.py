@@ -12,7 +12,6 @@ from mlp_core.data.batches.chunk_shuffle import Group, TwoLevel
 from mlp_core.data.batches.inputs import Stored
 from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.nn.backend import Array, Backend
-from mlp_core.nn.layers import head
 
 CHUNK = 1 << 20  # bytes that are read together
 TOGETHER = 64  # chunks that are held and shuffled together
@@ -49,8 +48,7 @@ class StreamedBatches(Batches):
         start, stop = self.span(position, part)
         if not self.shuffle:
             return super().batch(epoch, position, part)
-        X, Y = head(self._X, stop - start), head(self._Y, stop - start)
-        w = None if self._w is None else head(self._w, stop - start)
+        X, Y, w = self.memory(stop - start)
         at = 0
         for index, places in self.order.pieces(epoch, start, stop):
             group = self._read(epoch, index)
@@ -58,9 +56,7 @@ class StreamedBatches(Batches):
             rows = self.backend.asarray(group.numbers[places])
             stored = self._buffer.take(group.order[places], axis=0)
             self.stored.write(self.disk.made(stored), X[piece])
-            self._gather(self.Y, rows, Y[piece])
-            if w is not None:
-                self._gather(self.w, rows, w[piece])
+            self._gather_targets(rows, Y[piece], None if w is None else w[piece])
             at = piece.stop
         return X, Y, w
 

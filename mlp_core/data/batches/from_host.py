@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.inputs import Rows
+from mlp_core.data.batches.inputs import OnHost
 from mlp_core.nn.backend import Array, Backend
 from mlp_core.nn.layers import head
-
-
-class OnHost(Rows):
-    """Inputs [n, inputs] that stay on the host because the device has no room for them."""
-
-    def __init__(self, backend: Backend, X: np.ndarray) -> None:
-        self.backend, self.X, self.shape, self.dtype = backend, X, (len(X), X.shape[1]), X.dtype
-
-    def __getitem__(self, rows: Any) -> Array:
-        return self.backend.asarray(self.X[rows if isinstance(rows, slice) else self.backend.to_host(rows)])
-
-    def gather(self, rows: Array, out: Array) -> None:
-        out[...] = self[rows]
-
-    def view(self, part: slice, room: Array) -> Array:
-        block = self[part]
-        out = head(room, len(block))
-        out[...] = block
-        return out
 
 
 class SentBatches(Batches):
@@ -63,14 +42,9 @@ class SentBatches(Batches):
         if position + 1 < self.count:
             self._send(epoch, position + 1)
         start, stop = self.span(position)
-        rows = self._order(epoch)[start:stop]
-        X, Y = head(self._there[place], stop - start), head(self._Y, stop - start)
-        self._gather(self.Y, rows, Y)
-        if self.w is None or self._w is None:
-            return X, Y, None
-        w = head(self._w, stop - start)
-        self._gather(self.w, rows, w)
-        return X, Y, w
+        _, Y, w = self.memory(stop - start)
+        self._gather_targets(self._order(epoch)[start:stop], Y, w)
+        return head(self._there[place], stop - start), Y, w
 
     def _send(self, epoch: int, position: int) -> int:
         """The buffer that holds a batch, or will when its `_sent` has come; gathers and sends what is in neither."""

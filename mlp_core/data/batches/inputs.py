@@ -72,7 +72,35 @@ class Held(Rows):
         return self.resident[part]
 
 
-class Stored(Rows):
+class OnHost(Rows):
+    """Inputs [n, inputs] that are made of rows on the host when they are asked for; here they are those rows, for which
+    the device has no room."""
+
+    def __init__(self, backend: Backend, X: np.ndarray) -> None:
+        self.backend, self.X, self.shape, self.dtype = backend, X, (len(X), X.shape[1]), X.dtype
+
+    def __getitem__(self, rows: Any) -> Array:
+        block = self.X[rows if isinstance(rows, slice) else self.backend.to_host(rows)]
+        return self.backend.asarray(self.transformed(block))
+
+    def gather(self, rows: Array, out: Array) -> None:
+        self.write(self.X[self.backend.to_host(rows)], out)
+
+    def view(self, part: slice, room: Array) -> Array:
+        block = self.X[part]
+        self.write(block, out := room[: len(block)])
+        return out
+
+    def transformed(self, block: Any) -> Any:
+        """The inputs of rows as they lie [b, columns], on the host."""
+        return block
+
+    def write(self, block: Any, out: Array) -> None:
+        """The same, into an array on the backend."""
+        out[...] = self.backend.asarray(self.transformed(block))
+
+
+class Stored(OnHost):
     """Rows kept as they were stored; each batch is preprocessed by itself, in place of the whole split at once.
 
     X: [n, columns] as stored, an array or anything that is read like one (`readers.on_disk`). words: the vocabularies
@@ -94,27 +122,12 @@ class Stored(Rows):
         """The given rows (ascending) of data on the disk, not read."""
         return Stored(self.backend, self.X.take(rows), self.inputs, self.dtype, self.words)
 
-    def __getitem__(self, rows: Any) -> Array:
-        return self.backend.asarray(
-            self.transformed(self.X[rows if isinstance(rows, slice) else self.backend.to_host(rows)])
-        )
-
-    def gather(self, rows: Array, out: Array) -> None:
-        self.write(self.X[self.backend.to_host(rows)], out)
-
-    def view(self, part: slice, room: Array) -> Array:
-        block = self.X[part]
-        self.write(block, out := room[: len(block)])
-        return out
-
     def transformed(self, block: Any) -> Any:
-        """The inputs of rows as stored [b, columns], on the host."""
         return self.inputs.transform(block, self.words, dtype=self.dtype)
 
     def write(self, block: Any, out: Array) -> None:
-        """The same, into an array on the backend."""
         if self.backend.remote:
-            out[...] = self.backend.asarray(self.transformed(block))
+            super().write(block, out)
         else:
             self.inputs.transform(block, self.words, out=out)
 

@@ -17,6 +17,7 @@ from mlp_core.nn.losses import LOSSES
 
 if TYPE_CHECKING:
     from mlp_core.config import Config
+    from mlp_core.data.task import Task
 
 CYCLES = {"date": (YEAR, WEEK, 1.0), "time": (24.0,)}
 """The periods of what comes again, in days for dates and in hours for times."""
@@ -49,10 +50,10 @@ def plans(config: Config, names: Sequence[str], kinds: Sequence[str]) -> dict[in
     return found
 
 
-def gapless(config: Config, names: Sequence[str], kinds: Sequence[str]) -> list[int]:
+def gapless(config: Config, task: Task) -> list[int]:
     """The places of the columns in which a missing cell is an error."""
-    default, found = default_plan(config), plans(config, names, kinds or ("numeric",) * len(names))
-    asked = [found.get(place, default) for place in range(len(names))]
+    default, found = default_plan(config), plans(config, task.features, task.input_kinds)
+    asked = [found.get(place, default) for place in range(len(task.features))]
     return [
         place
         for place, plan in enumerate(asked)
@@ -62,7 +63,6 @@ def gapless(config: Config, names: Sequence[str], kinds: Sequence[str]) -> list[
 
 def make_preprocessor(config: Config, names: Sequence[str], kinds: Sequence[str]) -> Preprocessor:
     """The preprocessing of inputs with these names and kinds, not yet fitted."""
-    kinds = kinds or ("numeric",) * len(names)
     return Preprocessor(default_plan(config), plans(config, names, kinds), names)
 
 
@@ -133,15 +133,15 @@ def further_lines(inputs: Any, rows: Any) -> list[str]:
         number = row if rows.places is None else int(rows.places[row])
         return f"row {number + 1:,}" if rows.source is None else place_of(rows.source, number)
 
-    far, stray = distant_lines(inputs, _some(rows), where)
-    return [*unseen_lines(unseen(inputs, "data", rows)), *far, *stray]
+    return [*unseen_lines(unseen(inputs, "data", rows)), *distant_lines(inputs, _some(rows), where).values()]
 
 
-def distant_lines(inputs: Any, X: Any, where: Callable[[int], str]) -> tuple[list[str], list[str]]:
+def distant_lines(inputs: Any, X: Any, where: Callable[[int], str]) -> dict[tuple[str, str], str]:
     """What is to be said of further rows X: of columns far from those of training, and of single numbers far outside
-    of them, of which `where` tells the place of a row."""
-    far = inputs.far_lines(X)[:1]
-    return far, stray_line([] if far else inputs.strays(X), where)
+    of them, of which `where` tells the place of a row; as `unlike` has it."""
+    far = inputs.far_lines(X)
+    stray = stray_line([] if far else inputs.strays(X), where)
+    return {(what, ""): line for what, lines in (("far", far), ("stray", stray)) for line in lines}
 
 
 def _some(rows: Any) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlp_core.data.preprocess.scaling import parts
+
 Floats = npt.NDArray[np.float64]
 
 CELLS = 1 << 15  # taken at once, so that temporaries stay in the cache
@@ -42,9 +44,8 @@ class Sums:
 
     def add(self, block: npt.NDArray[Any]) -> None:
         """Take a block of rows [b, columns]."""
-        step = max(1, CELLS // max(1, block.shape[1]))
-        for start in range(0, len(block), step):
-            self._add(block[start : start + step])
+        for rows in parts(block, CELLS):
+            self._add(block[rows])
 
     @np.errstate(over="ignore", invalid="ignore")
     def _add(self, block: npt.NDArray[Any]) -> None:

@@ -106,35 +106,30 @@ class Preprocessor:
 
     def input_names(self) -> list[str]:
         """What every input is called, in order."""
-        numeric = [self.name(column) for column in self.numeric]
-        names = numeric + [f"{name} missing" for name, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
-        for j, periods in self.numbers.cycles.items():
-            names += [
-                f"{numeric[j]} {NAMES.get(p, f'period {p:g}')} {part}" for p in periods for part in ("sin", "cos")
-            ]
+        return [name for _, name in self._each_input()]
+
+    def input_columns(self) -> list[int]:
+        """The column that every input is made of, in order."""
+        return [column for column, _ in self._each_input()]
+
+    def _each_input(self) -> list[tuple[int, str]]:
+        numeric = [(column, self.name(column)) for column in self.numeric]
+        flagged = [numeric[j] for j in np.flatnonzero(self.numbers.flag)]
+        found = numeric + [(column, f"{name} missing") for column, name in flagged]
+        for j, period in self._circles:
+            column, name = numeric[j]
+            circle = f"{name} {NAMES.get(period, f'period {period:g}')}"
+            found += [(column, f"{circle} sin"), (column, f"{circle} cos")]
         last = []
         for column, one in self.categories.items():
             name = self.name(column)
             if one.plan.encode == "embedding":
-                last.append(name)
+                last.append((column, name))
             elif one.plan.encode == "ordinal":
-                names.append(name)
+                found.append((column, name))
             else:
-                names += [f"{name}={word}" for word in one.names()]
-        return names + last
-
-    def input_columns(self) -> list[int]:
-        """The column that every input is made of, in order."""
-        numeric = self.numeric
-        columns = numeric + [column for column, flag in zip(numeric, self.numbers.flag, strict=True) if flag]
-        columns += [numeric[j] for j, _ in self._circles for _ in range(2)]
-        last = []
-        for column, one in self.categories.items():
-            if one.plan.encode == "embedding":
-                last.append(column)
-            else:
-                columns += [column] * one.width
-        return columns + last
+                found += [(column, f"{name}={word}") for word in one.names()]
+        return found + last
 
     def fit(self, X: Array, words: Words | None = None) -> Self:
         """Fit to training rows X [rows, columns], at least one; raises DataError for a column that cannot be scaled."""

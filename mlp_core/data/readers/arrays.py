@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.open_file import refusal, shown
+from mlp_core.data.readers.open_file import check_growth, check_memory, refusal, shown
 from mlp_core.data.readers.source import Source
 from mlp_core.errors import Problem, counted
 
@@ -114,8 +115,28 @@ def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, l
     return Arrays(inputs, targets, x_path, y_path, names=names, labels=labels, notes=(note,))
 
 
-def fill(stream: BinaryIO, array: npt.NDArray[Any], path: Path) -> None:
-    """Read an array's bytes, all of them and none more; only what really arrives takes memory."""
+def filled(
+    stream: BinaryIO,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    bound: int,
+    stored: int,
+    path: Path,
+    hint: str,
+    what: str = "",
+) -> npt.NDArray[Any]:
+    """The array that a header has told, from a stream that holds at most `bound` more bytes, made of `stored`.
+
+    All of its bytes are read and none more; only what really arrives takes memory. hint, what: for a message, what to
+    do about a file that is too short, and which array it is. Raises DataError.
+    """
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > bound:
+        message = f"{what}the header declares {needed:,} bytes, the file can hold {max(bound, 0):,}"
+        raise refusal(path, "truncated", message, hint=hint)
+    check_growth(path, stored, needed)
+    check_memory(path, needed)
+    array = np.empty(shape, dtype)
     view = array.reshape(-1).view(np.uint8)
     at = 0
     while at < len(view):
@@ -127,6 +148,7 @@ def fill(stream: BinaryIO, array: npt.NDArray[Any], path: Path) -> None:
         at += len(data)
     if stream.read(1):
         raise refusal(path, "damaged", "more bytes than its header declares", hint="fetch it again")
+    return array
 
 
 def alone(x: np.ndarray, path: Path) -> Arrays:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlp_core.data.readers.arrays import Arrays, pair
-from mlp_core.data.readers.converted_table import is_folder, read_folder, table_size
+from mlp_core.data.readers.converted_table import checked_blocks, is_folder, read_folder, table_size
 from mlp_core.data.readers.csv import CSV, TSV, WANTED
 from mlp_core.data.readers.format import WHITE, Format, ReadOptions
 from mlp_core.data.readers.idx import IDX
 from mlp_core.data.readers.jsonl import JSON_LINES
 from mlp_core.data.readers.libsvm import LIBSVM
-from mlp_core.data.readers.npy_on_disk import OnDisk, disk_pair, fits
-from mlp_core.data.readers.numpy_formats import NPY, NPZ
+from mlp_core.data.readers.live import is_live, stream_live
+from mlp_core.data.readers.npy import NPZ
+from mlp_core.data.readers.npy_on_disk import NPY, File, OnDisk, disk_pair, fits
 from mlp_core.data.readers.open_file import ENDS, STDIN, ZIP_MAGIC, head, members, open_binary, refusal
 from mlp_core.data.readers.parquet import PARQUET
 from mlp_core.data.readers.source import Source
@@ -56,6 +57,27 @@ def read(where: Path | tuple[Path, Path], options: ReadOptions, names: Sequence[
     if is_folder(where):
         return read_folder(where, _stays(where, options))
     return format_of(where, options).read(where, options, names)
+
+
+def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Source]:
+    """The source at `path`, or on standard input for `-`, in parts of bounded size; only packed arrays in one part.
+
+    names: columns that a header line should contain. numbers: the columns of numbers; all others are words. Arrays
+    may come without targets. Raises DataError.
+    """
+    if is_folder(path):
+        table = read_folder(path, on_disk=True)
+        for start, stored in checked_blocks(table):
+            yield table.part(start, table.values.made(stored))
+        return
+    kind = format_of(path, options)
+    if path == STDIN and not kind.piped:
+        message, hint = f"standard input holds {kind.name}, not {WANTED}", "write it to a file first"
+        raise refusal(path, "not_a_table", message, hint=hint)
+    if path == STDIN and is_live(options.csv):
+        yield from stream_live(kind.name, options, names, numbers)
+    else:
+        yield from kind.parts(path, options, names, numbers)
 
 
 def format_of(path: Path, options: ReadOptions) -> Format:
@@ -107,11 +129,11 @@ def _on_disk(x: Path, kind: str, options: ReadOptions) -> OnDisk | None:
     if options.memory == "memmap":
         if kind != "npy":
             raise refusal(x, "not_mappable", f"{kind} cannot stay on the disk", hint="write it with numpy.save")
-        return OnDisk.open(x)
+        return OnDisk(File(x))
     if kind != "npy" or x.stat().st_size < SMALL:
         return None
     try:
-        disk = OnDisk.open(x)
+        disk = OnDisk(File(x))
     except DataError:
         return None
     made = disk.size * disk.dtype.itemsize
@@ -141,12 +163,10 @@ def detect(path: Path) -> str:
         name = inside[0].lower()
     name = next((name.removesuffix(end) for end in ENDS if name.endswith(end)), name)
     start = _start(path)
-    for magic, what in FOREIGN.items():
-        if start.startswith(magic):
-            raise refusal(path, "foreign_format", f"this is {what}", hint="export it as CSV")
-    for magic, what in PACKED.items():
-        if start.startswith(magic):
-            raise refusal(path, "foreign_format", f"this is {what}", hint="unpack it first")
+    for kinds, hint in ((FOREIGN, "export it as CSV"), (PACKED, "unpack it first")):
+        for magic, what in kinds.items():
+            if start.startswith(magic):
+                raise refusal(path, "foreign_format", f"this is {what}", hint=hint)
     if start[257:262] == b"ustar":
         raise refusal(path, "foreign_format", "this is a tar archive", hint="unpack it first")
     if start.lstrip(WHITE).lower().startswith(b"@relation") or path.suffix.lower() == ".arff":

@@ -5,16 +5,15 @@ Bytes: 0, 0, type, dimensions, then one unsigned 32-bit size per dimension (http
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import alone, fill, refuse_single
+from mlp_core.data.readers.arrays import alone, filled, refuse_single
 from mlp_core.data.readers.format import Format
-from mlp_core.data.readers.open_file import check_file, check_growth, check_memory, open_binary, refusal
+from mlp_core.data.readers.open_file import check_file, open_binary, refusal
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -39,15 +38,8 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         if len(sizes) < 4 * start[3]:
             raise refusal(path, "truncated", "the file ends in its header", hint="fetch it again")
         shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
-        dtype = np.dtype(TYPES[start[2]])
-        needed, there = math.prod(shape) * dtype.itemsize, bound - 4 - len(sizes)
-        if needed > there:
-            message = f"the header declares {needed:,} bytes, the file can hold {max(there, 0):,}"
-            raise refusal(path, "truncated", message, hint="fetch it again")
-        check_growth(path, check_file(path), needed)
-        check_memory(path, needed)
-        array = np.empty(shape, dtype)
-        fill(stream, array, path)
+        dtype, there = np.dtype(TYPES[start[2]]), bound - 4 - len(sizes)
+        array = filled(stream, shape, dtype, there, check_file(path), path, "fetch it again")
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

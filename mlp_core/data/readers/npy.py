@@ -8,27 +8,20 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import KINDS, fill
-from mlp_core.data.readers.open_file import (
-    DEFLATE_RATIO,
-    check_file,
-    check_growth,
-    check_memory,
-    open_binary,
-    refusal,
-    refuse_html,
-)
+from mlp_core.data.readers.arrays import KINDS, Arrays, alone, filled, pair
+from mlp_core.data.readers.format import Format, ReadOptions
+from mlp_core.data.readers.open_file import DEFLATE_RATIO, check_file, open_binary, refusal, refuse_html
 from mlp_core.data.readers.open_file import head as first_bytes
 
 MAGIC = b"\x93NUMPY"
@@ -116,14 +109,8 @@ def _member(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> npt.N
 def _array(stream: BinaryIO, bound: int, stored: int, path: Path, what: str = "") -> npt.NDArray[Any]:
     """The array that starts here and ends with the stream, which holds at most `bound` bytes made of `stored`."""
     shape, dtype, fortran, used = read_header(stream, path, what)
-    needed = math.prod(shape) * dtype.itemsize
-    if needed > bound - used:
-        message = f"{what}the header declares {needed:,} bytes, the file can hold {max(bound - used, 0):,}"
-        raise refusal(path, "truncated", message, hint="write it again")
-    check_growth(path, stored, needed)
-    check_memory(path, needed)
-    array = np.empty(shape[::-1] if fortran else shape, dtype)
-    fill(stream, array, path)
+    shape = shape[::-1] if fortran else shape
+    array = filled(stream, shape, dtype, bound - used, stored, path, "write it again", what)
     array = array.T if fortran else array
     if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise refusal(path, "damaged", f"{what}a boolean that is neither 0 nor 1", hint="write it again")
@@ -165,3 +152,24 @@ def _fields(header: str) -> dict[str, str] | None:
     kinds = {"descr": "'", "fortran_order": "TF", "shape": "("}
     complete = fields.keys() == kinds.keys() and all(fields[name][0] in kinds[name] for name in kinds)
     return fields if complete and header[0] == "{" and header[at:].strip(" ") == "}" else None
+
+
+def _read_npz(path: Path, options: ReadOptions, names: Sequence[str]) -> Arrays:
+    inputs, targets = read_npz(path, (options.x, options.y))
+    return pair(inputs, targets, path, path)
+
+
+def _npz_at_once(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Arrays]:
+    """With targets, where they are there."""
+    if options.y in array_names(path):
+        yield _read_npz(path, options, names)
+    else:
+        yield alone(read_npz(path, (options.x,))[0], path)
+
+
+NPZ = Format(
+    "npz",
+    told=lambda start, file: file.endswith(".npz") and start.startswith(b"PK"),  # others by what is inside
+    read=_read_npz,
+    parts=_npz_at_once,
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import Arrays, array_names, pair
-from mlp_core.data.readers.npy import read_header
+from mlp_core.data.readers.arrays import Arrays, alone, array_names, pair, refuse_single
+from mlp_core.data.readers.format import Format, ReadOptions
+from mlp_core.data.readers.npy import MAGIC, read_header, read_npy
 from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
 from mlp_core.descriptors import READ, read_all
-from mlp_core.errors import Failed, Problem, counted
+from mlp_core.errors import DataError, Failed, Problem, counted
 from mlp_core.machine import free_memory
 
 Array = npt.NDArray[Any]
@@ -107,11 +108,6 @@ class OnDisk:
         self.columns: list[int] | None = None
         self.changes: dict[int, Change] = {}
         self._pulled: dict[int, Floats] = {}
-
-    @classmethod
-    def open(cls, path: Path) -> OnDisk:
-        """The array in the .npy file at `path`, rows flat. Raises DataError."""
-        return cls(File(path))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -249,6 +245,23 @@ class OnDisk:
         return found
 
 
+def _in_parts(path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]) -> Iterator[Arrays]:
+    if (disk := _unpacked(path)) is None:
+        yield alone(read_npy(path), path)
+        return
+    for rows, block in disk.blocks():
+        yield replace(alone(block, path), first=rows.start)
+
+
+def _unpacked(path: Path) -> OnDisk | None:
+    """An array that can be read in pieces, None for any other; what is wrong with it says who reads it whole."""
+    try:
+        disk = OnDisk(File(path))
+    except DataError:
+        return None
+    return disk if len(disk.file.shape) > 1 and disk.size else None
+
+
 def _after(first: Change | None, then: Change) -> Change:
     return then if first is None else lambda block: then(first(block))
 
@@ -270,3 +283,12 @@ def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays
     targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
     note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
     return replace(targets, X=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))
+
+
+NPY = Format(
+    "npy",
+    told=lambda start, file: start.startswith(MAGIC),
+    read=lambda path, options, names: refuse_single(path),
+    parts=_in_parts,
+    array=read_npy,
+)

@@ -69,13 +69,9 @@ LOOP = slips(
 )
 
 BATCHES = slips(
-    (
-        Batches.batch,
-        "numpy",
-        ("self._gather(self.Y, rows, Y)", "self._gather(self.Y, rows[::-1].copy(), Y)"),
-        ("rows = self._order(epoch)[span]", "rows = self._order(epoch)[span][::-1].copy() * 0 + 1"),
-    ),
-    (Batches.batch, "weights, numpy", ("self._gather(self.w, rows, w)", "self._gather(self.w, rows[::-1].copy(), w)")),
+    (Batches._gather_targets, "numpy", ("(self.Y, rows, Y)", "(self.Y, rows[::-1].copy(), Y)")),
+    (Batches.batch, "numpy", ("self._order(epoch)[span]", "self._order(epoch)[span][::-1].copy() * 0 + 1")),
+    (Batches._gather_targets, "weights, numpy", ("(self.w, rows, w)", "(self.w, rows[::-1].copy(), w)")),
     (Batches.dealt, "plain", ('"shuffle", epoch', '"shuffle", 0 * epoch'), ("self.seed, ", "self.seed + 1, ")),
     (Batches.weight, "numpy", ("float(stop - start)", "float(self.size)")),
     (Batches.weight, "weights, numpy", ("self._weights[self.dealt(epoch)[part]]", "self._weights[part]")),

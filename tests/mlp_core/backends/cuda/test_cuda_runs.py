@@ -21,8 +21,7 @@ from mlp_core.backends.cuda import find_device
 from mlp_core.backends.cuda.backend import _stream
 from mlp_core.backends.cuda.steps import WholeSteps
 from mlp_core.config import from_mapping
-from mlp_core.data.batches.from_host import OnHost
-from mlp_core.data.batches.inputs import Scaled
+from mlp_core.data.batches.inputs import OnHost, Scaled
 from mlp_core.errors import ConfigError
 from mlp_core.gradcheck import check
 from mlp_core.nn.layers import Pass

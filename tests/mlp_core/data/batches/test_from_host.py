@@ -15,8 +15,8 @@ from test_cuda_engine import BATCH, Job, state
 from test_whole_steps import DEEP, GPU, a_backend
 
 from mlp_core.data.batches.batches import Batches
-from mlp_core.data.batches.from_host import OnHost, SentBatches
-from mlp_core.data.batches.inputs import Scaled, smaller_as_stored
+from mlp_core.data.batches.from_host import SentBatches
+from mlp_core.data.batches.inputs import OnHost, Scaled, smaller_as_stored
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
 from mlp_core.nn.backend import Backend
 from mlp_core.training.events import EpochDone, StepDone

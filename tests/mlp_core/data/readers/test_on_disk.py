@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mlp_core.data.readers import npy_on_disk as on_disk
-from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.npy_on_disk import File, OnDisk
 from mlp_core.errors import DataError, Failed
 
 RNG = np.random.default_rng(1)
@@ -35,7 +35,7 @@ def test_every_type_is_given_as_it_is_read_into_memory(dtype: str, tmp_path: Pat
 
     x = RNG.integers(0, 2, (30, 4)).astype(dtype)
     np.save(tmp_path / "x.npy", x)
-    disk = OnDisk.open(tmp_path / "x.npy")
+    disk = OnDisk(File(tmp_path / "x.npy"))
     memory = pair(read_npy(tmp_path / "x.npy"), np.arange(30), tmp_path, tmp_path).X
     assert disk.dtype == memory.dtype
     np.testing.assert_array_equal(disk[:], memory)
@@ -52,11 +52,11 @@ def test_every_type_is_given_as_it_is_read_into_memory(dtype: str, tmp_path: Pat
 )  # fmt: skip
 def test_it_is_read_like_an_array(key: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_disk, "PIECE", 300)
-    np.testing.assert_array_equal(OnDisk.open(path)[key], WHOLE[key])
+    np.testing.assert_array_equal(OnDisk(File(path))[key], WHOLE[key])
 
 
 def test_rows_are_counted_from_the_end_and_chosen_by_booleans_as_of_an_array(path: Path) -> None:
-    disk, some = OnDisk.open(path), WHOLE[:, 0] > 0
+    disk, some = OnDisk(File(path)), WHOLE[:, 0] > 0
     np.testing.assert_array_equal(disk[[-1, 3, -200]], WHOLE[[-1, 3, -200]])
     np.testing.assert_array_equal(disk[some], WHOLE[some])
     assert len(list(disk)) == len(WHOLE)
@@ -65,7 +65,7 @@ def test_rows_are_counted_from_the_end_and_chosen_by_booleans_as_of_an_array(pat
 @pytest.mark.parametrize("key", [200, -201, [3, 200], [-201]])
 def test_rows_that_are_not_there_are_an_error(key: Any, path: Path) -> None:
     with pytest.raises(IndexError, match="a row of 200 is asked for that is not there"):
-        OnDisk.open(path)[key]
+        OnDisk(File(path))[key]
 
 
 @given(st.data())
@@ -75,7 +75,7 @@ def test_rows_and_columns_are_chosen_as_of_an_array(
     path = tmp_path_factory.mktemp("x") / "x.npy"
     x = data.draw(hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5)), elements=st.floats(-9, 9)))
     np.save(path, x)
-    disk = OnDisk.open(path)
+    disk = OnDisk(File(path))
     for _ in range(data.draw(st.integers(0, 3))):
         rows = np.flatnonzero(data.draw(hnp.arrays(bool, len(x))))
         columns = data.draw(st.lists(st.integers(0, x.shape[1] - 1), min_size=1, max_size=4))
@@ -88,7 +88,7 @@ def test_rows_and_columns_are_chosen_as_of_an_array(
 
 
 def test_sparse_rows_are_read_one_by_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk, read = OnDisk.open(path), []
+    disk, read = OnDisk(File(path)), []
     real = disk.file.read
     monkeypatch.setattr(disk.file, "read", lambda a, b, out=None: read.append(b - a) or real(a, b, out))
     np.testing.assert_array_equal(disk.take(np.array([0, 100, 199]))[:], WHOLE[[0, 100, 199]])
@@ -96,14 +96,14 @@ def test_sparse_rows_are_read_one_by_one(path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_changes_are_made_when_rows_are_read(path: Path) -> None:
-    disk = OnDisk.open(path).select([2, 5], {1: lambda column: column * 2})
+    disk = OnDisk(File(path)).select([2, 5], {1: lambda column: column * 2})
     again = disk.take(np.array([3, 4])).select([1], {0: lambda column: column + 1})
     np.testing.assert_array_equal(again[:], WHOLE[3:5, [5]] * 2 + 1)
 
 
 def test_images_are_laid_flat(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.arange(24, dtype=np.uint8).reshape(4, 3, 2))
-    np.testing.assert_array_equal(OnDisk.open(tmp_path / "x.npy")[1:3], np.arange(6, 18).reshape(2, 6))
+    np.testing.assert_array_equal(OnDisk(File(tmp_path / "x.npy"))[1:3], np.arange(6, 18).reshape(2, 6))
 
 
 def spoiled(tmp_path: Path, case: str) -> Path:
@@ -141,13 +141,13 @@ def spoiled(tmp_path: Path, case: str) -> Path:
 )
 def test_what_cannot_be_read_in_pieces_is_refused(case: str, code: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=says) as caught:
-        OnDisk.open(spoiled(tmp_path, case))
+        OnDisk(File(spoiled(tmp_path, case)))
     assert caught.value.problems[0].code == code
 
 
 @pytest.mark.parametrize("change", ["shorter", "longer", "other bytes"])
 def test_a_file_that_changes_while_it_is_read_is_an_error_and_no_signal(change: str, path: Path) -> None:
-    disk = OnDisk.open(path)
+    disk = OnDisk(File(path))
     before = path.stat()
     with path.open("r+b") as file:
         if change == "shorter":
@@ -161,7 +161,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error_and_no_signal(change: 
 
 
 def test_a_file_replaced_by_another_is_read_as_it_was(path: Path) -> None:
-    disk = OnDisk.open(path)
+    disk = OnDisk(File(path))
     np.save(path.with_name("other.npy"), WHOLE + 1)
     path.with_name("other.npy").replace(path)
     np.testing.assert_array_equal(disk[:], WHOLE)
@@ -173,4 +173,4 @@ def test_no_header_makes_more_than_a_refusal(tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("x") / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + content)
     with pytest.raises(DataError):
-        OnDisk.open(path)
+        OnDisk(File(path))

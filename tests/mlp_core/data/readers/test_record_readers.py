@@ -15,8 +15,7 @@ import pytest
 from mlp_core.config.data import FORMATS as CONFIG_FORMATS
 from mlp_core.data.readers.csv import read_csv
 from mlp_core.data.readers.format import ReadOptions
-from mlp_core.data.readers.formats import FORMATS, read, read_all
-from mlp_core.data.readers.stream import stream
+from mlp_core.data.readers.formats import FORMATS, read, read_all, stream
 from mlp_core.data.readers.table import Table
 from mlp_core.errors import DataError
 
