@@ -152,9 +152,9 @@ def _table(listing: Listing, folder: Path) -> Any:
 
 def _keys(listing: Listing) -> dict[str, str]:
     """The keys to show, with their short names: how many folds or members there are has a column of its own."""
-    from mlp_core.report.together import Together
+    from mlp_core.report.together import COUNTED, Together
 
-    told = Together.COUNTED if any(isinstance(run, Together) for run in listing.runs) else ()
+    told = COUNTED if any(isinstance(run, Together) for run in listing.runs) else ()
     return {key: short for key, short in listing.differing.items() if key not in told}
 
 

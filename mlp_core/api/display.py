@@ -39,7 +39,8 @@ class Progress:
         now = time.monotonic()
         if now - self._last < PAUSE and event.epoch < self.epochs:
             return
-        self._last, text = now, epoch_line(event, self.epochs)
+        told = [f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr"]
+        self._last, text = now, f"epoch {event.epoch}/{self.epochs}  " + "  ".join(told)
         if self._handle is not None:
             bar = f'<progress value="{event.epoch}" max="{self.epochs}"></progress>'
             self._handle.update(_Html(f"{bar} {html.escape(text)}"))
@@ -69,12 +70,6 @@ def _notebook() -> Any:
     if shell is None or not hasattr(shell, "kernel"):
         return None
     return display(_Html(""), display_id=True)
-
-
-def epoch_line(event: EpochDone, epochs: int) -> str:
-    """One epoch in words."""
-    told = [f"{name} {metric(name, value)}" for name, value in event.metrics.items() if name != "lr"]
-    return f"epoch {event.epoch}/{epochs}  " + "  ".join(told)
 
 
 def curve_html(history: Sequence[Mapping[str, float]], best: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlp_core.config.keys import NAMED, all_keys, find_keys
+from mlp_core.config.keys import all_keys, find_keys
+from mlp_core.config.problems import NAMED
 from mlp_core.errors import Problem, UsageError
 
 BROUGHT = ("data.train", "data.val", "data.test", "data.name", "data.target", "data.weight", "data.task", "data.id")

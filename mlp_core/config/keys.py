@@ -12,14 +12,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mlp_core.config.nearest import nearest
-from mlp_core.config.problems import SYNONYMS
+from mlp_core.config.problems import ITEM, SYNONYMS, sections_in
 from mlp_core.config.schema import Config
 from mlp_core.config.text_kinds import Word
 from mlp_core.config.value_kinds import Kind
 from mlp_core.errors import Problem, UsageError
-
-ITEM, NAMED = "[]", "NAME"
-"""Parts of a key: an item of a list, and a name that the user gives, such as a column's."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def _key(name: str, field: FieldInfo) -> Iterator[Key]:
     section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     meaning = field.description or ""
     yield Key(name, meaning, forms, default, field.is_required(), _example(field), section)
-    for inner, way in dict(_sections(field.annotation, "")).items():
+    for inner, way in dict(sections_in(field.annotation)).items():
         yield from _keys_of(inner, f"{name}{way}.")
 
 
@@ -147,20 +144,6 @@ def _form(kind: Kind) -> str:
     if isinstance(kind, Word) and kind.pattern is not None:
         text += f", or what fits {kind.pattern}"
     return text + (", or null" if kind.null else "")
-
-
-def _sections(annotation: Any, way: str) -> Iterator[tuple[type[BaseModel], str]]:
-    """The sections inside a type, with the way to them."""
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, way
-    elif origin is tuple:
-        yield from _sections(inner[0], f"{way}{ITEM}")
-    elif origin is dict:
-        yield from _sections(inner[1], f"{way}.{NAMED}")
-    else:
-        for one in inner:
-            yield from _sections(one, way)
 
 
 def _example(field: FieldInfo) -> str | None:

@@ -200,7 +200,7 @@ def defaults(model: type[BaseModel] = Config) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if field.is_required():
-            values[name] = next((defaults(inner) for inner in sections_in(field.annotation)), None)
+            values[name] = next((defaults(inner) for inner, _ in sections_in(field.annotation)), None)
         else:
             default = field.default
             values[name] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -16,6 +16,9 @@ from mlp_core.config.nodes import Node, Place, Scalar
 from mlp_core.config.section import LIST, MAPPING, SCALAR, Complaint
 from mlp_core.config.yaml_tree import MOST
 from mlp_core.errors import Problem, clean
+
+ITEM, NAMED = "[]", "NAME"
+"""Parts of a key: an item of a list, and a name that the user gives, such as a column's."""
 
 # Names that other tools use for a key of ours.
 SYNONYMS = {
@@ -168,18 +171,25 @@ def _sections_at(path: Sequence[str], model: type[BaseModel]) -> list[type[BaseM
             continue
         fields = [one.model_fields[part] for one in models if part in one.model_fields]
         if fields:
-            models = [inner for field in fields for inner in sections_in(field.annotation)]
+            models = [inner for field in fields for inner, _ in sections_in(field.annotation)]
             named = any(typing.get_origin(field.annotation) is dict for field in fields)
         elif not part.isdecimal():
             models = []
     return models
 
 
-def sections_in(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that a type is made of."""
+def sections_in(annotation: Any, way: str = "") -> Iterator[tuple[type[BaseModel], str]]:
+    """The sections inside a type, with the way to them."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in typing.get_args(annotation) for found in sections_in(part)]
+        yield annotation, way
+    elif origin is tuple:
+        yield from sections_in(inner[0], f"{way}{ITEM}")
+    elif origin is dict:
+        yield from sections_in(inner[1], f"{way}.{NAMED}")
+    else:
+        for one in inner:
+            yield from sections_in(one, way)
 
 
 def homes(name: str, model: type[BaseModel]) -> list[str]:
@@ -213,7 +223,7 @@ def _homes(name: str, model: type[BaseModel], prefix: str = "") -> Iterable[str]
     for key, field in model.model_fields.items():
         if typing.get_origin(field.annotation) is dict:  # only repeats what stands elsewhere, for single names
             continue
-        for section in sections_in(field.annotation):
+        for section, _ in sections_in(field.annotation):
             yield from _homes(name, section, f"{prefix}{key}.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic_core import PydanticCustomError
 
@@ -43,6 +43,7 @@ class Folder(Kind):
     """The path of a folder, or `false` for none."""
 
     what: str = "a folder, or false"
+    WRITTEN: ClassVar = {"anyOf": [{"const": False}, {"type": ["string", "number"]}]}
 
     def read(self, scalar: Scalar) -> str | bool:
         if scalar.plain and scalar.text == "false":
@@ -50,9 +51,6 @@ class Folder(Kind):
         if (scalar.plain and scalar.text == "true") or not scalar.text or "\0" in scalar.text:
             raise self.refuse(scalar)
         return scalar.text
-
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"const": False}, {"type": ["string", "number"]}]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +87,9 @@ class Word(Kind):
         message = "unknown value" if code == "unknown_value" else "expected a name"
         return refusal(message, got, code=code, hint=meant)
 
-    def schema(self) -> dict[str, Any]:
-        return {"enum": list(self.words)} if self.pattern is None else {"type": "string"}
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        own = self.schema()
-        if self.pattern is not None:
-            own = {"anyOf": [{"enum": list(self.words)}, {"type": "string", "pattern": f"^(?:{self.pattern})$"}]}
-        return {"anyOf": [own, {"type": "null"}]} if self.null else own
+    def options(self) -> list[dict[str, Any]]:
+        fitting = [] if self.pattern is None else [{"type": "string", "pattern": f"^(?:{self.pattern})$"}]
+        return [{"enum": list(self.words)}, *fitting]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +97,12 @@ class Column(Kind):
     """A column by name, or by its position as an integer: 0 is the first, -1 the last; quotes make a name."""
 
     what: str = "a column name or position"
+    WRITTEN: ClassVar = {"type": ["integer", "string"]}
 
     def read(self, scalar: Scalar) -> int | str:
         if scalar.plain and _INDEX.fullmatch(scalar.text):
             return Int(example=self.example).read(scalar)
         return Text(what=self.what, example=self.example).read(scalar)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": ["integer", "string"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +110,7 @@ class Duration(Kind):
     """A time span such as `2h30m`, in days, hours, minutes and seconds."""
 
     what: str = "a time span such as 2h30m, 45m or 90s"
+    WRITTEN: ClassVar = {"type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", "minLength": 2}
 
     def read(self, scalar: Scalar) -> str:
         if not seconds(scalar.text):
@@ -132,15 +124,13 @@ class Duration(Kind):
         clock = re.fullmatch("([0-9]{1,2}):([0-9]{2})", text, re.ASCII)
         return f"write {clock[1]}h{clock[2]}m or {clock[1]}m{clock[2]}s" if clock else None
 
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$", "minLength": 2}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding(Kind):
     """The name of a text encoding that Python knows."""
 
     what: str = "the name of a text encoding"
+    WRITTEN: ClassVar = {"type": "string"}
 
     def read(self, scalar: Scalar) -> str:
         if len(scalar.text) < 40 and re.fullmatch(r"[A-Za-z0-9][\w.-]*", scalar.text, re.ASCII):
@@ -157,9 +147,6 @@ class Encoding(Kind):
     def _meant(text: str) -> str:
         near = nearest(text, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis"))
         return f'did you mean "{near}"?' if near else "for example utf-8 or latin-1"
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 def seconds(duration: str) -> int:

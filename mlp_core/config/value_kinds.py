@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -44,6 +44,7 @@ class Kind:
     null: bool = False
     words: tuple[str, ...] = ()
     example: str | None = None
+    WRITTEN: ClassVar[dict[str, Any]] = {}
 
     @property
     def expected(self) -> str:
@@ -55,8 +56,12 @@ class Kind:
         raise NotImplementedError
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the kind itself."""
-        raise NotImplementedError
+        """The JSON Schema of the kind itself: `WRITTEN` where its settings change nothing."""
+        return {**self.WRITTEN}
+
+    def options(self) -> list[dict[str, Any]]:
+        """The same, with the words that are admitted besides."""
+        return [self.schema(), *([{"enum": list(self.words)}] if self.words else [])]
 
     def __call__(self, value: object) -> object:
         """The value of a raw scalar or of a native value; raises PydanticCustomError."""
@@ -86,11 +91,7 @@ class Kind:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        options = [self.schema()]
-        if self.words:
-            options.append({"enum": list(self.words)})
-        if self.null:
-            options.append({"type": "null"})
+        options = [*self.options(), *([{"type": "null"}] if self.null else [])]
         return options[0] if len(options) == 1 else {"anyOf": options}
 
 
@@ -172,6 +173,9 @@ class ShareOrCount(Kind):
     """A share of the rows in [0, 1), or a number of rows as an integer."""
 
     what: str = "a share in [0, 1) or a whole number of rows"
+    WRITTEN: ClassVar = {
+        "anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, {"type": "integer", "minimum": 0}]
+    }
 
     def read(self, scalar: Scalar) -> float | int:
         if scalar.plain and _INTEGER.fullmatch(scalar.text):
@@ -186,30 +190,10 @@ class ShareOrCount(Kind):
             raise self.refuse(scalar, code="out_of_range")
         return share
 
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, {"type": "integer", "minimum": 0}]}
-
 
 _MEANT = {
-    "true": {
-        "true",
-        "yes",
-        "on",
-        "y",
-        "t",
-        "1",
-        "ja",
-        "wahr",
-        "oui",
-        "vrai",
-        "si",
-        "sí",
-        "sim",
-        "tak",
-        "да",
-        "enabled",
-    },
-    "false": {"false", "no", "off", "n", "f", "0", "nein", "falsch", "non", "faux", "não", "nee", "nie", "нет", "none"},
+    "true": "true yes on y t 1 ja wahr oui vrai si sí sim tak да enabled",
+    "false": "false no off n f 0 nein falsch non faux não nee nie нет none",
 }
 """Words for true and false of other tools and languages."""
 
@@ -229,7 +213,7 @@ class Bool(Kind):
         if scalar.plain and scalar.text in allowed and self.only in (None, allowed[scalar.text]):
             return allowed[scalar.text]
         text, quoted = scalar.text.lower(), "" if scalar.plain else ", without quotes"
-        word = next((word for word, others in _MEANT.items() if text in others), None)
+        word = next((word for word, others in _MEANT.items() if text in others.split()), None)
 
         def meant() -> str | None:
             near = None if word else nearest(text, allowed)

@@ -41,8 +41,20 @@ static double log_of(double p)
     return log(fmax(p, 1e-300));
 }
 """
-
-
+FUNCTIONS = {"softmax": SOFTMAX, "probability": SIGMOID, "log_of": LOG}
+# what every number of v becomes, by the numbers and tables of a step in braces
+EACH: dict[type, str] = {
+    op.Take: "v[{places}[k]]",  # they are ascending, so that nothing is lost on the way
+    op.Sigmoid: "probability(v[k])",
+    op.LogSigmoid: "fmin(v[k], 0) - log1p(exp(-fabs(v[k])))",
+    op.LogOf: "log_of(v[k])",
+    op.Odds: "log_of(v[k]) - log_of(1 - v[k])",
+    op.Affine: "{slope} * v[k] + {offset}",
+    op.Exp: "exp({rate} * v[k])",
+    op.Unscale: "v[k] / {scale}[k] + {shift}[k]",
+    op.Expm1: "expm1(v[k])",
+    op.Limit: "fmin(fmax(v[k], {low}[k]), {high}[k])",
+}
 MEAN = """
 /* The mean of a number over MEMBERS members, which lie TOLD apart. */
 static double mean(const double *told)
@@ -139,56 +151,35 @@ class _Steps(Walk):
             self.name = f"{name}_{at}"
             self.visit(step)
 
-    def each(self, body: str) -> None:
-        """Every number of v becomes this."""
-        self.lines += [f"    for (k = 0; k < {self.count}; k++)", f"        v[k] = {body};"]
+    def visit(self, step: Any) -> None:
+        """A step that makes every number of v another one has its text in `EACH`, any other a method."""
+        if type(step) not in EACH:
+            super().visit(step)
+            return
+        self.count = len(step.places) if isinstance(step, op.Take) else self.count
+        body = EACH[type(step)].format(**{key: self.given(key, value) for key, value in vars(step).items()})
+        self.line(f"for (k = 0; k < {self.count}; k++)", f"    v[k] = {body};")
 
-    def visit_Take(self, step: op.Take) -> None:
-        """The places are ascending, so that nothing is lost on the way."""
-        self.count = len(step.places)
-        self.each(f"v[{self.source.table(f'places_{self.name}', step.places, 'int')}[k]]")
+    def given(self, key: str, value: Any) -> str:
+        """A number of a step, or the name of a table of its numbers."""
+        if isinstance(value, float):
+            return number(value)
+        return self.source.table(f"{key}_{self.name}", value, "int" if isinstance(value, tuple) else "double")
+
+    def line(self, *text: str) -> None:
+        """Lines, and what they call is in the file."""
+        self.lines += [f"    {line}" for line in text]
+        for name, function in FUNCTIONS.items():
+            if any(f"{name}(" in line for line in text):
+                self.source.need(name, function)
 
     def visit_Softmax(self, step: op.Softmax) -> None:
-        self.source.need("softmax", SOFTMAX)
-        self.lines.append(f"    softmax(v, {self.count});")
-
-    def visit_Sigmoid(self, step: op.Sigmoid) -> None:
-        self.source.need("probability", SIGMOID)
-        self.each("probability(v[k])")
-
-    def visit_LogSigmoid(self, step: op.LogSigmoid) -> None:
-        self.each("fmin(v[k], 0) - log1p(exp(-fabs(v[k])))")
+        self.line(f"softmax(v, {self.count});")
 
     def visit_Pair(self, step: op.Pair) -> None:
-        self.lines += ["    v[1] = v[0];", "    v[0] = 1 - v[1];"]
+        self.line("v[1] = v[0];", "v[0] = 1 - v[1];")
         self.count = 2
 
-    def visit_LogOf(self, step: op.LogOf) -> None:
-        self.source.need("log_of", LOG)
-        self.each("log_of(v[k])")
-
-    def visit_Odds(self, step: op.Odds) -> None:
-        self.source.need("log_of", LOG)
-        self.each("log_of(v[k]) - log_of(1 - v[k])")
-
     def visit_PairOdds(self, step: op.PairOdds) -> None:
-        self.source.need("log_of", LOG)
-        self.lines.append("    v[0] = log_of(v[1]) - log_of(v[0]);")
+        self.line("v[0] = log_of(v[1]) - log_of(v[0]);")
         self.count = 1
-
-    def visit_Affine(self, step: op.Affine) -> None:
-        self.each(f"{number(step.slope)} * v[k] + {number(step.offset)}")
-
-    def visit_Exp(self, step: op.Exp) -> None:
-        self.each(f"exp({number(step.rate)} * v[k])")
-
-    def visit_Unscale(self, step: op.Unscale) -> None:
-        scale, shift = self.source.doubles(**{f"scale_{self.name}": step.scale, f"shift_{self.name}": step.shift})
-        self.each(f"v[k] / {scale}[k] + {shift}[k]")
-
-    def visit_Expm1(self, step: op.Expm1) -> None:
-        self.each("expm1(v[k])")
-
-    def visit_Limit(self, step: op.Limit) -> None:
-        low, high = self.source.doubles(**{f"low_{self.name}": step.low, f"high_{self.name}": step.high})
-        self.each(f"fmin(fmax(v[k], {low}[k]), {high}[k])")

@@ -195,7 +195,7 @@ class Calls(Walk):
         formula = self.formula(one)
         name = one.name if one.name not in ("tanh", "sin") else f"{one.name}_of"
         if "ALPHA" in formula:
-            name = f"{name}_{abs(hash_of(one.alpha))}"
+            name = f"{name}_{abs(int(np.float64(one.alpha).view(np.int64)) >> 20)}"  # one for each parameter
         constants = formula.replace("ALPHA", f"R({number(one.alpha)})").replace("F(", f"{self.source.f}(")
         self.call(name, ACTIVATION.format(what=one.name, name=name, formula=constants))
 
@@ -238,8 +238,3 @@ class Calls(Walk):
 
     def visit_Dropout(self, one: op.Dropout) -> None:
         """Nothing when predicting."""
-
-
-def hash_of(alpha: float) -> int:
-    """A whole number that tells one parameter of an activation from another."""
-    return int(np.float64(alpha).view(np.int64)) >> 20

@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from mlp_core.export import operations as op
 from mlp_core.export import python_parts as parts
 from mlp_core.export.description import Description, Member
 from mlp_core.export.python_text import Script
+
+# what V becomes, by the numbers and arrays of a step in braces
+STEPS: dict[type, str] = {
+    op.Take: "V[:, {places}]",
+    op.Softmax: "softmax(V)",
+    op.Sigmoid: "sigmoid(V)",
+    op.LogSigmoid: "-np.logaddexp(0, -V)",
+    op.LogOf: "log(V)",
+    op.Pair: "np.hstack([1 - V, V])",
+    op.Odds: "log(V) - log(1 - V)",
+    op.PairOdds: "(log(V[:, 1]) - log(V[:, 0]))[:, None]",
+    op.Affine: "{slope} * V + {offset}",
+    op.Exp: "np.exp({rate} * V)",
+    op.Unscale: "V / {scale} + {shift}",
+    op.Expm1: "np.expm1(V)",
+    op.Limit: "np.clip(V, {low}, {high})",
+}
+NEEDED: dict[type, Callable[..., Any]] = {op.Softmax: parts.softmax, op.Sigmoid: parts.sigmoid}
+NEEDED |= dict.fromkeys((op.LogOf, op.Odds, op.PairOdds), parts.log)
 
 
 def told_text(member: Member, script: Script) -> str:
@@ -54,7 +75,21 @@ def _variables(description: Description) -> list[str]:
 
 
 def _stepwise(steps: Sequence[Any], name: str, script: Script) -> list[str]:
-    return [f"    V = {_STEPS[type(step)](step, script, f'{name}_{at}')}" for at, step in enumerate(steps)]
+    """Lines of the steps of an answer on V; what they need is in the file."""
+    lines = []
+    for at, step in enumerate(steps):
+        given = {key: _given(value, f"{name}_{at}_{key}".upper(), script) for key, value in vars(step).items()}
+        lines.append(f"    V = {STEPS[type(step)].format(**given)}")
+        if type(step) in NEEDED:
+            script.need(NEEDED[type(step)])
+    return lines
+
+
+def _given(value: Any, name: str, script: Script) -> str:
+    """A number of a step, a list of places, or the name of an array of its numbers."""
+    if isinstance(value, np.ndarray):
+        return script.array(name, value)
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _average(one: op.Mean | op.Mixture, place: int) -> str:
@@ -64,38 +99,3 @@ def _average(one: op.Mean | op.Mixture, place: int) -> str:
     value = f"told[{one.around}]"
     spread = f"np.var([{f'np.log1p({value})' if one.log else value} for told in members], axis=0)"
     return f"np.sqrt(np.mean([np.square(told[{place}]) for told in members], axis=0) + {spread})"
-
-
-def _needing(text: str, *functions: Callable[..., Any]) -> Callable[[Any, Script, str], str]:
-    """A step that is always the same text and needs these functions."""
-
-    def step_text(step: Any, script: Script, name: str) -> str:
-        script.need(*functions)
-        return text
-
-    return step_text
-
-
-def _unscale(step: op.Unscale, script: Script, name: str) -> str:
-    scale = script.array(f"{name.upper()}_SCALE", step.scale)
-    return f"V / {scale} + {script.array(f'{name.upper()}_SHIFT', step.shift)}"
-
-
-_STEPS: dict[type, Callable[[Any, Script, str], str]] = {
-    op.Take: lambda step, script, name: f"V[:, {list(step.places)}]",
-    op.Softmax: _needing("softmax(V)", parts.softmax),
-    op.Sigmoid: _needing("sigmoid(V)", parts.sigmoid),
-    op.LogSigmoid: _needing("-np.logaddexp(0, -V)"),
-    op.LogOf: _needing("log(V)", parts.log),
-    op.Pair: _needing("np.hstack([1 - V, V])"),
-    op.Odds: _needing("log(V) - log(1 - V)", parts.log),
-    op.PairOdds: _needing("(log(V[:, 1]) - log(V[:, 0]))[:, None]", parts.log),
-    op.Affine: lambda step, script, name: f"{step.slope!r} * V + {step.offset!r}",
-    op.Exp: lambda step, script, name: f"np.exp({step.rate!r} * V)",
-    op.Unscale: _unscale,
-    op.Expm1: _needing("np.expm1(V)"),
-    op.Limit: lambda step, script, name: (
-        f"np.clip(V, {script.array(f'{name.upper()}_LOW', step.low)}, "
-        f"{script.array(f'{name.upper()}_HIGH', step.high)})"
-    ),
-}

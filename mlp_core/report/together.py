@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mlp_core.documents import read_object
 from mlp_core.report.run_files import RunFiles, by_split
@@ -21,17 +21,14 @@ from mlp_core.runs.members import FILE, MEASURED
 FOLD = re.compile(r"(?:repeat-\d+-)?fold-\d+")
 MEMBER = re.compile(r"member-\d+")
 DEALT = {"data.split.fold": None, "data.split.repeat": 1}
+COUNTED = ("data.split.folds", "ensemble")
+"""The keys that say how many runs there are."""
 LARGEST = 1 << 20
 
 
 @dataclass(frozen=True)
 class Together(RunFiles):
-    """The runs of one folder. parts: those that were begun. kind: `folds` or `members`.
-
-    COUNTED: the keys that say how many there are.
-    """
-
-    COUNTED: ClassVar[tuple[str, ...]] = ("data.split.folds", "ensemble")
+    """The runs of one folder. parts: those that were begun. kind: `folds` or `members`."""
 
     parts: tuple[RunFiles, ...] = ()
     kind: str = "folds"
@@ -76,22 +73,18 @@ class Together(RunFiles):
     def best_epoch(self) -> int | None:
         return None
 
-    @property
-    def measured(self) -> bool:
-        """Whether the metrics are those of the one model, not means over its parts."""
-        return bool(self._measured)
-
     @cached_property
     def metrics(self) -> dict[str, float]:
         """Those of an ensemble as it was measured; else the mean of every metric that all of them have."""
-        return self._measured or {
+        return self.measured or {
             name: sum(part.metrics[name] for part in self.parts) / len(self.parts)
             for name in self.parts[0].metrics
             if all(name in part.metrics for part in self.parts)
         }
 
     @cached_property
-    def _measured(self) -> dict[str, float]:
+    def measured(self) -> dict[str, float]:
+        """Those of the one model, where they are known: else there are only means over its parts."""
         if self.kind == "folds":
             return {}
         metrics = read_object(self.path / MEASURED, LARGEST).get("metrics")

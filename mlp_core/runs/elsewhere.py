@@ -1,4 +1,4 @@
-"""The run of a worker that does not write: worker 0 has the directory, and what must be the same is compared."""
+"""The run of several workers: worker 0 has the directory, and what must be the same is compared."""
 
 from __future__ import annotations
 
@@ -13,30 +13,14 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.errors import ConfigError, Problem
 from mlp_core.machine import environment
-from mlp_core.runs.in_memory import NAMED, InMemory
+from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.run_directory import RunDirectory
 from mlp_core.training.checkpoint import Checkpoint, load
 from mlp_core.training.experiment import Experiment
 from mlp_core.workers.world import World
 
 
-class Elsewhere(InMemory):
-    """The place of a run that another worker writes; nothing is kept here."""
-
-    writes = False
-
-    def __init__(self, path: Path = NAMED) -> None:
-        super().__init__()
-        self.path = path
-
-    def open(self) -> None:
-        """The directory is locked by the worker that writes."""
-
-    def save(self, checkpoint: Checkpoint, name: str) -> Path:
-        return self.path
-
-
-def furthest(directory: RunDirectory | Elsewhere, world: World) -> tuple[Path, Checkpoint, list[Problem]] | None:
+def furthest(directory: RunDirectory | InMemory, world: World) -> tuple[Path, Checkpoint, list[Problem]] | None:
     """The furthest good checkpoint of a run, as worker 0 finds it; the others read the same file."""
     found = directory.newest()
     name = world.told(None if found is None else str(found[0]))

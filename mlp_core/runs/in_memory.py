@@ -1,4 +1,4 @@
-"""A run that leaves nothing on the disk: the face of a run directory, its checkpoints in memory."""
+"""A run that leaves nothing on the disk: the face of a run directory, its checkpoints in memory, or nowhere."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ NAMED = Path("memory")
 class InMemory:
     """Where a run in memory puts its best and its last checkpoint; what else it would write down is forgotten.
 
-    The last one is the arrays that training works on, which it need not survive; the best one has its own.
+    The last one is the arrays that training works on, which it need not survive; the best one has its own. Without
+    `writes` the run is that of a worker whose worker 0 writes it, at `path`: nothing is kept here.
     """
 
     home: Path | None = None
-    writes = True
-    path = checkpoints = NAMED
+    checkpoints = NAMED
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path = NAMED, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
         self.saved: dict[str, Checkpoint] = {}
 
+    def open(self) -> None:
+        """There is nothing to lock."""
+
     def save(self, checkpoint: Checkpoint, name: str) -> Path:
-        self.saved[name] = checkpoint
+        if self.writes:
+            self.saved[name] = checkpoint
         return self.path
 
     def has(self, name: str) -> bool:

@@ -115,19 +115,16 @@ class Predictor:
         targets, X, words, notes = self._inputs(source)
         P, Z = self._outcome(X, words)
         why, outcome = self._measured(source, targets, P) if targets else (None, None)
+        notes = {**notes, **distant_lines(self.model.inputs, X, lambda row: place_of(source, row))}
         return {
             "columns": {**self._kept(source), **self._told(P, Z)},
             "rows": len(X),
             "trained_on": count_trained(self._trained, X, words),
             "unseen": self.model.inputs.unseen(X, words),
-            "notes": [*([*key, note] for key, note in notes.items()), *self._far(X, source)],
+            "notes": [[*key, note] for key, note in notes.items()],
             "why": why,
             "outcome": outcome,
         }
-
-    def _far(self, X: Any, source: Source) -> list[list[str]]:
-        far, stray = distant_lines(self.model.inputs, X, lambda row: place_of(source, row))
-        return [*(["far", "", line] for line in far), *(["stray", "", line] for line in stray)]
 
     def _report(self, part: Mapping[str, Any]) -> None:
         """Add to the report what the next part came to."""
@@ -187,24 +184,19 @@ class Predictor:
 
     def _told(self, P: Any, Z: Any) -> Columns:
         """The columns of predictions from what the evaluator made of the logits Z."""
-        task = self.task
+        task, targets = self.task, self.task.targets
+        given = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
+        if task.kind == "regression":
+            return {name: P[:, k] for k, name in enumerate(given)} | self._spread(Z)
+        guess = decide(P, task.classifies, self.evaluator.threshold)
         if task.classifies:
-            guess = decide(P, True, self.evaluator.threshold)
             columns: Columns = {"prediction": [task.classes[index] for index in guess]}
-            if self.probabilities:
-                columns |= {f"p_{name}": P[:, k] for k, name in enumerate(task.classes)}
-            return columns
-        if task.kind == "multilabel":
-            held = decide(P, False, self.evaluator.threshold).astype(np.int64)
-            columns = {name: held[:, k] for k, name in enumerate(self._names())}
-            if self.probabilities:
-                columns |= {f"p_{name}": P[:, k] for k, name in enumerate(task.targets)}
-            return columns
-        return {name: P[:, k] for k, name in enumerate(self._names())} | self._spread(Z)
-
-    def _names(self) -> list[str]:
-        targets = self.task.targets
-        return ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
+        else:
+            columns = {name: guess[:, k].astype(np.int64) for k, name in enumerate(given)}
+        if self.probabilities:
+            names = task.classes if task.classifies else targets
+            columns |= {f"p_{name}": P[:, k] for k, name in enumerate(names)}
+        return columns
 
     def _spread(self, Z: Any) -> Columns:
         """Quantiles or standard deviations of a regression, in the units of the data.

@@ -12,7 +12,7 @@ from mlp_core.config import load as load_config
 from mlp_core.data.readers.format import Reading
 from mlp_core.errors import ConfigError, MlpbpError, Problem
 from mlp_core.machine import system
-from mlp_core.runs.elsewhere import Elsewhere, furthest, refuse_differences, refuse_other_configs
+from mlp_core.runs.elsewhere import furthest, refuse_differences, refuse_other_configs
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.prove import preflight
@@ -46,7 +46,7 @@ class Run:
     """An experiment and the directory it writes to."""
 
     experiment: Experiment
-    directory: RunDirectory | InMemory | Elsewhere
+    directory: RunDirectory | InMemory
     notices: list[str] = field(default_factory=list)
     resumed: bool = False
     restored: bool = False
@@ -90,7 +90,7 @@ class Run:
         give_back()  # what reading the data has freed
         refuse_differences(experiment)
         if not world.writes:
-            return cls(experiment, Elsewhere(), command=command)
+            return cls(experiment, InMemory(writes=False), command=command)
         if directory is None:
             number = config.output.if_exists == "number"
             run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
@@ -143,7 +143,7 @@ class Run:
         if world.size > 1:
             config = for_workers(config, world)
             refuse_other_configs(config, world)
-        directory = RunDirectory(path) if world.writes else Elsewhere(path)
+        directory = RunDirectory(path) if world.writes else InMemory(path, writes=False)
         directory.open()
         try:
             found = furthest(directory, world)
@@ -166,7 +166,7 @@ class Run:
         return run
 
     @classmethod
-    def _again(cls, config: Config, directory: RunDirectory | Elsewhere, command: Sequence[str], world: World) -> Run:
+    def _again(cls, config: Config, directory: RunDirectory | InMemory, command: Sequence[str], world: World) -> Run:
         """A run that was killed before its first checkpoint, from the beginning."""
         record = world.told(directory.read_json("run.json"))
         if record.get("status") == "finished":

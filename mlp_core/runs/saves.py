@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 
 from mlp_core.errors import Diverged, Problem
-from mlp_core.runs.elsewhere import Elsewhere
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.run_directory import RunDirectory
@@ -23,7 +22,7 @@ class Saves:
     Every method that saves may raise OSError; what was set aside is then tried again with the next save.
     """
 
-    def __init__(self, experiment: Experiment, directory: RunDirectory | InMemory | Elsewhere, log: MetricsLog) -> None:
+    def __init__(self, experiment: Experiment, directory: RunDirectory | InMemory, log: MetricsLog) -> None:
         self.experiment, self.directory, self.log = experiment, directory, log
         self._waiting: dict[str, Checkpoint] = {}
         self._saved_at = time.monotonic()

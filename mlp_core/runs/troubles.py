@@ -15,16 +15,12 @@ def with_checkpoint(error: MlpbpError, directory: RunDirectory | InMemory) -> Ml
     first = error.problems[0]
     if first.code != "diverged":
         return error
-    epoch = _newest_epoch(directory)
+    epoch = 0
+    with contextlib.suppress(CheckpointError, OSError):
+        if (found := directory.newest()) is not None:
+            epoch = int(found[1].document["progress"]["epoch"])
     good = f"; last good checkpoint epoch {epoch}" if epoch else "; no epoch was completed"
     return type(error)(Problem("diverged", first.message + good, "try a smaller optimizer.lr or optimizer.clip_norm"))
-
-
-def _newest_epoch(directory: RunDirectory | InMemory) -> int:
-    with contextlib.suppress(CheckpointError, OSError):
-        found = directory.newest()
-        return 0 if found is None else int(found[1].document["progress"]["epoch"])
-    return 0
 
 
 def no_room(path: Path, error: OSError) -> RunDirectoryError:

@@ -89,11 +89,8 @@ def _go_on(run: Run, stop: int | None, asked: Callable[[], bool], hear: Callable
 
 
 def _compare(folder: Path, name: str) -> Compared:
-    blobs = [_content(folder / run / name) for run in ("whole", "interrupted")]
+    paths = [folder / run / name for run in ("whole", "interrupted")]
+    blobs = [path.read_bytes() if path.is_file() else None for path in paths]
     sizes = [None if blob is None else len(blob) for blob in blobs]
     digests = [None if blob is None else hashlib.sha256(blob).hexdigest() for blob in blobs]
     return Compared(name, (sizes[0], sizes[1]), (digests[0], digests[1]))
-
-
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None

@@ -16,7 +16,7 @@ from mlp_core.errors import clean, counted
 from mlp_core.machine import asked_threads, available_cpus
 from mlp_core.metrics import fitting, known
 from mlp_core.metrics.calibration import misfit, wants_fit
-from mlp_core.nn.network import Architecture
+from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.training import from_config
 from mlp_core.training.devices import check_precision, decide_device, device_memory
@@ -48,8 +48,9 @@ def resolve(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
         loss = from_config.usual_loss(task.kind)
         decide("loss.name", loss, f"loss: {loss}")
         refuse_unused(config.replace(**{"loss.name": loss}))
-    elif loss not in (fitting := from_config.fitting_losses(task.kind)):
-        message, hint = f"does not fit a {task.kind} task", f"use one of {', '.join(fitting)}"
+    elif task.kind not in LOSSES[loss].tasks:
+        those = ", ".join(name for name, one in LOSSES.items() if task.kind in one.tasks)
+        message, hint = f"does not fit a {task.kind} task", f"use one of {those}"
         raise config.refusal("loss.name", message, code="wrong_loss", got=loss, hint=hint)
     if loss == "focal" and config.regularization.mixup:
         message = "focal needs one class per row, mixup makes two of them"
@@ -226,7 +227,7 @@ def check_memory(config: Config, data: Data, inputs: Preprocessor, batch: int) -
 
     False where a device has room for the network but not for the rows, which then stay on the host.
     """
-    architecture: Architecture = from_config.make_architecture(
+    architecture = from_config.make_architecture(
         config, inputs.inputs, max(1, len(data.task.classes)), numbers=inputs.numbers_first
     )
     itemsize = np.dtype(config.dtype).itemsize

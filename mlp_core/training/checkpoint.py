@@ -58,16 +58,9 @@ class Checkpoint:
         return Checkpoint({name: np.array(tensor) for name, tensor in self.tensors.items()}, self.document)
 
 
-def serialize(checkpoint: Checkpoint) -> bytes:
-    """The bytes of a checkpoint file; equal states give equal bytes.
-
-    Raises CheckpointError for a document that is too large to be read again.
-    """
-    return b"".join(_parts(checkpoint))
-
-
-def _parts(checkpoint: Checkpoint) -> list[bytes | memoryview]:
-    """The same in parts: header and small tensors together, large tensors where they are in memory."""
+def serialize(checkpoint: Checkpoint) -> list[bytes | memoryview]:
+    """The bytes of a checkpoint file in parts: header and small tensors together, large tensors where they are in
+    memory. Equal states give equal bytes. Raises CheckpointError for a document that is too large to be read again."""
     document = {"format": FORMAT, **checkpoint.document}
     document.pop("sha256", None)
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
@@ -242,7 +235,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
     Raises OSError when the disk does not take it.
     """
-    write_atomically(path, *_parts(checkpoint), check=True)
+    write_atomically(path, *serialize(checkpoint), check=True)
 
 
 def damaged(path: str, why: str) -> CheckpointError:

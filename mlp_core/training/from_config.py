@@ -46,11 +46,6 @@ def outputs(loss: Loss, task: Task) -> int:
     return loss.outputs(task.outputs, 0 if task.kind == "multilabel" else len(task.classes))
 
 
-def fitting_losses(kind: str) -> list[str]:
-    """The losses that fit a task of this kind, by their names."""
-    return [name for name, loss in LOSSES.items() if kind in loss.tasks]
-
-
 def usual_loss(kind: str) -> str:
     """The loss that a task of this kind has unless told otherwise."""
     return next(name for name, loss in LOSSES.items() if kind in loss.usual)

@@ -63,7 +63,9 @@ def expected_peak(experiment: Experiment) -> int | None:
     gradient = parameters.grad.nbytes - trainer.steps.spared  # steps that are compiled as a whole write to less of it
     training = gradient + state + workspace(network) + trainer.job.batches.nbytes
     saved = config.checkpoint.last or config.checkpoint.best or config.checkpoint.every is not None
-    copy = state + parameters.theta.nbytes + _validation(experiment) if saved else 0
+    val = experiment.splits.get("val")  # whose activations are kept from epoch to epoch
+    kept = 0 if val is None else _chunk(experiment, len(val.X), 0)
+    copy = state + parameters.theta.nbytes + kept if saved else 0
     measured = max(_evaluation(experiment), _baselines(experiment))
     ahead = int(now + max(_check(experiment), training + max(copy, measured)))
     return max(ahead, peak() or 0)
@@ -95,13 +97,6 @@ def _check(experiment: Experiment) -> int:
     size = network.parameters.size
     paper = FORMULAS + PAPER * size if preflight != "off" and size <= PAPER_PARAMETERS else 0
     return max(paper, {"off": 0, "quick": quick, "full": FULL_CHECK}[preflight] * size)
-
-
-def _validation(experiment: Experiment) -> int:
-    """Bytes of the activations that measure the validation split, kept from epoch to epoch."""
-    if "val" not in experiment.splits:
-        return 0
-    return _chunk(experiment, len(experiment.splits["val"].X), 0)
 
 
 def _chunk(experiment: Experiment, rows: int, inputs: int) -> int:

@@ -98,7 +98,9 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if name == PLAIN:
         table = config.recipe == "auto" and config.data.target is not None
         return config.replace(recipe=name), ((f"recipe: {name} ({why})",) if table else ())
-    rows, exact = data.splits["train"].rows, _exact(data)
+    train, rows = data.splits["train"], data.splits["train"].rows
+    # few rows that tell a smooth function with little noise
+    exact = data.task.kind == "regression" and rows < SPARSE and missed(train) < SMOOTH
     wanted = dict(_strong(config, data, exact))
     free = {key: value for key, value in wanted.items() if not config.given(key)}
     made = config.replace(recipe=name, **free)
@@ -115,12 +117,6 @@ def with_recipe(config: Config, data: Data) -> tuple[Config, tuple[str, ...]]:
     if exact and not config.given("model.dropout"):
         notes.append("recipe: no dropout, the target is nearly a smooth function of its columns")
     return made, (*notes, *([f"recipe: yours stands: {'; '.join(against)}"] if against else []))
-
-
-def _exact(data: Data) -> bool:
-    """Whether the training rows are few, and tell a smooth function with little noise."""
-    train = data.splits["train"]
-    return data.task.kind == "regression" and train.rows < SPARSE and missed(train) < SMOOTH
 
 
 def _strong(config: Config, data: Data, exact: bool) -> Iterator[tuple[str, Any]]:

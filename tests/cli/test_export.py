@@ -101,7 +101,9 @@ def test_a_model_of_a_newer_version_is_refused_in_one_line(folder: Path, tmp_pat
 
     saved = checkpoint.load(folder / "run/checkpoints/best.safetensors")
     newer = checkpoint.FORMAT + 1
-    data = checkpoint.serialize(saved).replace(b'\\"format\\":%d' % checkpoint.FORMAT, b'\\"format\\":%d' % newer)
+    data = b"".join(checkpoint.serialize(saved)).replace(
+        b'\\"format\\":%d' % checkpoint.FORMAT, b'\\"format\\":%d' % newer
+    )
     place = 8 + len(checkpoint._BEGINNING)
     blank = data[:place] + checkpoint._BLANK.encode() + data[place + 64 :]
     import hashlib

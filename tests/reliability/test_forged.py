@@ -147,7 +147,7 @@ def plant(forgery: Forgery, run: Path) -> None:
     document = forgery.of(documents(run)[forgery.file])
     if forgery.file == MODEL:
         checkpoint = load(path)
-        path.write_bytes(serialize(Checkpoint(checkpoint.tensors, document)))
+        path.write_bytes(b"".join(serialize(Checkpoint(checkpoint.tensors, document))))
         shutil.copyfile(path, path.with_name("last.safetensors"))
     elif forgery.file == "metrics.jsonl":
         path.write_text("".join(json.dumps(line) + "\n" for line in document))

@@ -46,7 +46,7 @@ class Scene:
         document = copy.deepcopy(dict(self.model.document))
         document["config"]["data"] |= data
         path = self.sent / f"{name}.safetensors"
-        path.write_bytes(serialize(Checkpoint(self.model.tensors, document)))
+        path.write_bytes(b"".join(serialize(Checkpoint(self.model.tensors, document))))
         return path
 
     def run(self, name: str) -> Path:

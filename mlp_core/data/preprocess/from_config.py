@@ -133,15 +133,15 @@ def further_lines(inputs: Any, rows: Any) -> list[str]:
         number = row if rows.places is None else int(rows.places[row])
         return f"row {number + 1:,}" if rows.source is None else place_of(rows.source, number)
 
-    far, stray = distant_lines(inputs, _some(rows), where)
-    return [*unseen_lines(unseen(inputs, "data", rows)), *far, *stray]
+    return [*unseen_lines(unseen(inputs, "data", rows)), *distant_lines(inputs, _some(rows), where).values()]
 
 
-def distant_lines(inputs: Any, X: Any, where: Callable[[int], str]) -> tuple[list[str], list[str]]:
+def distant_lines(inputs: Any, X: Any, where: Callable[[int], str]) -> dict[tuple[str, str], str]:
     """What is to be said of further rows X: of columns far from those of training, and of single numbers far outside
-    of them, of which `where` tells the place of a row."""
-    far = inputs.far_lines(X)[:1]
-    return far, stray_line([] if far else inputs.strays(X), where)
+    of them, of which `where` tells the place of a row; as `unlike` has it."""
+    far = inputs.far_lines(X)
+    stray = stray_line([] if far else inputs.strays(X), where)
+    return {(what, ""): line for what, lines in (("far", far), ("stray", stray)) for line in lines}
 
 
 def _some(rows: Any) -> Any:

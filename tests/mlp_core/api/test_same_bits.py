@@ -62,7 +62,7 @@ def without_places(checkpoint: Checkpoint) -> bytes:
     """The bytes of a checkpoint but for where its data is, and the run's name."""
     config = {**checkpoint.document["config"], "name": ""}
     config["data"] = {**config["data"], "train": ""}
-    return serialize(Checkpoint(checkpoint.tensors, {**checkpoint.document, "config": config}))
+    return b"".join(serialize(Checkpoint(checkpoint.tensors, {**checkpoint.document, "config": config})))
 
 
 def test_train_writes_the_checkpoints_of_the_command_line_byte_for_byte(tmp_path, monkeypatch):
