@@ -27,8 +27,9 @@ class Programs:
         self.job = job
         largest = 2.0 * rows * max(W.size for W in job.network.parameters.values.values())
         threads = max(1, min(threads, int(largest // SHARED_FLOPS)))  # the bits are the same
-        self._slots = 0 if hindrances.of_update(job) else len(numbers.of_update(job.optimizer, 1.0, 0, 1)[0])
-        self._crew = Crew(threads, RATES + self._slots * len(job.optimizer.segments), terms, library)
+        moved = [] if hindrances.of_update(job) else numbers.of_update(job.optimizer, 1.0, 0, 1)  # none: all is frozen
+        self._slots = len(moved[0]) if moved else 0
+        self._crew = Crew(threads, RATES + self._slots * len(moved), terms, library)
 
     def _update_numbers(self, lr: Any, decay: Any, t: Any) -> list[Any]:
         """The numbers of update `t`, counted from 1, for each segment; of several updates where these are arrays."""

@@ -361,6 +361,13 @@ def test_groups_freeze_scale_and_decay(lab: Lab) -> None:
     np.testing.assert_allclose(difference, -0.1 * 0.5 * done.last["0.bias"], rtol=1e-9)
 
 
+@pytest.mark.parametrize("kernels", ["numpy", "auto"])
+def test_a_network_that_is_frozen_altogether_stays_as_it_is(kernels: str, lab: Lab) -> None:
+    done = lab.train(f"kernels={kernels}", "optimizer.groups=[{match: '*', freeze: true}]")
+    for name in done.first:
+        np.testing.assert_array_equal(done.last[name], done.first[name])
+
+
 def test_clipping_bounds_the_step(lab: Lab) -> None:
     free, norm, value = (
         lab.train(*SGD, *more) for more in ([], ["optimizer.clip_norm=0.01"], ["optimizer.clip_value=0.001"])
