@@ -22,18 +22,22 @@ RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of lambda: the share of noise."""
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def missed(rows: Dataset) -> float:
     """The root mean square of all r_i, in deviations of the targets [rows, outputs]; the least over widths and ridges.
 
-    About 0 for a smooth function without noise, about 1 for noise alone; inf for targets that do not vary.
+    About 0 for a smooth function without noise, about 1 for noise alone; inf for targets that do not vary, and
+    for numbers whose squares are none.
     """
     at = np.unique(np.linspace(0, rows.rows - 1, min(rows.rows, ROWS)).astype(np.int64))
     y = np.asarray(rows.y[at], np.float64).reshape(len(at), -1)
     deviation = y.std(axis=0)
-    if len(at) < 3 or not deviation.all():
+    if len(at) < 3 or not ((deviation > 0) & np.isfinite(deviation)).all():
         return float("inf")
     y = (y - y.mean(axis=0)) / deviation
     D = _distances(np.asarray(rows.X[at], np.float64), set(rows.words))
+    if not np.isfinite(D).all():
+        return float("inf")
     median = float(np.median(D[np.triu_indices(len(D), 1)])) or 1.0
     return min(_left_out(np.exp(-D / (width * median)), y) for width in WIDTHS)
 

@@ -54,3 +54,10 @@ def test_what_does_not_vary_is_no_function() -> None:
     assert missed(Dataset(np.ones((20, 2)), np.ones((20, 1)))) == float("inf")
     assert missed(Dataset(np.ones((20, 2)), np.arange(20.0)[:, None])) > 0.9
     assert missed(Dataset(np.ones((2, 1)), np.arange(2.0)[:, None])) == float("inf")
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_too_large_to_be_squared_are_no_function() -> None:
+    large = np.linspace(-1, 1, 20)[:, None] * 1e308
+    assert missed(Dataset(large, np.arange(20.0)[:, None])) == float("inf")
+    assert missed(Dataset(np.arange(20.0)[:, None], large)) == float("inf")
