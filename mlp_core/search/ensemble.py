@@ -25,7 +25,7 @@ from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once
-from mlp_core.training.member_configs import member_configs
+from mlp_core.training.ensemble import member_configs
 
 FORMAT = 1
 

@@ -14,7 +14,7 @@ from mlp_core.errors import UsageError
 from mlp_core.runs.evaluate import evaluate_model, open_model
 from mlp_core.runs.run import Run
 from mlp_core.search.ensemble import Ensemble
-from mlp_core.training.member_configs import member_configs
+from mlp_core.training.ensemble import member_configs
 
 RNG = np.random.default_rng(3)
 
