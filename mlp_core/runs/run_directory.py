@@ -22,6 +22,7 @@ from mlp_core.atomic_files import (
     unshare,
     write_atomically,
 )
+from mlp_core.config import Config
 from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
 from mlp_core.documents import read_object
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError, typed
@@ -53,8 +54,11 @@ class RunDirectory:
         self._lock: int | None = None
 
     @classmethod
-    def create(cls, path: Path) -> RunDirectory:
-        """A new run in `path`, which must not exist or be empty; raises UsageError, RunDirectoryError."""
+    def create(cls, path: Path | None, config: Config) -> RunDirectory:
+        """A new run in `path`, which must not exist or be empty, or in the next free folder under `output.dir`; raises
+        UsageError, RunDirectoryError."""
+        if path is None:
+            return cls._numbered(Path(config.output.dir), config.name, config.output.if_exists == "number")
         run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -101,7 +105,7 @@ class RunDirectory:
         return UsageError(Problem("not_empty", "the directory is not empty", hint, file=str(self.path)))
 
     @classmethod
-    def create_numbered(cls, parent: Path, name: str, number: bool = True) -> RunDirectory:
+    def _numbered(cls, parent: Path, name: str, number: bool) -> RunDirectory:
         """A new run in `parent/name-001`, or the next free number; mkdir decides between two that start at once."""
         try:
             taken = numbers(parent, name)

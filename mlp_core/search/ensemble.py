@@ -7,8 +7,6 @@ probabilities or values are the members' average.
 from __future__ import annotations
 
 import contextlib
-import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.metrics import plain
 from mlp_core.runs.members import ENSEMBLE, MEASURED, Members
 from mlp_core.runs.run_directory import RunDirectory
+from mlp_core.runs.run_record import Stopwatch, earlier_seconds
 from mlp_core.search.folder import LARGEST, PLAN, write_json
 from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
@@ -39,19 +38,14 @@ class Ensemble:
         self.configs = member_configs(config, self.count)
         self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
         made_of = zip(self.names, self.configs, strict=True)
-        told = read_object(folder / MEASURED, LARGEST).get("seconds")
-        self.seconds = float(told) if isinstance(told, int | float) and math.isfinite(told) else 0.0
+        self.seconds = earlier_seconds(read_object(folder / MEASURED, LARGEST))
         self.members = [Training.of(one, folder / name, text, tuple(command)) for name, one in made_of]
 
     @classmethod
     def start(cls, config: Config, directory: Path | None, command: Sequence[str] = ()) -> Ensemble:
         """In `directory`, which is new or empty, or in the next free one under `output.dir`. Raises UsageError,
         RunDirectoryError."""
-        number = config.output.if_exists == "number"
-        if directory is None:
-            made = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
-        else:
-            made = RunDirectory.create(directory)
+        made = RunDirectory.create(directory, config)
         folder = made.path
         made.discard()  # it is no run itself
         try:
@@ -87,11 +81,8 @@ class Ensemble:
         folder one model once all are; `watch` hears now and then how far the others are. Raises what training raises;
         what was trained until then stays where it is."""
         lock = FileLock(self.folder / ".lock")
-        if not lock.take():
-            hint = "wait for it, or stop it"
-            raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.folder)))
-        begun, spent = time.monotonic(), self.seconds
-        done, first = 0, self.configs[0]
+        lock.claim()
+        clock, done, first = Stopwatch(self.seconds), 0, self.configs[0]
         limits = self.count, int(first.threads), first.train.epochs
         try:
             for member in watched(Training.carry_out, self.members, *limits, stop, watch):
@@ -102,7 +93,7 @@ class Ensemble:
                 task = run.load("best" if run.has("best") else "last").document["task"]
                 Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
         finally:
-            self.seconds = spent + time.monotonic() - begun
+            self.seconds = clock.seconds
             if done < len(self.members):
                 self.measured({})
             lock.release()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config, sparse
+from mlp_core.config import Config
 from mlp_core.data.writers import writing
 from mlp_core.documents import read_object
 from mlp_core.errors import CheckpointError, Problem
@@ -94,12 +95,15 @@ class Outcome:
             ) from None
 
 
+@dataclass(frozen=True)
 class CrossValidation:
     """The folds of a config, in their folder."""
 
-    def __init__(self, config: Config, folds: int, repeats: int, folder: SearchFolder, threads: int) -> None:
-        self.config, self.folds, self.repeats, self.folder, self.threads = config, folds, repeats, folder, threads
-        self.parts: tuple[Fold, ...] = ()
+    config: Config
+    folds: int
+    repeats: int
+    folder: SearchFolder
+    parts: tuple[Fold, ...]
 
     @classmethod
     def open(
@@ -110,30 +114,20 @@ class CrossValidation:
         Each fold takes one thread unless the config says how many. Raises ConfigError, UsageError.
         """
         refuse_unused(fold_config(config, folds, 1, 1))  # what does not go with folds is refused at once, too
-        threads = 1 if config.threads == "auto" else int(config.threads)
-        config = config.replace(threads=threads)
-        home = Path(config.output.dir) if path is None else path.parent
-        plan = {
-            "format": FORMAT,
-            "command": "cv",
-            "folds": folds,
-            "repeats": repeats,
-            "config": sparse(config.with_paths_from(home)),
-        }
-        if path is None:
-            folder = SearchFolder.numbered(home, f"{config.name}-cv", plan, lambda path: (path / RESULT).exists())
-        else:
-            folder = SearchFolder.at(path, plan)
-        made = cls(config, folds, repeats, folder, threads)
-        made.parts = tuple(made._parts(text, tuple(command)))
-        return made
+        config = config.replace(threads=1) if config.threads == "auto" else config
+        plan = {"format": FORMAT, "command": "cv", "folds": folds, "repeats": repeats}
+        folder = SearchFolder.of(path, config, f"{config.name}-cv", plan, lambda path: (path / RESULT).exists())
+        parts = []
+        for repeat, fold in product(range(1, repeats + 1), range(1, folds + 1)):
+            name = f"fold-{fold}" if repeats == 1 else f"repeat-{repeat}-fold-{fold}"
+            one = fold_config(config, folds, fold, repeat)
+            parts.append(Fold(repeat, fold, Training.of(one, folder.path / name, text, tuple(command))))
+        return cls(config, folds, repeats, folder, tuple(parts))
 
-    def _parts(self, text: bytes, command: tuple[str, ...]) -> Iterator[Fold]:
-        for repeat in range(1, self.repeats + 1):
-            for fold in range(1, self.folds + 1):
-                name = f"fold-{fold}" if self.repeats == 1 else f"repeat-{repeat}-fold-{fold}"
-                config = fold_config(self.config, self.folds, fold, repeat)
-                yield Fold(repeat, fold, Training.of(config, self.folder.path / name, text, command))
+    @property
+    def threads(self) -> int:
+        """What each fold takes."""
+        return int(self.config.threads)
 
     def workers(self, asked: int | None) -> int:
         """How many folds are trained at once."""
@@ -219,23 +213,22 @@ def _chained(parts: Sequence[Any]) -> Any:
     return [one for part in parts for one in part] if isinstance(parts[0], list) else np.concatenate(parts)
 
 
+def _at(cells: Any, places: Any) -> Any:
+    return [cells[place] for place in places] if isinstance(cells, list) else cells[places]
+
+
 def _table(done: Sequence[FoldDone], repeats: int) -> Columns:
     """What all folds said, repeat by repeat in the order of the rows: every row once in each."""
-    order: list[tuple[int, int, int]] = []
-    for place, one in enumerate(done):
-        order += [(one.fold.repeat, int(row), place) for row in one.predictions["row"]]
-    first = {place: {int(row): i for i, row in enumerate(one.predictions["row"])} for place, one in enumerate(done)}
-    order.sort()
-    places = [(place, first[place][row]) for _, row, place in order]
-    table: Columns = {"row": [row for _, row, _ in order]}
-    if repeats > 1:
-        table["repeat"] = [repeat for repeat, _, _ in order]
-    table["fold"] = [done[place].fold.fold for place, _ in places]
-    for name in done[0].predictions:
-        if name != "row":
-            cells = [done[place].predictions[name][i] for place, i in places]
-            table[name] = np.array(cells) if isinstance(done[0].predictions[name], np.ndarray) else cells
-    return table
+    parts = []
+    for one in done:
+        row = one.predictions["row"]
+        repeat, fold = (np.full(len(row), number) for number in (one.fold.repeat, one.fold.fold))
+        parts.append({"row": row, "repeat": repeat, "fold": fold, **one.predictions})
+    table = {name: _chained([part[name] for part in parts]) for name in parts[0]}
+    order = np.lexsort((table["row"], table["repeat"]))
+    if repeats == 1:
+        del table["repeat"]
+    return {name: _at(cells, order) for name, cells in table.items()}
 
 
 def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
