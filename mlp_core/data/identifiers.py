@@ -13,22 +13,11 @@ from mlp_core.data.readers.source import Source
 
 SURELY = {"id", "ids", "uuid", "guid"}
 PERHAPS = {"index", "row", "rownum", "rownumber", "unnamed", "nr", "no", "number", "num", "key"}
-OF = {
-    *("account", "card", "case", "client", "contract", "customer", "employee", "invoice", "loan", "member", "order"),
-    *(
-        "passenger",
-        "patient",
-        "person",
-        "policy",
-        "record",
-        "row",
-        "serial",
-        "student",
-        "ticket",
-        "transaction",
-        "user",
-    ),
-}
+_OF = """
+    account card case client contract customer employee invoice loan member order passenger patient person policy record
+    row serial student ticket transaction user
+"""
+OF = frozenset(_OF.split())
 """Words after which one that may mean something else is an identifier: `customer_number`."""
 FEW = 20  # different values, which may be codes
 SHARE, MOST, NEARLY_ALL = 0.1, 0.5, 0.9  # of the rows, that have a value of their own
