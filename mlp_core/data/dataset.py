@@ -54,15 +54,7 @@ class Dataset:
         if len(rows) == self.rows:
             return self
         weight = None if self.weight is None else self.weight[rows]
-        return Dataset(
-            self.X.take(rows, axis=0),
-            self.y[rows],
-            weight,
-            self.words,
-            places=rows,
-            notes=self.notes,
-            source=self.source,
-        )
+        return replace(self, X=self.X.take(rows, axis=0), y=self.y[rows], weight=weight, places=rows)
 
     def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
         """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
