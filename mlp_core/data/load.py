@@ -164,7 +164,7 @@ def _dataset(
     weight = None
     if task.weight is not None and task.weight in source.names:
         weight = weights(source, source.names.index(task.weight))
-    return Dataset(X, encode(source, targets, task), weight, words)
+    return Dataset(X, encode(source, targets, task), weight, words=words)
 
 
 def _deal(
