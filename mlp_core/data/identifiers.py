@@ -10,6 +10,7 @@ import numpy as np
 
 from mlp_core.data.column_types import Column
 from mlp_core.data.readers.source import Source
+from mlp_core.data.warnings import rises
 
 SURELY = {"id", "ids", "uuid", "guid"}
 PERHAPS = {"index", "row", "rownum", "rownumber", "unnamed", "nr", "no", "number", "num", "key"}
@@ -61,18 +62,10 @@ def identifier_notes(source: Source, columns: Sequence[Column], places: Sequence
     notes = []
     for column, place in zip(columns, places, strict=True):
         count = names_rows(source, place, column, SHARE, NEARLY_ALL, SHARE)
-        if count <= FEW or _counts(source, place):
+        if count <= FEW or (place not in source.words and rises(np.asarray(source.cells[:ROWS, place], np.float64))):
             continue
         name, rows = column.name, min(source.rows, ROWS)
         told = f"note: {name} is an input though it looks like an identifier ({count:,} values in {rows:,} rows)"
         together = f", data.split: {{method: group, column: {name}}} keeps rows of one together, too"
         notes.append(f"{told}: data.drop: [{name}] leaves it out{together if count < NEARLY_ALL * rows else ''}")
     return notes
-
-
-def _counts(source: Source, place: int) -> bool:
-    """Whether a column goes up row by row."""
-    if place in source.words:
-        return False
-    steps = np.diff(np.asarray(source.cells[:ROWS, place], np.float64))
-    return bool((steps > 0).all() and np.median(steps) <= 2)

@@ -148,15 +148,16 @@ def _constant(X: npt.NDArray[Any]) -> list[int]:
 
 def _counting(train: Part) -> list[int]:
     """Columns that go up by a constant step, row for row, as far as sorted training rows show it."""
-    X, found = train.X[:ROWS], []
+    X = train.X[:ROWS]
     if len(X) < 20 or X.dtype.kind != "f":
         return []
-    for column in range(X.shape[1]):
-        if column not in train.words:
-            steps = np.diff(X[:, column])
-            if (steps > 0).all() and (steps == np.floor(steps)).all() and np.median(steps) <= 2:
-                found.append(column)
-    return found
+    return [column for column in range(X.shape[1]) if column not in train.words and rises(X[:, column])]
+
+
+def rises(values: npt.NDArray[Any]) -> bool:
+    """Whether numbers go up by whole steps, mostly of 1 or 2."""
+    steps = np.diff(values)
+    return bool((steps > 0).all() and (steps == np.floor(steps)).all() and np.median(steps) <= 2)
 
 
 def _leaking(train: Part, task: Task) -> list[int]:
