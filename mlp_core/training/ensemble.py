@@ -178,10 +178,6 @@ class EnsembleEvaluator:
         self.kind, self.bins, self.threshold = members[0].kind, members[0].bins, calibration.threshold
         self.outputs = members[0].objective.network.architecture.outputs
 
-    def calibrated(self, calibration: Calibration) -> EnsembleEvaluator:
-        """One over the same memory, with another calibration of the average."""
-        return EnsembleEvaluator(self.members, self.inputs, calibration)
-
     def logits(self, X: Any) -> Any:
         """The members' logits side by side, from their inputs side by side."""
         pairs = zip(self.members, self.inputs.parts, strict=True)

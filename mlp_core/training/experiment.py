@@ -245,8 +245,9 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
         )
     names = model.metric_names()
     if "val" in splits:
-        monitored = [name.split("_", 1)[1] for name in _monitored(config)]
-        names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
+        monitored = (name.partition("_") for name in from_config.monitors(config).values())
+        wanted = dict.fromkeys(name for split, _, name in monitored if split == "val")
+        names += [name for name in wanted if name != "loss" and name not in names]
     limits = from_config.make_limits(config)
     job = Job(model.objective, optimizer, batches, limits, config.seed, augment)
     schedule = from_config.make_schedule(config, job.steps_per_epoch)
@@ -272,13 +273,6 @@ def _measured_notes(splits: Mapping[str, Split]) -> tuple[str, ...]:
     """A line about splits that are measured on some of their rows."""
     large = [name for name, split in splits.items() if split.measured() is not split]
     return (f"measured on {MEASURED:,} rows drawn at random: {', '.join(large)}",) if large else ()
-
-
-def _monitored(config: Config) -> list[str]:
-    """The validation metrics that decide something."""
-    stopping = config.train.early_stopping
-    named = [config.checkpoint.monitor, *([stopping.monitor] if stopping else [])]
-    return [name for name in named if name.startswith("val_")]
 
 
 @contextmanager
