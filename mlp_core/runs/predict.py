@@ -203,15 +203,11 @@ class Predictor:
 
         Where targets were made logarithms, the deviation is that of log(1 + y).
         """
-        further, deviation = self.evaluator.spread(Z)
-        suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        columns = {
-            f"{name}{suffix}": values[:, k] for name, values in further.items() for k, suffix in enumerate(suffixes)
-        }
+        told, deviation = self.evaluator.spread(Z)
         if deviation is not None:
-            name = "log_std" if self.evaluator.log else "std"
-            columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
-        return columns
+            told = {**told, "log_std" if self.evaluator.log else "std": deviation}
+        suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
+        return {f"{name}{suffix}": values[:, k] for name, values in told.items() for k, suffix in enumerate(suffixes)}
 
     def _measured(self, source: Source, targets: Sequence[int], P: Any) -> tuple[str | None, Any]:
         """Why there are no metrics, and the predictions beside the truth and its weights where there is one."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,9 +199,6 @@ class RunDirectory:
     def write(self, name: str, content: bytes) -> None:
         """Write one of the small files of a run, all or nothing."""
         write_atomically(self.path / name, content)
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        self.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""
