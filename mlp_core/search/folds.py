@@ -29,6 +29,7 @@ from mlp_core.search.intervals import SAID, FoldSpread, spread
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once
+from mlp_core.training.ensemble import apart
 from mlp_core.training.events import Event
 from mlp_core.training.unused import refuse_unused
 
@@ -70,13 +71,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `cv.json`, which hold nothing that the clock or the number of workers changes."""
-        metrics = {
-            name: {
-                **{key: _finite(getattr(one, key)) for key in ("mean", "deviation", "low", "high")},
-                "folds": [_finite(value) for value in one.values],
-            }
-            for name, one in self.metrics.items()
-        }
+        metrics = {name: {key: _told(value) for key, value in vars(one).items()} for name, one in self.metrics.items()}
         fields = {"format": FORMAT, "task": self.task, "rows": self.rows, "interval": SAID, "metrics": metrics}
         return {**fields, "folds": list(self.folds)}
 
@@ -87,7 +82,10 @@ class Outcome:
         if not told:
             return None
         try:
-            metrics = {name: _spread_of(one) for name, one in told["metrics"].items()}
+            metrics = {
+                name: FoldSpread(**{key: _number(value) for key, value in one.items()})
+                for name, one in told["metrics"].items()
+            }
             return cls(str(told["task"]), int(told["rows"]), metrics, tuple(told["folds"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError(
@@ -121,17 +119,12 @@ class CrossValidation:
         for repeat, fold in product(range(1, repeats + 1), range(1, folds + 1)):
             name = f"fold-{fold}" if repeats == 1 else f"repeat-{repeat}-fold-{fold}"
             one = fold_config(config, folds, fold, repeat)
-            parts.append(Fold(repeat, fold, Training.of(one, folder.path / name, text, tuple(command))))
+            parts.append(Fold(repeat, fold, Training.of(one, folder.path / name, text, command)))
         return cls(config, folds, repeats, folder, tuple(parts))
-
-    @property
-    def threads(self) -> int:
-        """What each fold takes."""
-        return int(self.config.threads)
 
     def workers(self, asked: int | None) -> int:
         """How many folds are trained at once."""
-        return at_once(asked, len(self.parts), self.threads, self.config.device)
+        return at_once(asked, len(self.parts), int(self.config.threads), self.config.device)
 
     def run(self, jobs: int, stop: Stop = lambda: 0, watch: Watch | None = None) -> Iterator[FoldDone]:
         """Train what is not trained yet; yields the folds as they are done, unless `stop()` says so before. `watch`
@@ -142,7 +135,8 @@ class CrossValidation:
         self.folder.take()
         try:
             tasks = [part.training for part in self.parts]
-            for place, done in watched(_train, tasks, jobs, self.threads, self.config.train.epochs, stop, watch):
+            threads, epochs = int(self.config.threads), self.config.train.epochs
+            for place, done in watched(_train, tasks, jobs, threads, epochs, stop, watch):
                 yield FoldDone(self.parts[place], *done)
         except BaseException:
             if not any(part.training.folder.exists() for part in self.parts):
@@ -189,14 +183,13 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
     data = read_own_data(model) if run is None else run.experiment.data
     if "test" not in data.indices:
         raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
-    part: Any = data.splits["test"] if run is None else run.experiment.splits["test"]
+    split = apart(model, data.splits["test"]) if run is None else run.experiment.splits["test"]
+    to_host = (model if run is None else run.experiment.model).network.backend.to_host
 
     def inputs(rows: slice) -> Any:
-        if run is None:
-            return model.inputs.transform(np.asarray(part.X[rows]), part.words, dtype=model.config.dtype)
-        return np.ascontiguousarray(run.experiment.model.network.backend.to_host(part.X[rows]))
+        return np.ascontiguousarray(to_host(split.X[rows]))
 
-    numbers, y = data.indices["test"], part.y
+    numbers, y = data.indices["test"], split.y
     predictor, task = Predictor(model, probabilities=True), model.task
     chunks = [predictor.answer_inputs(inputs(slice(start, start + ROWS))) for start in range(0, len(numbers), ROWS)]
     columns: Columns = {"row": numbers}
@@ -247,14 +240,11 @@ def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
     return Outcome(task, seen, {name: spread(given, share) for name, given in values.items()}, tuple(facts))
 
 
-def _spread_of(told: Mapping[str, Any]) -> FoldSpread:
-    mean, deviation, low, high = (_number(told[key]) for key in ("mean", "deviation", "low", "high"))
-    return FoldSpread(mean, deviation, low, high, tuple(map(_number, told["folds"])))
+def _told(value: Any) -> Any:
+    """A number, or several, as JSON has them: null for one that is not finite."""
+    return [*map(_told, value)] if isinstance(value, tuple) else value if math.isfinite(value) else None
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(told: Any) -> Any:
+    """The same back again."""
+    return tuple(map(_number, told)) if isinstance(told, list) else math.nan if told is None else float(told)
