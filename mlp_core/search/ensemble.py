@@ -24,6 +24,7 @@ from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once
+from mlp_core.training.checkpoint import checkpoint_path, load
 from mlp_core.training.ensemble import member_configs
 
 FORMAT = 1
@@ -35,11 +36,10 @@ class Ensemble:
     def __init__(self, folder: Path, config: Config, text: bytes, command: Sequence[str]) -> None:
         self.folder = folder
         self.count = at_once(None, config.ensemble, 1 if config.threads == "auto" else config.threads, config.device)
-        self.configs = member_configs(config, self.count)
-        self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
-        made_of = zip(self.names, self.configs, strict=True)
+        configs = member_configs(config, self.count)
+        self.threads, self.epochs = int(configs[0].threads), config.train.epochs
         self.seconds = earlier_seconds(read_object(folder / MEASURED, LARGEST))
-        self.members = [Training.of(one, folder / name, text, tuple(command)) for name, one in made_of]
+        self.members = [Training.of(one, folder / f"member-{k}", text, command) for k, one in enumerate(configs, 1)]
 
     @classmethod
     def start(cls, config: Config, directory: Path | None, command: Sequence[str] = ()) -> Ensemble:
@@ -82,16 +82,15 @@ class Ensemble:
         what was trained until then stays where it is."""
         lock = FileLock(self.folder / ".lock")
         lock.claim()
-        clock, done, first = Stopwatch(self.seconds), 0, self.configs[0]
-        limits = self.count, int(first.threads), first.train.epochs
+        clock, done = Stopwatch(self.seconds), 0
         try:
-            for member in watched(Training.carry_out, self.members, *limits, stop, watch):
+            for member in watched(Training.carry_out, self.members, self.count, self.threads, self.epochs, stop, watch):
                 done += 1
                 yield member
             if done == len(self.members):
-                run = RunDirectory(self.folder / self.names[0])
-                task = run.load("best" if run.has("best") else "last").document["task"]
-                Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
+                task = load(checkpoint_path(self.members[0].folder)).document["task"]
+                runs = tuple(one.folder.name for one in self.members)
+                Members(self.folder, ENSEMBLE, runs, str(task["kind"])).write()
         finally:
             self.seconds = clock.seconds
             if done < len(self.members):
