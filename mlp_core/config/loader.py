@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from mlp_core.config import overrides as command_line
+from mlp_core.config.data import Data
 from mlp_core.config.dump import dump_yaml
 from mlp_core.config.files import content, decoded
 from mlp_core.config.nodes import Node, Place, Scalar, from_native
-from mlp_core.config.problems import in_order, located, sections_in
+from mlp_core.config.problems import in_order, located
 from mlp_core.config.schema import Config
 from mlp_core.config.yaml_tree import MAX_BYTES, MOST, parse
 from mlp_core.errors import ConfigError, Problem
@@ -195,14 +194,6 @@ def name_after(path: Path) -> str:
     return name or "run"
 
 
-def defaults(model: type[BaseModel] = Config) -> dict[str, Any]:
-    """The defaults of a section's keys as plain values, section by section."""
-    values: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        if field.is_required():
-            values[name] = next((defaults(inner) for inner, _ in sections_in(field.annotation)), None)
-        else:
-            default = field.default
-            values[name] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
-            values[name] = list(values[name]) if isinstance(values[name], tuple) else values[name]
-    return values
+def defaults() -> dict[str, Any]:
+    """The defaults of all keys as plain values, section by section."""
+    return Config.model_construct(data=Data.model_construct()).model_dump(mode="json")

@@ -114,14 +114,14 @@ class _Ranged(Kind):
         )
 
     @property
-    def bounds(self) -> str:
-        """The bounds in words, with a leading space: " > 0", " in [0, 1)"."""
+    def expected(self) -> str:
+        """With the bounds: "a number > 0", "a number in [0, 1)"."""
         low, high = (self.gt if self.ge is None else self.ge), (self.lt if self.le is None else self.le)
         if low is not None and high is not None:
-            return f" in {'(' if self.ge is None else '['}{low}, {high}{')' if self.le is None else ']'}"
+            return f"{self.what} in {'(' if self.ge is None else '['}{low}, {high}{')' if self.le is None else ']'}"
         if low is not None:
-            return f" {'>' if self.ge is None else '>='} {low}"
-        return "" if high is None else f" {'<' if self.le is None else '<='} {high}"
+            return f"{self.what} {'>' if self.ge is None else '>='} {low}"
+        return self.what if high is None else f"{self.what} {'<' if self.le is None else '<='} {high}"
 
     def schema(self) -> dict[str, Any]:
         names = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
@@ -133,9 +133,7 @@ class _Ranged(Kind):
 class Int(_Ranged):
     """An integer in decimal, at most 2^63 - 1 in size."""
 
-    @property
-    def expected(self) -> str:
-        return f"an integer{self.bounds}"
+    what: str = "an integer"
 
     def read(self, scalar: Scalar) -> int:
         text = scalar.text
@@ -155,9 +153,7 @@ class Int(_Ranged):
 class Float(_Ranged):
     """A finite decimal number; `1e-3` counts, unlike in YAML 1.1."""
 
-    @property
-    def expected(self) -> str:
-        return f"a number{self.bounds}"
+    what: str = "a number"
 
     def read(self, scalar: Scalar) -> float:
         number = _finite(scalar)
