@@ -77,8 +77,8 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises ConfigError with every problem found.
     """
-    changed = from_mapping(sparse(config), overrides, config.folders).holding(config.held)
-    return changed.as_sent() if config.sent else changed
+    changed = from_mapping(sparse(config), overrides, config.source.folders).holding(config.source.held)
+    return changed.as_sent() if config.source.sent else changed
 
 
 def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...], problems: list[Problem]) -> Config:

@@ -44,9 +44,11 @@ Metrics = Annotated[
 class Source:
     """Where a config was written: its tree with places, and the folders of its files.
 
-    sent: it came inside a model or a run directory, which may be a stranger's, and was not named by the user.
-    held: the parts of the data (train, val, test) that are in memory; the config calls each of them `IN_MEMORY`.
-    content: the file as it is, byte for byte. proposed: it was made by looking at the data, and nobody wrote it.
+    folders: where its data files are looked for, before the current one. sent: it came inside a model or a run
+    directory, which may be a stranger's, and was not named by the user: it names files to read, no place to write.
+    held: the parts of the data (train, val, test) that are in memory, objects with a method `read` that gives their
+    cells; the config calls each of them `IN_MEMORY`. content: the bytes of the file that it was read from, empty where
+    there was none. proposed: it was made by looking at the data, and nobody wrote it.
     asked: dotted keys that a command set, which count as written.
     """
 
@@ -177,32 +179,17 @@ class Config(Section):
         return config
 
     @property
-    def sent(self) -> bool:
-        """Whether it came inside a model or a run directory: such a config names files to read, no place to write."""
-        return self._source.sent
+    def source(self) -> Source:
+        """Where it was written."""
+        return self._source
 
     def as_sent(self) -> Self:
         """The same config, held to be one that somebody may have sent."""
         return self._from(sent=True)
 
-    @property
-    def content(self) -> bytes:
-        """The bytes of the file that it was read from, empty where there was none."""
-        return self._source.content
-
     def written_as(self, content: bytes, proposed: bool = False) -> Self:
         """The same config, read from a file of these bytes, or `proposed` in them."""
         return self._from(content=content, proposed=proposed)
-
-    @property
-    def proposed(self) -> bool:
-        """Whether it was made by looking at the data, and nobody wrote it."""
-        return self._source.proposed
-
-    @property
-    def held(self) -> Mapping[str, Any]:
-        """The parts of the data that are in memory, by name: objects with a method `read`, that gives their cells."""
-        return self._source.held
 
     def holding(self, held: Mapping[str, Any]) -> Self:
         """The same config with parts of its data in memory, beside those that it holds."""
@@ -224,11 +211,6 @@ class Config(Section):
             return path
         places = [folder / path for folder in (*self._source.folders, Path())]
         return _tidy(next((place for place in places if _is_there(str(place))), places[0]))
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Where its data files are looked for, before the current folder."""
-        return self._source.folders
 
     def with_absolute_paths(self) -> Self:
         """The same config with data files and weights that mean the same from any folder."""
