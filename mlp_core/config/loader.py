@@ -14,7 +14,7 @@ from mlp_core.config.dump import dump_yaml
 from mlp_core.config.files import content, decoded
 from mlp_core.config.nodes import Node, Place, Scalar, from_native
 from mlp_core.config.problems import in_order, located
-from mlp_core.config.schema import Config
+from mlp_core.config.schema import Config, Source
 from mlp_core.config.yaml_tree import MAX_BYTES, MOST, parse
 from mlp_core.errors import ConfigError, Problem
 
@@ -100,7 +100,7 @@ def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...],
 
 def _built(root: Node, folders: tuple[Path, ...]) -> Config:
     """The config of a tree, if what `dump_yaml` makes of it could be read again."""
-    config = Config.build(root, folders)
+    config = Config.build(root, Source(root, folders))
     written = dump_yaml(config)
     if len(written) > MAX_BYTES // 4:
         try:

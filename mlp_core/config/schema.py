@@ -125,13 +125,13 @@ class Config(Section):
         return isinstance(other, Config) and self.__dict__ == other.__dict__
 
     @classmethod
-    def build(cls, root: Node, folders: tuple[Path, ...] = ()) -> Self:
-        """The config of a tree; raises ConfigError with every problem in it."""
+    def build(cls, tree: Node, source: Source) -> Self:
+        """The config of a tree that was written as `source` says; raises ConfigError with every problem in it."""
         try:
-            config = cls.model_validate(root.plain())
+            config = cls.model_validate(tree.plain())
         except ValidationError as error:
-            raise ConfigError(problems_of(error, root, cls)) from None
-        config._source = Source(root, folders)
+            raise ConfigError(problems_of(error, source.root, cls)) from None
+        config._source = source
         return config
 
     def problem(self, key: str, message: str, *, code: str, hint: str | None = None, got: str | None = None) -> Problem:
@@ -165,18 +165,11 @@ class Config(Section):
             if not present or not isinstance(parent.value, dict):
                 raise self.refusal(dotted, "there is no such key now", code="unknown_key")
             parent.value[last] = from_native(value)
-        try:
-            config = type(self).model_validate(changed.plain())
-        except ValidationError as error:
-            raise ConfigError(problems_of(error, self._source.root, type(self))) from None
-        config._source = self._source
-        return config
+        return self.build(changed, self._source)
 
     def asking(self, **values: Any) -> Self:
         """The same as `replace`, and the keys count as written: no recipe has other values for them."""
-        config = self.replace(**values)
-        config._source = replace(self._source, asked=self._source.asked | values.keys())
-        return config
+        return self.replace(**values)._from(asked=self._source.asked | values.keys())
 
     @property
     def source(self) -> Source:
@@ -267,17 +260,16 @@ def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The same for plain values, key inside key."""
-    return dict(_differences(old, new, ""))
-
-
-def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in {**old, **new}:
-            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif old != new or type(old) is not type(new):
-        yield key, (old, new)
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> dict[str, tuple[Any, Any]]:
+    """The same for plain values, key inside key; `above` stands before each key."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in {**old, **new}:
+        key, one, other = f"{above}{name}", old.get(name), new.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= differences(one, other, f"{key}.")
+        elif one != other or type(one) is not type(other):
+            found[key] = (one, other)
+    return found
 
 
 def json_schema() -> dict[str, Any]:
