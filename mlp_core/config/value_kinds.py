@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from mlp_core.config.nearest import mend, nearest
 from mlp_core.config.nodes import Scalar
 
+N = TypeVar("N", int, float)
 INT_MAX = 2**63 - 1
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -104,14 +105,13 @@ class _Ranged(Kind):
     lt: float | None = None
     le: float | None = None
 
-    def admits(self, number: float) -> bool:
-        """Whether the number is within the bounds."""
-        return (
-            (self.gt is None or number > self.gt)
-            and (self.ge is None or number >= self.ge)
-            and (self.lt is None or number < self.lt)
-            and (self.le is None or number <= self.le)
-        )
+    def within(self, number: N, scalar: Scalar) -> N:
+        """The number that a scalar says, if the bounds admit it."""
+        above = (self.gt is None or number > self.gt) and (self.ge is None or number >= self.ge)
+        below = (self.lt is None or number < self.lt) and (self.le is None or number <= self.le)
+        if not above or not below:
+            raise self.refuse(scalar, code="out_of_range")
+        return number
 
     @property
     def expected(self) -> str:
@@ -141,9 +141,7 @@ class Int(_Ranged):
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=True, null=self.null))
         if len(text) > 20 or abs(int(text)) > INT_MAX:
             raise self.refuse(scalar, hint=lambda: f"write at most {INT_MAX}", code="out_of_range")
-        if not self.admits(int(text)):
-            raise self.refuse(scalar, code="out_of_range")
-        return int(text)
+        return self.within(int(text), scalar)
 
     def schema(self) -> dict[str, Any]:
         return {**super().schema(), "type": "integer"}
@@ -159,9 +157,7 @@ class Float(_Ranged):
         number = _finite(scalar)
         if number is None:
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
-        if not self.admits(number):
-            raise self.refuse(scalar, code="out_of_range")
-        return number
+        return self.within(number, scalar)
 
 
 @dataclass(frozen=True, kw_only=True)
