@@ -162,9 +162,8 @@ def _one_hot(source: Source, wish: Wish, outputs: tuple[str, ...]) -> Found:
         raise _wish("data.task", f"binary needs two classes, there are {len(outputs)} targets", "multiclass fits")
     why = f"each row has a 1 in one of {len(outputs)} targets; for labels that go together: data.task: multilabel"
     if wish.positive is not None and (kind != "binary" or wish.positive != names[1]):
-        raise _wish(
-            "data.positive", "the targets have an order of their own", "name the positive one last in data.target"
-        )
+        message, hint = "the targets have an order of their own", "name the positive one last in data.target"
+        raise _wish("data.positive", message, hint)
     return kind, names, why
 
 
@@ -216,11 +215,8 @@ def without_target(source: Source, targets: Sequence[int]) -> npt.NDArray[np.int
 
 def _several(source: Source, targets: Sequence[int], wish: Wish, outputs: tuple[str, ...]) -> Found:
     if wish.task in ("binary", "multiclass"):
-        raise _wish(
-            "data.task",
-            f"{wish.task} needs one target column, there are {len(targets)}",
-            "multilabel fits; targets of which each row has one 1 would do, too",
-        )
+        message = f"{wish.task} needs one target column, there are {len(targets)}"
+        raise _wish("data.task", message, "multilabel fits; targets of which each row has one 1 would do, too")
     if wish.classes or wish.positive:
         key = "data.classes" if wish.classes else "data.positive"
         raise _wish(key, "several targets have no common classes", "remove it")
