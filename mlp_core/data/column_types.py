@@ -184,9 +184,8 @@ def profile(source: Source, place: int, examples: int = 5) -> Profile:
     top = int(counts.max()) if len(counts) else 0
     if words is not None or not len(values):
         return Profile(len(distinct), tuple(shown), top)
-    return Profile(
-        len(distinct), tuple(shown), top, float(distinct[0]), float(values.mean()), float(distinct[-1])
-    )  # fmt: skip
+    low, mean, high = float(distinct[0]), float(values.mean()), float(distinct[-1])
+    return Profile(len(distinct), tuple(shown), top, low, mean, high)
 
 
 def truth(word: str) -> float:

@@ -122,14 +122,13 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
         return []
     names = ", ".join(source.names[column] for column in targets)
     column = next(column for column in targets if np.isnan(source.matrix([column])[int(rows[0]), 0]))
-    first = source.problem("missing_target", "", int(rows[0]), column)
     cell = text_of(config, source, int(rows[0]), column)
     written = f', the first is "{cell}"' if cell else ""
     hint = 'if that is a label, set data.csv.na: [""]' if cell and column in source.words else ""
     if config.data.missing_target == "error":
         message = f"{len(rows):,} of {source.rows:,} rows have no {names}{written}; this is the first"
         hint = hint or "data.missing_target: drop leaves them out"
-        raise DataError(replace(first, message=message, hint=hint))
+        raise DataError(source.problem("missing_target", message, int(rows[0]), column, hint))
     lines = [source.problem("", "", int(row)).line for row in rows[:4]]
     places = ", ".join(str(line) for line in lines if line is not None)
     word = "line" if len(rows) == 1 else "lines"

@@ -74,22 +74,18 @@ class Task:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The task of a checkpoint. Raises ValueError when it is not one."""
-        names = [tuple(state[key]) for key in ("classes", "targets", "features")]
-        later = [tuple(state.get(key, ())) for key in ("kinds", "ids")]
-        weight = state.get("weight")
-        if state["kind"] not in get_args(Kind) or not all(
-            isinstance(name, str) for part in names + later for name in part
-        ):
+        classes, targets, features = (tuple(state[key]) for key in ("classes", "targets", "features"))
+        kinds, ids = (tuple(state.get(key, ())) for key in ("kinds", "ids"))
+        words, weight = (*classes, *targets, *features, *kinds, *ids), state.get("weight")
+        if state["kind"] not in get_args(Kind) or not all(isinstance(word, str) for word in words):
             raise ValueError("not the state of a task")
-        if later[0] and len(later[0]) != len(names[2]):
+        if kinds and len(kinds) != len(features):
             raise ValueError("a kind is missing for an input column")
-        classes, targets, features = names
         if not targets:
             raise ValueError("no target")
         expected = {"binary": 2, "regression": 0}.get(state["kind"], state["outputs"])
         if len(classes) != expected or (state["kind"] == "binary" and state["outputs"] != 1):
             raise ValueError("classes and outputs do not fit the kind of task")
-        kinds, ids = later
         weight = weight if weight is None else str(weight)
         kept = Kept.from_state(state.get("kept", {}))
         return cls(state["kind"], int(state["outputs"]), classes, targets, features, kinds, weight, ids, kept)
