@@ -108,7 +108,7 @@ def table(cases: list[str]) -> dict[str, list[dict[str, float]]]:
         name = f"{inputs}-{hidden.strip('[]').replace(', ', '-')}-{classes}"
         speeds = " | ".join(f"{1 / way['step']:,.0f}" for way in ways)
         gain, waiting = ways[2]["step"] / ways[3]["step"], ways[3]["waiting"] / ways[3]["step"]
-        sent = ways[3]["sent"] / ways[3]["vector"]  # the least that one of 2 workers has to send
+        sent = ways[3]["sent"] / ways[3]["vector"]  # which is the least that each of two must send
         name = name if recipe == "plain" else f"{recipe}, {name}"
         print(f"| {name} | {batch:,} | {speeds} | {gain:.2f} | {100 * waiting:.0f} % | {sent:.3f} |", flush=True)
     return known

@@ -37,7 +37,7 @@ def test_the_bits_of_a_sum_do_not_depend_on_the_workers(size, length):
     for found, sent in together(size, work):
         np.testing.assert_array_equal(found.view(np.uint32), right.view(np.uint32))
         if length * 4 > WHOLE * size:
-            least = 2 * (length * 4) * (size - 1) / size  # no worker can send less
+            least = 2 * length * 4 * (size - 1) / size  # there is no way to send less, as `tree` says
             assert sent <= least + 16 * size
 
 
