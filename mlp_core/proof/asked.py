@@ -246,20 +246,20 @@ def _members(tally: Tally, given: Config) -> None:
     found = member_configs(given, 1)
     tally.same("the members of the ensemble", len(found), given.ensemble)
     seed = given.seed if given.data.split.seed is None else given.data.split.seed
-    own = ("ensemble", "seed", "threads")
-    asked_for = {key: value for key, value in _plain(given).items() if key not in own}
+    asked_for = _plain(given)
     for k, member in enumerate(found):
         tally.same(f"the seed of member {k + 1}", member.seed, given.seed + k)
         tally.same(f"by what the rows of member {k + 1} are dealt", member.data.split.seed, seed)
-        same = {key: value for key, value in _plain(member).items() if key not in own} == asked_for
-        tally.same(f"whether member {k + 1} is as the config says", (member.ensemble, same), (1, True))
+        same = member.ensemble, _plain(member) == asked_for
+        tally.same(f"whether member {k + 1} is as the config says", same, (1, True))
 
 
 def _plain(config: Config) -> dict[str, Any]:
-    """A config without the seed that deals the rows, and without what is measured beside its result."""
+    """A config without what a member has for itself, the seed that deals the rows, and what is measured beside its
+    result."""
     values: dict[str, Any] = config.model_dump(mode="json")
     values["data"]["split"]["seed"] = values["eval"]["baselines"] = None
-    return values
+    return {key: value for key, value in values.items() if key not in ("ensemble", "seed", "threads")}
 
 
 def _beginning(tally: Tally, experiment: Experiment) -> None:

@@ -108,7 +108,6 @@ def compare_states(
     if found.t != paper.t:
         tally.right("the optimizer's count of steps", False, found.t, paper.t)
     parts = [tensors(state, network) for state in (before, found, paper)]
-    asked: list[dict[str, Any]] | None = None
     ulp, rounding = float(np.finfo(network.dtype).eps), unit(network)
     within = max(WITHIN[network.dtype.name], PRODUCTS_TIMES * rounding if rounding > ulp else 0.0)
     largest = _changes(before, paper)
@@ -130,8 +129,7 @@ def compare_states(
             continue
         if not np.isfinite(there).all():  # the formulas overflow too: nothing to compare
             continue
-        asked = [tensors(state, network) for state in walks()] if asked is None else asked
-        beside = [np.abs(np.asarray(walk[name], np.float64) - there) for walk in asked]
+        beside = [np.abs(np.asarray(tensors(walk, network)[name], np.float64) - there) for walk in walks()]
         many = max(int((~(TIMES * one <= room)).sum()) for one in beside)
         most = max(float(one.max()) for one in beside)
         index = int(np.argmax(np.nan_to_num(error - room, nan=np.inf)))
@@ -176,7 +174,7 @@ def compare_losses(
     network: Network,
 ) -> None:
     """The losses that training reports against those of the formulas."""
-    within, asked = max(LOSS_WITHIN[network.dtype.name], LOSS_TIMES * unit(network)), None
+    within = max(LOSS_WITHIN[network.dtype.name], LOSS_TIMES * unit(network))
     for i, (here, there) in enumerate(zip(found, paper, strict=False)):
         if not np.isfinite(there):
             continue
@@ -185,8 +183,7 @@ def compare_losses(
         if error <= within:
             tally.add(1, error)
             continue
-        asked = walks() if asked is None else asked
-        most = max(abs(walk[i] - there) / scale for walk in asked)
+        most = max(abs(walk[i] - there) / scale for walk in walks())
         if error <= TIMES * most:
             tally.add(1, 0.0)
         else:

@@ -93,5 +93,5 @@ class Watched:
             tally.entries("the weight of the rows", here, there, 1e-4)
         if walk.doubt and network.dtype == np.float32:
             return
-        state, walks = walk.state(), lambda: [one.state() for one in beside()]
-        compare_states(tally, before, State.of(self.job), state, walks, network, count)
+        states = functools.cache(lambda: [one.state() for one in beside()])
+        compare_states(tally, before, State.of(self.job), walk.state(), states, network, count)
