@@ -78,7 +78,7 @@ def measure(name: str, o: Rows) -> float:
     base, _, number = name.rstrip(")").partition("(")
     if not o.w.sum() > 0:
         return NAN
-    if o.P.dtype.kind == "f" and base in ("rmse", "mae", "medae", "r2", "explained_variance", "mape", "mse", "pinball"):
+    if base in NAMES["regression"]:
         return _of_numbers(base, float(number or 0.5), o)
     if base in ("roc_auc", "pr_auc"):
         area = _roc if base == "roc_auc" else _precision
