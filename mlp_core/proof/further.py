@@ -38,4 +38,4 @@ def further(config: Config, task: Task, train: Dataset) -> Dataset | None:
             rows.append(rows[0].copy())
             rows[-1][j] = value
     X: Any = np.stack(rows).astype(train.X.dtype)
-    return Dataset(X, train.y[np.zeros(len(X), int)], None, words)
+    return Dataset(X, train.y[np.zeros(len(X), int)], words=words)
