@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -134,12 +135,9 @@ class Encoding(Kind):
 
     def read(self, scalar: Scalar) -> str:
         if len(scalar.text) < 40 and re.fullmatch(r"[A-Za-z0-9][\w.-]*", scalar.text, re.ASCII):
-            try:
+            with contextlib.suppress(LookupError, ValueError):
                 "".encode(scalar.text)
                 codecs.lookup(scalar.text)
-            except (LookupError, ValueError):
-                pass
-            else:
                 return scalar.text
         raise self.refuse(scalar, hint=lambda: self._meant(scalar.text))
 
