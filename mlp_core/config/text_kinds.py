@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic_core import PydanticCustomError
 
-from mlp_core.config.nearest import nearest
+from mlp_core.config.nearest import nearest, question
 from mlp_core.config.nodes import Scalar
 from mlp_core.config.value_kinds import Hint, Int, Kind, refusal
 
@@ -139,12 +139,8 @@ class Encoding(Kind):
                 "".encode(scalar.text)
                 codecs.lookup(scalar.text)
                 return scalar.text
-        raise self.refuse(scalar, hint=lambda: self._meant(scalar.text))
-
-    @staticmethod
-    def _meant(text: str) -> str:
-        near = nearest(text, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis"))
-        return f'did you mean "{near}"?' if near else "for example utf-8 or latin-1"
+        usual = ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis")
+        raise self.refuse(scalar, hint=lambda: question(scalar.text, usual) or "for example utf-8 or latin-1")
 
 
 def seconds(duration: str) -> int:
