@@ -169,17 +169,13 @@ class ShareOrCount(Kind):
     }
 
     def read(self, scalar: Scalar) -> float | int:
-        if scalar.plain and _INTEGER.fullmatch(scalar.text):
-            rows: int = Int().read(scalar)
-            if rows < 0:
-                raise self.refuse(scalar, code="out_of_range")
-            return rows
-        share = _finite(scalar)
-        if share is None:
+        whole = scalar.plain and _INTEGER.fullmatch(scalar.text) is not None
+        number = Int().read(scalar) if whole else _finite(scalar)
+        if number is None:
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
-        if not 0 <= share < 1:
+        if number < 0 or (number >= 1 and not whole):
             raise self.refuse(scalar, code="out_of_range")
-        return share
+        return number
 
 
 _MEANT = {
