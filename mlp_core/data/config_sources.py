@@ -260,9 +260,8 @@ def column_cells(config: Config, name: str, split: str, dealt: Mapping[str, Rows
     """
     source, mine = split_source(config, split, dealt, path)
     if name not in source.names:
-        raise DataError(
-            source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
-        )
+        hint = nearest(name, source.names)
+        raise DataError(source.problem("unknown_column", f'no column "{name}"', None, None, hint))
     column = source.names.index(name)
     pull(source, [column])
     return [source.cell(row, column) for row in (range(source.rows) if mine is None else mine.tolist())]
