@@ -10,7 +10,6 @@ import numpy as np
 
 from mlp_core.proof.compare import Tally
 from mlp_core.proof.state import State
-from mlp_core.proof.training import Walked
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.saves import Saves
@@ -18,10 +17,10 @@ from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.experiment import Experiment
 
 
-def prove_kept(experiment: Experiment) -> Walked:
+def prove_kept(experiment: Experiment) -> Tally:
     """Three epochs, of which the second is the best, with other numbers after each; kept in memory. The experiment is
     left as it was."""
-    trainer, tally = experiment.trainer, Tally()
+    trainer, tally = experiment.trainer, Tally("what a run keeps")
     before, progress, kept = State.of(trainer.job), trainer.progress, experiment.config.checkpoint
     saves = Saves(experiment, memory := InMemory(), MetricsLog(None, ()))
     there: list[State] = []
@@ -47,7 +46,7 @@ def prove_kept(experiment: Experiment) -> Walked:
     finally:
         before.put_back(trainer.job)
         trainer.progress = progress
-    return Walked("what a run keeps", 0, tally.numbers, tally.worst, tally.wrong)
+    return tally
 
 
 def _other(state: State, epoch: int) -> State:
