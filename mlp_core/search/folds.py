@@ -29,7 +29,7 @@ from mlp_core.search.intervals import SAID, FoldSpread, spread
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once
-from mlp_core.training.ensemble import apart
+from mlp_core.training.ensemble import Ensemble, apart
 from mlp_core.training.events import Event
 from mlp_core.training.unused import refuse_unused
 
@@ -183,6 +183,7 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
     data = read_own_data(model) if run is None else run.experiment.data
     if "test" not in data.indices:
         raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
+    assert not isinstance(model, Ensemble)  # a fold is one run
     split = apart(model, data.splits["test"]) if run is None else run.experiment.splits["test"]
     to_host = (model if run is None else run.experiment.model).network.backend.to_host
 
