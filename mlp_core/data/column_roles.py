@@ -284,9 +284,8 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
         raise _refusal(config, key, "unknown_column", f'no column "{column}" in the data', nearest(column, names))
     named, place = str(column) in names, column % len(names) if -len(names) <= column < len(names) else None
     if named and place not in (None, names.index(str(column))):
-        hint = (
-            f'write {key.split(".")[-1]}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
-        )
+        last = key.split(".")[-1]
+        hint = f'write {last}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
         message = f"{column} is the name of a column, and the position of another"
         raise _refusal(config, key, "two_columns", message, hint)
     if named:

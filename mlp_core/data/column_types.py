@@ -90,9 +90,8 @@ def _column(source: Source, place: int, wish: str | None, decimal: str, order: s
         odd = source.odd.get(place, {})
         missing = markers(odd.values()) if odd else None
         notation = None if missing is None else Notation(missing=missing)
-        return Column(
-            name, kind or "numeric", _why(wish, "numbers"), gaps - len(odd) * (missing is None), None, notation
-        )
+        gaps -= len(odd) if missing is None else 0
+        return Column(name, kind or "numeric", _why(wish, "numbers"), gaps, None, notation)
     notation = None if kind in ("categorical", "boolean", "ignore") else find(words, decimal, order)
     if notation is None and kind in (None, "date"):
         notation = mostly_dates(words, order)

@@ -191,10 +191,8 @@ def _deal(
         hint = "nothing can be learned from one row: add rows of it" if either else "add rows of it, remove it"
         hint += "" if either else ", or set data.split.method: random"
         if row == 0 and source.dialect is not None and not source.named:
-            hint = (
-                'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2"); else '
-            )
-            hint += "add rows of it, or set data.split.method: random"
+            hint = 'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2")'
+            hint += "; else add rows of it, or set data.split.method: random"
         if (lonely := int((np.bincount(whole.y[rows]) == 1).sum())) > MAX_LONELY:
             message += f", and so have {lonely - 1:,} other classes"
             hint = "is this the column to predict? where it holds quantities, set data.task: regression"
