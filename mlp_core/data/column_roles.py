@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mlp_core.config.nearest import nearest as most_like
-from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
+from mlp_core.data.column_types import LOOKED_AT, Column, infer_types, is_empty
 from mlp_core.data.dates import names_a_month
 from mlp_core.data.identifiers import identifier_notes
 from mlp_core.data.notation import Notation
@@ -268,9 +266,7 @@ def _is_blank(source: Source, column: int) -> bool:
     """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
     if source.targets is not None or source.names[column] != f"c{column}" or column in source.words:
         return False
-    if column in source.odd or not np.isnan(source.cells[0, column]):
-        return False
-    return source.missing(column) == source.rows
+    return column not in source.odd and is_empty(source, column)
 
 
 def _column(config: Config, source: Source, key: str, column: int | str) -> int:
