@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.config.data import Split as SplitConfig
 
-__all__ = ["Data", "Dataset", "Task", "load", "load_split"]
+__all__ = ["Data", "Dataset", "load", "load_split"]
 
 MAX_LONELY = 20  # more classes of one row each are no classes
 
