@@ -18,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp_core.data.readers.by_blocks import Asked, table_format
+from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv_dialect import (
     CsvOptions,
@@ -30,7 +30,7 @@ from mlp_core.data.readers.csv_dialect import (
     records,
 )
 from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
-from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.format import Asked, ReadOptions
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty

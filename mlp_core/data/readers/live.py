@@ -11,9 +11,8 @@ from itertools import chain
 from typing import BinaryIO, cast
 
 from mlp_core.data.readers import csv, jsonl
-from mlp_core.data.readers.by_blocks import Asked
 from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
-from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.format import Asked, ReadOptions
 from mlp_core.data.readers.open_file import GZIP_MAGIC, STDIN, refusal, refuse_html
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder

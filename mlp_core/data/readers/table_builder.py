@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,6 @@ from mlp_core.errors import clean, counted
 TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 SAMPLE = 100  # lines by which the columns are told
 ODD_KEPT, ODD_ALIKE = 20, 2  # odd cells that are kept to be told of; of those that are equal
-
-Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
-"""A table in blocks: (names, rows [b, columns], the codes of the words so far), and at the end all but its rows."""
 
 
 class Reread(Exception):
