@@ -81,7 +81,7 @@ def differing(path: Path) -> int:
     frame = pandas.read_csv(path, float_precision="round_trip")
     count = 0
     for column, name in enumerate(table.names):
-        ours, theirs = table.values[:, column], frame[name]
+        ours, theirs = table.cells[:, column], frame[name]
         if column in table.words:
             vocabulary = np.array([*table.words[column], ""], object)
             ours = vocabulary[np.where(np.isnan(ours), len(vocabulary) - 1, ours).astype(int)]

@@ -79,7 +79,7 @@ class InMemory:
         X, path = as_table(self.X, self.name), Path(self.name)
         if self.is_array:
             found = alone(X, path) if self.y is None else self._with_targets(X, path)
-            return replace(found, X=_locked(found.X))
+            return replace(found, cells=_locked(found.cells))
         names, columns = _columns(X, self.name)
         count = len(columns[0]) if columns else 0
         if not count:
@@ -106,7 +106,7 @@ class InMemory:
         note = f"table: {counted(count, 'row')} of {counted(cells.shape[1], 'column')}, in memory"
         pieces = (Piece(path, 0, Lines([0], [1])),)
         every = (*names, *further)
-        return Frame(_locked(cells), keyed=True, names=every, words=words, odd=odd, pieces=pieces, notes=(note,))
+        return Frame(cells=_locked(cells), keyed=True, names=every, words=words, odd=odd, pieces=pieces, notes=(note,))
 
     def _with_targets(self, X: Any, path: Path) -> Arrays:
         further = _as_columns(self.y, self.targets)
@@ -120,10 +120,11 @@ class InMemory:
 def parts(source: Table | Arrays, rows: int) -> Iterator[Table | Arrays]:
     """A source that is in memory in parts of so many rows."""
     for start in range(0, source.rows, rows):
+        cells = source.cells[start : start + rows]
         if isinstance(source, Arrays):
-            yield replace(source, X=source.X[start : start + rows], Y=source.Y[start : start + rows], first=start)
+            yield replace(source, cells=cells, Y=source.Y[start : start + rows], first=start)
         else:
-            yield source.part(start, source.values[start : start + rows])
+            yield source.part(start, cells)
 
 
 def column_names(X: Any) -> list[str] | None:

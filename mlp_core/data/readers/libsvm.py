@@ -73,7 +73,8 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     X[rows, np.array(places, np.int64) - first] = values
     note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
     note += f"{len(values) / X.size:.1%} of them named"
-    return Arrays(X, np.array(targets)[:, None], path, path, names=array_names(width, 1), notes=(note,), base=first)
+    Y, names = np.array(targets)[:, None], array_names(width, 1)
+    return Arrays(Y, path, path, cells=X, names=names, notes=(note,), base=first)
 
 
 def _target(path: Path, line: int, cell: str) -> float:

@@ -282,7 +282,7 @@ def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays
         pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
     targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
     note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
-    return replace(targets, X=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))
+    return replace(targets, cells=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))
 
 
 NPY = Format(

@@ -31,7 +31,9 @@ class Reread(Exception):
 
 def empty(path: Path, names: tuple[str, ...], *notes: str) -> Table:
     """A table of a format that has names of its own, before its rows; the first note is told after its size."""
-    return Table(np.empty((0, len(names))), keyed=True, names=names, pieces=(Piece(path, 0, Lines()),), notes=notes)
+    return Table(
+        cells=np.empty((0, len(names))), keyed=True, names=names, pieces=(Piece(path, 0, Lines()),), notes=notes
+    )
 
 
 class Builder:
@@ -102,7 +104,7 @@ class Builder:
             told = ", ".join(f"{clean(name, 40)} (line {line})" for name, line in list(self.late.items())[:6])
             notes.append(f"note: left out, since no row among the first {SAMPLE} has it: {told}")
         pieces = (Piece(self.path, 0, self.lines),)
-        return replace(self.start, values=self.values, words=words, odd=self.odd, pieces=pieces, notes=tuple(notes))
+        return replace(self.start, cells=self.values, words=words, odd=self.odd, pieces=pieces, notes=tuple(notes))
 
     def clear(self) -> None:
         """Forget the rows, after `table` gave them away, and go on with new ones."""

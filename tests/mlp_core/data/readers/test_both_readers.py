@@ -71,7 +71,7 @@ def outcome(path: Path, options: CsvOptions, large: int, monkeypatch: pytest.Mon
     cells = [[table.cell(row, column) for column in range(len(table.names))] for row in rows]
     places = [table.problem("x", "y", row).line for row in rows]
     words = {table.names[column]: words for column, words in table.words.items()}
-    return table.names, table.values.tobytes(), cells, places, words, table.odd, table.notes, table.dialect
+    return table.names, table.cells.tobytes(), cells, places, words, table.odd, table.notes, table.dialect
 
 
 def same_both_ways(path: Path, monkeypatch: pytest.MonkeyPatch, options: CsvOptions | None = None) -> object:
