@@ -16,6 +16,7 @@ from mlp_core.data.readers.source import Source
 from mlp_core.errors import Problem, counted
 
 KINDS = "float16/32/64, integers of 8 to 64 bits, or booleans"
+KEPT = ("uint8", "float32", "float64")  # types of inputs that stay as they are
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, l
         path, shape = (x_path, x.shape) if x.size == 0 else (y_path, y.shape)
         raise refusal(path, "no_rows", f"an empty array (shape {list(shape)})")
     inputs = x.reshape(len(x), -1)
-    if inputs.dtype.name not in ("uint8", "float32", "float64"):
+    if inputs.dtype.name not in KEPT:
         inputs = inputs.astype(np.float64)
     targets = y.reshape(len(y), -1).astype(np.float64)
     note = f"arrays: {counted(len(inputs), 'row')} of {counted(inputs.shape[1], 'input')} ({inputs.dtype.name})"
