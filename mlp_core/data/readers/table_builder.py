@@ -45,15 +45,10 @@ class Builder:
 
     def __init__(self, start: Table, cells: Cells, is_text: Callable[[str], bool], final: bool) -> None:
         self.start, self.path, self.cells, self.final = start, start.path, cells, final
-        self.names = names = start.names
-        self.values: Floats = np.empty((0, len(names)))
-        self.rows = self.given = 0
-        self.codes: dict[int, dict[str, int]] = {column: {} for column, name in enumerate(names) if is_text(name)}
-        self.known: dict[int, dict[str, float]] = {}  # the codes of cells, as they are written
-        self.odd: dict[int, dict[int, str]] = {}
-        self.odd_count, self.present = np.zeros((2, len(names)), np.int64)  # cells that are not missing, odd ones too
-        self.lines = Lines()
+        self.names = start.names
+        self.codes: dict[int, dict[str, int]] = {column: {} for column, name in enumerate(self.names) if is_text(name)}
         self.late: dict[str, int] = {}  # names of cells that were left out, with the first line of each
+        self.clear()
 
     def add(self, values: Floats, cells: Mapping[int, Coded], runs: Iterable[tuple[int, int]]) -> None:
         """Take rows [rows, columns] of numbers, NaN where missing, but for the columns in `cells`, which are filled in.
@@ -108,9 +103,12 @@ class Builder:
 
     def clear(self) -> None:
         """Forget the rows, after `table` gave them away, and go on with new ones."""
-        self.values, self.rows, self.given, self.lines = np.empty((0, len(self.names))), 0, 0, Lines()
-        self.codes, self.known = {column: {} for column in self.codes}, {}
-        self.odd, self.odd_count, self.present = {}, 0 * self.odd_count, 0 * self.present
+        self.values: Floats = np.empty((0, len(self.names)))
+        self.rows, self.given, self.lines = 0, 0, Lines()
+        self.codes = {column: {} for column in self.codes}
+        self.known: dict[int, dict[str, float]] = {}  # the codes of cells, as they are written
+        self.odd: dict[int, dict[int, str]] = {}
+        self.odd_count, self.present = np.zeros((2, len(self.names)), np.int64)  # present: not missing, odd ones too
 
     def drain(self) -> Floats:
         """Give away the rows that are held, [rows, columns], and go on as if they were still there."""
