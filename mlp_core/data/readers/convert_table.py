@@ -61,7 +61,7 @@ def convert(
     """
     place = Path(os.path.abspath(folder))  # noqa: PTH100
     try:
-        restore(place)
+        restore(place.parent, place.name)
         check_place(folder, paths, force)
         place.parent.mkdir(parents=True, exist_ok=True)
         with hidden(place) as temporary:
