@@ -18,7 +18,7 @@ def table_format(
     name: str, told: Callable[[bytes, str], bool], blocks: Blocks, part: int = PART, piped: bool = True
 ) -> Format:
     """The format of tables that are read by these blocks; name, told, piped: as in `Format`. part: as in `Asked`."""
-    return Format(name, told, partial(_whole, blocks), partial(_in_parts, blocks, part), blocks, piped=piped)
+    return Format(name, told, partial(_whole, blocks), partial(in_parts, blocks, part), blocks, piped=piped)
 
 
 def settled(
@@ -53,7 +53,7 @@ def _whole(blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str
     return settled(blocks, path, options, names, lambda builder: builder.rows, whole=True)
 
 
-def _in_parts(
+def in_parts(
     blocks: Blocks, part: int, path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]
 ) -> Iterator[Table]:
     """The same as tables of so many rows (the last one: fewer), whatever parses them: what is computed part by part
