@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv_dialect import (
-    CsvOptions,
     Dialect,
     detect,
     excel_separator,
@@ -30,9 +29,8 @@ from mlp_core.data.readers.csv_dialect import (
     records,
 )
 from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
-from mlp_core.data.readers.format import Asked, ReadOptions
+from mlp_core.data.readers.format import Asked
 from mlp_core.data.readers.open_file import STDIN, refusal
-from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty
 from mlp_core.data.readers.text_stream import TextLines, open_text
 
@@ -48,21 +46,12 @@ MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
 
 
-def read_csv(
-    path: Path, options: CsvOptions | None = None, names: Sequence[str] = (), words: Sequence[str] = ()
-) -> Table:
-    """Read a text table, packed or not. `names` are columns that the header, if there is one, should contain, `words`
-    columns that hold text even if it looks like numbers.
+def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
+    """The blocks of a text table, packed or not.
 
     A column holds numbers unless more than a tenth of its cells do not; then it holds text. Cells equal to one of
-    `options.na` are missing. Raises DataError with file, line and column for a file that is no such table.
+    `options.csv.na` are missing. Raises DataError with file, line and column for a file that is no such table.
     """
-    table = CSV.read(path, ReadOptions(csv=options or CsvOptions(), text=tuple(words)), names)
-    assert isinstance(table, Table)
-    return table
-
-
-def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
     with open_text(asked.path, asked.options.csv.encoding, WANTED) as stream:
         start = begin(stream, asked, delimiter)
         yield from _read_chunks(start, asked.part or sys.maxsize)

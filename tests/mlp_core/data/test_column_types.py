@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 
 from mlp_core.data.column_types import as_words, infer_types, profile, truth
 from mlp_core.data.readers.arrays import pair
-from mlp_core.data.readers.csv import read_csv
 
 
 def column(cells: list[str], folder: Path) -> Path:

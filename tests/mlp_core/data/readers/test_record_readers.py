@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 
 from mlp_core.config.data import FORMATS as CONFIG_FORMATS
-from mlp_core.data.readers.csv import read_csv
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import FORMATS, read, read_all, stream
 from mlp_core.data.readers.table import Table
