@@ -20,15 +20,9 @@ from typing import TYPE_CHECKING
 
 from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv_dialect import (
-    Dialect,
-    detect,
-    excel_separator,
-    first_rows,
-    number,
-    records,
-)
+from mlp_core.data.readers.csv_dialect import detect, excel_separator, first_rows, records
 from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
+from mlp_core.data.readers.csv_options import Dialect, number
 from mlp_core.data.readers.format import Asked
 from mlp_core.data.readers.open_file import STDIN, refusal
 from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty

@@ -8,9 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from mlp_core.data.readers.csv_header import ROW_NAMES, ends_in_nothing, has_header, lacks_row_names
-from mlp_core.data.readers.csv_options import NUMBER, CsvOptions, Dialect, number
-
-__all__ = ["NUMBER", "CsvOptions", "Dialect", "detect", "excel_separator", "first_rows", "number", "records"]
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect, number
 
 DELIMITERS = ("\t", ";", "|", ",", " ")  # the rarer in numbers and prose, the earlier
 NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "whitespace": " ", "comma": ",", "semicolon": ";"}

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table_builder import Builder
 

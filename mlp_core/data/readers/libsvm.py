@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays, array_names
-from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.open_file import STDIN, check_file, check_growth, check_memory, refusal, refuse_width
 from mlp_core.data.readers.text_stream import open_text

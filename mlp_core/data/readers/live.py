@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from mlp_core.data.readers import csv, jsonl
 from mlp_core.data.readers.by_blocks import in_parts
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect
 from mlp_core.data.readers.format import Asked, ReadOptions
 from mlp_core.data.readers.open_file import GZIP_MAGIC, STDIN, refusal, refuse_html
 from mlp_core.data.readers.table import Table

@@ -20,7 +20,7 @@ from mlp_core.data.readers.blocks import Parser
 from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CSV
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.text_stream import TextLines
 from mlp_core.errors import DataError

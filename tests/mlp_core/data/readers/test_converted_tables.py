@@ -19,7 +19,7 @@ from mlp_core.data.readers import csv, jsonl
 from mlp_core.data.readers import npy_writer as growing
 from mlp_core.data.readers.convert_table import convert
 from mlp_core.data.readers.converted_table import DamagedTable, read_folder
-from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import read, read_all
 from mlp_core.data.readers.npy_writer import Growing

@@ -12,7 +12,7 @@ from csv_tables import read_csv
 
 from mlp_core.data.readers import csv as csv_module
 from mlp_core.data.readers.csv import TSV
-from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.csv_options import CsvOptions, number
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.table import concatenate
 from mlp_core.data.readers.text_stream import TextBytes

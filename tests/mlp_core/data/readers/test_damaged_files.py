@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.csv_options import CsvOptions, number
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import read
 from mlp_core.data.readers.table import Table

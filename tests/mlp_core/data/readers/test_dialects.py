@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from csv_tables import read_csv
 
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import read_all
 from mlp_core.data.readers.table import Table
