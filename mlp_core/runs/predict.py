@@ -107,7 +107,7 @@ class Predictor:
         numbers.difference_update(task.kept.columns)
         options = read_options(self.model.config, task)
         if isinstance(data, InMemory):
-            return parts(data.source(lambda name: name not in numbers, options.csv), IN_MEMORY)
+            return parts(data.read(options, lambda name: name not in numbers), IN_MEMORY)
         return stream(data, options, (*task.features, *task.targets), numbers)
 
     def _part(self, source: Source) -> dict[str, Any]:

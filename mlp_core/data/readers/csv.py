@@ -102,26 +102,20 @@ def _read_chunks(start: Begun, most: int) -> Iterator[Builder]:
         while True:
             while parser and builder.rows and len(ahead) < AHEAD and (block := start.lines.block()):
                 ahead.append((block, pool.submit(parser.parse, block, frozenset(builder.codes))))
-            if (
-                ahead
-                and builder.rows
-                and (parsed := ahead[0][1].result())
-                and len(parsed.values) <= most - builder.rows
-            ):
-                builder.add(parsed.values, parsed.cells, [(0, line)])
+            parsed = ahead[0][1].result() if ahead and builder.rows else None
+            if parsed and len(parsed.values) <= most - builder.rows:
                 ahead.popleft()
-                line += len(parsed.values)
-                yield builder
-                continue
-            while ahead:  # one is not plain or too long, or the builder begins anew
-                start.lines.return_block(ahead.pop()[0])
-            if not (chunk := list(islice(start.lines, min(CHUNK, most - builder.rows)))):
-                return
-            if parser and (parsed := parser.parse("".join(chunk).encode(), frozenset(builder.codes))):
-                builder.add(parsed.values, parsed.cells, [(0, line)])
-                line += len(chunk)
             else:
-                line += add_cells(builder, chunk, start.lines, start.dialect, line)
+                while ahead:  # one is not plain or too long, or the builder begins anew
+                    start.lines.return_block(ahead.pop()[0])
+                if not (chunk := list(islice(start.lines, min(CHUNK, most - builder.rows)))):
+                    return
+                parsed = parser.parse("".join(chunk).encode(), frozenset(builder.codes)) if parser else None
+                if not parsed:
+                    line += add_cells(builder, chunk, start.lines, start.dialect, line)
+            if parsed:
+                builder.add(parsed.values, parsed.cells, [(0, line)])
+                line += len(parsed.values)
             yield builder
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays, alone, pair
 from mlp_core.data.readers.arrow import fill, fill_plainly, taken_out
-from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import refuse_width
 from mlp_core.data.readers.source import Lines, Piece
@@ -69,13 +68,9 @@ class InMemory:
         """Whether it is numbers alone, to be taken as a file of arrays is."""
         return self.weight is None and _is_numbers(self.X)
 
-    def read(self, options: ReadOptions) -> Table | Arrays:
-        """The source; columns of numbers that `options.text` names are words."""
-        words = frozenset(options.text)
-        return self.source(lambda name: name in words, options.csv)
-
-    def source(self, is_text: Callable[[str], bool], options: CsvOptions | None = None) -> Table | Arrays:
-        """The source; columns of numbers for which `is_text` holds are words. Nothing of the caller's is changed."""
+    def read(self, options: ReadOptions, is_text: Callable[[str], bool] | None = None) -> Table | Arrays:
+        """The source; columns of numbers that `options.text` names, or for which `is_text` holds, are words. Nothing of
+        the caller's is changed."""
         X, path = as_table(self.X, self.name), Path(self.name)
         if self.is_array:
             found = alone(X, path) if self.y is None else self._with_targets(X, path)
@@ -88,15 +83,15 @@ class InMemory:
         further |= {} if self.weight is None else {self.weight_name: _numbers_of(self.weight, self.weight_name)}
         for name, (values, _) in further.items():
             _refuse_other_length(name, len(values), count, self.name)
-        width = len(names)
+        width, is_text = len(names), is_text or frozenset(options.text).__contains__
         refuse_width(path, width)
         cells, vocabularies = np.empty((count, width + len(further))), dict[int, dict[str, int]]()
         for place, (name, column) in enumerate(zip(names, columns, strict=True)):
-            text, asked = is_text(name), options or CsvOptions()
+            text = is_text(name)
             if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" and not text:
                 cells[:, place] = column
-            elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, asked)):
-                fill(path, _arrow(column), name, place, cells, vocabularies, text, asked)
+            elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, options.csv)):
+                fill(path, _arrow(column), name, place, cells, vocabularies, text, options.csv)
         words = {place: list(vocabulary) for place, vocabulary in vocabularies.items()}
         for place, (values, vocabulary) in enumerate(further.values(), width):
             cells[:, place] = values
