@@ -72,21 +72,17 @@ class StreamedBatches(Batches):
 
     def _read(self, epoch: int, index: int) -> Group:
         """A group with its rows in memory; the next one of the epoch is read meanwhile."""
-        group = self._group(epoch, index)
-        if self._held == (epoch, index):
+        key, group = (epoch, index), self._group(epoch, index)
+        if self._held == key:
             return group
         ahead, self._ahead, spare = self._ahead, None, self._buffer
         self._held = self._buffer = None
-        if ahead is not None:
-            key, found = ahead
-            if key == (epoch, index):
-                self._buffer = found.result()
-            else:
-                spare = found.result()
-        if self._buffer is None:
-            self._buffer = self._filled(group, spare)
-            spare = None
-        self._held = (epoch, index)
+        if ahead is not None and ahead[0] == key:
+            self._buffer = ahead[1].result()
+        else:
+            free = spare if ahead is None else ahead[1].result()
+            self._buffer, spare = self._filled(group, free), None
+        self._held = key
         if index + 1 < self.order.groups:
             following = self.order.group(epoch, index + 1)
             self._ahead = ((epoch, index + 1), self._reader.submit(self._filled, following, spare))
