@@ -99,8 +99,9 @@ def _written(
                 message = f"{kind.name} is not converted, only CSV, TSV, JSON Lines and Parquet"
                 raise refusal(path, "not_a_table", message, hint=ARRAYS)
             table.add(path, kind.blocks, options, names)
-        found = set(options.text).union(*table.text)
-        if all(found & set(table.every) <= mine for mine in table.text):
+        texts = [{facts.names[column] for column in facts.words} for facts in table.facts]  # those left out, too
+        found = set(options.text).union(*texts)
+        if all(found & set(table.every) <= mine for mine in texts):
             done = table.finish()
             further = set() if unread is None else {*unread(_again(folder))} - found
             if not further:
@@ -133,7 +134,6 @@ class _Table:
         self.gaps: Any = 0
         self.facts: list[Table] = []
         self.pieces: list[dict[str, Any]] = []
-        self.text: list[set[str]] = []
         self._lookups: dict[int, list[float]] = {}  # the codes here of those in the file that is read
         self._kept: tuple[int, dict[int, int], Any] = (0, {}, 0)
 
@@ -149,7 +149,6 @@ class _Table:
                 odd.update({row + rows: cell for row, cell in cells.items()})
         lines = facts.pieces[0].lines
         self.pieces.append({"path": str(path.absolute()), "first": rows, "rows": lines.rows, "lines": lines.lines})
-        self.text.append({facts.names[column] for column in facts.words})  # those that are left out, too
         self.facts.append(facts)
 
     def _forget(self) -> None:

@@ -24,7 +24,7 @@ from mlp_core.data.readers.csv_dialect import detect, excel_separator, first_row
 from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
 from mlp_core.data.readers.csv_options import Dialect, number
 from mlp_core.data.readers.format import Asked
-from mlp_core.data.readers.open_file import STDIN, refusal
+from mlp_core.data.readers.open_file import MOST_COLUMNS, STDIN, refusal
 from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty
 from mlp_core.data.readers.text_stream import TextLines, open_text
 
@@ -36,7 +36,6 @@ LARGE = 2 << 20
 """Bytes of a file from which pyarrow gains more time than it takes to load."""
 
 THREADS, AHEAD = 2, 3  # that parse blocks; blocks that are read before they are taken
-MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
 
 
@@ -79,8 +78,8 @@ def begin(stream: io.TextIOBase, asked: Asked, delimiter: str | None) -> Begun:
         raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
     if not first:
         raise refusal(path, "no_rows", "no rows in this file")
-    if len(first) > MAX_COLUMNS:
-        raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
+    if len(first) > MOST_COLUMNS:
+        raise refusal(path, "too_large", f"more than {MOST_COLUMNS:,} columns", hint="check data.csv.delimiter")
     lines.give_back(sample)
     header, names, twice = _header(path, lines, dialect, first, blank, options.names)
     table = empty(path, names, _how(dialect), *_notes(sample, dialect, first, options.names, twice))

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import KEPT, Arrays, alone, array_names, pair, refuse_single
+from mlp_core.data.readers.arrays import KEPT, Arrays, alone, pair, refuse_single
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.npy import MAGIC, read_header, read_npy
 from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
@@ -160,11 +160,9 @@ class OnDisk:
         if wanted.size and not -len(self) <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"a row of {len(self):,} is asked for that is not there")
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
-        if wanted.ndim == 0:
-            return self.made(self.stored(int(wanted), int(wanted) + 1))[0]
         distinct, places = np.unique(wanted, return_inverse=True)
         numbers = distinct if self.rows is None else self.rows[distinct]
-        return self.made(self._numbered(numbers)[places.reshape(-1)])
+        return self.made(self._numbered(numbers)[places.reshape(wanted.shape)])
 
     def _cells(self, rows: Any, columns: Any) -> Any:
         if isinstance(rows, slice) and rows == slice(None):
@@ -265,11 +263,9 @@ def fits(stored: int, made: int) -> bool:
 def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays:
     """Inputs that stay on the disk and targets in memory as one. Raises DataError as `pair` does."""
     file = x.file
-    if len(file.shape) < 2 or not x.size:
-        pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
-    targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
+    blank = np.broadcast_to(np.uint8(0), file.shape)  # in their place, without memory of its own
     note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
-    return replace(targets, cells=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))
+    return replace(pair(blank, y, file.path, y_path, labels), cells=x, notes=(note,))
 
 
 NPY = Format(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.open_file import shown
-from mlp_core.data.readers.source import Piece, Source
+from mlp_core.data.readers.source import Source
 from mlp_core.errors import DataError, Problem, counted
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -42,14 +42,8 @@ class Table(Source):
         """A problem placed at the file, line and column of a cell, at a row, or (row None) at the header."""
         piece = self.pieces[0] if row is None else self.piece(row)
         line = (self.header or None) if row is None else piece.lines[row - piece.first]
-        return Problem(
-            code,
-            message,
-            hint=hint or None,
-            file=shown(piece.path),
-            line=line,
-            column=None if column is None or line is None else column + 1,
-        )
+        place = None if column is None or line is None else column + 1
+        return Problem(code, message, hint=hint or None, file=shown(piece.path), line=line, column=place)
 
     def matrix(self, columns: Sequence[int]) -> Floats:
         """The given columns, in the given order; a view where they are most of the table and lie side by side."""
@@ -65,13 +59,10 @@ class Table(Source):
 
     def part(self, start: int, values: Any) -> Table:
         """The rows that lie side by side from `start` on, with these cells; each keeps its place in its file."""
-        stop = start + len(values)
-        odd = {
-            c: {row - start: cell for row, cell in cells.items() if start <= row < stop}
-            for c, cells in self.odd.items()
-        }
-        pieces = tuple(replace(piece, first=piece.first - start) for piece in self.pieces)
+        mine = range(start, start + len(values))
+        odd = {c: {row - start: cell for row, cell in cells.items() if row in mine} for c, cells in self.odd.items()}
         odd = {column: cells for column, cells in odd.items() if cells}
+        pieces = tuple(replace(piece, first=piece.first - start) for piece in self.pieces)
         return replace(self, cells=values, odd=odd, pieces=pieces, gaps=None)
 
     def with_columns(
@@ -127,7 +118,7 @@ def concatenate(tables: Sequence[Table]) -> Table:
         values.append(_recode(table, words))
         for column, cells in table.odd.items():
             odd.setdefault(column, {}).update({row + start: text for row, text in cells.items()})
-        pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
+        pieces += [replace(piece, first=piece.first + start) for piece in table.pieces]
         start += table.rows
     notes = of_all(first.notes, start, len(tables))
     bare = replace(first, gaps=None, sha256="", twice=())
