@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _inputs_on_disk(
             break
     if problems:
         raise DataError(problems)
-    return (cells if plain else cells.as_type(np.float64)).select(features, changes), words
+    return (cells if plain else replace(cells, dtype=np.float64)).select(features, changes), words
 
 
 def _too_many_words(source: Source, column: int, row: int | None) -> Problem:

@@ -119,13 +119,15 @@ def _read_chunks(start: Begun, most: int) -> Iterator[Builder]:
 
 
 def _parser(start: Begun) -> Parser | None:
-    """What parses blocks, for a table that is large enough and not cut at white space."""
-    builder = start.builder
-    if builder.path == STDIN or builder.path.stat().st_size < LARGE or not start.dialect.splits_bytes:
+    """What parses blocks, for a table that is large enough and not cut at white space, but at single bytes of UTF-8."""
+    builder, dialect = start.builder, start.dialect
+    if dialect.delimiter == " " or not (dialect.delimiter + (dialect.quote or "")).isascii():
+        return None
+    if builder.path == STDIN or builder.path.stat().st_size < LARGE:
         return None
     from mlp_core.data.readers.blocks import Parser
 
-    return Parser(len(builder.names), start.dialect, builder.cells)
+    return Parser(len(builder.names), dialect, builder.cells)
 
 
 def add_cells(builder: Builder, chunk: list[str], lines: Iterator[str], dialect: Dialect, line: int) -> int:

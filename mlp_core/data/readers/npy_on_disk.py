@@ -138,10 +138,6 @@ class OnDisk:
         done |= {place: _after(done.get(place), change) for place, change in (changes or {}).items()}
         return replace(self, columns=mine, changes=done, pulled={})
 
-    def as_type(self, dtype: Any) -> OnDisk:
-        """The same with cells of another type."""
-        return replace(self, dtype=dtype)
-
     def replaced(self, columns: Mapping[int, Floats]) -> OnDisk:
         """The same with other values [rows] in single columns, as far as these are asked for as columns."""
         return replace(self, pulled={**self.pulled, **columns})
@@ -162,7 +158,7 @@ class OnDisk:
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
         distinct, places = np.unique(wanted, return_inverse=True)
         numbers = distinct if self.rows is None else self.rows[distinct]
-        return self.made(self._numbered(numbers)[places.reshape(wanted.shape)])
+        return self.made(self._numbered(numbers))[places.reshape(wanted.shape)]
 
     def _cells(self, rows: Any, columns: Any) -> Any:
         if isinstance(rows, slice) and rows == slice(None):
@@ -176,20 +172,15 @@ class OnDisk:
         wanted = [int(columns)] if np.ndim(columns) == 0 else [int(column) for column in columns]
         if missing := [column for column in dict.fromkeys(wanted) if column not in self.pulled]:
             part, found = self.select(missing), np.empty((len(missing), len(self)), np.float64)
-            for rows, block in part.blocks():
-                found[:, rows] = block.T
+            for start, stored in part.stored_blocks():
+                found[:, start : start + len(stored)] = part.made(stored).T
             self.pulled |= dict(zip(missing, found, strict=True))
         if np.ndim(columns) == 0:
             return self.pulled[wanted[0]]
         return np.stack([self.pulled[column] for column in wanted], axis=1)
 
-    def blocks(self) -> Iterator[tuple[slice, Array]]:
-        """All rows in order, in blocks of about `PIECE` bytes: (their places, [rows, columns])."""
-        for start, stored in self.stored_blocks():
-            yield slice(start, start + len(stored)), self.made(stored)
-
     def stored_blocks(self) -> Iterator[tuple[int, Array]]:
-        """The same as stored: (the first row, [rows, columns of the file])."""
+        """All rows as stored, in blocks of about `PIECE` bytes: (the first row, [rows, columns in the file])."""
         step = max(1, PIECE // max(1, self.stored_bytes))
         for start in range(0, len(self), step):
             yield start, self.stored(start, min(start + step, len(self)))
@@ -234,8 +225,8 @@ def _in_parts(path: Path, options: ReadOptions, names: Sequence[str], numbers: C
     if (disk := _unpacked(path)) is None:
         yield alone(read_npy(path), path)
         return
-    for rows, block in disk.blocks():
-        yield replace(alone(block, path), first=rows.start)
+    for start, stored in disk.stored_blocks():
+        yield replace(alone(disk.made(stored), path), first=start)
 
 
 def _unpacked(path: Path) -> OnDisk | None:

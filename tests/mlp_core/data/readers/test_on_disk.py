@@ -82,7 +82,7 @@ def test_rows_and_columns_are_chosen_as_of_an_array(
         disk, x = disk.take(rows).select(columns), x[rows][:, columns]
         assert disk.shape == x.shape
     np.testing.assert_array_equal(disk[:], x)
-    np.testing.assert_array_equal(np.concatenate([b for _, b in disk.blocks()] or [x]), x)
+    np.testing.assert_array_equal(np.concatenate([disk.made(stored) for _, stored in disk.stored_blocks()] or [x]), x)
     for column in range(x.shape[1]):
         np.testing.assert_array_equal(disk.pull(column), x[:, column])
 
