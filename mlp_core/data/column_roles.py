@@ -19,7 +19,7 @@ from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
 from mlp_core.data.readers.source import Source
 from mlp_core.data.task import MAX_CLASSES, Task
-from mlp_core.errors import DataError, Problem, counted
+from mlp_core.errors import DataError, Problem, counted, some
 
 _BEGINS = re.compile(r"[^\w]{0,2}\d")
 _POSITION = re.compile("[0-9]{1,6}")
@@ -158,11 +158,6 @@ def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[in
     hint = "write a quantity as plain numbers, in one unit, a date as 2024-01-31"
     notes += [f"note: words that look like dates stay words: {some(dated)}; write them as 2024-01-31"] if dated else []
     return notes + ([f"note: words that begin with numbers stay words: {some(begin)}; {hint}"] if begin else [])
-
-
-def some(names: Sequence[str], most: int = 6) -> str:
-    """The first of some names, and how many there are beside."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _told(source: Source, features: Sequence[int], kinds: Sequence[str]) -> list[str]:

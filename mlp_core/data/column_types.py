@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from mlp_core.data.dates import are_compact, is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
@@ -205,12 +204,3 @@ def are_truths(words: Sequence[str]) -> bool:
     (True, False)
     """
     return bool(words) and any({word.strip().casefold() for word in words} <= pair for pair in _PAIRS)
-
-
-def as_words(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """A column of numbers as codes of words (`3` for 3.0), missing ones NaN: for numbers that are names."""
-    distinct, codes = np.unique(values, return_inverse=True)
-    words = [number_name(float(value)) for value in distinct if not np.isnan(value)]
-    coded = codes.reshape(-1).astype(np.float64)
-    coded[np.isnan(values)] = np.nan
-    return coded, words

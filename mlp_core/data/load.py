@@ -26,7 +26,7 @@ from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import survey_notes, surveyed
 from mlp_core.data.split import OneRow, sample_rows, split_by, split_rows
-from mlp_core.data.task import Task, Wish, encode, infer, without_target
+from mlp_core.data.task import Task, encode, infer, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
@@ -102,7 +102,7 @@ def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tu
     if known is not None:
         return train, known, f"task: {known.kind} (as the model was trained)"
     try:
-        task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
+        task, why = infer(train, roles.features, roles.targets, data)
     except DataError as error:
         raise _placed(config, error) from None
     columns = {train.names[column]: notation for column, notation in roles.notations.items()}
@@ -164,7 +164,7 @@ def _dataset(
     weight = None
     if task.weight is not None and task.weight in source.names:
         weight = weights(source, source.names.index(task.weight))
-    return Dataset(X, encode(source, targets, task), weight, words)
+    return Dataset(X, encode(source, targets, task), weight, words=words)
 
 
 def _deal(

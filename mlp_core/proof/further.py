@@ -38,4 +38,4 @@ def further(config: Config, task: Task, train: Dataset, row: int = 0) -> Dataset
             rows.append(rows[0].copy())
             rows[-1][j] = value
     X: Any = np.stack(rows).astype(train.X.dtype)
-    return Dataset(X, train.y[np.full(len(X), row)], None, words)
+    return Dataset(X, train.y[np.full(len(X), row)], words=words)

@@ -91,7 +91,7 @@ def _same_inputs(tally: Tally, experiment: Experiment, here: Any, there: Any, na
 def _some(dataset: Dataset, rows: Any) -> Dataset:
     """Some rows of a data set."""
     weight = None if dataset.weight is None else dataset.weight[rows]
-    return Dataset(np.array(dataset.X[rows]), dataset.y[rows], weight, dataset.words)
+    return Dataset(np.array(dataset.X[rows]), dataset.y[rows], weight, words=dataset.words)
 
 
 @contextmanager

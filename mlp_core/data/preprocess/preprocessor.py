@@ -187,30 +187,24 @@ class Preprocessor:
         self, numbers: Numbers, plans: Sequence[NumericPlan], block: Array, missing: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[np.bool_]:
         """Fit the scales to a block whose `missing` cells were filled; which columns are constant in it."""
-        methods = [plan.scale for plan in plans]
-        if len(set(methods)) == 1 and methods[0] != "quantile":
-            numbers.scaler = self._scaler(methods[0], block, list(range(len(methods))), missing)
-            return numbers.scaler.constant
+        methods, names = [plan.scale for plan in plans], [self.name(column) for column in self.numeric]
         shift, scale = np.zeros(len(methods)), np.ones(len(methods))
         constant = np.zeros(len(methods), bool)
         for method in dict.fromkeys(methods):
             places = [j for j, one in enumerate(methods) if one == method]
+            some = slice(None) if len(places) == len(methods) else places  # of which no copy is made
             if method == "quantile":
                 numbers.ranks |= {j: Ranks.fit(np.asarray(block[:, j], np.float64)) for j in places}
-                constant[places] = block[:, places].min(axis=0) == block[:, places].max(axis=0)
+                constant[places] = block[:, some].min(axis=0) == block[:, some].max(axis=0)
             else:
-                gone = None if missing is None else missing[:, places]
-                fitted = self._scaler(method, block[:, places], places, gone)
+                gone = None if missing is None else missing[:, some]
+                fitted = Scaler(method, [names[j] for j in places] if self.names else ()).fit(block[:, some], gone)
                 shift[places], scale[places], constant[places] = fitted.shift, fitted.scale, fitted.constant
-        numbers.scaler = Scaler("none")
+        alike = len(set(methods)) == 1 and methods[0] != "quantile"
+        numbers.scaler = Scaler(methods[0] if alike else "none")
         numbers.scaler.shift, numbers.scaler.scale = shift, scale
         numbers.scaler.smooth = np.array([method == "robust_smooth" for method in methods], bool)
         return constant
-
-    def _scaler(
-        self, method: str, block: Array, places: Sequence[int], missing: npt.NDArray[np.bool_] | None
-    ) -> Scaler:
-        return Scaler(method, [self.name(self.numeric[j]) for j in places] if self.names else ()).fit(block, missing)
 
     def transform(
         self, X: Array, words: Words | None = None, out: Array | None = None, dtype: npt.DTypeLike = np.float64

@@ -245,9 +245,7 @@ def _quartiles(X: Array, filled: npt.NDArray[np.bool_] | None = None) -> Floats:
     """The three quartiles of every column, [3, columns], some columns at a time, because they are copied; of the cells
     that were not filled, where there are any."""
     found, at = np.empty((3, X.shape[1])), (0.25, 0.5, 0.75)
-    step = max(1, CELLS // len(X))
-    for start in range(0, X.shape[1], step):
-        part = slice(start, start + step)
+    for part in blocks(X.shape[1], len(X), block=CELLS):
         found[:, part] = np.quantile(X[:, part].astype(np.float64), at, axis=0)
     if filled is not None:
         for j in np.flatnonzero(filled.any(axis=0) & ~filled.all(axis=0)):
@@ -312,8 +310,7 @@ def rounding_noise(rows: int, mean: Floats, variance: Floats) -> npt.NDArray[np.
 
 def parts(X: Array, cells: int = CELLS) -> Iterator[slice]:
     """Slices of rows that cover X [rows, columns], each of about so many cells."""
-    step = max(1, cells // max(1, X.shape[1]))
-    return (slice(start, start + step) for start in range(0, len(X), step))
+    return blocks(len(X), X.shape[1], block=cells)
 
 
 def _numbers(values: Any) -> list[float]:

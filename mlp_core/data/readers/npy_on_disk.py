@@ -138,6 +138,10 @@ class OnDisk:
         done |= {place: _after(done.get(place), change) for place, change in (changes or {}).items()}
         return replace(self, columns=mine, changes=done, pulled={})
 
+    def as_type(self, dtype: Any) -> OnDisk:
+        """The same with cells of another type."""
+        return replace(self, dtype=dtype)
+
     def replaced(self, columns: Mapping[int, Floats]) -> OnDisk:
         """The same with other values [rows] in single columns, as far as these are asked for as columns."""
         return replace(self, pulled={**self.pulled, **columns})
