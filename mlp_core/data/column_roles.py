@@ -182,13 +182,8 @@ def _wanted(config: Config, source: Source) -> list[int]:
         if isinstance(wish, str) and wish not in source.names and any(sign in wish for sign in "*?["):
             hits = [column for column, name in enumerate(source.names) if fnmatchcase(name, wish)]
             if not hits:
-                raise _refusal(
-                    config,
-                    "data.features",
-                    "unknown_column",
-                    f'no column is like "{wish}"',
-                    nearest(wish, source.names),
-                )
+                hint = nearest(wish, source.names)
+                raise _refusal(config, "data.features", "unknown_column", f'no column is like "{wish}"', hint)
             found |= dict.fromkeys(hits)
         else:
             found[_column(config, source, "data.features", wish)] = None
@@ -197,17 +192,16 @@ def _wanted(config: Config, source: Source) -> list[int]:
 
 def _check_names(config: Config, source: Source) -> None:
     """Raise DataError for a column name in data.types or preprocess that the source does not have."""
-    places: list[tuple[str, Iterable[str]]] = [
-        ("data.types", config.data.types),
-        ("preprocess.columns", config.preprocess.columns),
-        ("preprocess.numeric.log", config.preprocess.numeric.log),
-    ]
-    for key, named in places:
+    places: dict[str, Iterable[str]] = {
+        "data.types": config.data.types,
+        "preprocess.columns": config.preprocess.columns,
+        "preprocess.numeric.log": config.preprocess.numeric.log,
+    }
+    for key, named in places.items():
         for name in named:
             if name not in source.names:
-                raise _refusal(
-                    config, key, "unknown_column", f'no column "{name}" in the data', nearest(name, source.names)
-                )
+                message, hint = f'no column "{name}" in the data', nearest(name, source.names)
+                raise _refusal(config, key, "unknown_column", message, hint)
 
 
 def by_name(config: Config, source: Source, task: Task, targets: bool = True) -> tuple[list[int], list[int]]:
@@ -230,10 +224,8 @@ def by_name(config: Config, source: Source, task: Task, targets: bool = True) ->
         raise DataError(source.problem("columns_differ", message, None, None, hint))
     if missing:
         raise DataError(
-            [
-                source.problem("missing_column", f'no column "{name}"', None, None, nearest(name, names))
-                for name in missing[:MOST]
-            ]
+            source.problem("missing_column", f'no column "{name}"', None, hint=nearest(name, names))
+            for name in missing[:MOST]
         )
     place = {name: column for column, name in enumerate(names)}
     return [place[name] for name in task.features], [place[name] for name in wanted]

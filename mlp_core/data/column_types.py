@@ -27,9 +27,7 @@ from mlp_core.errors import clean
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date", "time"]
 TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "t": 1.0, "f": 0.0, "1": 1.0, "0": 0.0}
 _PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
-IDENTIFIER_SHARE = (
-    0.9  # text with more distinct values per present cell than this names rows, it does not describe them
-)
+IDENTIFIER_SHARE = 0.9  # text with more distinct values per present cell names rows, it does not describe them
 IDENTIFIER_ROWS = 20  # in fewer rows that says nothing
 LOOKED_AT = 1000  # rows in which notations are looked for
 
@@ -186,9 +184,8 @@ def profile(source: Source, place: int, examples: int = 5) -> Profile:
     top = int(counts.max()) if len(counts) else 0
     if words is not None or not len(values):
         return Profile(len(distinct), tuple(shown), top)
-    return Profile(
-        len(distinct), tuple(shown), top, float(distinct[0]), float(values.mean()), float(distinct[-1])
-    )  # fmt: skip
+    low, mean, high = float(distinct[0]), float(values.mean()), float(distinct[-1])
+    return Profile(len(distinct), tuple(shown), top, low, mean, high)
 
 
 def truth(word: str) -> float:

@@ -88,9 +88,8 @@ def _too_many_words(source: Source, column: int, change: Change | None) -> Probl
         codes = _cells(source, column)
         row = int(np.argmax((codes if change is None else change(codes)) >= MOST_WORDS))
     hint = f"leave the column out with data.drop: [{name}], or put its words into groups"
-    return source.problem(
-        "too_many_words", f'more than {MOST_WORDS:,} categories in column "{name}"', row, column, hint
-    )
+    message = f'more than {MOST_WORDS:,} categories in column "{name}"'
+    return source.problem("too_many_words", message, row, column, hint)
 
 
 def _cells(source: Source, column: int) -> npt.NDArray[np.float64]:
@@ -167,26 +166,17 @@ def refuse_missing(source: Source, columns: Sequence[int]) -> None:
 
 def _finite(source: Source, features: Sequence[int]) -> npt.NDArray[Any]:
     """The columns of arrays, every cell a number or NaN, which is a missing cell."""
-    X = source.matrix(features)
-    bad = [place for place in np.flatnonzero(~_finite_columns(X)) if np.isinf(X[:, place]).any()][:MOST]
-    problems = []
-    for place in bad:
-        values = X[:, place]
-        row = int(np.flatnonzero(np.isinf(values))[0])
-        message = f"not a finite number ({values[row]})"
-        problems.append(source.problem("not_finite", message, row, features[int(place)], "mend the array"))
+    X, problems = source.matrix(features), []
+    infinite = np.zeros(X.shape[1], bool)
+    for rows in parts(X) if X.dtype.kind == "f" else ():  # in blocks, so that no second matrix is made
+        infinite |= np.isinf(X[rows]).any(axis=0)
+    for place in np.flatnonzero(infinite)[:MOST].tolist():
+        row = int(np.argmax(np.isinf(X[:, place])))
+        message = f"not a finite number ({X[row, place]})"
+        problems.append(source.problem("not_finite", message, row, features[place], "mend the array"))
     if problems:
         raise DataError(problems)
     return X
-
-
-def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
-    finite = np.ones(X.shape[1], bool)
-    if X.dtype.kind == "f":
-        for rows in parts(X):
-            finite &= np.isfinite(X[rows]).all(axis=0)
-    return finite
 
 
 def _one_spelling(words: list[str]) -> tuple[Change | None, list[str]]:

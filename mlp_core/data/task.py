@@ -74,22 +74,18 @@ class Task:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The task of a checkpoint. Raises ValueError when it is not one."""
-        names = [tuple(state[key]) for key in ("classes", "targets", "features")]
-        later = [tuple(state.get(key, ())) for key in ("kinds", "ids")]
-        weight = state.get("weight")
-        if state["kind"] not in get_args(Kind) or not all(
-            isinstance(name, str) for part in names + later for name in part
-        ):
+        classes, targets, features = (tuple(state[key]) for key in ("classes", "targets", "features"))
+        kinds, ids = (tuple(state.get(key, ())) for key in ("kinds", "ids"))
+        words, weight = (*classes, *targets, *features, *kinds, *ids), state.get("weight")
+        if state["kind"] not in get_args(Kind) or not all(isinstance(word, str) for word in words):
             raise ValueError("not the state of a task")
-        if later[0] and len(later[0]) != len(names[2]):
+        if kinds and len(kinds) != len(features):
             raise ValueError("a kind is missing for an input column")
-        classes, targets, features = names
         if not targets:
             raise ValueError("no target")
         expected = {"binary": 2, "regression": 0}.get(state["kind"], state["outputs"])
         if len(classes) != expected or (state["kind"] == "binary" and state["outputs"] != 1):
             raise ValueError("classes and outputs do not fit the kind of task")
-        kinds, ids = later
         weight = weight if weight is None else str(weight)
         kept = Kept.from_state(state.get("kept", {}))
         return cls(state["kind"], int(state["outputs"]), classes, targets, features, kinds, weight, ids, kept)
@@ -162,9 +158,8 @@ def _one_hot(source: Source, wish: Wish, outputs: tuple[str, ...]) -> Found:
         raise _wish("data.task", f"binary needs two classes, there are {len(outputs)} targets", "multiclass fits")
     why = f"each row has a 1 in one of {len(outputs)} targets; for labels that go together: data.task: multilabel"
     if wish.positive is not None and (kind != "binary" or wish.positive != names[1]):
-        raise _wish(
-            "data.positive", "the targets have an order of their own", "name the positive one last in data.target"
-        )
+        message, hint = "the targets have an order of their own", "name the positive one last in data.target"
+        raise _wish("data.positive", message, hint)
     return kind, names, why
 
 
@@ -216,11 +211,8 @@ def without_target(source: Source, targets: Sequence[int]) -> npt.NDArray[np.int
 
 def _several(source: Source, targets: Sequence[int], wish: Wish, outputs: tuple[str, ...]) -> Found:
     if wish.task in ("binary", "multiclass"):
-        raise _wish(
-            "data.task",
-            f"{wish.task} needs one target column, there are {len(targets)}",
-            "multilabel fits; targets of which each row has one 1 would do, too",
-        )
+        message = f"{wish.task} needs one target column, there are {len(targets)}"
+        raise _wish("data.task", message, "multilabel fits; targets of which each row has one 1 would do, too")
     if wish.classes or wish.positive:
         key = "data.classes" if wish.classes else "data.positive"
         raise _wish(key, "several targets have no common classes", "remove it")

@@ -26,9 +26,8 @@ def format_of(path: Path | None, asked: str | None) -> str:
     """The format to write: the one asked for, else by the file's name, else CSV. Raises UsageError."""
     if asked is not None:
         if asked not in FORMATS:
-            raise UsageError(
-                Problem("usage", "--format: unknown format", "choose from " + ", ".join(FORMATS), got=asked)
-            )
+            hint = "choose from " + ", ".join(FORMATS)
+            raise UsageError(Problem("usage", "--format: unknown format", hint, got=asked))
         if path is None and asked in ("parquet", "npz"):
             raise UsageError(Problem("usage", f"{asked} is not written to the screen", "name a file with -o"))
         return asked
@@ -43,9 +42,8 @@ def format_of(path: Path | None, asked: str | None) -> str:
 def refuse(path: Path, force: bool) -> None:
     """Raise UsageError for a file that exists, unless `force`, and for one that cannot be made there."""
     if os.path.lexists(path) and not force:
-        raise UsageError(
-            Problem("exists", "there is such a file already", "choose another, or --force", file=str(path))
-        )
+        hint = "choose another, or --force"
+        raise UsageError(Problem("exists", "there is such a file already", hint, file=str(path)))
     if path.is_dir() or not path.parent.is_dir():
         message = "this is a folder" if path.is_dir() else "there is no such folder"
         raise UsageError(Problem("no_folder", message, file=str(path if path.is_dir() else path.parent)))

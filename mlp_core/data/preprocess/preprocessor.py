@@ -147,12 +147,14 @@ class Preprocessor:
         numeric = [plan for plan in plans if isinstance(plan, NumericPlan)]
         block = X if len(columns) == self.columns else X[:, columns]
         gaps = _gaps(block)
+        missing = np.isnan(block) if gaps.any() else None
+        empty = gaps if missing is None else missing.all(axis=0)
         numbers = Numbers(
             fill=np.array([_fill(plan.impute, block, j, gaps) for j, plan in enumerate(numeric)], np.float64),
             low=np.full(len(columns), -np.inf),
             high=np.full(len(columns), np.inf),
             log=np.array([plan.log for plan in numeric], bool),
-            flag=np.array([_flag(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool) & ~_empty(block, gaps),
+            flag=np.array([flagged(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool) & ~empty,
             scaler=Scaler("none"),
             ranks={},
             cycles={
@@ -162,7 +164,6 @@ class Preprocessor:
             },
             seen=range_of(block),
         )
-        missing = np.isnan(block) if gaps.any() else None
         if missing is not None or numbers.log.any() or any(plan.clip for plan in numeric):
             block = numbers.filled(np.array(block, np.float64))
             self._fit_limits(numbers, numeric, block)
@@ -329,14 +330,6 @@ def _gaps(X: Array) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _empty(block: Array, gaps: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which columns have no value at all; `gaps`: those that miss one."""
-    found = gaps.copy()
-    for j in np.flatnonzero(gaps).tolist():
-        found[j] = np.isnan(block[:, j]).all()
-    return found
-
-
 def _fill(impute: float | str, block: Array, j: int, gaps: npt.NDArray[np.bool_]) -> float:
     """What stands in for a missing value of one column."""
     if isinstance(impute, int | float):
@@ -357,7 +350,8 @@ def _fill(impute: float | str, block: Array, j: int, gaps: npt.NDArray[np.bool_]
     return value if math.isfinite(value) else 0.0
 
 
-def _flag(plan: NumericPlan, missing: bool) -> bool:
+def flagged(plan: NumericPlan, missing: bool) -> bool:
+    """Whether a column gets an input that says where it misses a value; `missing`: whether it does in training."""
     return missing if plan.indicator == "auto" else bool(plan.indicator)
 
 

@@ -94,24 +94,22 @@ class Scaler:
         (mean, deviation, whether constant), for `robust` and `robust_smooth` the three quartiles [3, columns]. Raises
         DataError as `fit`.
         """
-        columns = len(low)
+        columns, noise = len(low), np.zeros(len(low), bool)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.method == "none":
-                shift, spread, constant = np.zeros(columns), np.ones(columns), low == high
+                shift, spread = np.zeros(columns), np.ones(columns)
             elif self.method == "minmax":
                 shift, spread = low, high - low
-                constant = spread == 0
             elif self.method == "maxabs":
                 shift, spread = np.zeros(columns), np.maximum(np.abs(low), np.abs(high))
-                constant = spread == 0
             elif quartiles is not None:
                 shift, spread = quartiles[1], quartiles[2] - quartiles[0]
                 if self.method == "robust_smooth":
                     spread = np.where(spread == 0, (high - low) / 2, spread)
-                constant = spread == 0
             else:
                 assert moments is not None
-                shift, spread, constant = moments
+                shift, spread, noise = moments
+        constant = noise | (spread == 0)
         if (bad := np.flatnonzero(~np.isfinite(spread))).size:
             column = int(bad[0])
             name = f'column "{self.names[column]}"' if self.names else f"column {column} (from 0)"
