@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from mlp_core.config.nearest import nearest
+from mlp_core.config.nearest import question
 from mlp_core.config.nodes import COMMAND_LINE, Node, Place, Scalar, check_text, from_native
 from mlp_core.config.problems import find
 from mlp_core.config.yaml_tree import MAX_BYTES, parse
@@ -109,8 +109,7 @@ def _appended(present: Node | None, value: Node, path: list[str], defaults: dict
 def _remove(root: Node, path: list[str]) -> None:
     node, present = find(root, path[:-1])
     if not present or node.child(path[-1]) is None:
-        near = nearest(path[-1], node.value) if present and isinstance(node.value, dict) else None
-        hint = f'did you mean "{near}"?' if near else None
+        hint = question(path[-1], node.value) if present and isinstance(node.value, dict) else None
         raise _refuse("nothing_to_remove", "not given, so it cannot be removed", ".".join(path), hint=hint)
     if isinstance(node.value, dict):
         del node.value[path[-1]]

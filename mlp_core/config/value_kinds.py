@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from mlp_core.config.nearest import mend, nearest
+from mlp_core.config.nearest import mend, question
 from mlp_core.config.nodes import Scalar
 
 N = TypeVar("N", int, float)
@@ -81,8 +81,7 @@ class Kind:
 
         def meant() -> str | None:
             found = hint() if hint else None
-            near = nearest(got.text, self.words) if isinstance(got, Scalar) and not found else None
-            return f'did you mean "{near}"?' if near else found
+            return found or (question(got.text, self.words) if isinstance(got, Scalar) else None)
 
         return refusal(f"expected {self.expected}", got, code=code, hint=meant, example=self.example)
 
@@ -170,17 +169,13 @@ class ShareOrCount(Kind):
     }
 
     def read(self, scalar: Scalar) -> float | int:
-        if scalar.plain and _INTEGER.fullmatch(scalar.text):
-            rows: int = Int().read(scalar)
-            if rows < 0:
-                raise self.refuse(scalar, code="out_of_range")
-            return rows
-        share = _finite(scalar)
-        if share is None:
+        whole = scalar.plain and _INTEGER.fullmatch(scalar.text) is not None
+        number = Int().read(scalar) if whole else _finite(scalar)
+        if number is None:
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
-        if not 0 <= share < 1:
+        if number < 0 or (number >= 1 and not whole):
             raise self.refuse(scalar, code="out_of_range")
-        return share
+        return number
 
 
 _MEANT = {
@@ -206,12 +201,9 @@ class Bool(Kind):
             return allowed[scalar.text]
         text, quoted = scalar.text.lower(), "" if scalar.plain else ", without quotes"
         word = next((word for word, others in _MEANT.items() if text in others.split()), None)
-
-        def meant() -> str | None:
-            near = None if word else nearest(text, allowed)
-            return f"write {word}{quoted}" if word else f'did you mean "{near}"?' if near else None
-
-        raise self.refuse(scalar, hint=meant if self.only is None else None)
+        if self.only is not None:
+            raise self.refuse(scalar)
+        raise self.refuse(scalar, hint=lambda: f"write {word}{quoted}" if word else question(text, allowed))
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"} if self.only is None else {"const": self.only}

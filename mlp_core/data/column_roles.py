@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlp_core.config.nearest import nearest as most_like
+from mlp_core.config.nearest import question
 from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
 from mlp_core.data.dates import names_a_month
 from mlp_core.data.identifiers import identifier_notes
@@ -298,5 +298,4 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    close = most_like(name, names[:1000], 0.6)
-    return "columns are " + ", ".join(names[:12]) if close is None else f'did you mean "{close}"?'
+    return question(name, names[:1000], 0.6) or "columns are " + ", ".join(names[:12])

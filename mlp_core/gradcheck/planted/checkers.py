@@ -27,7 +27,7 @@ def _checker(name: str, owner: Any, attribute: str, wrong: Any, lets: str) -> Bu
 
 
 def _quiet(compare: Compare, a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
-    return Comparison(0.0, (0,) * a.ndim, 0.0, 0.0)
+    return Comparison(0.0, 0.0, 0.0)
 
 
 def _nan_is_small(compare: Compare, a: np.ndarray, n: np.ndarray, largest: float) -> Comparison:
@@ -58,10 +58,10 @@ def _nothing(cover: Wrong, method: str, shape: tuple[int, ...], rng: np.random.G
     return Coverage(shape, [], lambda g: np.zeros(1), lambda error: None, 0, entrywise=False)
 
 
-def _weights_only(result: Wrong, self: Any, part: Any) -> TensorResult:
+def _weights_only(result: Wrong, self: Any, part: Any, *more: Any) -> TensorResult:
     """Judges the weight matrices and forgets everything else."""
-    found: TensorResult = result(self, part)
-    return found if len(part.shape) == 2 else replace(found, verdict=PASS)
+    found: TensorResult = result(self, part, *more)
+    return found if len(found.shape) == 2 else replace(found, verdict=PASS)
 
 
 def _tensors_only(conclude: Wrong, tensors: Any, preconditions: Any, expected: int) -> bool:
