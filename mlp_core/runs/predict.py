@@ -16,7 +16,7 @@ from mlp_core.data.encode import inputs, refuse_missing, weights
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import distant_lines, gapless
-from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.formats import stream
 from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source, place_of
@@ -107,7 +107,7 @@ class Predictor:
         numbers.difference_update(task.kept.columns)
         options = read_options(self.model.config, task)
         if isinstance(data, InMemory):
-            return parts(data.source(lambda name: name not in numbers, options.csv), IN_MEMORY)
+            return parts(data.read(options, lambda name: name not in numbers), IN_MEMORY)
         return stream(data, options, (*task.features, *task.targets), numbers)
 
     def _part(self, source: Source) -> dict[str, Any]:

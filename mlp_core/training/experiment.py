@@ -220,7 +220,8 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
 def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator, world: World = ALONE) -> Trainer:
     """The trainer of a model on its training split, measuring on its validation split."""
     config, network, train = model.config, model.network, splits["train"]
-    kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
+    kinds: dict[type, type[Batches]] = {OnHost: SentBatches}
+    kinds |= {Stored: StreamedBatches} if config.train.shuffle else {}  # else rows come as they lie
     batches = kinds.get(type(train.X), Batches)(
         network.backend,
         train.X,

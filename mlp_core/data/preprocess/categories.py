@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.preprocess.scaling import METHODS, Scaler, bent
-from mlp_core.data.readers.csv_dialect import NUMBER
+from mlp_core.data.readers.csv_options import NUMBER
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem, counted
 
