@@ -35,10 +35,10 @@ def data(
     source = copied(source)
     config = _config(source, list(overrides or []), target)
     told = config.data.target is not None or config.data.name is not None or not isinstance(config.data.train, str)
-    seen = overview(config, told or _brings_targets(source))
+    seen = overview(config, told)
     console = Console("data")
     if not console.json:
-        _show(console, seen, told or _brings_targets(source))
+        _show(console, seen)
     return console.result(_fields(source, seen))
 
 
@@ -65,12 +65,7 @@ def _is_config(source: Path) -> bool:
     return source.suffix.lower() in CONFIGS or (not source.exists() and find_config(source).exists())
 
 
-def _brings_targets(source: Path) -> bool:
-    """Whether a file of arrays has its targets inside."""
-    return source.suffix.lower() == ".npz"
-
-
-def _show(console: Console, seen: Overview, told: bool) -> None:
+def _show(console: Console, seen: Overview) -> None:
     from .tables import columns_table, counts_table
 
     size = f"{counted(seen.rows, 'row')} of {counted(seen.columns, 'column')}"
@@ -84,7 +79,7 @@ def _show(console: Console, seen: Overview, told: bool) -> None:
         console.show(counts_table(seen.classes, seen.splits, CLASSES_LISTED))
     for problem in seen.problems:
         console.show(textwrap.fill(f"in the way of training: {problem}", 80, subsequent_indent="  "))
-    if not told:
+    if not seen.targeted:
         console.show("next  --target COLUMN shows the classes, and columns that give the target away")
 
 

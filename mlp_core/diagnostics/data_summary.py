@@ -41,14 +41,16 @@ class ColumnView:
 class Overview:
     """What a person wants to know before training.
 
-    views: the first columns. repeated: rows that are equal to an earlier one. task, splits: rows by split. classes:
-    rows of every class by split. notes: what was inferred and found. problems: what training would refuse.
+    views: the first columns. repeated: rows that are equal to an earlier one. targeted: there is something to predict.
+    task, splits: rows by split. classes: rows of every class by split. notes: what was inferred and found. problems:
+    what training would refuse.
     """
 
     rows: int
     columns: int
     views: tuple[ColumnView, ...]
     repeated: int
+    targeted: bool
     notes: tuple[str, ...]
     task: str | None = None
     splits: dict[str, int] = field(default_factory=dict)
@@ -57,11 +59,12 @@ class Overview:
 
 
 def overview(config: Config, targeted: bool = True) -> Overview:
-    """Look at the data of a config; `targeted` says that there is something to predict.
+    """Look at the data of a config; `targeted` says that there is something to predict, as some files do themselves.
 
     Raises DataError only when the training file cannot be read at all.
     """
     source, seen_rows = read_part(config, "train"), None
+    targeted = targeted or source.targets is not None
     types = infer_types(source, config.data.types, config.data.date_order)
     rows = source.rows
     if len(part := some_rows(source)) < rows:
@@ -80,7 +83,7 @@ def overview(config: Config, targeted: bool = True) -> Overview:
     notes = (*source.notes, *_told(config, source, types)) if data is None else data.notes
     if seen_rows is not None:
         notes = (*notes, f"values and repeated rows are those of {counted(seen_rows, 'row')} drawn at random")
-    seen = Overview(rows, len(types), views, repeated_rows(source), notes, problems=problems)
+    seen = Overview(rows, len(types), views, repeated_rows(source), targeted, notes, problems=problems)
     return seen if data is None else _with_task(seen, data)
 
 

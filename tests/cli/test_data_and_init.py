@@ -80,6 +80,17 @@ def test_a_file_with_a_target(folder: Path) -> None:
     assert (age["low"], age["high"], age["missing"]) == (18, 79, 21)
 
 
+@pytest.mark.parametrize("name", ["xy.npz", "xy.libsvm"])
+def test_a_file_that_has_its_targets_inside(name: str, tmp_path: Path) -> None:
+    rows = "".join(f"{row % 2} 1:{row} 3:{row * row}\n" for row in range(20))
+    (tmp_path / "xy.libsvm").write_text(rows)
+    np.savez(tmp_path / "xy.npz", x=np.arange(60.0).reshape(20, 3), y=np.arange(20) % 2)
+    result = mlpbp("data", name, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "task: binary" in result.stdout
+    assert "--target" not in result.stdout
+
+
 def test_what_training_would_refuse_is_shown(folder: Path) -> None:
     words = ("data", "people.csv", "data.task=regression", "--target", "buys")
     result = mlpbp(*words, cwd=folder)

@@ -40,12 +40,14 @@ class Arrays(Source):
         return range(self.cells.shape[1], self.cells.shape[1] + self.Y.shape[1])
 
     def matrix(self, columns: Sequence[int]) -> npt.NDArray[Any]:
-        """The given columns, all inputs or all targets; all inputs in order are not copied."""
-        inputs = self.cells.shape[1]
+        """The given columns; all inputs in order are not copied."""
+        inputs, places = self.cells.shape[1], np.array(columns, np.intp)
         found: npt.NDArray[Any] = self.cells
         if list(columns) == list(range(inputs)):
             return found
-        return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
+        if (places < inputs).all():
+            return found[:, places]
+        return self.Y[:, places - inputs] if (places >= inputs).all() else np.hstack([found, self.Y])[:, places]
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Arrays:
         return replace(self, cells=self.cells[rows], Y=self.Y[rows])

@@ -154,6 +154,15 @@ def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize("columns", [[0], [0, 1, 2], [2, 0], [3], [4, 3], [1, 3], [4, 0, 2], list(range(5))])
+@pytest.mark.parametrize("dtype", ["u1", "f8"])
+def test_any_columns_of_arrays_are_asked_for_at_once(columns: list[int], dtype: str, tmp_path: Path) -> None:
+    x, y = np.arange(12).reshape(4, 3).astype(dtype), np.arange(100, 108, dtype="f8").reshape(4, 2)
+    np.savez(tmp_path / "xy.npz", x=x, y=y)
+    source = read(tmp_path / "xy.npz", ReadOptions())
+    assert np.array_equal(source.matrix(columns), np.hstack([x, y])[:, columns])
+
+
 def test_npz_arrays_go_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((3, 2)), labels=np.arange(3))
     arrays = read(tmp_path / "a.npz", ReadOptions(x="images", y="labels"))
