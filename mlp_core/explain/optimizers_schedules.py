@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlp_core.explain.formula import Equation, Line, Loop, Note, each, fill, names
+from mlp_core.explain.formula import Equation, Line, Loop, Note, fill, matrices, names
 from mlp_core.nn.optimizer import Optimizer
 from mlp_core.nn.optimizers import Muon
 from mlp_core.nn.schedules import Fade, Schedule
@@ -129,6 +129,7 @@ def update(
 
 def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
     a, b, c = NEWTON_SCHULZ
+    own = rate if rate == "lr" else f"first({rate}, W[l])"
     step = f"{a} * G + ({b} * G @ G.T + {c} * G @ G.T @ G @ G.T) @ G"
     return [
         Note("orthogonal(G) brings all singular values of G near 1 (for G with more rows than columns, of G.T):"),
@@ -136,24 +137,10 @@ def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
         Equation("iterate(G)", step),
         Equation("orthogonal(G)", f"repeat(iterate, {NEWTON_SCHULZ_STEPS}, start(G))"),
         Note("Hidden weight matrices, B starting at zero; longer(W) is the longer side of W:"),
-        *_matrices("l", hidden, rate),
-        *_matrices("k", tables, rate),
+        *matrices(hidden, tables, *(Equation(target, fill(value, lr=own)) for target, value in _MUON)),
         *([] if rate == "lr" else [Note(f"first({rate}, W) is the entry of {rate} that belongs to W.")]),
         Note("All other parameters, as one vector `rest` with gradient `drest`:"),
     ]
-
-
-def _matrices(index: str, count: int, rate: str) -> list[Line]:
-    """muon's update of the matrices W[l], or of the tables E[k]."""
-    pairs = _MUON if index == "l" else [tuple(_of_tables(text) for text in pair) for pair in _MUON]
-    own = rate if rate == "lr" else f"first({rate}, {'W[l]' if index == 'l' else 'E[k]'})"
-    return each(index, count, *(Equation(target, fill(value, lr=own)) for target, value in pairs))
-
-
-def _of_tables(text: str) -> str:
-    for letter, own in (("W", "E"), ("B", "S"), ("O", "U")):
-        text = text.replace(f"{letter}[l]", f"{own}[k]")
-    return text
 
 
 def _two_loop() -> list[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlp_core.explain.formula import Equation, Explanation, Line, Note, Section, each, fill
+from mlp_core.explain.formula import Equation, Explanation, Line, Note, Section, fill, matrices
 from mlp_core.explain.layers import ONLY, Chain
 from mlp_core.explain.losses import loss_formula
 from mlp_core.explain.optimizers_schedules import fade, plateau, rate, update
@@ -212,10 +212,7 @@ class _Step:
                     yield from self._each_matrix("loss", term, ())
 
     def _each_matrix(self, target: str, value: str, shape: tuple[int, ...] | None = None, note: str = "") -> list[Line]:
-        """An equation for every weight matrix W[l], and for every table of words E[k]."""
-        matrices = each("l", self.products, Equation(target, value, shape, note))
-        target, value = (text.replace("W[l]", "E[k]") for text in (target, value))
-        return matrices + each("k", self.tables, Equation(target, value, shape, note))
+        return matrices(self.products, self.tables, Equation(target, value, shape, note))
 
     def _gradient(self) -> Iterator[Line]:
         """From the gradients of the layers to the vector that the optimizer gets."""
