@@ -237,10 +237,10 @@ class MLPClassifier(_Estimator):
     def predict(self, X: Any) -> Any:
         """The label of every row [rows]; [rows, labels] of 0 and 1 where a row may have several."""
         with as_value_errors():
-            P, threshold = self._fitted().outcomes(self._rows(X)), self.model_.threshold
-            if self.model_.kind == "multilabel":
-                return decide(P, False, threshold).astype(np.int64)
-            return self.classes_[decide(P, True, threshold)]
+            model, rows = self._fitted(), self._rows(X)
+            if model.kind == "multilabel":
+                return model.predict(rows)
+            return self.classes_[decide(model.outcomes(rows), True, model.threshold)]
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of every class [rows, classes], in the order of `classes_`."""

@@ -114,10 +114,8 @@ def update(
         rule = tuple((fill(a, theta="rest", g="drest"), fill(b, theta="rest", g="drest")) for a, b in rule)
         rate = rate if rate == "lr" else f"rest_of({rate})"
     if name == "lbfgs":
-        frozen = sum(s.part.stop - s.part.start for s in optimizer.segments) < size
-        lines += (
-            [Note("moving is 0 where a parameter is frozen, else 1."), Equation("g", "g * moving")] if frozen else []
-        )
+        if sum(s.part.stop - s.part.start for s in optimizer.segments) < size:
+            lines += [Note("moving is 0 where a parameter is frozen, else 1."), Equation("g", "g * moving")]
         lines += _two_loop()
         faded = "fade_w * decay" if fading else "decay"
         filled = [(target, fill(value, lr=rate, decay=faded if decay else 0)) for target, value in rule]

@@ -167,11 +167,10 @@ class _Recorder:
             chain.source = symbol
             self.inputs |= {chain.l: symbol} if chain.l else {}
             chain.forward()
-            outputs = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.output]
+            outputs = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.inner]
             if chain.residual:
                 whole = next(o for o in self.network.layers if isinstance(o, Residual) and chain.layers[0] in o.inner)
                 self._listen(whole, symbol, chain.output, chain.l)
-                outputs[-1] = chain.inner
             for layer, output in zip(chain.layers, outputs, strict=True):
                 self._listen(layer, chain.inputs[layer.index], output, chain.l)
             symbol = chain.output
