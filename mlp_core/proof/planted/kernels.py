@@ -91,7 +91,7 @@ PROGRAM = slips(
     (RowPass._unit, "ntk", ("unit.factor, unit.p)", "1.0, unit.p)")),
     (RowPass._unit_gradient, "ntk", ("unit.factor, unit.p)", "1.0, unit.p)"), ("factor=1 / dense.scale", "factor=1.0")),
     (RowPass._unit_gradient, "parametric", ('.alpha", "bias", Z', '.alpha", "bias", Delta')),
-    (StepProgram._batch, "accumulate, noise", ("draws.normal(number)", "draws.normal(0)")),
+    (StepProgram._batch, "accumulate, noise", ("draws.normal[number]", "draws.normal[0]")),
     (
         StepProgram._batch,
         "accumulate",
@@ -126,7 +126,7 @@ PROGRAM = slips(
     ),
     (changes.penalised, "penalties on all", ("spec.is_weight or penalty.bias", "spec.is_weight")),
     (StepProgram._gathers, "weights", ("(batches.w, w)", "(batches.Y.astype(w.dtype), w)")),
-    (StepProgram._mixed, "mixup", ("draws.share(number)", "draws.share(number) - 8")),
+    (StepProgram._mixed, "mixup", ("draws.share[number]", "draws.share[number] - 8")),
     (
         StepProgram._mixed,
         "mixup, weights",
