@@ -96,8 +96,6 @@ def started(workers: int, threads: int, *words: str) -> Any:
 
 def table(cases: list[str]) -> dict[str, list[dict[str, float]]]:
     """Every way in turn, several rounds; medians, which are also given back for each case and way."""
-    from mlp_core.workers.tree import least_bytes
-
     heads = "network", "batch", "no shards, 2 threads", "8 shards, 2 threads", "1 worker", "2 workers", "gain"
     print(f"| {' | '.join(heads)} | waiting | sent |\n{'|---' * 9}|")
     known = {}
@@ -110,7 +108,7 @@ def table(cases: list[str]) -> dict[str, list[dict[str, float]]]:
         name = f"{inputs}-{hidden.strip('[]').replace(', ', '-')}-{classes}"
         speeds = " | ".join(f"{1 / way['step']:,.0f}" for way in ways)
         gain, waiting = ways[2]["step"] / ways[3]["step"], ways[3]["waiting"] / ways[3]["step"]
-        sent = ways[3]["sent"] / least_bytes(2, int(ways[3]["vector"]))
+        sent = ways[3]["sent"] / ways[3]["vector"]  # which is the least that each of two must send
         name = name if recipe == "plain" else f"{recipe}, {name}"
         print(f"| {name} | {batch:,} | {speeds} | {gain:.2f} | {100 * waiting:.0f} % | {sent:.3f} |", flush=True)
     return known

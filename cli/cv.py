@@ -50,7 +50,7 @@ def cv(
     if folds * repeats > 1000:
         raise UsageError(Problem("usage", "more than 1,000 trainings", "use fewer folds or --repeats"))
     console = Console("cv", loaded.logging.progress)
-    work = CrossValidation.open(loaded, loaded.content, folds, repeats, output, sys.argv[1:])
+    work = CrossValidation.open(loaded, loaded.source.content, folds, repeats, output, sys.argv[1:])
     where = work.folder.path
     found = Outcome.read(where)
     if found is not None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 CLASSES_LISTED = 40
+CALIBRATIONS = ("temperature", "platt")
 
 
 def evaluate(
@@ -77,6 +78,9 @@ def evaluate(
     if (keep or keep_as) and not (calibrate or threshold):
         hint = "add --calibrate or --threshold"
         raise UsageError(Problem("usage", "there is nothing fitted or chosen to keep", hint))
+    if calibrate and data in CALIBRATIONS and not Path(data).exists():
+        hint = f"write --calibrate eval.calibrate={data}"
+        raise UsageError(Problem("usage", f"--calibrate takes no value (got {data})", hint))
     file, changes = split_off(data, overrides)
     requirements, wished = [_parse(text) for text in require or []], _threshold(threshold)
 

@@ -72,7 +72,7 @@ def sweep(
     console = Console("sweep", loaded.logging.progress)
     search = Search.open(
         loaded,
-        loaded.content,
+        loaded.source.content,
         list(space or []),
         trials,
         folds,

@@ -130,7 +130,7 @@ def _train(asked: Asked, world: World) -> int:
                 Problem("usage", "a report is about runs, and an ensemble is several", "leave out --report")
             )
         return _ensemble(Ensemble.start(loaded, asked.output, sys.argv[1:]), console)
-    run = Run.start(loaded, loaded.content, asked.output, sys.argv[1:], console.reading, world)
+    run = Run.start(loaded, loaded.source.content, asked.output, sys.argv[1:], console.reading, world)
     return _execute(run, console, asked.report)
 
 

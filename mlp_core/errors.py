@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +28,11 @@ def typed(path: object) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """How many there are of something: `1 row`, `1,797 rows`, `2 classes`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """The first of some names, and how many there are beside."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def printable(text: str) -> str:

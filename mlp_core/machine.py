@@ -63,24 +63,31 @@ def system() -> tuple[str, str, str]:
         return "unknown", "unknown", "unknown"
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
-    """What a run's bits depend on beside its config: versions, linear algebra, threads, the device of its backend."""
-    import numpy as np
+def linear_algebra() -> tuple[str | None, int | None]:
+    """The library that numpy multiplies with, and its threads; None where the system does not tell."""
+    import numpy  # noqa: F401 - brings its library along
     from threadpoolctl import threadpool_info
 
     try:
         libraries = [lib for lib in threadpool_info() if lib.get("user_api") == "blas"]
     except OSError:
         libraries = []
-    blas = sorted(libraries, key=lambda lib: "numpy" not in lib["filepath"])[:1]  # scipy brings one of its own
+    for lib in sorted(libraries, key=lambda lib: "numpy" not in lib["filepath"]):  # scipy brings one of its own
+        return f"{lib['internal_api']} {lib['version']} {lib.get('architecture', '')}".strip(), int(lib["num_threads"])
+    return None, None
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """What a run's bits depend on beside its config: versions, linear algebra, threads, the device of its backend."""
+    import numpy as np
+
+    blas, threads = linear_algebra()
     return {
         "mlpbp": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blas": f"{blas[0]['internal_api']} {blas[0]['version']} {blas[0].get('architecture', '')}".strip()
-        if blas
-        else "unknown",
-        "threads": int(blas[0]["num_threads"]) if blas else 1,
+        "blas": blas or "unknown",
+        "threads": threads or 1,
         "machine": system()[2],
         "device": device,
     }

@@ -33,7 +33,7 @@ def config_of(wanted: Wanted, data: Any = None, overrides: Sequence[str] = ()) -
     else:
         path = Path(wanted)
         config = load_config(path, changes)
-        text = config.content
+        text = config.source.content
     if "train" in held and config.data.name is not None:
         hint = "leave out one of them"
         raise config.refusal("data.name", "names a data set, and data is given", code="two", hint=hint)

@@ -128,7 +128,7 @@ class _Estimator:
         self.history_, self.n_iter_, self.run_ = first.history, first.summary.epochs, first.path
         metrics = first.metrics
         if len(trained) > 1:
-            metrics = model_from(self._checkpoints, first.config.held).metrics()
+            metrics = model_from(self._checkpoints, first.config.source.held).metrics()
         self.metrics_ = {split: dict(values) for split, values in metrics.items()}
 
     def _look_at(self, X: Any) -> Any:

@@ -255,7 +255,7 @@ def load(model: Any, overrides: Sequence[str] = ()) -> TrainedModel:
     from mlp_core.api.training import Training
 
     if isinstance(model, Training):
-        folder, held = model.path, model.config.held
+        folder, held = model.path, model.config.source.held
         file = None if folder is None else folder / model.summary.checkpoint.relative_to(folder)  # type: ignore[assignment]
         return model_from([model.checkpoint], held, file)
     if hasattr(model, "model_"):

@@ -30,21 +30,14 @@ def content(path: Path, asked: Place | None = None) -> bytes:
 
 def _from_file(path: Path, asked: Place | None) -> bytes:
     try:
-        handle = os.open(path, READ_AT_ONCE)
+        with open(path, "rb", opener=lambda name, _: os.open(name, READ_AT_ONCE)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _refuse(path, asked, "not_a_file", "not a regular file")
+            return file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise _refuse(path, asked, "not_a_file", "this is a folder, not a config file", _inside(path)) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error, asked) from None
-    try:
-        kind = os.fstat(handle).st_mode
-        if stat.S_ISDIR(kind):
-            raise _refuse(path, asked, "not_a_file", "this is a folder, not a config file", _inside(path))
-        if not stat.S_ISREG(kind):
-            raise _refuse(path, asked, "not_a_file", "not a regular file")
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, error, asked) from None
-    finally:
-        os.close(handle)
 
 
 def decoded(content: bytes, path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from mlp_core.config.nearest import nearest
 from mlp_core.config.problems import ITEM, SYNONYMS, sections_in
@@ -105,7 +106,7 @@ def _keys_of(section: type[BaseModel], above: str) -> Iterator[Key]:
 
 def _key(name: str, field: FieldInfo) -> Iterator[Key]:
     """A key, and behind it those of the mappings that may stand there."""
-    default = None if field.is_required() else _plain(field.default)
+    default = None if field.is_required() else to_jsonable_python(field.default)
     forms = tuple(dict.fromkeys(_forms(field.annotation, field.metadata)))
     section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     meaning = field.description or ""
@@ -155,10 +156,3 @@ def _example(field: FieldInfo) -> str | None:
             return one.example
         todo += typing.get_args(one)
     return None
-
-
-def _plain(value: Any) -> Any:
-    """A default as plain JSON."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value

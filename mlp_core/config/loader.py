@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from mlp_core.config import overrides as command_line
+from mlp_core.config.data import Data
 from mlp_core.config.dump import dump_yaml
 from mlp_core.config.files import content, decoded
 from mlp_core.config.nodes import Node, Place, Scalar, from_native
-from mlp_core.config.problems import in_order, located, sections_in
-from mlp_core.config.schema import Config
+from mlp_core.config.problems import in_order, located
+from mlp_core.config.schema import Config, Source
 from mlp_core.config.yaml_tree import MAX_BYTES, MOST, parse
 from mlp_core.errors import ConfigError, Problem
 
@@ -78,8 +77,8 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises ConfigError with every problem found.
     """
-    changed = from_mapping(sparse(config), overrides, config.folders).holding(config.held)
-    return changed.as_sent() if config.sent else changed
+    changed = from_mapping(sparse(config), overrides, config.source.folders).holding(config.source.held)
+    return changed.as_sent() if config.source.sent else changed
 
 
 def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...], problems: list[Problem]) -> Config:
@@ -101,7 +100,7 @@ def _overridden(root: Node, overrides: Sequence[str], folders: tuple[Path, ...],
 
 def _built(root: Node, folders: tuple[Path, ...]) -> Config:
     """The config of a tree, if what `dump_yaml` makes of it could be read again."""
-    config = Config.build(root, folders)
+    config = Config.build(root, Source(root, folders))
     written = dump_yaml(config)
     if len(written) > MAX_BYTES // 4:
         try:
@@ -195,14 +194,6 @@ def name_after(path: Path) -> str:
     return name or "run"
 
 
-def defaults(model: type[BaseModel] = Config) -> dict[str, Any]:
-    """The defaults of a section's keys as plain values, section by section."""
-    values: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        if field.is_required():
-            values[name] = next((defaults(inner) for inner, _ in sections_in(field.annotation)), None)
-        else:
-            default = field.default
-            values[name] = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
-            values[name] = list(values[name]) if isinstance(values[name], tuple) else values[name]
-    return values
+def defaults() -> dict[str, Any]:
+    """The defaults of all keys as plain values, section by section."""
+    return Config.model_construct(data=Data.model_construct()).model_dump(mode="json")

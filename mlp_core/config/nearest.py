@@ -23,6 +23,12 @@ def nearest(text: str, words: Iterable[str], cutoff: float | None = None) -> str
     return lower[found[0]] if found else None
 
 
+def question(text: str, words: Iterable[str], cutoff: float | None = None) -> str | None:
+    """Whether the word most like the text was meant, as a hint asks it; None if none is near."""
+    near = nearest(text, words, cutoff)
+    return f'did you mean "{near}"?' if near else None
+
+
 def mend(scalar: Scalar, *, whole: bool, null: bool) -> str | None:
     """What to write in place of a scalar that was meant as a number; None if it is not near to one."""
     text = scalar.text.strip()

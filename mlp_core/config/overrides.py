@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
-from mlp_core.config.nearest import nearest
+from mlp_core.config.nearest import question
 from mlp_core.config.nodes import COMMAND_LINE, Node, Place, Scalar, check_text, from_native
+from mlp_core.config.problems import find
 from mlp_core.config.yaml_tree import MAX_BYTES, parse
 from mlp_core.errors import ConfigError, Problem
 
@@ -62,16 +63,7 @@ def _value(text: str, key: str) -> Node:
         hint = f"quote it, for the shell too: '{key}=\"{text}\"'" if quotable else first.hint
         where = f"{key}.{first.key}" if first.key else key
         raise _refuse(first.code, first.message, where, f'"{text}"', hint)
-    return _on_command_line(node)
-
-
-def _on_command_line(node: Node) -> Node:
-    """The node with every place taken from it, for it is in no file."""
-    node.place = node.key_place = _PLACE
-    inner = node.value.values() if isinstance(node.value, dict) else node.value
-    if not isinstance(inner, Scalar):
-        for child in inner:
-            _on_command_line(child)
+    node.key_place = _PLACE
     return node
 
 
@@ -83,9 +75,8 @@ def _parent(root: Node, path: list[str]) -> Node:
         if child is None and isinstance(node.value, dict):
             child = node.value[part] = Node({}, _PLACE, _PLACE)
         if child is None or isinstance(child.value, Scalar):
-            raise _refuse(
-                "not_a_mapping", "not a mapping, so it has no keys", ".".join(path[: depth + 1]), _shown(child)
-            )
+            message, got = "not a mapping, so it has no keys", None if child is None else str(child)
+            raise _refuse("not_a_mapping", message, ".".join(path[: depth + 1]), got)
         node = child
     return node
 
@@ -110,28 +101,20 @@ def _appended(present: Node | None, value: Node, path: list[str], defaults: dict
         present = from_native(default if isinstance(default, list | tuple) else [], _PLACE)
     if not isinstance(present.value, list):
         key = ".".join(path)
-        raise _refuse("not_a_list", "not a list, so nothing can be appended", key, _shown(present), f"use {key}=[...]")
+        raise _refuse("not_a_list", "not a list, so nothing can be appended", key, str(present), f"use {key}=[...]")
     added = value.value if isinstance(value.value, list) else [value]
     return Node([*present.value, *added], present.place, present.key_place)
 
 
 def _remove(root: Node, path: list[str]) -> None:
-    node: Node | None = root
-    for part in path[:-1]:
-        node = node.child(part) if node else None
-    child = node.child(path[-1]) if node else None
-    if node is None or child is None:
-        near = nearest(path[-1], node.value) if node and isinstance(node.value, dict) else None
-        hint = f'did you mean "{near}"?' if near else None
+    node, present = find(root, path[:-1])
+    if not present or node.child(path[-1]) is None:
+        hint = question(path[-1], node.value) if present and isinstance(node.value, dict) else None
         raise _refuse("nothing_to_remove", "not given, so it cannot be removed", ".".join(path), hint=hint)
     if isinstance(node.value, dict):
         del node.value[path[-1]]
     elif isinstance(node.value, list):
         del node.value[int(path[-1])]
-
-
-def _shown(node: Node | None) -> str | None:
-    return None if node is None else str(node)
 
 
 def _refuse(

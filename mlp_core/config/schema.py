@@ -44,9 +44,11 @@ Metrics = Annotated[
 class Source:
     """Where a config was written: its tree with places, and the folders of its files.
 
-    sent: it came inside a model or a run directory, which may be a stranger's, and was not named by the user.
-    held: the parts of the data (train, val, test) that are in memory; the config calls each of them `IN_MEMORY`.
-    content: the file as it is, byte for byte. proposed: it was made by looking at the data, and nobody wrote it.
+    folders: where its data files are looked for, before the current one. sent: it came inside a model or a run
+    directory, which may be a stranger's, and was not named by the user: it names files to read, no place to write.
+    held: the parts of the data (train, val, test) that are in memory, objects with a method `read` that gives their
+    cells; the config calls each of them `IN_MEMORY`. content: the bytes of the file that it was read from, empty where
+    there was none. proposed: it was made by looking at the data, and nobody wrote it.
     asked: dotted keys that a command set, which count as written.
     """
 
@@ -123,13 +125,13 @@ class Config(Section):
         return isinstance(other, Config) and self.__dict__ == other.__dict__
 
     @classmethod
-    def build(cls, root: Node, folders: tuple[Path, ...] = ()) -> Self:
-        """The config of a tree; raises ConfigError with every problem in it."""
+    def build(cls, tree: Node, source: Source) -> Self:
+        """The config of a tree that was written as `source` says; raises ConfigError with every problem in it."""
         try:
-            config = cls.model_validate(root.plain())
+            config = cls.model_validate(tree.plain())
         except ValidationError as error:
-            raise ConfigError(problems_of(error, root, cls)) from None
-        config._source = Source(root, folders)
+            raise ConfigError(problems_of(error, source.root, cls)) from None
+        config._source = source
         return config
 
     def problem(self, key: str, message: str, *, code: str, hint: str | None = None, got: str | None = None) -> Problem:
@@ -163,46 +165,24 @@ class Config(Section):
             if not present or not isinstance(parent.value, dict):
                 raise self.refusal(dotted, "there is no such key now", code="unknown_key")
             parent.value[last] = from_native(value)
-        try:
-            config = type(self).model_validate(changed.plain())
-        except ValidationError as error:
-            raise ConfigError(problems_of(error, self._source.root, type(self))) from None
-        config._source = self._source
-        return config
+        return self.build(changed, self._source)
 
     def asking(self, **values: Any) -> Self:
         """The same as `replace`, and the keys count as written: no recipe has other values for them."""
-        config = self.replace(**values)
-        config._source = replace(self._source, asked=self._source.asked | values.keys())
-        return config
+        return self.replace(**values)._from(asked=self._source.asked | values.keys())
 
     @property
-    def sent(self) -> bool:
-        """Whether it came inside a model or a run directory: such a config names files to read, no place to write."""
-        return self._source.sent
+    def source(self) -> Source:
+        """Where it was written."""
+        return self._source
 
     def as_sent(self) -> Self:
         """The same config, held to be one that somebody may have sent."""
         return self._from(sent=True)
 
-    @property
-    def content(self) -> bytes:
-        """The bytes of the file that it was read from, empty where there was none."""
-        return self._source.content
-
     def written_as(self, content: bytes, proposed: bool = False) -> Self:
         """The same config, read from a file of these bytes, or `proposed` in them."""
         return self._from(content=content, proposed=proposed)
-
-    @property
-    def proposed(self) -> bool:
-        """Whether it was made by looking at the data, and nobody wrote it."""
-        return self._source.proposed
-
-    @property
-    def held(self) -> Mapping[str, Any]:
-        """The parts of the data that are in memory, by name: objects with a method `read`, that gives their cells."""
-        return self._source.held
 
     def holding(self, held: Mapping[str, Any]) -> Self:
         """The same config with parts of its data in memory, beside those that it holds."""
@@ -224,11 +204,6 @@ class Config(Section):
             return path
         places = [folder / path for folder in (*self._source.folders, Path())]
         return _tidy(next((place for place in places if _is_there(str(place))), places[0]))
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Where its data files are looked for, before the current folder."""
-        return self._source.folders
 
     def with_absolute_paths(self) -> Self:
         """The same config with data files and weights that mean the same from any folder."""
@@ -285,17 +260,16 @@ def changed_keys(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The same for plain values, key inside key."""
-    return dict(_differences(old, new, ""))
-
-
-def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in {**old, **new}:
-            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif old != new or type(old) is not type(new):
-        yield key, (old, new)
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> dict[str, tuple[Any, Any]]:
+    """The same for plain values, key inside key; `above` stands before each key."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in {**old, **new}:
+        key, one, other = f"{above}{name}", old.get(name), new.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= differences(one, other, f"{key}.")
+        elif one != other or type(one) is not type(other):
+            found[key] = (one, other)
+    return found
 
 
 def json_schema() -> dict[str, Any]:

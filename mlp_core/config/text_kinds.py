@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic_core import PydanticCustomError
 
-from mlp_core.config.nearest import nearest
+from mlp_core.config.nearest import nearest, question
 from mlp_core.config.nodes import Scalar
 from mlp_core.config.value_kinds import Hint, Int, Kind, refusal
 
@@ -134,19 +135,12 @@ class Encoding(Kind):
 
     def read(self, scalar: Scalar) -> str:
         if len(scalar.text) < 40 and re.fullmatch(r"[A-Za-z0-9][\w.-]*", scalar.text, re.ASCII):
-            try:
+            with contextlib.suppress(LookupError, ValueError):
                 "".encode(scalar.text)
                 codecs.lookup(scalar.text)
-            except (LookupError, ValueError):
-                pass
-            else:
                 return scalar.text
-        raise self.refuse(scalar, hint=lambda: self._meant(scalar.text))
-
-    @staticmethod
-    def _meant(text: str) -> str:
-        near = nearest(text, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis"))
-        return f'did you mean "{near}"?' if near else "for example utf-8 or latin-1"
+        usual = ("utf-8", "utf-16", "latin-1", "cp1252", "ascii", "gb18030", "shift_jis")
+        raise self.refuse(scalar, hint=lambda: question(scalar.text, usual) or "for example utf-8 or latin-1")
 
 
 def seconds(duration: str) -> int:

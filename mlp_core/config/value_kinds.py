@@ -10,14 +10,15 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from mlp_core.config.nearest import mend, nearest
+from mlp_core.config.nearest import mend, question
 from mlp_core.config.nodes import Scalar
 
+N = TypeVar("N", int, float)
 INT_MAX = 2**63 - 1
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -80,8 +81,7 @@ class Kind:
 
         def meant() -> str | None:
             found = hint() if hint else None
-            near = nearest(got.text, self.words) if isinstance(got, Scalar) and not found else None
-            return f'did you mean "{near}"?' if near else found
+            return found or (question(got.text, self.words) if isinstance(got, Scalar) else None)
 
         return refusal(f"expected {self.expected}", got, code=code, hint=meant, example=self.example)
 
@@ -104,24 +104,23 @@ class _Ranged(Kind):
     lt: float | None = None
     le: float | None = None
 
-    def admits(self, number: float) -> bool:
-        """Whether the number is within the bounds."""
-        return (
-            (self.gt is None or number > self.gt)
-            and (self.ge is None or number >= self.ge)
-            and (self.lt is None or number < self.lt)
-            and (self.le is None or number <= self.le)
-        )
+    def within(self, number: N, scalar: Scalar) -> N:
+        """The number that a scalar says, if the bounds admit it."""
+        above = (self.gt is None or number > self.gt) and (self.ge is None or number >= self.ge)
+        below = (self.lt is None or number < self.lt) and (self.le is None or number <= self.le)
+        if not above or not below:
+            raise self.refuse(scalar, code="out_of_range")
+        return number
 
     @property
-    def bounds(self) -> str:
-        """The bounds in words, with a leading space: " > 0", " in [0, 1)"."""
+    def expected(self) -> str:
+        """With the bounds: "a number > 0", "a number in [0, 1)"."""
         low, high = (self.gt if self.ge is None else self.ge), (self.lt if self.le is None else self.le)
         if low is not None and high is not None:
-            return f" in {'(' if self.ge is None else '['}{low}, {high}{')' if self.le is None else ']'}"
+            return f"{self.what} in {'(' if self.ge is None else '['}{low}, {high}{')' if self.le is None else ']'}"
         if low is not None:
-            return f" {'>' if self.ge is None else '>='} {low}"
-        return "" if high is None else f" {'<' if self.le is None else '<='} {high}"
+            return f"{self.what} {'>' if self.ge is None else '>='} {low}"
+        return self.what if high is None else f"{self.what} {'<' if self.le is None else '<='} {high}"
 
     def schema(self) -> dict[str, Any]:
         names = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
@@ -133,9 +132,7 @@ class _Ranged(Kind):
 class Int(_Ranged):
     """An integer in decimal, at most 2^63 - 1 in size."""
 
-    @property
-    def expected(self) -> str:
-        return f"an integer{self.bounds}"
+    what: str = "an integer"
 
     def read(self, scalar: Scalar) -> int:
         text = scalar.text
@@ -143,9 +140,7 @@ class Int(_Ranged):
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=True, null=self.null))
         if len(text) > 20 or abs(int(text)) > INT_MAX:
             raise self.refuse(scalar, hint=lambda: f"write at most {INT_MAX}", code="out_of_range")
-        if not self.admits(int(text)):
-            raise self.refuse(scalar, code="out_of_range")
-        return int(text)
+        return self.within(int(text), scalar)
 
     def schema(self) -> dict[str, Any]:
         return {**super().schema(), "type": "integer"}
@@ -155,17 +150,13 @@ class Int(_Ranged):
 class Float(_Ranged):
     """A finite decimal number; `1e-3` counts, unlike in YAML 1.1."""
 
-    @property
-    def expected(self) -> str:
-        return f"a number{self.bounds}"
+    what: str = "a number"
 
     def read(self, scalar: Scalar) -> float:
         number = _finite(scalar)
         if number is None:
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
-        if not self.admits(number):
-            raise self.refuse(scalar, code="out_of_range")
-        return number
+        return self.within(number, scalar)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,17 +169,13 @@ class ShareOrCount(Kind):
     }
 
     def read(self, scalar: Scalar) -> float | int:
-        if scalar.plain and _INTEGER.fullmatch(scalar.text):
-            rows: int = Int().read(scalar)
-            if rows < 0:
-                raise self.refuse(scalar, code="out_of_range")
-            return rows
-        share = _finite(scalar)
-        if share is None:
+        whole = scalar.plain and _INTEGER.fullmatch(scalar.text) is not None
+        number = Int().read(scalar) if whole else _finite(scalar)
+        if number is None:
             raise self.refuse(scalar, hint=lambda: mend(scalar, whole=False, null=self.null))
-        if not 0 <= share < 1:
+        if number < 0 or (number >= 1 and not whole):
             raise self.refuse(scalar, code="out_of_range")
-        return share
+        return number
 
 
 _MEANT = {
@@ -214,12 +201,9 @@ class Bool(Kind):
             return allowed[scalar.text]
         text, quoted = scalar.text.lower(), "" if scalar.plain else ", without quotes"
         word = next((word for word, others in _MEANT.items() if text in others.split()), None)
-
-        def meant() -> str | None:
-            near = None if word else nearest(text, allowed)
-            return f"write {word}{quoted}" if word else f'did you mean "{near}"?' if near else None
-
-        raise self.refuse(scalar, hint=meant if self.only is None else None)
+        if self.only is not None:
+            raise self.refuse(scalar)
+        raise self.refuse(scalar, hint=lambda: f"write {word}{quoted}" if word else question(text, allowed))
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"} if self.only is None else {"const": self.only}

@@ -49,8 +49,7 @@ def parse(text: str, file: str | None) -> tuple[Node, list[Problem]]:
     """
     bad = _FORBIDDEN.search(text)
     if bad:
-        line, column = _position(text, bad.start())
-        place = _place(file, line, column)
+        place = _place(file, *_position(text, bad.start()))
         raise ConfigError(place.problem("control_character", "control characters are not allowed", got=f'"{bad[0]}"'))
     builder = _Builder(_events(text, file), file)
     root = builder.document()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlp_core.config.nearest import nearest as most_like
+from mlp_core.config.nearest import question
 from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
 from mlp_core.data.dates import names_a_month
 from mlp_core.data.identifiers import identifier_notes
@@ -19,7 +19,7 @@ from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.embedded import SETS
 from mlp_core.data.readers.source import Source
 from mlp_core.data.task import MAX_CLASSES, Task
-from mlp_core.errors import DataError, Problem, counted
+from mlp_core.errors import DataError, Problem, counted, some
 
 _BEGINS = re.compile(r"[^\w]{0,2}\d")
 _POSITION = re.compile("[0-9]{1,6}")
@@ -160,11 +160,6 @@ def nearly_numbers(source: Source, types: Sequence[Column], columns: Sequence[in
     return notes + ([f"note: words that begin with numbers stay words: {some(begin)}; {hint}"] if begin else [])
 
 
-def some(names: Sequence[str], most: int = 6) -> str:
-    """The first of some names, and how many there are beside."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _told(source: Source, features: Sequence[int], kinds: Sequence[str]) -> list[str]:
     """A line about inputs that are not all numbers."""
     if all(kind == "numeric" for kind in kinds):
@@ -187,13 +182,8 @@ def _wanted(config: Config, source: Source) -> list[int]:
         if isinstance(wish, str) and wish not in source.names and any(sign in wish for sign in "*?["):
             hits = [column for column, name in enumerate(source.names) if fnmatchcase(name, wish)]
             if not hits:
-                raise _refusal(
-                    config,
-                    "data.features",
-                    "unknown_column",
-                    f'no column is like "{wish}"',
-                    nearest(wish, source.names),
-                )
+                hint = nearest(wish, source.names)
+                raise _refusal(config, "data.features", "unknown_column", f'no column is like "{wish}"', hint)
             found |= dict.fromkeys(hits)
         else:
             found[_column(config, source, "data.features", wish)] = None
@@ -202,17 +192,16 @@ def _wanted(config: Config, source: Source) -> list[int]:
 
 def _check_names(config: Config, source: Source) -> None:
     """Raise DataError for a column name in data.types or preprocess that the source does not have."""
-    places: list[tuple[str, Iterable[str]]] = [
-        ("data.types", config.data.types),
-        ("preprocess.columns", config.preprocess.columns),
-        ("preprocess.numeric.log", config.preprocess.numeric.log),
-    ]
-    for key, named in places:
+    places: dict[str, Iterable[str]] = {
+        "data.types": config.data.types,
+        "preprocess.columns": config.preprocess.columns,
+        "preprocess.numeric.log": config.preprocess.numeric.log,
+    }
+    for key, named in places.items():
         for name in named:
             if name not in source.names:
-                raise _refusal(
-                    config, key, "unknown_column", f'no column "{name}" in the data', nearest(name, source.names)
-                )
+                message, hint = f'no column "{name}" in the data', nearest(name, source.names)
+                raise _refusal(config, key, "unknown_column", message, hint)
 
 
 def by_name(config: Config, source: Source, task: Task, targets: bool = True) -> tuple[list[int], list[int]]:
@@ -235,10 +224,8 @@ def by_name(config: Config, source: Source, task: Task, targets: bool = True) ->
         raise DataError(source.problem("columns_differ", message, None, None, hint))
     if missing:
         raise DataError(
-            [
-                source.problem("missing_column", f'no column "{name}"', None, None, nearest(name, names))
-                for name in missing[:MOST]
-            ]
+            source.problem("missing_column", f'no column "{name}"', None, hint=nearest(name, names))
+            for name in missing[:MOST]
         )
     place = {name: column for column, name in enumerate(names)}
     return [place[name] for name in task.features], [place[name] for name in wanted]
@@ -311,5 +298,4 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    close = most_like(name, names[:1000], 0.6)
-    return "columns are " + ", ".join(names[:12]) if close is None else f'did you mean "{close}"?'
+    return question(name, names[:1000], 0.6) or "columns are " + ", ".join(names[:12])

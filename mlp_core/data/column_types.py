@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from mlp_core.data.dates import are_compact, is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
@@ -28,9 +27,7 @@ from mlp_core.errors import clean
 ColumnKind: TypeAlias = Literal["numeric", "categorical", "boolean", "ignore", "date", "time"]
 TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "t": 1.0, "f": 0.0, "1": 1.0, "0": 0.0}
 _PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
-IDENTIFIER_SHARE = (
-    0.9  # text with more distinct values per present cell than this names rows, it does not describe them
-)
+IDENTIFIER_SHARE = 0.9  # text with more distinct values per present cell names rows, it does not describe them
 IDENTIFIER_ROWS = 20  # in fewer rows that says nothing
 LOOKED_AT = 1000  # rows in which notations are looked for
 
@@ -187,9 +184,8 @@ def profile(source: Source, place: int, examples: int = 5) -> Profile:
     top = int(counts.max()) if len(counts) else 0
     if words is not None or not len(values):
         return Profile(len(distinct), tuple(shown), top)
-    return Profile(
-        len(distinct), tuple(shown), top, float(distinct[0]), float(values.mean()), float(distinct[-1])
-    )  # fmt: skip
+    low, mean, high = float(distinct[0]), float(values.mean()), float(distinct[-1])
+    return Profile(len(distinct), tuple(shown), top, low, mean, high)
 
 
 def truth(word: str) -> float:
@@ -205,12 +201,3 @@ def are_truths(words: Sequence[str]) -> bool:
     (True, False)
     """
     return bool(words) and any({word.strip().casefold() for word in words} <= pair for pair in _PAIRS)
-
-
-def as_words(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """A column of numbers as codes of words (`3` for 3.0), missing ones NaN: for numbers that are names."""
-    distinct, codes = np.unique(values, return_inverse=True)
-    words = [number_name(float(value)) for value in distinct if not np.isnan(value)]
-    coded = codes.reshape(-1).astype(np.float64)
-    coded[np.isnan(values)] = np.nan
-    return coded, words

@@ -49,7 +49,7 @@ def read_part(
     memory: where inputs are, as far as files allow it; None: as the config says, which then must be possible.
     Raises DataError for what cannot be read, or cannot stay on the disk.
     """
-    data, held = config.data, config.held.get(name)
+    data, held = config.data, config.source.held.get(name)
     if held is not None:
         found: Source = held.read(read_options(config, task))
         again = _as_text(config, found, task)
@@ -117,7 +117,7 @@ def _read_files(config: Config, where: Any, options: ReadOptions, names: Sequenc
             return read(paths[0], options, names)
         if config.data.cache and not any(map(is_folder, paths)):
             folder = config.resolve_path(config.data.cache)
-            if (kept := cached(paths, options, names, folder, unread, make=not config.sent)) is not None:
+            if (kept := cached(paths, options, names, folder, unread, make=not config.source.sent)) is not None:
                 return read(kept, options, names)
         if options.memory == "memmap" and memory is None:
             raise _not_mappable(config, paths)
@@ -260,9 +260,8 @@ def column_cells(config: Config, name: str, split: str, dealt: Mapping[str, Rows
     """
     source, mine = split_source(config, split, dealt, path)
     if name not in source.names:
-        raise DataError(
-            source.problem("unknown_column", f'no column "{name}"', None, None, nearest(name, source.names))
-        )
+        hint = nearest(name, source.names)
+        raise DataError(source.problem("unknown_column", f'no column "{name}"', None, None, hint))
     column = source.names.index(name)
     pull(source, [column])
     return [source.cell(row, column) for row in (range(source.rows) if mine is None else mine.tolist())]
@@ -276,7 +275,7 @@ def split_source(
     if path is not None:
         config, split = config.replace(**{"data.test": str(path.absolute())}), "test"
     mine = dealt.get(split) if path is None else None
-    if split in config.held:
+    if split in config.source.held:
         return read_part(config, split, memory="auto"), mine
     return read_part(config, split if mine is None else "train", memory="auto"), mine
 
@@ -295,7 +294,7 @@ def _not_mappable(config: Config, paths: Sequence[Path]) -> DataError:
     files = " ".join(quote(shown(path)) for path in paths[:3]) + " ..." * (len(paths) > 3)
     message = "only .npy arrays and converted tables stay on the disk"
     hint = f"convert it once with: mlpbp convert {files} -o FOLDER, or name a folder in data.cache"
-    if config.sent and config.data.cache:
+    if config.source.sent and config.data.cache:
         message = "the table that this was trained on is not in its cache any more"
         hint = f"make it again: mlpbp train --resume RUN data.cache={quote(config.data.cache)}"
     if any(map(is_folder, paths)):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,11 @@ from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import Survey
 from mlp_core.data.split import put_in_order
 from mlp_core.data.task import Task
+from mlp_core.data.warnings import Part
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Part):
     """The rows of one split on the host, not yet scaled.
 
     X: [rows, columns] as stored: uint8 for images, float64 for tables; None when it has been let go of.
@@ -31,10 +31,7 @@ class Dataset:
     survey: what one pass found, where X stays on the disk (`OnDisk`, which is read like an array).
     """
 
-    X: Any
-    y: npt.NDArray[Any]
     weight: npt.NDArray[np.float64] | None = None
-    words: Mapping[int, Sequence[str]] = field(default_factory=dict)
     survey: Survey | None = None
     places: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
@@ -54,15 +51,7 @@ class Dataset:
         if len(rows) == self.rows:
             return self
         weight = None if self.weight is None else self.weight[rows]
-        return Dataset(
-            self.X.take(rows, axis=0),
-            self.y[rows],
-            weight,
-            self.words,
-            places=rows,
-            notes=self.notes,
-            source=self.source,
-        )
+        return replace(self, X=self.X.take(rows, axis=0), y=self.y[rows], weight=weight, places=rows)
 
     def dealt(self, parts: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, Dataset]:
         """The given rows as data sets of their own. Where they are in memory and are all there are, their inputs stay
@@ -70,7 +59,7 @@ class Dataset:
         whole = not self.on_disk and sum(map(len, parts.values())) == self.rows and self.X.flags.writeable
         inputs = put_in_order(self.X, parts) if whole else {n: self.X.take(rows, axis=0) for n, rows in parts.items()}
         weights = {name: None if self.weight is None else self.weight[rows] for name, rows in parts.items()}
-        return {name: Dataset(inputs[name], self.y[rows], weights[name], self.words) for name, rows in parts.items()}
+        return {n: Dataset(inputs[n], self.y[rows], weights[n], words=self.words) for n, rows in parts.items()}
 
 
 @dataclass(frozen=True)

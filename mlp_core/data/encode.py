@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.column_types import are_truths, as_words, truth
+from mlp_core.data.column_types import are_truths, truth
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.preprocess.scaling import parts
-from mlp_core.data.readers.npy_on_disk import OnDisk
+from mlp_core.data.readers.npy_on_disk import Change
 from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table import number_name
 from mlp_core.data.task import Task
@@ -33,98 +33,85 @@ def inputs(source: Source, features: Sequence[int], task: Task, whole: bool = Tr
     Raises DataError naming the first bad cell of each column.
     """
     kinds, notations = task.input_kinds, task.kept.columns
-    if on_disk(source):
-        return _inputs_on_disk(source, source.cells, features, kinds, whole, notations)
-    if source.targets is not None and all(kind == "numeric" for kind in kinds):
+    numeric = all(kind == "numeric" for kind in kinds)
+    if numeric and source.targets is not None and not on_disk(source):
         return _finite(source, features), {}
-    X, words, problems = np.asarray(source.matrix(features), np.float64), dict[int, list[str]](), list[Problem]()
-    if set(kinds) != {"numeric"} or not source.words.keys().isdisjoint(features):
-        X = np.array(X)  # to be changed
+    words, changes, problems = dict[int, list[str]](), dict[int, Change](), list[Problem]()
     for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
-        problem = _odd(source, column, notations, whole)
-        if problem is not None:
-            pass
-        elif whole and _empty(source, column, X[:, place]):
-            problem = _no_values(source, column)
-        elif kind == "categorical":
-            X[:, place], words[place] = _merged(*_words(source, column, X[:, place]))
-        elif column in source.words or kind == "boolean":
-            X[:, place], problem = _numbers(source, column, X[:, place], kind, notations, whole)
-        if whole and len(words.get(place, ())) > MOST_WORDS:
-            problem = _too_many_words(source, column, int(np.argmax(X[:, place] >= MOST_WORDS)))
+        change, vocabulary, problem = _column(source, column, kind, notations, whole)
+        if whole and len(vocabulary) > MOST_WORDS:
+            problem = _too_many_words(source, column, change)
+        if kind == "categorical":
+            words[place] = vocabulary
+        if change is not None:
+            changes[place] = change
         problems += [problem] if problem else []
         if len(problems) == MOST:
             break
     if problems:
         raise DataError(problems)
+    if on_disk(source):
+        cells = source.cells if numeric and not source.words else source.cells.as_type(np.float64)
+        return cells.select(features, changes), words
+    X = np.asarray(source.matrix(features), np.float64)
+    if not numeric or not source.words.keys().isdisjoint(features):
+        X = np.array(X)  # to be changed
+    for place, change in changes.items():
+        X[:, place] = change(X[:, place])
     return X, words
 
 
-def _inputs_on_disk(
-    source: Source,
-    cells: OnDisk,
-    features: Sequence[int],
-    kinds: Sequence[str],
-    whole: bool,
-    notations: Mapping[str, Notation],
-) -> tuple[OnDisk, dict[int, list[str]]]:
-    """The same for a source on the disk: what has to be done to a column is done when its rows are read."""
-    words, changes, problems = dict[int, list[str]](), dict[int, Any](), list[Problem]()
-    plain = all(kind == "numeric" for kind in kinds) and not source.words
-    for place, (column, kind) in enumerate(zip(features, kinds, strict=True)):
-        problem = _odd(source, column, notations, whole)
-        if problem is not None:
-            pass
-        elif whole and source.targets is None and source.missing(column) == source.rows:
-            problem = _no_values(source, column)
-        elif kind == "categorical" and column in source.words:
-            words[place] = source.words[column]
-            lookup, merged = _one_spelling(words[place])
-            if len(merged) < len(words[place]):
-                words[place], changes[place] = merged, _looked_up(np.array([*lookup, np.nan]))
-        elif kind == "categorical":
-            distinct = np.unique(np.asarray(cells.pull(column), np.float64))
-            distinct = distinct[~np.isnan(distinct)]
-            words[place], changes[place] = [number_name(float(value)) for value in distinct], _coded(distinct)
-        elif column in source.words:
-            numbers, wrong = _read(source, column, kind, notations, whole)
-            if wrong.any():
-                _, problem = _numbers(source, column, np.asarray(cells.pull(column)), kind, notations, whole)
-            changes[place] = _looked_up(numbers)
-        elif kind == "boolean":
-            _, problem = _numbers(source, column, np.asarray(cells.pull(column)), kind, notations, whole)
-        if whole and len(words.get(place, ())) > MOST_WORDS:
-            problem = _too_many_words(source, column, None)
-        problems += [problem] if problem else []
-        if len(problems) == MOST:
-            break
-    if problems:
-        raise DataError(problems)
-    return (cells if plain else cells.as_type(np.float64)).select(features, changes), words
+def _column(
+    source: Source, column: int, kind: str, notations: Mapping[str, Notation], whole: bool
+) -> tuple[Change | None, list[str], Problem | None]:
+    """What is to be done to the cells of a column, if anything, its vocabulary if it is one of words, and what is wrong
+    with it. Of columns on the disk only those are read of which nothing else tells it."""
+    if (problem := _odd(source, column, notations, whole)) is not None:
+        return None, [], problem
+    if whole and _empty(source, column):
+        return None, [], _no_values(source, column)
+    if kind == "categorical" and column in source.words:
+        return *_one_spelling(source.words[column]), None
+    if kind == "categorical":
+        return *_named(_cells(source, column)), None
+    if column in source.words or kind == "boolean":
+        change, problem = _numbers(source, column, kind, notations, whole)
+        return change, [], problem
+    return None, [], None
 
 
-def _too_many_words(source: Source, column: int, row: int | None) -> Problem:
-    """What is wrong with a column of words that are more than can be learned, at the first row beyond the limit."""
-    name = source.names[column]
+def _too_many_words(source: Source, column: int, change: Change | None) -> Problem:
+    """What is wrong with a column of words that are more than can be learned, at the first row beyond the limit where
+    the cells are in memory."""
+    name, row = source.names[column], None
+    if not on_disk(source):
+        codes = _cells(source, column)
+        row = int(np.argmax((codes if change is None else change(codes)) >= MOST_WORDS))
     hint = f"leave the column out with data.drop: [{name}], or put its words into groups"
-    return source.problem(
-        "too_many_words", f'more than {MOST_WORDS:,} categories in column "{name}"', row, column, hint
-    )
+    message = f'more than {MOST_WORDS:,} categories in column "{name}"'
+    return source.problem("too_many_words", message, row, column, hint)
 
 
-def _coded(distinct: npt.NDArray[np.float64]) -> Any:
-    """From numbers to their place among the distinct ones."""
+def _cells(source: Source, column: int) -> npt.NDArray[np.float64]:
+    """The cells of a column, from the disk if they are there."""
+    return np.asarray(source.cells[:, column], np.float64)
+
+
+def _named(values: npt.NDArray[np.float64]) -> tuple[Change, list[str]]:
+    """What makes codes of numbers that are names, and the vocabulary (`3` for 3.0)."""
+    distinct = np.unique(values)
+    distinct = distinct[~np.isnan(distinct)]
 
     def change(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.where(np.isnan(block), np.nan, np.searchsorted(distinct, block).astype(np.float64))
 
-    return change
+    return change, [number_name(float(value)) for value in distinct]
 
 
-def _looked_up(lookup: npt.NDArray[np.float64]) -> Any:
+def _looked_up(lookup: npt.NDArray[Any]) -> Change:
     """From codes to what they mean; the last entry is for missing cells."""
 
-    def change(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def change(block: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         return lookup[np.where(np.isnan(block), len(lookup) - 1, block).astype(np.int64)]
 
     return change
@@ -153,7 +140,10 @@ def relabel(source: Source, targets: Sequence[int], labels: Mapping[str, str]) -
         return source
     cells, words = dict[int, npt.NDArray[np.float64]](), dict(source.words)
     for column in targets:
-        coded, vocabulary = _words(source, column, np.array(source.cells[:, column]))
+        coded, vocabulary = source.cells[:, column], source.words.get(column)
+        if vocabulary is None:
+            change, vocabulary = _named(coded)
+            coded = change(coded)
         meant = list(dict.fromkeys(labels.get(word, word) for word in vocabulary))
         lookup = np.array([*(meant.index(labels.get(word, word)) for word in vocabulary), np.nan])
         cells[column], words[column] = _looked_up(lookup)(coded), meant
@@ -176,46 +166,24 @@ def refuse_missing(source: Source, columns: Sequence[int]) -> None:
 
 def _finite(source: Source, features: Sequence[int]) -> npt.NDArray[Any]:
     """The columns of arrays, every cell a number or NaN, which is a missing cell."""
-    X = source.matrix(features)
-    bad = [place for place in np.flatnonzero(~_finite_columns(X)) if np.isinf(X[:, place]).any()][:MOST]
-    problems = []
-    for place in bad:
-        values = X[:, place]
-        row = int(np.flatnonzero(np.isinf(values))[0])
-        message = f"not a finite number ({values[row]})"
-        problems.append(source.problem("not_finite", message, row, features[int(place)], "mend the array"))
+    X, problems = source.matrix(features), []
+    infinite = np.zeros(X.shape[1], bool)
+    for rows in parts(X) if X.dtype.kind == "f" else ():  # in blocks, so that no second matrix is made
+        infinite |= np.isinf(X[rows]).any(axis=0)
+    for place in np.flatnonzero(infinite)[:MOST].tolist():
+        row = int(np.argmax(np.isinf(X[:, place])))
+        message = f"not a finite number ({X[row, place]})"
+        problems.append(source.problem("not_finite", message, row, features[place], "mend the array"))
     if problems:
         raise DataError(problems)
     return X
 
 
-def _finite_columns(X: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether each column holds finite numbers only; looked at in blocks, so that no second matrix is made."""
-    finite = np.ones(X.shape[1], bool)
-    if X.dtype.kind == "f":
-        for rows in parts(X):
-            finite &= np.isfinite(X[rows]).all(axis=0)
-    return finite
-
-
-def _words(source: Source, column: int, values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """A column as codes and its vocabulary; numbers are taken as words."""
-    if column in source.words:
-        return values, source.words[column]
-    return as_words(values)
-
-
-def _one_spelling(words: list[str]) -> tuple[list[float], list[str]]:
-    """The place of each word in a vocabulary where every number has one spelling (1 for 1.0), and this vocabulary."""
+def _one_spelling(words: list[str]) -> tuple[Change | None, list[str]]:
+    """What makes codes of a vocabulary those of one where every number has one spelling (1 for 1.0), and that one."""
     places: dict[str, int] = {}
     lookup = [float(places.setdefault(canonical(word), len(places))) for word in words]
-    return lookup, list(places)
-
-
-def _merged(values: npt.NDArray[np.float64], words: list[str]) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Codes and vocabulary where every number has one spelling."""
-    lookup, merged = _one_spelling(words)
-    return (values, words) if len(merged) == len(words) else (_looked_up(np.array([*lookup, np.nan]))(values), merged)
+    return (None, words) if len(places) == len(words) else (_looked_up(np.array([*lookup, np.nan])), list(places))
 
 
 def _read(
@@ -238,23 +206,20 @@ def _read(
 
 
 def _numbers(
-    source: Source,
-    column: int,
-    values: npt.NDArray[np.float64],
-    kind: str,
-    notations: Mapping[str, Notation],
-    whole: bool,
-) -> tuple[npt.NDArray[np.float64], Problem | None]:
-    """A column as numbers, yes and no as 1 and 0, and what is wrong with the first cell that is none."""
-    values = np.asarray(values, np.float64)
+    source: Source, column: int, kind: str, notations: Mapping[str, Notation], whole: bool
+) -> tuple[Change | None, Problem | None]:
+    """What makes numbers of the cells of a column, of yes and no 1 and 0 (None: they are), and what is wrong with the
+    first cell that is none."""
+    change = None
     if column in source.words:
         lookup, wrong = _read(source, column, kind, notations, whole)
-        codes = np.where(np.isnan(values), len(lookup) - 1, values).astype(np.int64)
-        found, bad = lookup[codes], np.flatnonzero(wrong[codes])
+        change = _looked_up(lookup)
+        bad = np.flatnonzero(_looked_up(wrong)(_cells(source, column))) if wrong.any() else np.empty(0)
     else:
-        found, bad = values, np.flatnonzero(~np.isnan(values) & (values != 0) & (values != 1))
+        values = _cells(source, column)
+        bad = np.flatnonzero(~np.isnan(values) & (values != 0) & (values != 1))
     if not bad.size:
-        return found, None
+        return change, None
     row, name = int(bad[0]), source.names[column]
     what = {"boolean": "yes or no", "date": "a date", "time": "a time of day"}.get(kind, "a number")
     message = f'not {what} ("{source.cell(row, column)}") in column "{name}"'
@@ -263,7 +228,7 @@ def _numbers(
         told = f"dates are taken as {notation.order}; if that is wrong" if notation.order else ""
         told = told or "in training all have the year first or the month by its name; for others"
         hint = f"{told}, set data.date_order{'' if whole else ' and train again'}. Or {hint}"
-    return found, source.problem("not_a_boolean" if kind == "boolean" else "not_a_number", message, row, column, hint)
+    return change, source.problem("not_a_boolean" if kind == "boolean" else "not_a_number", message, row, column, hint)
 
 
 def as_numbers(source: Source, notations: Mapping[int, Notation]) -> Source:
@@ -273,19 +238,21 @@ def as_numbers(source: Source, notations: Mapping[int, Notation]) -> Source:
         return source
     cells: dict[int, npt.NDArray[np.float64]] = {}
     for column, notation in notations.items():
-        read = {source.names[column]: notation}
-        problem = _odd(source, column, read, whole=False)
-        if problem is None and column in source.words:
-            found = source.matrix([column])[:, 0]
-            cells[column], problem = _numbers(source, column, found, "numeric", read, whole=False)
+        change, _, problem = _column(source, column, "numeric", {source.names[column]: notation}, whole=False)
         if problem is not None:
             raise DataError(problem)
+        if change is not None:
+            cells[column] = change(_cells(source, column))
     words = {column: vocabulary for column, vocabulary in source.words.items() if column not in cells}
     return source.with_columns(cells, words, plain=notations)
 
 
-def _empty(source: Source, column: int, values: npt.NDArray[np.float64]) -> bool:
-    """Whether a column has no value at all; the first cell says no for nearly all columns."""
+def _empty(source: Source, column: int) -> bool:
+    """Whether a column has no value at all, as far as it is known or in memory; there the first cell says no for nearly
+    all columns."""
+    if on_disk(source):
+        return source.targets is None and source.missing(column) == source.rows
+    values = source.cells[:, column]
     return bool(np.isnan(values[0]) and np.isnan(values).all())
 
 

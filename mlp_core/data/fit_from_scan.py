@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlp_core.data.preprocess.categories import Categories, CategoryPlan
-from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor
+from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, flagged
 from mlp_core.data.preprocess.scaling import Scaler, rounding_noise
 from mlp_core.data.scan import Survey
 
@@ -39,16 +39,14 @@ def fit_surveyed(inputs: Preprocessor, survey: Survey, words: Mapping[int, Seque
 def _numbers(inputs: Preprocessor, survey: Survey) -> list[str]:
     """Put in place what is exact for the columns of numbers; the names of those with something of the sample."""
     numbers, columns, sums = inputs.numbers, inputs.numeric, survey.sums
+    there, gaps = sums.present[columns] > 0, sums.gaps[columns] > 0
     if numbers.seen is not None:
-        there = sums.present[columns] > 0
         numbers.seen = np.where(there, [sums.low[columns], sums.high[columns]], 0.0)
     plans = [plan for c in columns if isinstance(plan := inputs.plans.get(c, inputs.plan), NumericPlan)]
-    gaps = sums.gaps[columns] > 0
     for j, plan in enumerate(plans):
-        if plan.impute == "mean" and sums.present[columns[j]]:
+        if plan.impute == "mean" and there[j]:
             numbers.fill[j] = sums.mean[columns[j]]
-        numbers.flag[j] = bool(gaps[j]) if plan.indicator == "auto" else bool(plan.indicator)
-        numbers.flag[j] &= sums.present[columns[j]] > 0
+        numbers.flag[j] = there[j] and flagged(plan, bool(gaps[j]))
     exact = np.array([plan.scale in ONE_PASS and not plan.log and plan.clip is None for plan in plans], bool)
     fill = np.zeros(len(sums.mean))
     fill[columns] = numbers.fill

@@ -10,25 +10,15 @@ import numpy as np
 
 from mlp_core.data.column_types import Column
 from mlp_core.data.readers.source import Source
+from mlp_core.data.warnings import rises
 
 SURELY = {"id", "ids", "uuid", "guid"}
 PERHAPS = {"index", "row", "rownum", "rownumber", "unnamed", "nr", "no", "number", "num", "key"}
-OF = {
-    *("account", "card", "case", "client", "contract", "customer", "employee", "invoice", "loan", "member", "order"),
-    *(
-        "passenger",
-        "patient",
-        "person",
-        "policy",
-        "record",
-        "row",
-        "serial",
-        "student",
-        "ticket",
-        "transaction",
-        "user",
-    ),
-}
+_OF = """
+    account card case client contract customer employee invoice loan member order passenger patient person policy record
+    row serial student ticket transaction user
+"""
+OF = frozenset(_OF.split())
 """Words after which one that may mean something else is an identifier: `customer_number`."""
 FEW = 20  # different values, which may be codes
 SHARE, MOST, NEARLY_ALL = 0.1, 0.5, 0.9  # of the rows, that have a value of their own
@@ -72,18 +62,10 @@ def identifier_notes(source: Source, columns: Sequence[Column], places: Sequence
     notes = []
     for column, place in zip(columns, places, strict=True):
         count = names_rows(source, place, column, SHARE, NEARLY_ALL, SHARE)
-        if count <= FEW or _counts(source, place):
+        if count <= FEW or (place not in source.words and rises(np.asarray(source.cells[:ROWS, place], np.float64))):
             continue
         name, rows = column.name, min(source.rows, ROWS)
         told = f"note: {name} is an input though it looks like an identifier ({count:,} values in {rows:,} rows)"
         together = f", data.split: {{method: group, column: {name}}} keeps rows of one together, too"
         notes.append(f"{told}: data.drop: [{name}] leaves it out{together if count < NEARLY_ALL * rows else ''}")
     return notes
-
-
-def _counts(source: Source, place: int) -> bool:
-    """Whether a column goes up row by row."""
-    if place in source.words:
-        return False
-    steps = np.diff(np.asarray(source.cells[:ROWS, place], np.float64))
-    return bool((steps > 0).all() and np.median(steps) <= 2)

@@ -26,7 +26,7 @@ from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table_cache import discard
 from mlp_core.data.scan import survey_notes, surveyed
 from mlp_core.data.split import OneRow, sample_rows, split_by, split_rows
-from mlp_core.data.task import Task, Wish, encode, infer, without_target
+from mlp_core.data.task import Task, encode, infer, without_target
 from mlp_core.data.unlike import unlike
 from mlp_core.data.warnings import findings
 from mlp_core.errors import DataError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlp_core.config import Config
     from mlp_core.config.data import Split as SplitConfig
 
-__all__ = ["Data", "Dataset", "Task", "load", "load_split"]
+__all__ = ["Data", "Dataset", "load", "load_split"]
 
 MAX_LONELY = 20  # more classes of one row each are no classes
 
@@ -83,11 +83,10 @@ def _load(config: Config, progress: Reading | None, known: Task | None, look: bo
     splits = {name: splits[name] for name in ("train", "val", "test") if name in splits}
     if not look:
         return Data(task, splits, indices)
-    _check_train(train, splits["train"], task, roles.targets)
+    absent = _check_train(train, splits["train"], task, roles.targets)
     counts = ", ".join(f"{name} {part.rows:,}" for name, part in splits.items())
     others = [f"note: {name} rows: {note}" for name, part in splits.items() for note in part.notes]
-    notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *_absent(splits["train"], task))
-    notes = (*notes, *others)
+    notes = (*train.notes, *roles.notes, *codes, why, *gone, f"rows: {counts}", *absent, *others)
     return Data(task, splits, indices, digest(splits, indices), (*notes, *_found(splits, task)))
 
 
@@ -102,7 +101,7 @@ def _task(config: Config, train: Source, roles: Roles, known: Task | None) -> tu
     if known is not None:
         return train, known, f"task: {known.kind} (as the model was trained)"
     try:
-        task, why = infer(train, roles.features, roles.targets, Wish(data.task, data.classes, data.positive))
+        task, why = infer(train, roles.features, roles.targets, data)
     except DataError as error:
         raise _placed(config, error) from None
     columns = {train.names[column]: notation for column, notation in roles.notations.items()}
@@ -123,23 +122,19 @@ def _gone(config: Config, source: Source, targets: Sequence[int], rows: npt.NDAr
         return []
     names = ", ".join(source.names[column] for column in targets)
     column = next(column for column in targets if np.isnan(source.matrix([column])[int(rows[0]), 0]))
-    first = source.problem("missing_target", "", int(rows[0]), column)
     cell = text_of(config, source, int(rows[0]), column)
     written = f', the first is "{cell}"' if cell else ""
     hint = 'if that is a label, set data.csv.na: [""]' if cell and column in source.words else ""
     if config.data.missing_target == "error":
         message = f"{len(rows):,} of {source.rows:,} rows have no {names}{written}; this is the first"
         hint = hint or "data.missing_target: drop leaves them out"
-        raise DataError(replace(first, message=message, hint=hint))
+        raise DataError(source.problem("missing_target", message, int(rows[0]), column, hint))
     lines = [source.problem("", "", int(row)).line for row in rows[:4]]
     places = ", ".join(str(line) for line in lines if line is not None)
-    lines_word = "line" if len(rows) == 1 else "lines"
-    where = f" ({lines_word} {places}{', ...' if len(rows) > len(lines) else ''})" if places else ""
-    return [
-        f"note: {len(rows):,} of {source.rows:,} rows have no {names}{where}{written}: left out"
-        + "; " * bool(hint)
-        + hint
-    ]
+    word = "line" if len(rows) == 1 else "lines"
+    where = f" ({word} {places}{', ...' if len(rows) > len(lines) else ''})" if places else ""
+    told = f"note: {len(rows):,} of {source.rows:,} rows have no {names}{where}{written}: left out"
+    return [f"{told}; {hint}" if hint else told]
 
 
 def load_split(config: Config, task: Task, source: str | Path | Mapping[str, str | Path] | InMemory) -> Dataset:
@@ -164,7 +159,7 @@ def _dataset(
     weight = None
     if task.weight is not None and task.weight in source.names:
         weight = weights(source, source.names.index(task.weight))
-    return Dataset(X, encode(source, targets, task), weight, words)
+    return Dataset(X, encode(source, targets, task), weight, words=words)
 
 
 def _deal(
@@ -270,29 +265,27 @@ def _found(splits: Mapping[str, Dataset], task: Task) -> tuple[str, ...]:
     return findings(splits, task) if all(part.survey is None for part in splits.values()) else ()
 
 
-def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> None:
-    """Raise DataError when the training rows hold a single class, or a single value of every target."""
-    if task.kind == "regression" and (train.y == train.y[0]).all():
+def _check_train(source: Source, train: Dataset, task: Task, targets: Sequence[int]) -> list[str]:
+    """A line about classes that have no training rows, or about targets that are the same in all of them. Raises
+    DataError when the training rows hold a single class, or a single value of every target."""
+    same = (train.y == train.y[0]).all(axis=0)
+    if task.kind == "regression" and same.all():
         shown = ", ".join(f"{value:g}" for value in train.y[0, :3].tolist())
         message = f"the target is the same in all {train.rows:,} training rows ({shown})"
         hint = "nothing can be learned from it; check data.target"
         raise DataError(source.problem("one_value", message, None, targets[0], hint))
-    if task.classifies and (train.y == train.y[0]).all():
+    if task.kind == "regression":
+        names = [name for name, one in zip(task.targets, same, strict=True) if one]
+        return [f"note: {', '.join(names[:8])}: the same in all training rows, teaches nothing"] if names else []
+    if not task.classifies:
+        return []
+    if same:
         message = f'all {train.rows} training rows have the class "{task.classes[int(train.y[0])]}"'
         hint = "set data.split.method: stratified, or give more data"
         raise DataError(source.problem("one_class", message, None, targets[0], hint))
-
-
-def _absent(train: Dataset, task: Task) -> tuple[str, ...]:
-    """A line about classes that have no training rows, or about targets that are the same in all of them."""
-    if task.kind == "regression":
-        same = [name for name, one in zip(task.targets, (train.y == train.y[0]).all(axis=0), strict=True) if one]
-        return (f"note: {', '.join(same[:8])}: the same in all training rows, teaches nothing",) if same else ()
-    if not task.classifies:
-        return ()
     counts = np.bincount(train.y, minlength=len(task.classes))
     names = [task.classes[index] for index in np.flatnonzero(counts == 0)]
-    return (f"no training rows of: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}",) if names else ()
+    return [f"no training rows of: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"] if names else []
 
 
 def _placed(config: Config, error: DataError) -> DataError:

@@ -21,7 +21,7 @@ from mlp_core.data.readers.npy_on_disk import OnDisk
 from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.source import Source
 from mlp_core.data.task import Task
-from mlp_core.data.warnings import ROWS, WIDE, column_notes, row_keys, sampled, shared, stand_ins
+from mlp_core.data.warnings import ROWS, WIDE, Part, column_notes, row_keys, shared, stand_ins, suspects
 from mlp_core.errors import DataError, Problem
 from mlp_core.rng import generator
 
@@ -33,17 +33,7 @@ Rows = npt.NDArray[np.int64]
 Words = Mapping[int, Sequence[str]]
 
 SAMPLE = 1 << 23  # cells that are kept to be fitted to; all training rows, where they are fewer
-CELLS = 1 << 15  # hashed at once, so that temporaries stay in the cache
 MOST_KEYS = 1 << 20  # rows whose inputs are compared with each other, by a key of 64 bits
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some rows in memory, as `findings` looks at them."""
-
-    X: Array
-    y: Array
-    words: Words = field(default_factory=dict)
 
 
 @dataclass
@@ -166,9 +156,7 @@ def _count(words: dict[int, Rows], part: Array) -> None:
 
 def _some_keys(part: Array, words: Words, one_in: int) -> npt.NDArray[np.uint64]:
     """The keys of rows, of those only whose key says so: the same for equal rows, whichever split they are in."""
-    step = max(1, CELLS // part.shape[1])
-    starts = range(0, max(1, len(part)), step)
-    keys = np.concatenate([row_keys(Part(part[at : at + step], np.empty(0), words)) for at in starts])
+    keys = row_keys(part, words)
     return keys if one_in == 1 else keys[keys >> np.uint64(20) & np.uint64(one_in - 1) == 0]
 
 
@@ -182,8 +170,13 @@ def survey_notes(
     notes = shared(found.keys, mine, found.one_in) if len(mine) > 1 else []
     if len(task.features) <= WIDE and rows["train"] > 1:
         constant = ((sums.low == sums.high) & (sums.gaps == 0)) | (sums.gaps == sums.rows)
-        first = Part(found.first, y[: len(found.first)], words)
-        spread = Part(found.sample, y[found.places], words)
-        notes += column_notes(task, np.flatnonzero(constant).tolist(), *sampled(first, spread, task))
+        first, spread = some_rows(found, y, words)
+        notes += column_notes(task, np.flatnonzero(constant).tolist(), *suspects(first, spread, task))
         notes += stand_ins(spread, task)
     return tuple(notes)
+
+
+def some_rows(found: Survey, y: npt.NDArray[Any], words: Words) -> tuple[Part, Part]:
+    """The first training rows, and rows from all over, as a survey kept them; y, words: those of the training split."""
+    first = Part(found.first, y[: len(found.first)], words=words)
+    return first, Part(found.sample, y[found.places], words=words)

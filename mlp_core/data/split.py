@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.errors import DataError, Problem
+from mlp_core.nn.backend import blocks
 from mlp_core.rng import generator
 
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -152,9 +153,8 @@ def put_in_order(X: npt.NDArray[Any], parts: Mapping[str, Rows]) -> dict[str, np
     place = max(parts, key=lambda name: len(parts[name]))
     apart = {name: X[rows] for name, rows in parts.items() if name != place}
     rows, end = parts[place], len(parts[place])
-    for start in range(0, end, step := max(1, CELLS // X.shape[1])):
-        stop = min(start + step, end)
-        X[start:stop] = X[rows[start:stop]]  # which lie there or further on
+    for part in blocks(end, X.shape[1], block=CELLS):
+        X[part] = X[rows[part]]  # which lie there or further on
     found = {place: X[:end]}
     for name, block in apart.items():
         found[name] = X[end : end + len(block)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Self, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,11 @@ from mlp_core.data.readers.source import Source
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import DataError, Problem, counted
 
+if TYPE_CHECKING:
+    from mlp_core.config.data import Data as Wish
+
 Kind: TypeAlias = Literal["binary", "multiclass", "multilabel", "regression"]
+Found: TypeAlias = tuple[Kind, tuple[str, ...], str]  # the kind of task, its classes, and why it is that
 MAX_CLASSES = 20  # more distinct whole numbers than this are quantities, not labels
 
 
@@ -70,34 +74,21 @@ class Task:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The task of a checkpoint. Raises ValueError when it is not one."""
-        names = [tuple(state[key]) for key in ("classes", "targets", "features")]
-        later = [tuple(state.get(key, ())) for key in ("kinds", "ids")]
-        weight = state.get("weight")
-        if state["kind"] not in get_args(Kind) or not all(
-            isinstance(name, str) for part in names + later for name in part
-        ):
+        classes, targets, features = (tuple(state[key]) for key in ("classes", "targets", "features"))
+        kinds, ids = (tuple(state.get(key, ())) for key in ("kinds", "ids"))
+        words, weight = (*classes, *targets, *features, *kinds, *ids), state.get("weight")
+        if state["kind"] not in get_args(Kind) or not all(isinstance(word, str) for word in words):
             raise ValueError("not the state of a task")
-        if later[0] and len(later[0]) != len(names[2]):
+        if kinds and len(kinds) != len(features):
             raise ValueError("a kind is missing for an input column")
-        classes, targets, features = names
         if not targets:
             raise ValueError("no target")
         expected = {"binary": 2, "regression": 0}.get(state["kind"], state["outputs"])
         if len(classes) != expected or (state["kind"] == "binary" and state["outputs"] != 1):
             raise ValueError("classes and outputs do not fit the kind of task")
-        kinds, ids = later
         weight = weight if weight is None else str(weight)
         kept = Kept.from_state(state.get("kept", {}))
         return cls(state["kind"], int(state["outputs"]), classes, targets, features, kinds, weight, ids, kept)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the config says about the task (`data.task`, `data.classes`, `data.positive`)."""
-
-    kind: str = "auto"
-    classes: tuple[str, ...] | None = None
-    positive: str | None = None
 
 
 def infer(source: Source, features: Sequence[int], targets: Sequence[int], wish: Wish) -> tuple[Task, str]:
@@ -109,39 +100,40 @@ def infer(source: Source, features: Sequence[int], targets: Sequence[int], wish:
     the task binary, more make it multiclass. Anything else is regression. Numeric labels are sorted by value, others
     as text; a binary task's positive class is the second.
 
-    Raises DataError, at the cell for a bad target value, with the config key for a wish that does not fit.
+    wish: what the config says (`data.task`, `data.classes`, `data.positive`). Raises DataError, at the cell for a bad
+    target value, with the config key for a wish that does not fit.
     """
     check_targets(source, targets)
-    names = source.names
-    inputs, outputs = tuple(names[column] for column in features), tuple(names[column] for column in targets)
-    if len(targets) > 1 and wish.kind in ("auto", "binary", "multiclass") and is_one_hot(source.matrix(targets)):
-        return _one_hot(source, wish, inputs, outputs)
-    if len(targets) > 1 or wish.kind == "multilabel":
-        return _several(source, targets, wish, inputs, outputs)
-    labels, whole = _labels(source, targets[0])
-    kind, why = _kind(source, targets[0], labels, whole, wish)
+    outputs, inputs = (tuple(source.names[column] for column in columns) for columns in (targets, features))
+    if len(targets) > 1 and wish.task in ("auto", "binary", "multiclass") and is_one_hot(source.matrix(targets)):
+        kind, classes, why = _one_hot(source, wish, outputs)
+    elif len(targets) > 1 or wish.task == "multilabel":
+        kind, classes, why = _several(source, targets, wish, outputs)
+    else:
+        kind, classes, why = _one(source, targets[0], wish)
+    if wish.positive is not None:
+        classes = _positive_last(classes, wish.positive)
+    positive = f"; positive: {classes[1]}" if kind == "binary" else ""
+    count = 1 if kind == "binary" else len(classes) or len(targets)
+    return Task(kind, count, classes, outputs, inputs), f"task: {kind} ({why}{positive})"
+
+
+def _one(source: Source, target: int, wish: Wish) -> Found:
+    """What a single target is."""
+    labels, whole = _labels(source, target)
+    kind, why = _kind(source, target, labels, whole, wish)
     if kind == "regression":
-        _refuse_text(source, targets, "regression")
+        _refuse_text(source, [target], "regression")
         if wish.classes or wish.positive:
             raise _wish("data.classes" if wish.classes else "data.positive", "regression has no classes", "remove it")
-        return Task("regression", 1, (), outputs, inputs), f"task: regression ({why})"
+        return kind, (), why
     classes = tuple(labels) if wish.classes is None else wish.classes
     if kind == "binary" and len(classes) != 2:
         raise _wish("data.task", f"binary needs two classes, the target has {len(classes)}", "multiclass fits")
     if len(classes) < 2:
-        message = f'target "{outputs[0]}" has only one value ("{classes[0]}")'
-        raise DataError(source.problem("one_class", message, None, targets[0], "nothing can be learned from it"))
-    return _classes(kind, classes, outputs, inputs, wish, why)
-
-
-def _classes(
-    kind: Kind, classes: tuple[str, ...], outputs: tuple[str, ...], inputs: tuple[str, ...], wish: Wish, why: str
-) -> tuple[Task, str]:
-    if wish.positive is not None:
-        classes = _positive_last(classes, wish.positive)
-    positive = f"; positive: {classes[1]}" if kind == "binary" else ""
-    task = Task(kind, 1 if kind == "binary" else len(classes), classes, outputs, inputs)
-    return task, f"task: {kind} ({why}{positive})"
+        message = f'target "{source.names[target]}" has only one value ("{classes[0]}")'
+        raise DataError(source.problem("one_class", message, None, target, "nothing can be learned from it"))
+    return kind, classes, why
 
 
 def is_one_hot(values: npt.NDArray[Any]) -> bool:
@@ -154,7 +146,7 @@ def is_one_hot(values: npt.NDArray[Any]) -> bool:
     )
 
 
-def _one_hot(source: Source, wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Task, str]:
+def _one_hot(source: Source, wish: Wish, outputs: tuple[str, ...]) -> Found:
     """Classes that have a target each, as Keras wants them."""
     names = tuple(map(str, range(len(outputs)))) if source.targets is not None else outputs
     if wish.classes is not None:
@@ -162,14 +154,13 @@ def _one_hot(source: Source, wish: Wish, inputs: tuple[str, ...], outputs: tuple
             raise _wish("data.classes", f"{len(wish.classes)} labels for {len(outputs)} targets", "name one for each")
         names = wish.classes
     kind: Kind = "binary" if len(outputs) == 2 else "multiclass"
-    if wish.kind == "binary" and kind != "binary":
+    if wish.task == "binary" and kind != "binary":
         raise _wish("data.task", f"binary needs two classes, there are {len(outputs)} targets", "multiclass fits")
     why = f"each row has a 1 in one of {len(outputs)} targets; for labels that go together: data.task: multilabel"
     if wish.positive is not None and (kind != "binary" or wish.positive != names[1]):
-        raise _wish(
-            "data.positive", "the targets have an order of their own", "name the positive one last in data.target"
-        )
-    return _classes(kind, names, outputs, inputs, wish, why)
+        message, hint = "the targets have an order of their own", "name the positive one last in data.target"
+        raise _wish("data.positive", message, hint)
+    return kind, names, why
 
 
 def encode(source: Source, targets: Sequence[int], task: Task) -> npt.NDArray[Any]:
@@ -218,27 +209,19 @@ def without_target(source: Source, targets: Sequence[int]) -> npt.NDArray[np.int
     return np.flatnonzero(found)
 
 
-def _several(
-    source: Source, targets: Sequence[int], wish: Wish, inputs: tuple[str, ...], outputs: tuple[str, ...]
-) -> tuple[Task, str]:
-    if wish.kind in ("binary", "multiclass"):
-        raise _wish(
-            "data.task",
-            f"{wish.kind} needs one target column, there are {len(targets)}",
-            "multilabel fits; targets of which each row has one 1 would do, too",
-        )
+def _several(source: Source, targets: Sequence[int], wish: Wish, outputs: tuple[str, ...]) -> Found:
+    if wish.task in ("binary", "multiclass"):
+        message = f"{wish.task} needs one target column, there are {len(targets)}"
+        raise _wish("data.task", message, "multilabel fits; targets of which each row has one 1 would do, too")
     if wish.classes or wish.positive:
         key = "data.classes" if wish.classes else "data.positive"
         raise _wish(key, "several targets have no common classes", "remove it")
     _refuse_text(source, targets, "several targets")
     values = source.matrix(targets)
     zero_one = bool(((values == 0) | (values == 1) | np.isnan(values)).all())
-    if wish.kind == "multilabel" or (wish.kind == "auto" and zero_one):
-        note = f"task: multilabel ({counted(len(targets), 'target')} of 0 and 1)"
-        return Task("multilabel", len(targets), outputs, outputs, inputs), note
-    return Task(
-        "regression", len(targets), (), outputs, inputs
-    ), f"task: regression ({counted(len(targets), 'target')})"
+    if wish.task == "multilabel" or (wish.task == "auto" and zero_one):
+        return "multilabel", outputs, f"{counted(len(targets), 'target')} of 0 and 1"
+    return "regression", (), counted(len(targets), "target")
 
 
 def _labels(source: Source, column: int) -> tuple[list[str], bool]:
@@ -254,8 +237,8 @@ def _labels(source: Source, column: int) -> tuple[list[str], bool]:
 
 def _kind(source: Source, column: int, labels: list[str], whole: bool, wish: Wish) -> tuple[Kind, str]:
     name = source.names[column]
-    if wish.kind != "auto":
-        return cast(Kind, wish.kind), "as the config says"
+    if wish.task != "auto":
+        return cast(Kind, wish.task), "as the config says"
     marked = source.labels
     few = whole and len(labels) <= MAX_CLASSES and 2 * len(labels) <= source.rows
     if column in source.words or few or marked or wish.classes:

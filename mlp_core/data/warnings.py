@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,9 @@ import numpy.typing as npt
 from mlp_core.data.dates import EPOCH
 from mlp_core.data.fingerprints import word_hashes
 from mlp_core.data.preprocess.scaling import FEW, parts
+from mlp_core.errors import some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlp_core.data.task import Task
 
 ROWS = 20_000  # looked at for leaks and row numbers; a leak shows in far fewer
@@ -32,53 +32,46 @@ FAR_DAYS = {float(date.fromisoformat(day).toordinal() - EPOCH): day for day in _
 FIT_ROWS, FIT_WIDE = 2_000, 64  # looked at for a target that is a sum of inputs
 
 
-class Rows(Protocol):
-    """A split as `Dataset` has it."""
+@dataclass(frozen=True)
+class Part:
+    """Inputs X [rows, columns], what belongs to them, y, and the vocabulary behind the codes of columns of words."""
 
-    @property
-    def X(self) -> npt.NDArray[Any]: ...
-    @property
-    def y(self) -> npt.NDArray[Any]: ...
-    @property
-    def words(self) -> Mapping[int, Sequence[str]]: ...
+    X: Any
+    y: npt.NDArray[Any]
+    words: Mapping[int, Sequence[str]] = field(default_factory=dict, kw_only=True)
 
 
-def findings(splits: Mapping[str, Rows], task: Task) -> tuple[str, ...]:
+def findings(splits: Mapping[str, Part], task: Task) -> tuple[str, ...]:
     """One line for each kind of finding; bounded work, nothing is changed."""
     train = splits["train"]
     notes = list(_shared_rows(splits))
     if train.X.shape[1] <= WIDE and len(train.X) > 1:
-        leaking = _leaking(train, task)
-        notes += column_notes(task, _constant(train.X), _counting(train), leaking)
+        counting, leaking = suspects(train, train, task)
+        notes += column_notes(task, _constant(train.X), counting, leaking)
         notes += [] if leaking else _summed(train, task)
         notes += stand_ins(train, task)
     return tuple(notes)
 
 
-def column_notes(task: Task, constant: list[int], counting: list[int], leaking: list[int]) -> list[str]:
+def column_notes(task: Task, constant: list[int], counting: list[str], leaking: list[str]) -> list[str]:
     """The lines about single columns, and about the labels of the target."""
-    notes = _named("constant in training, without effect", task, constant)
+    notes = _named("constant in training, without effect", [task.features[column] for column in constant])
     if constant and len(constant) == len(task.features):
         notes.append("note: no input differs from row to row, so that all rows are predicted alike")
-    notes += _named("counts the rows; leave it out with data.drop if it is a row number", task, counting)
-    notes += _named("tells the target almost by itself; is it known when predicting?", task, leaking)
+    notes += _named("counts the rows; leave it out with data.drop if it is a row number", counting)
+    notes += _named("tells the target almost by itself; is it known when predicting?", leaking)
     return notes + _spellings(task)
 
 
-def sampled(first: Rows, spread: Rows, task: Task) -> tuple[list[int], list[int]]:
-    """The columns that count the rows, as the first training rows show, and those that tell the target, as rows from
-    all over show."""
-    return _counting(first), _leaking(spread, task)
-
-
-def suspects(train: Rows, task: Task) -> tuple[list[str], list[str]]:
-    """The names of the inputs that count the rows, and of those that tell the target almost by themselves."""
-    if train.X.shape[1] > WIDE or len(train.X) < 2:
+def suspects(first: Part, spread: Part, task: Task) -> tuple[list[str], list[str]]:
+    """The names of the inputs that count the rows, as the first training rows show, and of those that tell the target
+    almost by themselves, as rows from all over show."""
+    if spread.X.shape[1] > WIDE:
         return [], []
-    return [task.features[c] for c in _counting(train)], [task.features[c] for c in _leaking(train, task)]
+    return [task.features[c] for c in _counting(first)], [task.features[c] for c in _leaking(spread, task)]
 
 
-def says_it_all(train: Rows, task: Task, column: int) -> bool:
+def says_it_all(train: Part, task: Task, column: int) -> bool:
     """Whether a column that tells the target is another way to write it: the same numbers, or a word for each class."""
     values = np.asarray(train.X[:, column], np.float64)
     if task.classifies:
@@ -90,12 +83,8 @@ def says_it_all(train: Rows, task: Task, column: int) -> bool:
     return bool(1 - np.corrcoef(values[known], y[known])[0, 1] ** 2 < 1e-9)
 
 
-def _named(what: str, task: Task, columns: list[int]) -> list[str]:
-    if not columns:
-        return []
-    names = ", ".join(task.features[column] for column in columns[:MOST])
-    more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
-    return [f"note: {names}{more}: {what}"]
+def _named(what: str, names: Sequence[str]) -> list[str]:
+    return [f"note: {some(names, MOST)}: {what}"] if names else []
 
 
 def _spellings(task: Task) -> list[str]:
@@ -110,13 +99,12 @@ def _spellings(task: Task) -> list[str]:
     return []
 
 
-def _shared_rows(splits: Mapping[str, Rows]) -> list[str]:
+def _shared_rows(splits: Mapping[str, Part]) -> list[str]:
     """How many rows of val and test have the same inputs as a training row."""
     if len(splits) == 1 or any(part.X.dtype != splits["train"].X.dtype for part in splits.values()):
         return []
-    return shared(
-        {name: row_keys(part) for name, part in splits.items()}, {name: len(part.X) for name, part in splits.items()}
-    )
+    keys = {name: row_keys(part.X, part.words) for name, part in splits.items()}
+    return shared(keys, {name: len(part.X) for name, part in splits.items()})
 
 
 def shared(keys: Mapping[str, npt.NDArray[np.uint64]], rows: Mapping[str, int], one_in: int = 1) -> list[str]:
@@ -128,19 +116,17 @@ def shared(keys: Mapping[str, npt.NDArray[np.uint64]], rows: Mapping[str, int], 
     return [f"note: {' and '.join(told)} have the inputs of a training row"] if told else []
 
 
-def row_keys(part: Rows) -> npt.NDArray[np.uint64]:
+def row_keys(X: Any, words: Mapping[int, Sequence[str]]) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of every row's inputs: the sum over columns of odd multiples of the mixed bits of its cells."""
-    columns = part.X.shape[1]
-    factors = np.random.Generator(np.random.Philox(0)).integers(0, 2**63, columns, np.uint64) * np.uint64(
-        2
-    ) + np.uint64(1)
-    keys = np.empty(len(part.X), np.uint64)
-    for rows in parts(part.X, FEW):
-        bits = (part.X[rows].astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: minus zero is zero
-        for column, words in part.words.items():
-            hashes = np.append(word_hashes(words), np.uint64(1))
-            codes = part.X[rows, column]
-            bits[:, column] = hashes[np.where(np.isnan(codes), len(words), codes).astype(np.int64)]
+    drawn = np.random.Generator(np.random.Philox(0)).integers(0, 2**63, X.shape[1], np.uint64)
+    factors = drawn * np.uint64(2) + np.uint64(1)
+    keys = np.empty(len(X), np.uint64)
+    for rows in parts(X, FEW):
+        bits = (X[rows].astype(np.float64) + 0.0).view(np.uint64)  # + 0.0: minus zero is zero
+        for column, known in words.items():
+            hashes = np.append(word_hashes(known), np.uint64(1))
+            codes = X[rows, column]
+            bits[:, column] = hashes[np.where(np.isnan(codes), len(known), codes).astype(np.int64)]
         bits ^= bits >> np.uint64(29)
         bits *= factors
         bits ^= bits >> np.uint64(32)
@@ -160,20 +146,21 @@ def _constant(X: npt.NDArray[Any]) -> list[int]:
     return [int(column) for column in np.flatnonzero(same | empty)]
 
 
-def _counting(train: Rows) -> list[int]:
+def _counting(train: Part) -> list[int]:
     """Columns that go up by a constant step, row for row, as far as sorted training rows show it."""
-    X, found = train.X[:ROWS], []
+    X = train.X[:ROWS]
     if len(X) < 20 or X.dtype.kind != "f":
         return []
-    for column in range(X.shape[1]):
-        if column not in train.words:
-            steps = np.diff(X[:, column])
-            if (steps > 0).all() and (steps == np.floor(steps)).all() and np.median(steps) <= 2:
-                found.append(column)
-    return found
+    return [column for column in range(X.shape[1]) if column not in train.words and rises(X[:, column])]
 
 
-def _leaking(train: Rows, task: Task) -> list[int]:
+def rises(values: npt.NDArray[Any]) -> bool:
+    """Whether numbers go up by whole steps, mostly of 1 or 2."""
+    steps = np.diff(values)
+    return bool((steps > 0).all() and (steps == np.floor(steps)).all() and np.median(steps) <= 2)
+
+
+def _leaking(train: Part, task: Task) -> list[int]:
     """Columns from which alone the target follows: by the commonest class, or the mean, of each of their values."""
     if task.kind == "multilabel" or len(train.X) < 50:
         return []
@@ -193,17 +180,13 @@ def _leaking(train: Rows, task: Task) -> list[int]:
     ]
 
 
-def _summed(train: Rows, task: Task) -> list[str]:
+def _summed(train: Part, task: Task) -> list[str]:
     """A line about a target that is a sum of several inputs, times constants, to the last digit."""
     step = -(-len(train.X) // FIT_ROWS)
     X, y = train.X[::step], np.asarray(train.y, np.float64)[::step]
     columns = [column for column in range(X.shape[1]) if column not in train.words]
-    if (
-        task.kind != "regression"
-        or y.shape[1] != 1
-        or not 2 <= len(columns) <= FIT_WIDE
-        or len(X) < 50 + 4 * len(columns)
-    ):
+    few = len(columns) < 2 or len(X) < 50 + 4 * len(columns)
+    if task.kind != "regression" or y.shape[1] != 1 or len(columns) > FIT_WIDE or few:
         return []
     A = np.asarray(X[:, columns], np.float64)
     spread = A.std(axis=0)
@@ -214,13 +197,13 @@ def _summed(train: Rows, task: Task) -> list[str]:
     weights, *_ = np.linalg.lstsq(A, y[:, 0], rcond=None)
     if np.abs(A @ weights - y[:, 0]).max() > EXACT * y.std():
         return []
-    used = [columns[kept[at]] for at in np.flatnonzero(np.abs(weights[:-1]) > 1e-4 * y.std())]
+    used = [task.features[columns[kept[at]]] for at in np.flatnonzero(np.abs(weights[:-1]) > 1e-4 * y.std())]
     if len(used) < 2:
         return []
-    return _named("the target is a sum of these inputs; are they known when predicting?", task, used)
+    return _named("the target is a sum of these inputs; are they known when predicting?", used)
 
 
-def stand_ins(train: Rows, task: Task) -> list[str]:
+def stand_ins(train: Part, task: Task) -> list[str]:
     """A line about numbers such as -999, and dates such as 9999-12-31, that stand far from all others of their column:
     they often mean missing."""
     step, told = -(-len(train.X) // ROWS), dict[str, str]()
@@ -240,10 +223,9 @@ def stand_ins(train: Rows, task: Task) -> list[str]:
                 told.setdefault(task.features[column], shown)
     if not told:
         return []
-    names = ", ".join(f"{name} ({value})" for name, value in list(told.items())[:MOST])
-    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
+    names = some([f"{name} ({value})" for name, value in told.items()], MOST)
     hint = "where it means missing, list it under data.csv.na, or in arrays write NaN"
-    return [f"note: a number stands far from all others in {names}{more}; {hint}"]
+    return [f"note: a number stands far from all others in {names}; {hint}"]
 
 
 def _is_stand_in(value: float) -> bool:

@@ -8,8 +8,9 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -25,9 +26,8 @@ def format_of(path: Path | None, asked: str | None) -> str:
     """The format to write: the one asked for, else by the file's name, else CSV. Raises UsageError."""
     if asked is not None:
         if asked not in FORMATS:
-            raise UsageError(
-                Problem("usage", "--format: unknown format", "choose from " + ", ".join(FORMATS), got=asked)
-            )
+            hint = "choose from " + ", ".join(FORMATS)
+            raise UsageError(Problem("usage", "--format: unknown format", hint, got=asked))
         if path is None and asked in ("parquet", "npz"):
             raise UsageError(Problem("usage", f"{asked} is not written to the screen", "name a file with -o"))
         return asked
@@ -42,9 +42,8 @@ def format_of(path: Path | None, asked: str | None) -> str:
 def refuse(path: Path, force: bool) -> None:
     """Raise UsageError for a file that exists, unless `force`, and for one that cannot be made there."""
     if os.path.lexists(path) and not force:
-        raise UsageError(
-            Problem("exists", "there is such a file already", "choose another, or --force", file=str(path))
-        )
+        hint = "choose another, or --force"
+        raise UsageError(Problem("exists", "there is such a file already", hint, file=str(path)))
     if path.is_dir() or not path.parent.is_dir():
         message = "this is a folder" if path.is_dir() else "there is no such folder"
         raise UsageError(Problem("no_folder", message, file=str(path if path.is_dir() else path.parent)))
@@ -59,19 +58,21 @@ def writing(path: Path, kind: str, force: bool, digits: int) -> Iterator[Write]:
     refuse(path, force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with {"parquet": _parquet, "npz": _npz}.get(kind, _text)(temporary, kind, digits) as write:
-            yield write
+        with temporary.open("xb") as file:
+            with {"parquet": _parquet, "npz": _npz}.get(kind, _text)(file, kind, digits) as write:
+                yield write
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _text(path: Path, kind: str, digits: int) -> Iterator[Write]:
-    with path.open("x", encoding="utf-8", newline="") as file:
-        yield text_writer(file, kind, digits)
-        file.flush()
-        os.fsync(file.fileno())
+def _text(file: BinaryIO, kind: str, digits: int) -> Iterator[Write]:
+    text = TextIOWrapper(file, encoding="utf-8", newline="")
+    yield text_writer(text, kind, digits)
+    text.detach()  # after a flush; the file stays open
 
 
 def text_writer(file: TextIO, kind: str, digits: int) -> Write:
@@ -122,20 +123,17 @@ def _plain(values: Any, digits: int) -> list[Any]:
 
 
 @contextmanager
-def _npz(path: Path, kind: str, digits: int) -> Iterator[Write]:
+def _npz(file: BinaryIO, kind: str, digits: int) -> Iterator[Write]:
     """One array per column; text as fixed-width strings, so that no reader has to unpickle."""
     parts: list[Columns] = []
     yield parts.append
     names = list(parts[0]) if parts else []
     arrays = {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in names}
-    with path.open("xb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 @contextmanager
-def _parquet(path: Path, kind: str, digits: int) -> Iterator[Write]:
+def _parquet(file: BinaryIO, kind: str, digits: int) -> Iterator[Write]:
     from mlp_core.data.readers.parquet import parquet_module
 
     parquet = parquet_module()
@@ -149,11 +147,8 @@ def _parquet(path: Path, kind: str, digits: int) -> Iterator[Write]:
             opened.append(parquet.ParquetWriter(file, table.schema))
         opened[0].write_table(table)
 
-    with path.open("xb") as file:
-        try:
-            yield write
-        finally:
-            for writer in opened:
-                writer.close()
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        yield write
+    finally:
+        for writer in opened:
+            writer.close()

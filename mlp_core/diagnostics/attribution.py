@@ -71,8 +71,7 @@ class Attributor:
         self.embedding = first if isinstance(first, Embedding) else None
         self.layers = self.network.layers[1:] if self.embedding else self.network.layers
         self.owner = np.array(self._owners())
-        scaled = model.target is not None and not model.target.log
-        self.unit = 1 / model.target.scale if scaled and model.target is not None else None
+        self.unit = None if model.target is None or model.target.log else 1 / model.target.scale
 
     def _owners(self) -> list[int]:
         """The column of every number that enters the first layer behind the embedding."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlp_core.backends.cpu.steps import WholeSteps
 from mlp_core.nn.layers import Dense
-from mlp_core.training.events import StepDone
+from mlp_core.training.events import Event, StepDone
 from mlp_core.training.experiment import Experiment
 from mlp_core.training.peak_memory import peak
-from mlp_core.training.trainer import Trainer
+from mlp_core.training.trainer import Progress, Trainer
 
 ROUNDS = 7
 UPDATE_BYTES = 28
@@ -55,25 +56,6 @@ class Bench:
         return {**asdict(self), "floor": self.floor, "ratio": self.ratio}
 
 
-class Clock:
-    """Adds up the seconds spent in named calls."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    def timed(self, name: str | Callable[..., str], call: Callable[..., Any]) -> Callable[..., Any]:
-        """`call` with its time added under `name`, which may depend on its arguments."""
-
-        def measured(*arguments: Any, **settings: Any) -> Any:
-            begun = time.perf_counter()
-            result = call(*arguments, **settings)
-            spent = time.perf_counter() - begun
-            self.seconds[name if isinstance(name, str) else name(*arguments)] += spent
-            return result
-
-        return measured
-
-
 def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
     """Train for about `seconds`, in rounds of steps that take turns with rounds of bare products.
 
@@ -82,20 +64,19 @@ def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
     trainer, network = experiment.trainer, experiment.model.network
     trainer.job.limits = replace(trainer.job.limits, epochs=10**9, max_steps=None, max_seconds=None)
     trainer.stopping = None
-    events = trainer.run()
-    steps = _Steps(lambda: next(events), lambda: trainer.progress.step)
-    steps.run(3)
+    per_step = partial(_per_step, trainer.run(), trainer.progress)
+    per_step(3)
     layers = [layer for layer in network._flat_layers() if isinstance(layer, Dense)]
     bare = _bare_products(layers, trainer.job.batches.size)
-    count = max(1, int(seconds / (3 * ROUNDS) / max(steps.run(3), 1e-6)))
+    count = max(1, int(seconds / (3 * ROUNDS) / max(per_step(3), 1e-6)))
     totals, products = [], []
     for _ in range(ROUNDS):
-        totals.append(steps.run(count))
+        totals.append(per_step(count))
         products.append(bare(count))
     if not isinstance(trainer.steps, WholeSteps):
-        clock = Clock()
+        clock: dict[str, float] = defaultdict(float)
         _watch(trainer, clock)
-        watched = [_phases(steps, clock, count) for _ in range(ROUNDS)]
+        watched = [_phases(per_step, clock, count) for _ in range(ROUNDS)]
     else:
         watched = [_instructions(trainer.steps, statistics.median(totals), count) for _ in range(ROUNDS)]
     step = statistics.median(totals)
@@ -115,30 +96,23 @@ def measure(experiment: Experiment, seconds: float = 3.0) -> Bench:
     )
 
 
-@dataclass
-class _Steps:
-    """Training steps, without what happens between epochs. `made` is the number of the last one that was made: where
-    several are made in one go, their events follow in no time."""
-
-    advance: Callable[[], Any]
-    made: Callable[[], int]
-
-    def run(self, count: int) -> float:
-        """Seconds per step over at least `count` steps, up to the last of those that are made in one go."""
-        spent, done, last = 0.0, 0, False
-        while done < count or not last:
-            begun = time.perf_counter()
-            event = self.advance()
-            if isinstance(event, StepDone):
-                spent += time.perf_counter() - begun
-                done, last = done + 1, event.step == self.made()
-        return spent / done
+def _per_step(events: Iterator[Event], progress: Progress, count: int) -> float:
+    """Seconds per training step over at least `count` of them, without what happens between epochs, up to the last of
+    those that are made in one go: their events follow in no time."""
+    spent, done, last = 0.0, 0, False
+    while done < count or not last:
+        begun = time.perf_counter()
+        event = next(events)
+        if isinstance(event, StepDone):
+            spent += time.perf_counter() - begun
+            done, last = done + 1, event.step == progress.step
+    return spent / done
 
 
-def _phases(steps: _Steps, clock: Clock, count: int) -> dict[str, float]:
-    clock.seconds.clear()
-    step = steps.run(count)
-    phases = {name: spent / count for name, spent in clock.seconds.items()}
+def _phases(per_step: Callable[[int], float], clock: dict[str, float], count: int) -> dict[str, float]:
+    clock.clear()
+    step = per_step(count)
+    phases = {name: spent / count for name, spent in clock.items()}
     return {**phases, "everything else": step - sum(phases.values())}
 
 
@@ -150,26 +124,39 @@ def _instructions(whole: WholeSteps, step: float, count: int) -> dict[str, float
     return {**phases, "everything else": max(0.0, step - sum(phases.values()))}
 
 
-def _watch(trainer: Trainer, clock: Clock) -> None:
+def _timed(clock: dict[str, float], name: str | Callable[..., str], call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call` with its seconds added to the clock under `name`, which may depend on its arguments."""
+
+    def measured(*arguments: Any, **settings: Any) -> Any:
+        begun = time.perf_counter()
+        result = call(*arguments, **settings)
+        spent = time.perf_counter() - begun
+        clock[name if isinstance(name, str) else name(*arguments)] += spent
+        return result
+
+    return measured
+
+
+def _watch(trainer: Trainer, clock: dict[str, float]) -> None:
     """Put the clock around every primitive that a step of this trainer calls."""
-    network = trainer.job.network
-    batches = trainer.job.batches
-    batches.X.gather = clock.timed("gather", batches.X.gather)  # type: ignore[method-assign]
-    batches._gather = clock.timed("gather", batches._gather)
+    timed = partial(_timed, clock)
+    network, batches = trainer.job.network, trainer.job.batches
+    batches.X.gather = timed("gather", batches.X.gather)  # type: ignore[method-assign]
+    batches._gather = timed("gather", batches._gather)
     if trainer.job.augment is not None:
-        trainer.job.augment = clock.timed("noise, mixup", trainer.job.augment)  # type: ignore[assignment]
+        trainer.job.augment = timed("noise, mixup", trainer.job.augment)  # type: ignore[assignment]
     for layer in network._flat_layers():
         if isinstance(layer, Dense):
-            layer._product = clock.timed(_product_name(layer), layer._product)
-            layer._activate = clock.timed("bias, activation", layer._activate)
-            layer._differentiate = clock.timed("activation gradient", layer._differentiate)
+            layer._product = timed(_product_name(layer), layer._product)
+            layer._activate = timed("bias, activation", layer._activate)
+            layer._differentiate = timed("activation gradient", layer._differentiate)
         else:
             kind = type(layer).__name__.lower()
-            layer.forward = clock.timed(kind, layer.forward)  # type: ignore[method-assign]
-            layer.backward = clock.timed(f"{kind} gradient", layer.backward)  # type: ignore[method-assign]
+            layer.forward = timed(kind, layer.forward)  # type: ignore[method-assign]
+            layer.backward = timed(f"{kind} gradient", layer.backward)  # type: ignore[method-assign]
     objective = trainer.job.objective
-    objective._loss_and_gradient = clock.timed("loss", objective._loss_and_gradient)
-    trainer.job.optimizer.step = clock.timed("optimizer", trainer.job.optimizer.step)  # type: ignore[method-assign]
+    objective._loss_and_gradient = timed("loss", objective._loss_and_gradient)
+    trainer.job.optimizer.step = timed("optimizer", trainer.job.optimizer.step)  # type: ignore[method-assign]
 
 
 def _product_name(layer: Dense) -> Callable[..., str]:

@@ -12,7 +12,7 @@ from mlp_core import __version__
 from mlp_core.backends.cpu import library as compiled
 from mlp_core.backends.cuda import Unusable, find_device
 from mlp_core.backends.cuda.detect import cuda, driver_release, driver_version
-from mlp_core.machine import available_cpus, free_memory, system
+from mlp_core.machine import available_cpus, free_memory, linear_algebra, system
 
 NOT_CAPABILITIES = ("test", "dev", "peers")
 VARIABLES = (
@@ -34,7 +34,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "packages": dict(sorted(packages.items())),
         "extras": {extra: versions for extra, versions in extras.items() if extra not in NOT_CAPABILITIES},
         "machine": _machine(),
-        "linear algebra": _linear_algebra(),
+        "linear algebra": dict(zip(("library", "threads"), linear_algebra(), strict=True)),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "gpu": _gpu(),
     }
@@ -95,17 +95,6 @@ def _processor() -> str:
     except OSError:
         names = []
     return f"{names[0] if names else 'unknown'}, {system()[2]}"
-
-
-def _linear_algebra() -> dict[str, Any]:
-    import numpy  # noqa: F401 - brings its library along
-    from threadpoolctl import threadpool_info
-
-    for library in threadpool_info():
-        if library.get("user_api") == "blas":
-            kind = f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".strip()
-            return {"library": kind, "threads": int(library["num_threads"])}
-    return {"library": None, "threads": None}
 
 
 def _gpu() -> dict[str, Any]:

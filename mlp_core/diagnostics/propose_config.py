@@ -19,8 +19,8 @@ from mlp_core.data.config_sources import read_part
 from mlp_core.data.identifiers import MOST, NEARLY_ALL, names_rows
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
-from mlp_core.data.scan import Part
-from mlp_core.data.warnings import WIDE, Rows, sampled, says_it_all, suspects
+from mlp_core.data.scan import some_rows
+from mlp_core.data.warnings import Part, says_it_all, suspects
 from mlp_core.errors import Problem, UsageError, typed
 
 LIKELY = ("target", "label", "labels", "class", "y")
@@ -108,16 +108,11 @@ def _given(config: Config) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value != {}}
 
 
-def _suspects(data: Data) -> tuple[list[str], list[str], Rows]:
+def _suspects(data: Data) -> tuple[list[str], list[str], Part]:
     """The inputs that count the rows, those that tell the target, and the rows by which they do."""
     train = data.splits["train"]
-    if train.survey is None:
-        return *suspects(train, data.task), train
-    found, names = train.survey, data.task.features
-    first = Part(found.first, train.y[: len(found.first)], train.words)
-    spread = Part(found.sample, train.y[found.places], train.words)
-    counting, leaking = ([], []) if len(names) > WIDE else sampled(first, spread, data.task)
-    return [names[column] for column in counting], [names[column] for column in leaking], spread
+    first, spread = (train, train) if train.survey is None else some_rows(train.survey, train.y, train.words)
+    return *suspects(first, spread, data.task), spread
 
 
 def _name(source: Source, target: str) -> str:

@@ -88,10 +88,8 @@ def specimen(
     rng = generator(seed, "gradcheck", 5)
     network = Network(architecture, numpy_backend(), dtype, rows)
     network.initialize(seed)
-    for vector in (network.parameters.theta, network.statistics.theta):
-        vector += (spread * rng.random(vector.shape)).astype(dtype) - (
-            0.0 if vector is network.statistics.theta else 0.1
-        )
+    for vector, less in ((network.parameters.theta, 0.1), (network.statistics.theta, 0.0)):
+        vector += (spread * rng.random(vector.shape)).astype(dtype) - less
     X: np.ndarray = rng.standard_normal((rows, architecture.inputs)).astype(dtype)
     Y = case.targets(rows, rng)
     w = rng.random(rows) + 0.2 if weighted else None

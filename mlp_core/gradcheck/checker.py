@@ -90,14 +90,11 @@ def _not_complex(error: Warning) -> Failed:
 
 @dataclass
 class _Part:
-    """One tensor under check: what it is called, how it is covered, and its worst comparison so far."""
+    """One tensor under check: what it is called, how it is covered, and its worst result so far."""
 
     name: str
-    shape: tuple[int, ...]
     coverage: Coverage
-    worst: Comparison | None = None
-    index: tuple[int, ...] | None = None
-    probe: str = "init"
+    worst: TensorResult | None = None
     hint: str | None = None
     moved: bool = False
 
@@ -123,7 +120,7 @@ class _Check:
     def __post_init__(self) -> None:
         rng, specs = generator(self.seed, "gradcheck", 0), self.objective.network.parameters.specs
         shapes = {**{spec.name: spec.shape for spec in specs}, "input": self.X.shape}
-        *self.parts, self.input = (_Part(name, shape, cover(self.method, shape, rng)) for name, shape in shapes.items())
+        *self.parts, self.input = (_Part(name, cover(self.method, shape, rng)) for name, shape in shapes.items())
 
     def run(self) -> Report:
         start = time.perf_counter()
@@ -268,8 +265,8 @@ class _Check:
         part.moved |= bool(numeric.any())
         found = compare(analytic, numeric, largest)
         if part.worst is None or found.error > part.worst.error:
-            part.worst, part.probe = found, probe
-            part.index = part.coverage.locate(np.nan_to_num(np.abs(analytic - numeric), nan=np.inf))
+            index = part.coverage.locate(np.nan_to_num(np.abs(analytic - numeric), nan=np.inf))
+            part.worst = self._result(part, found, index, probe)
             if not found.within(self.tolerance):
                 part.hint = hint(analytic, numeric, part.coverage, self._facts())
 
@@ -292,15 +289,13 @@ class _Check:
         return facts
 
     def _report(self, seconds: float) -> Report:
-        tensors = tuple(self._result(part) for part in (*self.parts, self.input))
+        parts = (*self.parts, self.input)
+        tensors = tuple(part.worst for part in parts if part.worst is not None)
         expected = self.objective.network.parameters.size + self.X.size
         if self.method == "fast":
-            expected = sum(len(part.coverage.directions) for part in (*self.parts, self.input))
+            expected = sum(len(part.coverage.directions) for part in parts)
         rows = tuple(self.rows.values())
-        worst = max(tensors, key=lambda tensor: tensor.error)
-        pattern = next(
-            (f"{p.name}: {p.hint}" for p in (*self.parts, self.input) if p.name == worst.name and p.hint), None
-        )
+        worst, part = max(zip(tensors, parts, strict=True), key=lambda pair: pair[0].error)
         return Report(
             checked=sum(tensor.checked for tensor in tensors),
             parameters=self.objective.network.parameters.size,
@@ -312,20 +307,10 @@ class _Check:
             seconds=seconds,
             method=self.method,
             probes=self.probes,
-            hint=pattern,
+            hint=f"{part.name}: {part.hint}" if part.hint else None,
         )
 
-    def _result(self, part: _Part) -> TensorResult:
-        assert part.worst is not None
-        good = part.worst.within(self.tolerance)
-        return TensorResult(
-            name=part.name,
-            shape=part.shape,
-            checked=part.coverage.checked,
-            error=part.worst.error,
-            index=part.index,
-            analytic=part.worst.analytic,
-            numeric=part.worst.numeric,
-            verdict=PASS if good else FAIL,
-            probe=part.probe,
-        )
+    def _result(self, part: _Part, found: Comparison, index: tuple[int, ...] | None, probe: str) -> TensorResult:
+        verdict, numbers = PASS if found.within(self.tolerance) else FAIL, (found.analytic, found.numeric)
+        cover = part.coverage
+        return TensorResult(part.name, cover.shape, cover.checked, found.error, index, *numbers, verdict, probe)

@@ -10,7 +10,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from mlp_core.gradcheck.cases import CLASSES, LossCase, Specimen, loss_cases, sp
 from mlp_core.gradcheck.checker import TOLERANCE, Progress
 from mlp_core.gradcheck.compare import FLOOR
 from mlp_core.gradcheck.complex_step import STEP, twin
-from mlp_core.gradcheck.report import FAIL, PASS, Precondition, Report, TensorResult
+from mlp_core.gradcheck.report import FAIL, PASS, Precondition, Report, TensorResult, conclude
 from mlp_core.nn.activations import ACTIVATIONS, Activation
 from mlp_core.nn.layers import Pass
 from mlp_core.nn.losses import CrossEntropy
@@ -105,9 +105,7 @@ def cells() -> list[Cell]:
     axes = itertools.product([*ACTIVATIONS, "prelu"], norms, DROPOUTS, SHAPES)
     training = [Cell(*axis, training=True) for axis in axes]
     evaluating = [
-        Cell(cell.activation, cell.norm, cell.dropout, cell.shape, training=False)
-        for cell in training
-        if cell.norm.startswith("batch") and not cell.dropout
+        replace(cell, training=False) for cell in training if cell.norm.startswith("batch") and not cell.dropout
     ]
     return training + evaluating + _with_parts()
 
@@ -124,11 +122,10 @@ def _with_parts() -> list[Cell]:
 
 @dataclass
 class _Tally:
-    """The worst error and the number of entries for each value of each axis."""
+    """The number of entries, and the worst error with its two numbers, for each value of each axis."""
 
     tolerance: float
-    rows: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    worst: dict[str, tuple[float, float, float, str]] = field(default_factory=dict)
+    rows: dict[str, dict[str, tuple[int, tuple[float, float, float]]]] = field(default_factory=dict)
     combinations: int = 0
     checked: int = 0
     failures: list[str] = field(default_factory=list)
@@ -139,12 +136,11 @@ class _Tally:
         if not error <= self.tolerance:
             self.failures.append(", ".join(f"{axis} {value}" for axis, value in labels.items()))
             error = error if error > self.tolerance else np.inf
+        found = error, analytic, numeric
         for axis, value in labels.items():
-            row = self.rows.setdefault(axis, {}).setdefault(value, [0.0, 0.0])
-            row[0], row[1] = max(row[0], error), row[1] + entries
-        name = labels["activation"]
-        if name not in self.worst or error > self.worst[name][0]:
-            self.worst[name] = (error, analytic, numeric, labels["loss"])
+            row = self.rows.setdefault(axis, {})
+            before, worst = row.get(value, (0, found))
+            row[value] = before + entries, max(worst, found, key=lambda one: one[0])
 
 
 def matrix(*, tolerance: float = TOLERANCE, seed: int = 0, progress: Progress | None = None) -> Report:
@@ -163,7 +159,6 @@ def matrix(*, tolerance: float = TOLERANCE, seed: int = 0, progress: Progress | 
                 progress(done, len(todo))
     tensors = tuple(_tensor(name, tally) for name in tally.rows["activation"])
     rows = tuple(_axis_rows(tally))
-    failed = [row for row in rows if row.verdict == FAIL]
     return Report(
         checked=tally.checked,
         parameters=parameters,
@@ -171,7 +166,7 @@ def matrix(*, tolerance: float = TOLERANCE, seed: int = 0, progress: Progress | 
         tolerance=tolerance,
         tensors=tensors,
         preconditions=rows,
-        passed=bool(tally.checked) and not failed and all(tensor.verdict == PASS for tensor in tensors),
+        passed=conclude(tensors, rows, tally.checked),
         seconds=time.perf_counter() - start,
         method="matrix",
         probes=("init",),
@@ -181,8 +176,7 @@ def matrix(*, tolerance: float = TOLERANCE, seed: int = 0, progress: Progress | 
 
 
 def _tensor(name: str, tally: _Tally) -> TensorResult:
-    error, analytic, numeric, _ = tally.worst[name]
-    entries = int(tally.rows["activation"][name][1])
+    entries, (error, analytic, numeric) = tally.rows["activation"][name]
     verdict = PASS if error <= tally.tolerance else FAIL
     return TensorResult(name, (), entries, error, None, analytic, numeric, verdict)
 
@@ -191,9 +185,9 @@ def _axis_rows(tally: _Tally) -> Iterator[Precondition]:
     for axis, values in tally.rows.items():
         if axis == "activation":
             continue
-        for value, (error, entries) in values.items():
+        for value, (entries, (error, *_)) in values.items():
             verdict = PASS if error <= tally.tolerance else FAIL
-            yield Precondition(f"{axis}: {value}", verdict, f"{int(entries):,} entries, worst {error:.1e}")
+            yield Precondition(f"{axis}: {value}", verdict, f"{entries:,} entries, worst {error:.1e}")
 
 
 def _examine(cell: Cell, seed: int, tally: _Tally) -> int:

@@ -13,10 +13,9 @@ largest entry of the whole model's gradient."""
 
 @dataclass(frozen=True)
 class Comparison:
-    """The largest relative error of a tensor (infinite where anything is not a finite number), and where it is."""
+    """The largest relative error of a tensor (infinite where anything is not a finite number), and what is there."""
 
     error: float
-    index: tuple[int, ...]
     analytic: float
     numeric: float
 
@@ -39,9 +38,8 @@ def compare(analytic: np.ndarray, numeric: np.ndarray, largest: float) -> Compar
     bad = ~(np.isfinite(analytic) & np.isfinite(numeric))
     with np.errstate(invalid="ignore"):
         difference = np.abs(analytic - numeric)
-    flat = int(np.argmax(bad if bad.any() else difference))
-    index = tuple(int(i) for i in np.unravel_index(flat, difference.shape))
+    at = int(np.argmax(bad if bad.any() else difference))
     scale = max(float(np.abs(analytic).max()), float(np.abs(numeric).max()), FLOOR * largest)
-    relative = float(difference[index]) / scale if scale > 0 else 0.0
+    relative = float(difference.flat[at]) / scale if scale > 0 else 0.0
     error = np.inf if bad.any() else relative
-    return Comparison(error, index, float(analytic[index]), float(numeric[index]))
+    return Comparison(error, float(analytic.flat[at]), float(numeric.flat[at]))

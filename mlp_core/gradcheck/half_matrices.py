@@ -23,10 +23,6 @@ class Halves:
         self.real, self.room, self.imaginary = real, room, imaginary
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.real.shape
-
-    @property
     def T(self) -> Halves:
         return Halves(self.real.T, self.room.T, None if self.imaginary is None else self.imaginary.T)
 

@@ -29,9 +29,11 @@ def hint(analytic: np.ndarray, numeric: np.ndarray, coverage: Coverage, facts: d
     error = float(np.abs(projected - numeric).max() / np.abs(numeric).max())
     if error < 1e-5:
         return f"differences of at most {error:.1e}: a loss of precision, or a small term"
+    wrong = np.abs(projected - numeric) > 1e-8 * max(np.abs(numeric).max(), np.abs(projected).max())
     if coverage.entrywise:
-        return _layout(projected.reshape(coverage.shape), numeric.reshape(coverage.shape), facts)
-    return f"{_count(projected, numeric)} of {numeric.size} directions differ, scattered"
+        shape = coverage.shape
+        return _layout(projected.reshape(shape), numeric.reshape(shape), wrong.reshape(shape), facts)
+    return f"{int(wrong.sum())} of {numeric.size} directions differ, scattered"
 
 
 def _constant_ratio(a: np.ndarray, n: np.ndarray) -> float | None:
@@ -56,10 +58,9 @@ def _named(ratio: float, facts: dict[str, float]) -> str:
     return f"analytic = {ratio:.6g}{known} times numeric, everywhere"
 
 
-def _layout(a: np.ndarray, n: np.ndarray, facts: dict[str, float]) -> str:
+def _layout(a: np.ndarray, n: np.ndarray, wrong: np.ndarray, facts: dict[str, float]) -> str:
     """Patterns that need every entry: transposed, permuted, one row or column, scattered."""
     scale = np.abs(n).max()
-    wrong = np.abs(a - n) > 1e-8 * max(scale, np.abs(a).max())
     if a.ndim == 2 and np.allclose(a.ravel(), n.T.ravel(), rtol=1e-6, atol=1e-9 * scale):
         return "analytic is numeric transposed"
     if a.ndim == 2:
@@ -93,7 +94,3 @@ def _within(a: np.ndarray, n: np.ndarray, facts: dict[str, float]) -> str:
         return ": it is zero"
     ratio = _constant_ratio(a, n)
     return "" if ratio is None else ": " + _named(ratio, facts).removesuffix(", everywhere")
-
-
-def _count(a: np.ndarray, n: np.ndarray) -> int:
-    return int((np.abs(a - n) > 1e-8 * max(np.abs(n).max(), np.abs(a).max())).sum())

@@ -80,9 +80,10 @@ def training_precision(
 def _trained_gradients(
     trained: Objective, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, mode: Pass
 ) -> Iterator[np.ndarray]:
-    """The gradient of a network in each way that its backend has, on the host; each is gone when the next is made."""
+    """The gradient of a network in each way that its backend has, on the host; each is gone when the next is made.
+    Targets are as training holds them: class indices stay integers."""
     backend, dtype = trained.network.backend, trained.network.dtype
-    x, y = backend.asarray(X.astype(dtype)), backend.asarray(_cast(Y, dtype))
+    x, y = backend.asarray(X.astype(dtype)), backend.asarray(Y.astype(dtype) if Y.dtype.kind == "f" else Y)
     weights = None if w is None else backend.asarray(np.asarray(w).astype(dtype))
     trained.value_and_gradient(x, y, weights, mode)
     yield np.asarray(backend.to_host(trained.network.parameters.grad))
@@ -122,8 +123,3 @@ def unit_gradient(proof: Objective, X: np.ndarray, w: np.ndarray | None, mode: P
     network.backward(errors * (weights / weights.sum())[:, None])
     gradient: np.ndarray = network.parameters.grad
     return gradient
-
-
-def _cast(Y: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Targets as training holds them: class indices stay integers."""
-    return Y.astype(dtype) if Y.dtype.kind == "f" else Y

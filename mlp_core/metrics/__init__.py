@@ -30,44 +30,32 @@ __all__ = [
 
 Metric = Callable[[Outcome], float]
 
+
+def _named(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.__name__: metric for metric in metrics}
+
+
 _AVERAGED: dict[str, Metric] = {
     f"{name}_{average}": partial(classes.averaged, name=name, average=average)
     for average in classes.AVERAGES
     for name in classes.PER_CLASS
 }
 _OF_POSITIVE: dict[str, Metric] = {name: partial(classes.of_positive, name=name) for name in classes.PER_CLASS}
-_PROBABILITY: dict[str, Metric] = {
-    "roc_auc": ranking.roc_auc,
-    "pr_auc": ranking.pr_auc,
-    "log_loss": probability.log_loss,
-    "brier": probability.brier,
-    "ece": probability.ece,
-}
-_EXCLUSIVE: dict[str, Metric] = {
-    "accuracy": classes.accuracy,
-    "balanced_accuracy": classes.balanced_accuracy,
-    "mcc": classes.mcc,
-}
+_PROBABILITY = _named(ranking.roc_auc, ranking.pr_auc, probability.log_loss, probability.brier, probability.ece)
+_EXCLUSIVE = _named(classes.accuracy, classes.balanced_accuracy, classes.mcc)
 _TABLES: dict[str, dict[str, Metric]] = {
     "binary": {**_EXCLUSIVE, **_OF_POSITIVE, **_AVERAGED, **_PROBABILITY},
     "multiclass": {**_EXCLUSIVE, **_AVERAGED, **_PROBABILITY},
     "multilabel": {
         "subset_accuracy": classes.accuracy,
-        "accuracy": classes.accuracy,
-        "hamming": classes.hamming,
+        **_named(classes.accuracy, classes.hamming),
         **_AVERAGED,
         **_PROBABILITY,
     },
-    "regression": {
-        "rmse": regression.rmse,
-        "mae": regression.mae,
-        "medae": regression.medae,
-        "r2": regression.r2,
-        "explained_variance": regression.explained_variance,
-        "mape": regression.mape,
-        "mse": regression.mse,
-        "pinball": regression.pinball,
-    },
+    "regression": _named(
+        *(regression.rmse, regression.mae, regression.medae, regression.r2, regression.explained_variance),
+        *(regression.mape, regression.mse, regression.pinball),
+    ),
 }
 _SMALLER = frozenset(("loss", "log_loss", "brier", "ece", "hamming", "rmse", "mae", "medae", "mape", "mse", "pinball"))
 

@@ -15,7 +15,13 @@ from mlp_core.metrics import THRESHOLD, Outcome
 from mlp_core.metrics.classes import ratio
 
 METHODS = ("none", "temperature", "platt")
-RULES = ("accuracy", "balanced_accuracy", "f1", "mcc")
+_MEASURES: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
+    "accuracy": lambda tp, fp, fn, tn: ratio(tp + tn, tp + fp + fn + tn),
+    "balanced_accuracy": lambda tp, fp, fn, tn: (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2,
+    "f1": lambda tp, fp, fn, tn: ratio(2 * tp, 2 * tp + fp + fn),
+    "mcc": lambda tp, fp, fn, tn: ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
+}
+RULES = tuple(_MEASURES)
 _TINY = 1e-300
 _SLOPES = (1e-3, 1e3)
 _ROUNDS = 100
@@ -136,25 +142,6 @@ def best_threshold(metric: str, P: Any, y: Any, w: Any = None) -> float:
     values = np.where(lower < upper, values, -np.inf)
     best = np.flatnonzero(values >= values.max() - 1e-12)
     return float(middle[best[np.argmin(np.abs(middle[best] - THRESHOLD))]])
-
-
-def _accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return ratio(tp + tn, tp + fp + fn + tn)
-
-
-def _balanced(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
-
-
-def _f1(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return ratio(2 * tp, 2 * tp + fp + fn)
-
-
-def _correlation(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-    return ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
-
-
-_MEASURES = dict(zip(RULES, (_accuracy, _balanced, _f1, _correlation), strict=True))
 
 
 def _log(P: Any) -> Any:

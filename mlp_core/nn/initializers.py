@@ -14,11 +14,6 @@ _VARIANCE: dict[str, tuple[float, Callable[[int, int], int]]] = {
     "lecun": (1.0, lambda fan_in, fan_out: fan_in),
 }
 
-INITIALIZERS = (
-    *("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform"),
-    *("orthogonal", "normal", "uniform", "zeros"),
-)
-
 
 def initial_weights(
     name: str, shape: tuple[int, int], rng: np.random.Generator, *, scale: float | None = None, ntk: bool = False

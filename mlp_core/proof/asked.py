@@ -19,7 +19,7 @@ from mlp_core.nn.norm import Norm
 from mlp_core.nn.numeric_embedding import NumericEmbedding
 from mlp_core.nn.parametric import Parametric
 from mlp_core.proof.compare import Tally
-from mlp_core.proof.rows import table_of
+from mlp_core.proof.rows import Table
 from mlp_core.proof.truth import prove_truth
 from mlp_core.proof.warm import prove_warm
 from mlp_core.training.experiment import Experiment
@@ -40,7 +40,7 @@ def prove_asked(experiment: Experiment, given: Config | None = None) -> Tally:
 
     given: the config before anything `auto` or balanced in it was decided.
     """
-    tally = Tally()
+    tally = Tally("what the config asks for")
     _network(tally, experiment)
     _front(tally, experiment)
     _step(tally, experiment)
@@ -70,17 +70,15 @@ def _network(tally: Tally, experiment: Experiment) -> None:
         norm = [] if layer.norm == "none" else [(layer.norm, model.norm_eps, model.norm_momentum)]
         mixed = any(isinstance(one, Parametric) for one in chain.layers)
         mixes = model.parametric and name not in ("prelu", "identity")
-        for what, here, there in (
-            (f"the units {of}", dense.units, layer.units),
-            (f"the parametrization {of}", dense.ntk, model.parametrization == "ntk"),
-            (f"the bias {of}", dense.has_bias, bool(layer.bias)),
-            (f"the skip connection {of}", chain.residual, bool(layer.residual) and dense.inputs == layer.units),
-            (f"the activation {of}", [a for a in acts if a[0] != "identity"], act),
-            (f"whether layer {chain.l} learns its activation's share", mixed, mixes),
-            (f"the norm {of}", norms, norm),
-            (f"the dropout {of}", drops, [(layer.dropout,)] if layer.dropout else []),
-        ):
-            tally.same(what, here, there)
+        skips = bool(layer.residual) and dense.inputs == layer.units
+        tally.same(f"the units {of}", dense.units, layer.units)
+        tally.same(f"the parametrization {of}", dense.ntk, model.parametrization == "ntk")
+        tally.same(f"the bias {of}", dense.has_bias, bool(layer.bias))
+        tally.same(f"the skip connection {of}", chain.residual, skips)
+        tally.same(f"the activation {of}", [a for a in acts if a[0] != "identity"], act)
+        tally.same(f"whether layer {chain.l} learns its activation's share", mixed, mixes)
+        tally.same(f"the norm {of}", norms, norm)
+        tally.same(f"the dropout {of}", drops, [(layer.dropout,)] if layer.dropout else [])
         if norm and act:
             first = next(kind for kind, *_ in words if kind != "dropout")
             tally.same(f"the place of the norm {of}", first == "norm", model.norm_position == "pre_activation")
@@ -150,8 +148,7 @@ def _step(tally: Tally, experiment: Experiment) -> None:
     for key in ("l1", "l2", "bias"):
         tally.same(f"regularization.{key}", getattr(penalty, key), getattr(regular, key))
     tally.same("regularization.max_norm", limits.max_norm, regular.max_norm)
-    table = table_of(config, job.batches, experiment.splits["train"], 1)
-    tally.same("optimizer.accumulate", limits.accumulate, table.many)
+    tally.same("optimizer.accumulate", limits.accumulate, Table(experiment, experiment.splits["train"]).many)
     for key in ("clip_norm", "clip_value", "ema"):
         tally.same(f"optimizer.{key}", getattr(limits, key), getattr(values, key))
     tally.same("train.epochs", limits.epochs, config.train.epochs)
@@ -189,7 +186,7 @@ def _segments(tally: Tally, experiment: Experiment) -> None:
 def _schedule(tally: Tally, experiment: Experiment) -> None:
     """The numbers of the schedule."""
     config, schedule = experiment.config, experiment.trainer.schedule
-    values, table = config.schedule, table_of(config, experiment.trainer.job.batches, experiment.splits["train"], 1)
+    values, table = config.schedule, Table(experiment, experiment.splits["train"])
     steps = config.train.epochs * table.steps
     steps = steps if config.train.max_steps is None else min(steps, config.train.max_steps)
     warmup = values.warmup * steps if values.warmup < 1 else values.warmup * table.steps
@@ -249,20 +246,20 @@ def _members(tally: Tally, given: Config) -> None:
     found = member_configs(given, 1)
     tally.same("the members of the ensemble", len(found), given.ensemble)
     seed = given.seed if given.data.split.seed is None else given.data.split.seed
-    own = ("ensemble", "seed", "threads")
-    asked_for = {key: value for key, value in _plain(given).items() if key not in own}
+    asked_for = _plain(given)
     for k, member in enumerate(found):
         tally.same(f"the seed of member {k + 1}", member.seed, given.seed + k)
         tally.same(f"by what the rows of member {k + 1} are dealt", member.data.split.seed, seed)
-        same = {key: value for key, value in _plain(member).items() if key not in own} == asked_for
-        tally.same(f"whether member {k + 1} is as the config says", (member.ensemble, same), (1, True))
+        same = member.ensemble, _plain(member) == asked_for
+        tally.same(f"whether member {k + 1} is as the config says", same, (1, True))
 
 
 def _plain(config: Config) -> dict[str, Any]:
-    """A config without the seed that deals the rows, and without what is measured beside its result."""
+    """A config without what a member has for itself, the seed that deals the rows, and what is measured beside its
+    result."""
     values: dict[str, Any] = config.model_dump(mode="json")
     values["data"]["split"]["seed"] = values["eval"]["baselines"] = None
-    return values
+    return {key: value for key, value in values.items() if key not in ("ensemble", "seed", "threads")}
 
 
 def _beginning(tally: Tally, experiment: Experiment) -> None:

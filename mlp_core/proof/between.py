@@ -28,7 +28,7 @@ MOST = 1 << 20
 def prove_workers(experiment: Experiment) -> Tally | None:
     """The first steps of workers that share out the shards of a batch, in float64; None where nothing is shared out,
     where the network is large, and where workers have devices."""
-    job, tally = experiment.trainer.job, Tally()
+    job, tally = experiment.trainer.job, Tally("steps of several workers")
     if job.limits.shards < 2 or job.network.parameters.size > MOST or job.backend.remote:
         return None
     size = min(WORKERS, job.limits.shards)

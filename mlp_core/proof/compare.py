@@ -39,8 +39,11 @@ class Difference:
 
 @dataclass
 class Tally:
-    """What was compared so far: how many numbers, the worst of them, and what was beyond all rounding."""
+    """What was compared on one path so far: in words which, how many steps and numbers, the worst of them, and what was
+    beyond all rounding."""
 
+    path: str = ""
+    steps: int = 0
     numbers: int = 0
     worst: float = 0.0
     wrong: Difference | None = None
@@ -105,7 +108,6 @@ def compare_states(
     if found.t != paper.t:
         tally.right("the optimizer's count of steps", False, found.t, paper.t)
     parts = [tensors(state, network) for state in (before, found, paper)]
-    asked: list[dict[str, Any]] | None = None
     ulp, rounding = float(np.finfo(network.dtype).eps), unit(network)
     within = max(WITHIN[network.dtype.name], PRODUCTS_TIMES * rounding if rounding > ulp else 0.0)
     largest = _changes(before, paper)
@@ -121,17 +123,16 @@ def compare_states(
             held = steps * ulp * np.maximum(np.abs(was), np.abs(there))
             room = within * size + ULPS * held + CANCELLED * rounding * of_all + 1e-300
             off = ~(error <= room)
+            ratio = _ratio(error, size, ulp * float(np.abs(there).max()), rounding * of_all)
         if not off.any():
-            tally.add(here.size, _ratio(error, size, ulp * float(np.abs(there).max()), rounding * of_all))
+            tally.add(here.size, ratio)
             continue
         if not np.isfinite(there).all():  # the formulas overflow too: nothing to compare
             continue
-        asked = [tensors(state, network) for state in walks()] if asked is None else asked
-        beside = [np.abs(np.asarray(walk[name], np.float64) - there) for walk in asked]
+        beside = [np.abs(np.asarray(tensors(walk, network)[name], np.float64) - there) for walk in walks()]
         many = max(int((~(TIMES * one <= room)).sum()) for one in beside)
         most = max(float(one.max()) for one in beside)
         index = int(np.argmax(np.nan_to_num(error - room, nan=np.inf)))
-        ratio = _ratio(error, size, ulp * float(np.abs(there).max()), rounding * of_all)
         if int(off.sum()) <= TIMES * many + 2 * (many > 0) and float(np.nan_to_num(error, nan=np.inf).max()) <= max(
             TIMES * most, float(room.flat[index])
         ):
@@ -173,7 +174,7 @@ def compare_losses(
     network: Network,
 ) -> None:
     """The losses that training reports against those of the formulas."""
-    within, asked = max(LOSS_WITHIN[network.dtype.name], LOSS_TIMES * unit(network)), None
+    within = max(LOSS_WITHIN[network.dtype.name], LOSS_TIMES * unit(network))
     for i, (here, there) in enumerate(zip(found, paper, strict=False)):
         if not np.isfinite(there):
             continue
@@ -182,8 +183,7 @@ def compare_losses(
         if error <= within:
             tally.add(1, error)
             continue
-        asked = walks() if asked is None else asked
-        most = max(abs(walk[i] - there) / scale for walk in asked)
+        most = max(abs(walk[i] - there) / scale for walk in walks())
         if error <= TIMES * most:
             tally.add(1, 0.0)
         else:
@@ -192,5 +192,6 @@ def compare_losses(
 
 def close(tally: Tally, name: str, here: Any, there: Any, dtype: str, least: float = 1e-300) -> None:
     """Arrays in use, up to a share of the largest number, or of `least` where all are below that."""
+    here, there = np.asarray(here), np.asarray(there)
     if here.shape != there.shape or np.isfinite(there).all():
         tally.entries(name, here, there, USED_WITHIN[dtype], max(float(np.abs(there).max(initial=0)), least))

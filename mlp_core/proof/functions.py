@@ -14,13 +14,13 @@ from mlp_core.explain.step import chains
 from mlp_core.nn.activations import Activation, activation_gradient, bias_activation
 from mlp_core.nn.layers import Activate, Dense
 from mlp_core.nn.losses import loss_and_gradient
+from mlp_core.nn.network import Network
 from mlp_core.nn.parametric import Parametric
 from mlp_core.proof import draws
 from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper, Walk
 from mlp_core.proof.state import State
-from mlp_core.training.experiment import Experiment
 
 GRID = np.linspace(-11.97, 11.99, 4096).reshape(64, 64)
 """Values of z, none of them a kink."""
@@ -31,28 +31,27 @@ LEAST = 0.5
 ROWS, REACH = 48, 3.0  # of logits N(0, REACH^2)
 
 
-def prove_functions(experiment: Experiment, paper: Paper) -> Tally:
+def prove_functions(paper: Paper) -> Tally:
     """f and f' of every activation of the network, and dLoss/dZ of rows, as the backend makes them."""
-    tally = Tally()
+    tally = Tally("activations and the loss by themselves")
     with np.errstate(all="ignore"):
-        for f in _activations(experiment):
-            _activation(tally, experiment, f)
-        _loss(tally, experiment, paper)
+        for f in _activations(paper.network):
+            _activation(tally, paper.network, f)
+        _loss(tally, paper)
     return tally
 
 
-def _activations(experiment: Experiment) -> Iterator[Activation]:
+def _activations(network: Network) -> Iterator[Activation]:
     """Each of them once."""
     found = dict[tuple[str, Any], Activation]()
-    for chain in chains(experiment.model.network, 1):
+    for chain in chains(network, 1):
         for layer in chain.layers:
             if isinstance(layer, Dense | Activate | Parametric) and layer.f is not None:
                 found.setdefault((layer.f.name, getattr(layer.f, "alpha", None)), layer.f)
     return iter(found.values())
 
 
-def _activation(tally: Tally, experiment: Experiment, f: Activation) -> None:
-    network = experiment.model.network
+def _activation(tally: Tally, network: Network, f: Activation) -> None:
     backend, dtype = network.backend, np.dtype(network.dtype)
     Z = backend.asarray(GRID.astype(dtype))
     A, Delta = backend.empty(GRID.shape, dtype), backend.asarray(np.ones(GRID.shape, dtype))
@@ -66,9 +65,9 @@ def _activation(tally: Tally, experiment: Experiment, f: Activation) -> None:
         _same(tally, f"{what} of {f.name}", backend.to_host(here), there, dtype, STEEP.get(f.name, 1))
 
 
-def _loss(tally: Tally, experiment: Experiment, paper: Paper) -> None:
+def _loss(tally: Tally, paper: Paper) -> None:
     """dLoss/dZ of logits that are drawn, with the targets of some training rows."""
-    network, loss = experiment.model.network, experiment.model.objective.loss
+    experiment, network, loss = paper.experiment, paper.network, paper.experiment.model.objective.loss
     backend, dtype, table = network.backend, np.dtype(network.dtype), paper.table
     rows = np.arange(min(ROWS, table.rows))
     rng = draws.philox(experiment.config.seed, "proof", 2)

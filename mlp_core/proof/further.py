@@ -15,12 +15,12 @@ COLUMNS = 100  # so many are changed, the others stay as they are
 AWAY = 2.0  # ranges of the training rows above and below them
 
 
-def further(config: Config, task: Task, train: Dataset, row: int = 0) -> Dataset | None:
-    """A training row over and over, each time with another cell changed; None where rows are images."""
+def further(config: Config, task: Task, train: Dataset) -> Dataset | None:
+    """The first training row over and over, each time with another cell changed; None where rows are images."""
     if train.on_disk or train.X.dtype.kind != "f":
         return None
     kinds, words = task.input_kinds, dict(train.words)
-    rows = [np.array(train.X[row], np.float64)]
+    rows = [np.array(train.X[0], np.float64)]
     for j, (name, kind) in enumerate(list(zip(task.features, kinds, strict=True))[:COLUMNS]):
         values = [np.nan]
         if kind == "categorical":
@@ -38,4 +38,4 @@ def further(config: Config, task: Task, train: Dataset, row: int = 0) -> Dataset
             rows.append(rows[0].copy())
             rows[-1][j] = value
     X: Any = np.stack(rows).astype(train.X.dtype)
-    return Dataset(X, train.y[np.full(len(X), row)], None, words)
+    return Dataset(X, train.y[np.zeros(len(X), int)], words=words)

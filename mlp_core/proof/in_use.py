@@ -84,8 +84,7 @@ def spread(model: Model, Z: Any) -> tuple[dict[str, Any], Any]:
 def total_loss(paper: Paper, machine: Machine, split: Split) -> float:
     """The mean loss of a split with its penalties, from the logits that the machine has found."""
     count = len(split.X)
-    table = Table(paper.network.backend, split, count, 1, 0, False, False, paper.network.architecture.outputs)
-    Y, w = table.targets(np.arange(count))
+    Y, w = Table(paper.experiment, split).targets(np.arange(count))
     machine |= {"Y": Y, "w": np.ones((count, 1)) if w is None else w, "total": 1.0}
     lines = list(paper.text(count).lines("Loss", "Gradient"))
     mean, *penalties = (i for i, line in enumerate(lines) if line.target == "loss")

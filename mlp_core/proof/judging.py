@@ -24,7 +24,7 @@ ROWS = 160  # whose metrics and thresholds are computed by their definitions
 
 def prove_metrics(tally: Tally, found: dict[str, float], outcome: Outcome) -> None:
     """Metrics that were reported of an outcome."""
-    rows = rows_of(outcome.P, outcome.y, outcome.w, outcome.threshold, outcome.bins)
+    rows = rows_of(outcome)
     if not np.isfinite(rows.P).all():
         return
     for name, here in found.items():
@@ -45,7 +45,7 @@ def prove_judging(tally: Tally, kind: str, outcome: Outcome) -> None:
         for method in ("temperature", "platt")[: 1 + (kind == "binary")]:
             prove_fit(tally, kind, method, few, fit(kind, method, few.P, few.y, few.w))
         for rule in RULES if kind == "binary" else ():
-            there = _threshold(rule, _all(few))
+            there = _threshold(rule, few)
             _same(tally, f"the threshold of the best {rule}", best_threshold(rule, few.P, few.y, few.w), there)
 
 
@@ -68,7 +68,7 @@ def prove_threshold(tally: Tally, rule: float | str, outcome: Outcome) -> None:
     if not isinstance(rule, str):
         _same(tally, "the threshold that is kept", outcome.threshold, rule)
     elif len(outcome.y) <= 4 * ROWS:
-        _same(tally, "the threshold that is chosen", outcome.threshold, _threshold(rule, _all(outcome)))
+        _same(tally, "the threshold that is chosen", outcome.threshold, _threshold(rule, outcome))
 
 
 def prove_fit(tally: Tally, kind: str, method: str, outcome: Outcome, found: Calibration) -> None:
@@ -149,15 +149,10 @@ def _least(f: Callable[[float], float], low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def _all(o: Outcome) -> Rows:
-    """The rows of an outcome, those of weight 0 too: their scores are among those that a threshold stands between."""
-    return Rows(o.P, o.y, np.ones(len(o.y)) if o.w is None else np.asarray(o.w, np.float64), 0.5, o.bins)
-
-
-def _threshold(rule: str, o: Rows) -> float:
-    """The best of all thresholds, in the middle between two scores; of equals the nearest to 0.5, which counts
-    itself."""
-    tried = []
+def _threshold(rule: str, outcome: Outcome) -> float:
+    """The best of all thresholds, in the middle between two scores, of rows of weight 0 too; of equals the nearest to
+    0.5, which counts itself."""
+    o, tried = rows_of(outcome, every=True), []
     for low, high in itertools.pairwise(sorted({0.0, 1.0, *o.P[:, 1].tolist()})):
         middle = 0.5 if low < 0.5 <= high else (low + high) / 2
         middle = middle if middle > low else high

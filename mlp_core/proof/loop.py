@@ -16,7 +16,6 @@ from mlp_core.proof.compare import Tally
 from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.training.events import EpochDone, StepDone
-from mlp_core.training.experiment import Experiment
 from mlp_core.training.trainer import Progress, Trainer
 
 EPOCHS, STEPS, LOOKED_AT, OF_THE_RUN = 60, 60_000, 12, 160
@@ -59,18 +58,19 @@ def _loss(step: int) -> float:
     return 2 + math.cos(step)
 
 
-def prove_loop(experiment: Experiment, paper: Paper) -> Tally:
+def prove_loop(paper: Paper) -> Tally:
     """The trainer's own loop over idle steps: with a metric that always gets better, and with some that do so first
     and then no more, though better than the epoch before; and its end."""
-    tally, epochs = Tally(), _epochs(experiment.trainer)
-    _go_through(experiment.trainer, paper, tally, (100.0 / k for k in itertools.count(1)), EPOCHS)
+    trainer, tally = paper.experiment.trainer, Tally("the loop of epochs")
+    epochs = _epochs(trainer)
+    _go_through(trainer, paper, tally, (100.0 / k for k in itertools.count(1)), EPOCHS)
     for first in ([4.0, 3.0, 2.5, 2.5], [2.5], [3.0, 2.5]):
         worse = (2.5 + 1 / k for k in range(1, epochs))
-        _go_through(experiment.trainer, paper, tally, itertools.chain(first, worse, itertools.repeat(9.0)), epochs)
+        _go_through(trainer, paper, tally, itertools.chain(first, worse, itertools.repeat(9.0)), epochs)
     if (stop := paper.config.train.early_stopping) and stop.min_delta:  # progress that is too small to count in time
         steady = (5.0 - stop.min_delta / (stop.patience + 2) * k for k in itertools.count())
-        _go_through(experiment.trainer, paper, tally, steady, epochs)
-    _end(experiment.trainer, tally)
+        _go_through(trainer, paper, tally, steady, epochs)
+    _end(trainer, tally)
     return tally
 
 
@@ -205,20 +205,17 @@ class _Book:
         self.same("the factor of the plateau", trainer.progress.plateau_factor, factor)
 
     def _rate(self, here: StepRates, step: int) -> None:
-        """All rates of one step."""
+        """All rates of one step. What is left of dropout and weight decay: all of it to half time, then half of a
+        cosine down to nothing."""
         self.machine["step"] = step
         self.machine.run(self.rate)
         self.same("the learning rate", here.lr, float(self.machine["lr"]))
-        self._fades(here, step)
-
-    def _fades(self, rate: StepRates, step: int) -> None:
-        """What is left of dropout and weight decay: all of it to half time, then half of a cosine down to nothing."""
         schedule, steps = self.paper.config.schedule, self.trainer.schedule.steps
         x = min(1.0, step / max(1, steps))
         flat = 1.0 if x <= 0.5 else (1 + math.cos(math.pi * (2 * x - 1))) / 2
-        for name, here in (("dropout", rate.dropout), ("weight_decay", rate.decay)):
-            right = abs(here - (1.0 if getattr(schedule, name) == "constant" else flat)) <= 1e-9
-            self.tally.right(f"the share of {name} that is left", right, here, flat)
+        for name, left in (("dropout", here.dropout), ("weight_decay", here.decay)):
+            right = abs(left - (1.0 if getattr(schedule, name) == "constant" else flat)) <= 1e-9
+            self.tally.right(f"the share of {name} that is left", right, left, flat)
 
     def _watch(self, event: EpochDone, progress: Progress) -> None:
         best, stopping, plateau = self.trainer.best, self.trainer.stopping, self.trainer.plateau

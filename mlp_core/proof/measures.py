@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mlp_core.metrics import Outcome
+
 NAN = float("nan")
 EPS = 2.0**-52
 _SHARES = ("roc_auc", "pr_auc", "log_loss", "brier", "ece")
@@ -24,7 +26,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Rows:
-    """Predictions P [n, c] beside the truth y [n] or [n, c], with weights w [n], all above 0."""
+    """Predictions P [n, c] beside the truth y [n] or [n, c], with weights w [n]."""
 
     P: Any
     y: Any
@@ -64,11 +66,11 @@ class Rows:
                 yield self.P[:, k], self.y == k
 
 
-def rows_of(P: Any, y: Any, w: Any, threshold: float, bins: int) -> Rows:
-    """Without the rows of weight 0, unless there are no others."""
-    w = np.ones(len(y)) if w is None else np.asarray(w, np.float64)
-    kept = w > 0 if (w > 0).any() else np.full(len(w), True)
-    return Rows(np.asarray(P, np.float64)[kept], np.asarray(y)[kept], w[kept], threshold, bins)
+def rows_of(o: Outcome, every: bool = False) -> Rows:
+    """An outcome without its rows of weight 0, unless `every` row counts or there are no others."""
+    w = np.ones(len(o.y)) if o.w is None else np.asarray(o.w, np.float64)
+    kept = np.full(len(w), True) if every or not (w > 0).any() else w > 0
+    return Rows(np.asarray(o.P, np.float64)[kept], np.asarray(o.y)[kept], w[kept], o.threshold, o.bins)
 
 
 def measure(name: str, o: Rows) -> float:
@@ -76,7 +78,7 @@ def measure(name: str, o: Rows) -> float:
     base, _, number = name.rstrip(")").partition("(")
     if not o.w.sum() > 0:
         return NAN
-    if o.P.dtype.kind == "f" and base in ("rmse", "mae", "medae", "r2", "explained_variance", "mape", "mse", "pinball"):
+    if base in NAMES["regression"]:
         return _of_numbers(base, float(number or 0.5), o)
     if base in ("roc_auc", "pr_auc"):
         area = _roc if base == "roc_auc" else _precision

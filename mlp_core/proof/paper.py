@@ -52,7 +52,6 @@ class Paper:
     """The equations of an experiment, with the rows that it trains on."""
 
     experiment: Experiment
-    table: Table
     _texts: dict[int, Explanation] = field(default_factory=dict)
 
     @property
@@ -62,6 +61,10 @@ class Paper:
     @property
     def network(self) -> Network:
         return self.experiment.model.network
+
+    @functools.cached_property
+    def table(self) -> Table:
+        return Table(self.experiment, self.experiment.splits["train"])
 
     def text(self, rows: int) -> Explanation:
         """The explanation of a step on batches of so many rows."""

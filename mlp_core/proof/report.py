@@ -8,10 +8,10 @@ from typing import Any
 
 from mlp_core.errors import counted
 from mlp_core.gradcheck.report import FAIL, PASS, SKIP, Precondition
-from mlp_core.proof.training import Walked
+from mlp_core.proof.compare import Tally
 
 
-def rows_of(walked: Sequence[Walked]) -> Iterator[Precondition]:
+def rows_of(walked: Sequence[Tally]) -> Iterator[Precondition]:
     """A row for each path that was walked: how far, how many numbers agree, or the worst that does not."""
     for one in walked:
         name, far = f"steps, {one.path}" if one.steps else one.path, f"{one.numbers:,} numbers"
@@ -30,7 +30,7 @@ def rows_of(walked: Sequence[Walked]) -> Iterator[Precondition]:
             yield Precondition(name, PASS, f"{far} as the formulas of mlpbp explain give them, worst {one.worst:.1e}")
 
 
-def to_json(walked: Sequence[Walked]) -> list[dict[str, Any]]:
+def to_json(walked: Sequence[Tally]) -> list[dict[str, Any]]:
     """The same for programs."""
     return [
         {"path": one.path, "steps": one.steps, "numbers": one.numbers, "wrong": one.wrong and one.wrong.where}

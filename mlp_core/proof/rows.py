@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config
-from mlp_core.data.batches.batches import Batches
 from mlp_core.data.batches.from_disk import StreamedBatches
-from mlp_core.nn.backend import Backend
 from mlp_core.proof import draws
 from mlp_core.training.evaluator import Split
+from mlp_core.training.experiment import Experiment
 
 
-@dataclass
 class Table:
     """The rows of a split, and how a run deals them: `size` rows in a batch, `many` batches in a step.
 
     `row_bytes`: those of a stored row, of rows on the disk, which are shuffled in chunks.
     """
 
-    backend: Backend
-    split: Split
-    size: int
-    many: int
-    seed: int
-    shuffle: bool
-    drop_last: bool
-    outputs: int
-    row_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        to_host = self.backend.to_host
-        self.rows = len(self.split.X)
-        self.Y = np.asarray(to_host(self.split.Y))
-        self.w = None if self.split.w is None else np.asarray(to_host(self.split.w), np.float64)
-        self.count = self.rows // self.size if self.drop_last else -(-self.rows // self.size)
-        self.many = max(1, min(self.many, self.count))  # there are no more in an epoch
+    def __init__(self, experiment: Experiment, split: Split) -> None:
+        config, network, batches = experiment.config, experiment.model.network, experiment.trainer.job.batches
+        self.split, self.rows, self.backend = split, len(split.X), network.backend
+        self.seed, self.shuffle, self.outputs = config.seed, config.train.shuffle, network.architecture.outputs
+        self.row_bytes = batches.disk.stored_bytes if isinstance(batches, StreamedBatches) else None
+        self.Y = np.asarray(self.backend.to_host(split.Y))
+        self.w = None if split.w is None else np.asarray(self.backend.to_host(split.w), np.float64)
+        choice = config.train.batch_size
+        self.size = min(choice, self.rows) if isinstance(choice, int) else self.rows
+        self.count = self.rows // self.size if config.train.drop_last else -(-self.rows // self.size)
+        self.many = max(1, min(config.optimizer.accumulate, self.count))  # there are no more in an epoch
         self.steps = -(-self.count // self.many)
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
@@ -73,19 +63,3 @@ class Table:
         if Y.ndim == 1:
             Y = np.eye(self.outputs)[Y] if self.outputs > 1 else Y[:, None]
         return Y.astype(np.float64), w
-
-
-def table_of(config: Config, batches: Batches, split: Split, outputs: int) -> Table:
-    """The rows of a split as the config has them dealt; `batches` say whether they are read from the disk."""
-    choice, rows = config.train.batch_size, len(split.X)
-    return Table(
-        batches.backend,
-        split,
-        size=min(choice, rows) if isinstance(choice, int) else rows,
-        many=config.optimizer.accumulate,
-        seed=config.seed,
-        shuffle=config.train.shuffle,
-        drop_last=config.train.drop_last,
-        outputs=outputs,
-        row_bytes=batches.disk.stored_bytes if isinstance(batches, StreamedBatches) else None,
-    )

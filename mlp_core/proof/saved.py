@@ -13,7 +13,6 @@ import numpy as np
 from mlp_core.config import Config
 from mlp_core.data.load import Data, Dataset, load
 from mlp_core.data.preprocess.preprocessor import Preprocessor
-from mlp_core.metrics.calibration import Calibration
 from mlp_core.proof import draws
 from mlp_core.proof.compare import Tally, close
 from mlp_core.proof.dealt import prove_dealt
@@ -41,12 +40,11 @@ Answer = Callable[[Model, Dataset], Mapping[str, Any]]
 """The columns that `predict` gives for rows as they were read, probabilities among them."""
 
 
-def prove_saved(
-    experiment: Experiment, paper: Paper, given: Config, answer: Answer | None = None, fitted: bool = True
-) -> Tally:
+def prove_saved(paper: Paper, given: Config, answer: Answer | None = None, fitted: bool = True) -> Tally:
     """Inputs by hand from the data, read again, if they were `fitted` to it, and a saved model on them. The experiment
     is left as it was."""
-    tally, train = Tally(), experiment.splits["train"]
+    tally, experiment = Tally("inputs from the data, and a saved model"), paper.experiment
+    train = experiment.splits["train"]
     stored = getattr(train.X.resident, "dtype", None)
     if len(train.X) * len(experiment.model.task.features) > (BYTES if stored == np.uint8 else CELLS):
         return tally
@@ -56,7 +54,7 @@ def prove_saved(
             _inputs(tally, experiment, data)
             prove_dealt(tally, experiment, given, data)
         with moved(experiment):
-            _read_back(tally, experiment, paper, data, answer)
+            _read_back(tally, paper, data, answer)
     return tally
 
 
@@ -91,7 +89,7 @@ def _same_inputs(tally: Tally, experiment: Experiment, here: Any, there: Any, na
 def _some(dataset: Dataset, rows: Any) -> Dataset:
     """Some rows of a data set."""
     weight = None if dataset.weight is None else dataset.weight[rows]
-    return Dataset(np.array(dataset.X[rows]), dataset.y[rows], weight, dataset.words)
+    return Dataset(np.array(dataset.X[rows]), dataset.y[rows], weight, words=dataset.words)
 
 
 @contextmanager
@@ -111,8 +109,9 @@ def _lived(experiment: Experiment) -> Iterator[State]:
             trainer.progress, experiment.stamp = progress, stamp
 
 
-def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, answer: Answer | None) -> None:
+def _read_back(tally: Tally, paper: Paper, data: Data, answer: Answer | None) -> None:
     """The checkpoint of a run, restored, read as a model, and as two members of an ensemble."""
+    experiment = paper.experiment
     with _lived(experiment) as before:
         there = experiment.trainer.progress
         live = experiment.checkpoint({}, {"jsonl": 0})
@@ -130,8 +129,7 @@ def _read_back(tally: Tally, experiment: Experiment, paper: Paper, data: Data, a
     some = _some(data.splits[name], np.arange(min(FEW, data.splits[name].rows)))
     right = experiment.model
     if right.task.kind in FITTED:
-        method, slope, offset = FITTED[right.task.kind]
-        right = replace(right, calibration=Calibration(method, slope, offset, 0.45, fitted=True))
+        right = replace(right, calibration=replace(FITTED[right.task.kind], threshold=0.45))
     checkpoint = replace(checkpoint, document={**checkpoint.document, "calibration": right.calibration.to_state()})
     model = model_of(checkpoint, "checkpoint", rows=FEW // 2)
     X = np.asarray(right.inputs.transform(some.X.copy(), some.words, dtype=experiment.config.dtype), np.float64)
@@ -163,11 +161,11 @@ def _answers(tally: Tally, right: Model, found: Mapping[str, Any], machine: Mach
         for name, values in further.items():
             columns |= {f"{name}{suffix}": values[:, k] for k, suffix in enumerate(suffixes)}
         for name, there in columns.items():
-            close(tally, f"{name} of a saved model", np.asarray(found[name]), there, dtype)
+            close(tally, f"{name} of a saved model", found[name], there, dtype)
         return
     labels = task.targets if task.kind == "multilabel" else task.classes
     for k, label in enumerate(labels):
-        close(tally, f"p_{label} of a saved model", np.asarray(found[f"p_{label}"]), P[:, k], dtype, UNLIKELY)
+        close(tally, f"p_{label} of a saved model", found[f"p_{label}"], P[:, k], dtype, UNLIKELY)
     if task.kind == "multilabel":
         pairs = list(_labels(found, task.targets, P, threshold))
     else:

@@ -28,21 +28,21 @@ def prove_together(
     together, dtype = Ensemble.of(models, ("one", "other")), str(models[0].network.dtype)
     smaller = replace(used, theta=used.theta * used.theta.dtype.type(0.9), statistics=used.statistics * 0.9)
     X = models[1].inputs.transform(some.X.copy(), some.words, dtype=models[1].config.dtype)
-    both = machine, forward(paper, right, smaller, np.asarray(X, np.float64))
+    both = machine, forward(paper, right, smaller, X)
     P = np.mean([np.asarray(one["P"], np.float64) for one in both], axis=0)
     evaluator = together.evaluator(ROWS)
     split: Split = together.split(some)
     found = evaluator.evaluate(split, [])
-    close(tally, "predictions of an ensemble", np.asarray(found.outcome.P), P, dtype)
+    close(tally, "predictions of an ensemble", found.outcome.P, P, dtype)
     Z = evaluator.logits(together.inputs.transform(some.X.copy(), some.words, dtype=models[0].config.dtype))
-    close(tally, "predictions of an ensemble from logits", np.asarray(evaluator.predict(Z)), P, dtype)
+    close(tally, "predictions of an ensemble from logits", evaluator.predict(Z), P, dtype)
     losses = [total_loss(paper, one, m.split(_copy(some))) for one, m in zip(both, models, strict=True)]
     if np.isfinite(losses).all():
-        close(tally, "the loss of an ensemble", np.array([found.metrics["loss"]]), np.array([np.mean(losses)]), dtype)
+        close(tally, "the loss of an ensemble", [found.metrics["loss"]], [np.mean(losses)], dtype)
     rows, again = evaluator.rows(split)
     there = np.mean([np.ravel(one["rows"]) for one in both], axis=0)
-    close(tally, "the losses of an ensemble row by row", np.asarray(rows), there, dtype)
-    close(tally, "predictions of an ensemble row by row", np.asarray(again), P, dtype)
+    close(tally, "the losses of an ensemble row by row", rows, there, dtype)
+    close(tally, "predictions of an ensemble row by row", again, P, dtype)
     if right.task.kind == "regression":
         _spread(tally, right, both, evaluator.spread(np.asarray(Z, np.float64)), dtype)
 
@@ -56,11 +56,11 @@ def _spread(tally: Tally, right: Model, both: tuple[Machine, Machine], found: tu
     parts = [spread(right, np.asarray(logits(right, one), np.float64)) for one in both]
     for name in parts[0][0]:
         there = np.mean([further[name] for further, _ in parts], axis=0)
-        close(tally, f"quantile {name} of an ensemble", np.asarray(found[0][name]), there, dtype)
+        close(tally, f"quantile {name} of an ensemble", found[0][name], there, dtype)
     if (found[1] is None) != (parts[0][1] is None):
         tally.right("whether an ensemble tells deviations", False)
     elif found[1] is not None:
         means = np.stack([np.asarray(one["P"], np.float64) for one in both])
         means = np.log1p(means) if right.target is not None and right.target.log else means
         square = np.mean([deviation**2 for _, deviation in parts], axis=0) + means.var(axis=0)
-        close(tally, "the deviation of an ensemble", np.asarray(found[1]), np.sqrt(square), dtype)
+        close(tally, "the deviation of an ensemble", found[1], np.sqrt(square), dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from mlp_core.proof.compare import Difference, Tally
 from mlp_core.proof.functions import prove_functions
 from mlp_core.proof.loop import last_step, prove_loop
 from mlp_core.proof.paper import Paper
-from mlp_core.proof.rows import table_of
 from mlp_core.proof.saved import Answer, prove_saved
 from mlp_core.proof.start import prove_start
 from mlp_core.proof.state import kept
@@ -33,77 +31,53 @@ SECONDS = 4.0  # after which a stretch takes no further call
 LATE = 0.8  # of the run, where schedules have left but a part of everything: once more some steps around an epoch's end
 
 
-@dataclass(frozen=True)
-class Walked:
-    """What was proved on one path: in words which, how many steps, how many numbers, the worst, and what is wrong."""
-
-    path: str
-    steps: int
-    numbers: int
-    worst: float
-    wrong: Difference | None
-
-    @classmethod
-    def of(cls, path: str, tally: Tally, steps: int = 0) -> Walked:
-        return cls(path, steps, tally.numbers, tally.worst, tally.wrong)
-
-
-def paper_of(experiment: Experiment) -> Paper:
-    """The formulas of an experiment, with its training rows."""
-    job = experiment.trainer.job
-    outputs = experiment.model.network.architecture.outputs
-    return Paper(experiment, table_of(experiment.config, job.batches, experiment.splits["train"], outputs))
-
-
 def prove_training(
     experiment: Experiment,
     seconds: float = SECONDS,
     given: Config | None = None,
     answer: Answer | None = None,
     fitted: bool = True,
-) -> Iterator[Walked]:
+) -> Iterator[Tally]:
     """What was built of the config, the loop, and then every path in turn: the steps as they train, the same in
     float64, and the generic ones in float64. `given` is the config before anything in it was decided, `answer`
     how rows are predicted, `fitted` whether the inputs were fitted to the rows that are there.
 
     The experiment is left as it was, to the last bit.
     """
-    config, paper = experiment.config, paper_of(experiment)
+    config, paper = experiment.config, Paper(experiment)
     asked = prove_asked(experiment, given)
     if given is not None:
         prove_usual(asked, experiment, given)
     if not experiment.trainer.progress.step and config.model.weights is None:
         prove_start(asked, paper)
-    yield Walked.of("what the config asks for", asked)
-    yield Walked.of("activations and the loss by themselves", prove_functions(experiment, paper))
-    yield Walked.of("the loop of epochs", prove_loop(experiment, paper))
-    yield Walked.of("evaluation and prediction", prove_using(experiment, paper))
-    saved = prove_saved(experiment, paper, given or config, answer, fitted)
-    yield Walked.of("inputs from the data, and a saved model", saved)
+    yield asked
+    yield prove_functions(paper)
+    yield prove_loop(paper)
+    yield prove_using(paper)
+    yield prove_saved(paper, given or config, answer, fitted)
     yield walk(experiment, "as it trains", seconds)
     if config.dtype != "float64":
         yield walk(twin(experiment), "the same in float64", seconds)
     if experiment.model.network.backend.name != "numpy":
         yield walk(twin(experiment, generic=True), "the generic steps in float64", seconds)
     if (between := prove_workers(experiment)) is not None:
-        yield Walked.of("steps of several workers", between)
+        yield between
 
 
-def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Walked:
+def walk(experiment: Experiment, path: str, seconds: float = SECONDS) -> Tally:
     """The steps of an experiment from its weights on: one, another one, then as many as go into calls, and those around
     the end of an epoch."""
-    trainer, tally, paper = experiment.trainer, Tally(), paper_of(experiment)
+    trainer, tally, paper = experiment.trainer, Tally(path), Paper(experiment)
     begun, most = _begin(trainer), trainer.steps.reach(0, trainer.steps_per_epoch)
     with kept(trainer.job):
         if begun != trainer.progress.step:  # a run that is over: the optimizer has counted on
             trainer.job.optimizer.t = begun
-        steps, ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
-        later = _later(trainer, begun + steps, ended)
+        ended = _stretch(trainer, paper, tally, begun, (1, 1), max(LEAST, 2 * most + 4), seconds)
+        later = _later(trainer, begun + tally.steps, ended)
         if later is not None and tally.wrong is None:
             trainer.job.optimizer.t = later
-            more, _ = _stretch(trainer, paper, tally, later, (), 4, seconds)
-            steps += more
-    return Walked.of(path, tally, steps)
+            _stretch(trainer, paper, tally, later, (), 4, seconds)
+    return tally
 
 
 def _later(trainer: Trainer, made: int, ended: bool) -> int | None:
@@ -121,18 +95,18 @@ def _begin(trainer: Trainer) -> int:
     return max(0, min(trainer.progress.step, (last_step(trainer) - LEAST) // per_epoch * per_epoch))
 
 
-def first_step(experiment: Experiment) -> Walked:
+def first_step(experiment: Experiment) -> Tally:
     """The quick form: the first step of a run, once, on the very object that trains."""
-    trainer, tally = experiment.trainer, Tally()
+    trainer, tally = experiment.trainer, Tally("as it trains")
     with kept(trainer.job):
-        steps, _ = _stretch(trainer, paper_of(experiment), tally, trainer.progress.step, (1,), 1, SECONDS)
-    return Walked.of("as it trains", tally, steps)
+        _stretch(trainer, Paper(experiment), tally, trainer.progress.step, (1,), 1, SECONDS)
+    return tally
 
 
 def _stretch(
     trainer: Trainer, paper: Paper, tally: Tally, begin: int, sizes: tuple[int, ...], steps: int, seconds: float
-) -> tuple[int, bool]:
-    """Steps of the trainer's own loop from step `begin` on; gives how many, and whether an epoch ended."""
+) -> bool:
+    """Steps of the trainer's own loop from step `begin` on; gives whether an epoch ended."""
     per_epoch, started, ended = paper.table.steps, time.monotonic(), False
     epoch, position = divmod(begin, per_epoch)
     watched = Watched(trainer.steps, paper, tally, begin, sizes)
@@ -154,7 +128,8 @@ def _stretch(
                     break
     except Diverged:
         pass  # a loss that is no number here is none on paper: `Watched` has looked
-    return watched.made, ended
+    tally.steps += watched.made
+    return ended
 
 
 def _compare_epoch(tally: Tally, event: EpochDone, losses: list[tuple[float, float]]) -> None:

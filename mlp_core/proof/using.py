@@ -18,7 +18,6 @@ from mlp_core.proof.machine import Machine
 from mlp_core.proof.paper import Paper
 from mlp_core.proof.state import State
 from mlp_core.training.evaluator import Evaluator, Split
-from mlp_core.training.experiment import Experiment
 from mlp_core.training.model import Model
 
 ROWS = 40
@@ -26,84 +25,82 @@ FAR = 50.0  # times as large logits reach where predictions are cut
 MEASURED = 5_000  # rows of splits whose loss and predictions are computed on paper
 METRICS = 1_200  # rows of a split whose metrics are computed by their definitions
 FITTED = {
-    "multiclass": ("temperature", 1.6, 0.0),
-    "multilabel": ("temperature", 0.7, 0.0),
-    "binary": ("platt", 1.4, -0.3),
+    "multiclass": Calibration("temperature", 1.6, 0.0, fitted=True),
+    "multilabel": Calibration("temperature", 0.7, 0.0, fitted=True),
+    "binary": Calibration("platt", 1.4, -0.3, fitted=True),
 }
 
 
-def prove_using(experiment: Experiment, paper: Paper) -> Tally:
+def prove_using(paper: Paper) -> Tally:
     """Predictions, labels and the loss of rows by the evaluator that a run and its saved model use, as they are and
     calibrated; and the loss of the validation rows as it is monitored, with averaged weights where there are any."""
-    tally = Tally()
-    with np.errstate(all="ignore"), moved(experiment):  # rows of no weight have no mean
-        _predictions(tally, experiment, paper, experiment.model)
-        if (kind := experiment.model.task.kind) in FITTED:
-            method, slope, offset = FITTED[kind]
-            model = replace(experiment.model, calibration=Calibration(method, slope, offset, fitted=True))
-            fitted = replace(model.calibration, threshold=_between(experiment, paper, model))
-            _predictions(tally, experiment, paper, replace(model, calibration=fitted))
-        _monitored(tally, experiment, paper)
-        _chosen(tally, experiment, paper)
+    tally, model = Tally("evaluation and prediction"), paper.experiment.model
+    with np.errstate(all="ignore"), moved(paper.experiment):  # rows of no weight have no mean
+        few = _few(paper)
+        _predictions(tally, paper, model, few)
+        if (kind := model.task.kind) in FITTED:
+            fitted = replace(FITTED[kind], threshold=_between(paper, replace(model, calibration=FITTED[kind]), few))
+            _predictions(tally, paper, replace(model, calibration=fitted), few)
+        _monitored(tally, paper)
+        _chosen(tally, paper)
     return tally
 
 
-def _between(experiment: Experiment, paper: Paper, model: Model) -> float:
+def _few(paper: Paper) -> Split:
+    """The rows that are looked at one by one."""
+    splits, backend = paper.experiment.splits, paper.network.backend
+    split = splits["val" if "val" in splits else "train"]
+    count = min(ROWS, len(split.X), paper.network.rows)
+    rows = backend.asarray(np.arange(count))
+    w = None if split.w is None else split.w[rows]
+    weight = None if split.weight is None else split.weight[:count]
+    return Split(Held(backend, split.X[rows]), split.Y[rows], w, split.y[:count], weight)
+
+
+def _between(paper: Paper, model: Model, few: Split) -> float:
     """A threshold that divides the rows that are looked at otherwise than 0.5 does: a quartile of probabilities."""
-    split = experiment.splits["val" if "val" in experiment.splits else "train"]
-    backend, network = paper.network.backend, paper.network
-    rows = backend.asarray(np.arange(min(ROWS, len(split.X), network.rows)))
-    machine = forward(paper, model, State.of(experiment.trainer.job), backend.to_host(split.X[rows]))
+    machine = forward(paper, model, State.of(paper.experiment.trainer.job), _rows_of(paper, few))
     P = np.asarray(machine["P"])
     if P.shape[1] != 2 or not np.isfinite(P).all():
         return 0.4
     return float(np.clip(np.quantile(P[:, 1], 0.25 if np.median(P[:, 1]) < 0.5 else 0.75), 0.01, 0.99))
 
 
-def _predictions(tally: Tally, experiment: Experiment, paper: Paper, model: Model) -> None:
-    split = experiment.splits["val" if "val" in experiment.splits else "train"]
-    network, backend = model.network, model.network.backend
-    rows = backend.asarray(np.arange(min(ROWS, len(split.X), network.rows)))
-    X = split.X[rows]
-    count = len(rows)
-    w = None if split.w is None else split.w[rows]
-    weight = None if split.weight is None else split.weight[:count]
-    few = Split(Held(backend, X), split.Y[rows], w, split.y[:count], weight)
-    evaluator: Evaluator = model.evaluator(max(1, count // 2))
+def _predictions(tally: Tally, paper: Paper, model: Model, few: Split) -> None:
+    X, dtype = _rows_of(paper, few), str(model.network.dtype)
+    evaluator: Evaluator = model.evaluator(max(1, len(X) // 2))
     found = evaluator.evaluate(few, [])
-    machine = forward(paper, model, State.of(experiment.trainer.job), backend.to_host(X))
+    machine = forward(paper, model, State.of(paper.experiment.trainer.job), X)
     name = "calibrated predictions" if model.calibration.fitted else "predictions"
     here, there = np.asarray(found.outcome.P), np.asarray(machine["P"], np.float64)
-    close(tally, name, here, there, str(network.dtype))
+    close(tally, name, here, there, dtype)
     if model.task.classifies:
         own, sure = decided(there, model.calibration.threshold)
         labels = np.asarray(decide(here, True, evaluator.threshold))
         wrong = (labels != own) & sure
         where = int(np.argmax(wrong))
         tally.right("the class that is predicted", not wrong.any(), labels[where], own[where], numbers=len(labels))
-    _loss(tally, paper, machine, few, found.metrics["loss"], str(network.dtype), "the loss of evaluation")
+    _loss(tally, paper, machine, few, found.metrics["loss"], "the loss of evaluation")
     prove_judging(tally, model.task.kind, found.outcome)
     losses, P = evaluator.rows(few)
-    close(tally, f"{name} row by row", np.asarray(P), there, str(network.dtype))
-    close(tally, "the loss of each row", losses, np.ravel(machine["rows"]), str(network.dtype))
-    Z = evaluator.logits(backend.to_host(X))
-    close(tally, "logits", np.asarray(Z, np.float64), logits(model, machine), str(network.dtype))
-    close(tally, f"{name} from logits", np.asarray(evaluator.predict(Z)), there, str(network.dtype))
+    close(tally, f"{name} row by row", P, there, dtype)
+    close(tally, "the loss of each row", losses, np.ravel(machine["rows"]), dtype)
+    Z = evaluator.logits(X)
+    close(tally, "logits", Z, logits(model, machine), dtype)
+    close(tally, f"{name} from logits", evaluator.predict(Z), there, dtype)
     if model.task.kind == "regression":
         _spread(tally, model, evaluator, machine)
     far = FAR * np.array(logits(model, machine), np.float64)
-    close(
-        tally, f"{name} from far logits", np.asarray(evaluator.told(far)), told(model, paper, machine, far), "float64"
-    )
+    close(tally, f"{name} from far logits", evaluator.told(far), told(model, paper, machine, far), "float64")
 
 
-def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
+def _chosen(tally: Tally, paper: Paper) -> None:
     """What a run does at its end: it fits what its config asks for to the validation rows, as the weights for use see
     them, and measures every split by that."""
-    model, config, job = experiment.model, experiment.config, experiment.trainer.job
+    experiment, config, model = paper.experiment, paper.config, paper.experiment.model
     if sum(len(split.X) for split in experiment.splits.values()) > MEASURED:
         return
-    kind, used = model.task.kind, State.of(job).for_use()
+    kind, used = model.task.kind, State.of(experiment.trainer.job).for_use()
     try:
         found = experiment.calibrate()
         asked = "val" in experiment.splits and (
@@ -122,7 +119,7 @@ def _chosen(tally: Tally, experiment: Experiment, paper: Paper) -> None:
                 continue
             split = experiment.splits[name]
             machine = forward(paper, experiment.model, used, _rows_of(paper, split))
-            close(tally, f"predictions of {name}", one.outcome.P, np.asarray(machine["P"]), str(job.network.dtype))
+            close(tally, f"predictions of {name}", one.outcome.P, machine["P"], str(paper.network.dtype))
             weight = np.ones(len(split.y)) if split.weight is None else split.weight
             right = np.array_equal(one.outcome.y, split.y) and np.array_equal(one.outcome.weight, weight)
             tally.right(f"the truth of {name}", right)
@@ -146,13 +143,14 @@ def _spread(tally: Tally, model: Model, evaluator: Evaluator, machine: Machine) 
     same = list(here) == list(there) and (deviation is None) == (right is None)
     tally.right("which quantiles and deviations are told", same)
     for name in here if same else ():
-        close(tally, f"quantile {name}", np.asarray(here[name]), there[name], "float64")
+        close(tally, f"quantile {name}", here[name], there[name], "float64")
     if same and right is not None:
-        close(tally, "the standard deviation", np.asarray(deviation), right, "float64")
+        close(tally, "the standard deviation", deviation, right, "float64")
 
 
-def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
+def _monitored(tally: Tally, paper: Paper) -> None:
     """What `evaluate` of the trainer says of the validation rows: its loss, with the weights that are for use."""
+    experiment = paper.experiment
     val = experiment.splits.get("val")
     if val is None or len(val.X) > MEASURED:
         return
@@ -163,7 +161,7 @@ def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
     tally.right("weights after an evaluation", same)
     used = state.for_use()
     machine = forward(paper, experiment.model, used, _rows_of(paper, val))
-    _loss(tally, paper, machine, val, found["val_loss"], str(job.network.dtype), "val_loss")
+    _loss(tally, paper, machine, val, found["val_loss"], "val_loss")
     names = [name for name in found if name != "val_loss"]
     if len(val.X) <= METRICS and names:
         theta = job.network.parameters.theta
@@ -173,8 +171,8 @@ def _monitored(tally: Tally, experiment: Experiment, paper: Paper) -> None:
         prove_metrics(tally, {name.removeprefix("val_"): found[name] for name in names}, outcome)
 
 
-def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: float, dtype: str, name: str) -> None:
+def _loss(tally: Tally, paper: Paper, machine: Machine, split: Split, here: float, name: str) -> None:
     there = total_loss(paper, machine, split)
     if not np.isfinite(there) or not machine["w"].any():
         return
-    tally.entries(name, here, there, USED_WITHIN[dtype], max(abs(there), 1e-3))
+    tally.entries(name, here, there, USED_WITHIN[str(paper.network.dtype)], max(abs(there), 1e-3))

@@ -246,11 +246,10 @@ def _sorted(runs: Sequence[RunFiles], sort: str) -> list[RunFiles]:
     """Runs by value, the best first; numbers before words, those without a value last. Raises UsageError."""
     values = [_value(run, sort) for run in runs]
     if runs and all(value is None for value in values) and sort not in FACTS:
-        from mlp_core.config.nearest import nearest
+        from mlp_core.config.nearest import question
 
         known = [*{name: None for run in runs for name in (*run.metrics, *run.config)}, *FACTS]
-        near = nearest(sort, known)
-        hint = f'did you mean "{near}"?' if near else f"there are {_choices(runs)}"
+        hint = question(sort, known) or f"there are {_choices(runs)}"
         raise UsageError(Problem("usage", "no run has such a value to sort by", hint, got=sort))
     measured = any(sort in run.metrics for run in runs)
     sign = -1 if measured and not smaller_is_better(_metric(sort)) else 1

@@ -47,12 +47,6 @@ class _Parts(Rows):
     def __getitem__(self, rows: Any) -> Any:
         raise NotImplementedError
 
-    def gather(self, rows: Any, out: Any) -> None:
-        raise NotImplementedError
-
-    def view(self, part: slice, room: Any) -> Any:
-        raise NotImplementedError
-
 
 class FoldEvaluator(EnsembleEvaluator):
     """Measures such a split; `loss` is the mean over rows, each with the loss of the member that held it out."""

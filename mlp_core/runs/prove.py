@@ -17,8 +17,9 @@ from mlp_core.data.load import Dataset
 from mlp_core.errors import DataError, Failed, Problem, counted
 from mlp_core.gradcheck import Report, check, fast_check
 from mlp_core.nn.layers import Pass
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.report import rows_of
-from mlp_core.proof.training import Walked, first_step, prove_training
+from mlp_core.proof.training import first_step, prove_training
 from mlp_core.rng import generator
 from mlp_core.runs.evaluate import open_model
 from mlp_core.runs.members import Members, is_members, members_at
@@ -45,7 +46,7 @@ class Proof:
     report: Report
     subject: str
     note: str | None = None
-    walked: tuple[Walked, ...] = ()
+    walked: tuple[Tally, ...] = ()
 
 
 def check_config(path: Path, overrides: Sequence[str] = (), progress: Any = None) -> Proof:
@@ -144,7 +145,7 @@ def answer(model: Model, rows: Dataset) -> Columns:
     return Predictor(model, probabilities=True, rows=8).answer(rows.X, rows.words)
 
 
-def _with_steps(report: Report, walked: Sequence[Walked]) -> Report:
+def _with_steps(report: Report, walked: Sequence[Tally]) -> Report:
     """A report of the gradient with what was found of the steps."""
     passed = report.passed and not any(one.wrong for one in walked)
     return replace(report, preconditions=(*report.preconditions, *rows_of(walked)), passed=passed)

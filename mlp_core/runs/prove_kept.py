@@ -3,15 +3,13 @@ them it is used by in the end."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from mlp_core.proof.compare import Difference, Tally
+from mlp_core.proof.compare import Tally
 from mlp_core.proof.state import State
-from mlp_core.proof.training import Walked
 from mlp_core.runs.in_memory import InMemory
 from mlp_core.runs.metrics_log import MetricsLog
 from mlp_core.runs.saves import Saves
@@ -19,10 +17,10 @@ from mlp_core.training.checkpoint import Checkpoint
 from mlp_core.training.experiment import Experiment
 
 
-def prove_kept(experiment: Experiment) -> Walked:
+def prove_kept(experiment: Experiment) -> Tally:
     """Three epochs, of which the second is the best, with other numbers after each; kept in memory. The experiment is
     left as it was."""
-    trainer, tally = experiment.trainer, Tally()
+    trainer, tally = experiment.trainer, Tally("what a run keeps")
     before, progress, kept = State.of(trainer.job), trainer.progress, experiment.config.checkpoint
     saves = Saves(experiment, memory := InMemory(), MetricsLog(None, ()))
     there: list[State] = []
@@ -39,20 +37,16 @@ def prove_kept(experiment: Experiment) -> Walked:
             right = (found is not None) == asked
             if found is not None:
                 right &= found.document["progress"]["epoch"] == epoch and _holds(found, there[epoch - 1], experiment)
-            tally.add(size, 0.0, None if right else _missed(f"the {name} epoch"))
+            tally.right(f"the {name} epoch", right, numbers=size)
         if kept.best or kept.last:
             saves.use(saves.chosen())
             epoch = 2 if kept.best else 3
             right = trainer.progress.epoch == epoch and _holds(saves.snapshot({}), there[epoch - 1], experiment)
-            tally.add(size, 0.0, None if right else _missed("the epoch that is used"))
+            tally.right("the epoch that is used", right, numbers=size)
     finally:
         before.put_back(trainer.job)
         trainer.progress = progress
-    return Walked("what a run keeps", 0, tally.numbers, tally.worst, tally.wrong)
-
-
-def _missed(what: str) -> Difference:
-    return Difference(what, math.inf, math.nan, math.nan)
+    return tally
 
 
 def _other(state: State, epoch: int) -> State:

@@ -56,12 +56,12 @@ class Ensemble:
         made.discard()  # it is no run itself
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.yaml").write_bytes(config.content)
+            (folder / "config.yaml").write_bytes(config.source.content)
             write_json(folder / PLAN, {"format": FORMAT, "config": sparse(config.with_paths_from(folder))})
         except OSError as error:
             problem = Problem("not_writable", f"cannot be written: {error.strerror or error}", file=str(folder))
             raise RunDirectoryError(problem) from None
-        return cls(folder, config, config.content, command)
+        return cls(folder, config, config.source.content, command)
 
     @classmethod
     def resume(cls, folder: Path, command: Sequence[str] = ()) -> Ensemble:

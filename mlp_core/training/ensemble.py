@@ -148,13 +148,6 @@ class Joined(Rows):
     def __getitem__(self, rows: Any) -> Array:
         return np.hstack([part[rows] for part in self.parts])
 
-    def gather(self, rows: Array, out: Array) -> None:
-        out[...] = self[rows]
-
-    def view(self, part: slice, room: Array) -> Array:
-        self.gather(part, out := room[: part.stop - part.start])
-        return out
-
 
 class EnsembleEvaluator:
     """The face of an `Evaluator` over several."""

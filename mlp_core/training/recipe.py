@@ -80,7 +80,7 @@ def size_of(rows: int, classes: bool = False) -> Size:
 def chosen(config: Config) -> tuple[str, str]:
     """The recipe of a config and why it is that."""
     if config.recipe != "auto":
-        return config.recipe, "a table" if config.proposed and config.recipe == STRONG else "as the config says"
+        return config.recipe, "a table" if config.source.proposed and config.recipe == STRONG else "as the config says"
     if config.written("version") == "1":
         return PLAIN, "a config of version 1"
     if config.data.target is None or config.data.name is not None:

@@ -50,8 +50,3 @@ def add_across(world: World, vector: Any, room: Any) -> None:
         start, stop, distance = mine.start, mine.stop, 2 * distance
     for partner, mine, theirs in reversed(halved):
         world.exchange(partner, vector[mine], vector[theirs])
-
-
-def least_bytes(size: int, nbytes: int) -> float:
-    """What a worker of `size` must send so that all have the sum of vectors of so many bytes."""
-    return 2 * nbytes * (size - 1) / size

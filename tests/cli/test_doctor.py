@@ -17,7 +17,7 @@ from mlpbp.options import settings
 from typer.testing import CliRunner
 
 from mlp_core import __version__
-from mlp_core.backends.cuda import Device, Unusable
+from mlp_core.backends.cuda.detect import Device, Unusable
 from mlp_core.diagnostics import doctor as facts
 
 

@@ -136,6 +136,10 @@ REFUSED = [
     (("b", "--threshold", "2"), r"--threshold: expected a probability or a metric \(got 2\); for example f1"),
     (("b", "--threshold", "beauty"), r"no such rule for a threshold \(got beauty\); use one of accuracy, .*"),
     (("r", "--calibrate"), "a regression task has no probabilities to calibrate; leave it out"),
+    (
+        ("b", "--calibrate", "platt"),
+        r"--calibrate takes no value \(got platt\); write --calibrate eval\.calibrate=platt",
+    ),
     (("r", "--threshold", "f1"), r"no threshold is chosen for a regression task \(got f1\); leave it out"),
 ]
 

@@ -14,7 +14,7 @@ import numpy as np
 from cuda_shim import RawModule
 from strict_xp import StrictDevice
 
-from mlp_core.backends.cuda import fused_backend
+from mlp_core.backends.cuda.backend import fused_backend
 from mlp_core.nn.backend import Backend
 
 NUMPY = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}

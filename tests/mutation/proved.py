@@ -12,9 +12,10 @@ from pathlib import Path
 from judges import Judge
 
 from mlp_core.proof.loop import prove_loop
+from mlp_core.proof.paper import Paper
 from mlp_core.proof.planted import CASES, config
 from mlp_core.proof.self_test import SECONDS, wrong
-from mlp_core.proof.training import paper_of, walk
+from mlp_core.proof.training import walk
 from mlp_core.proof.twins import twin
 from mlp_core.runs.prove import answer
 from mlp_core.training.experiment import Experiment
@@ -68,7 +69,7 @@ def experiment(case: str) -> Experiment:
 def looped(case: str) -> bool:
     """Whether the loop of epochs is what it should be, without a step."""
     one = experiment(case)
-    return prove_loop(one, paper_of(one)).wrong is None
+    return prove_loop(Paper(one)).wrong is None
 
 
 def walked(case: str) -> bool:

@@ -1,18 +1,6 @@
 """NVIDIA GPUs: whether one can be used, and the engine on it. Only this room imports cupy, and only when asked to."""
 
-from mlp_core.backends.cuda.backend import cuda_backend, device_backend, fused_backend
-from mlp_core.backends.cuda.blas import PRECISIONS
-from mlp_core.backends.cuda.detect import Device, Unusable, count_devices, cuda_index, find_device, find_nccl
+from mlp_core.backends.cuda.backend import cuda_backend
+from mlp_core.backends.cuda.detect import Unusable, count_devices, cuda_index, find_device, find_nccl
 
-__all__ = [
-    "PRECISIONS",
-    "Device",
-    "Unusable",
-    "count_devices",
-    "cuda_backend",
-    "cuda_index",
-    "device_backend",
-    "find_device",
-    "find_nccl",
-    "fused_backend",
-]
+__all__ = ["Unusable", "count_devices", "cuda_backend", "cuda_index", "find_device", "find_nccl"]

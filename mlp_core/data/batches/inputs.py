@@ -43,13 +43,14 @@ class Rows(ABC):
     def __getitem__(self, rows: Any) -> Array:
         """The inputs of a slice of rows, or of given row numbers, on the backend."""
 
-    @abstractmethod
-    def gather(self, rows: Array, out: Array) -> None:
+    def gather(self, rows: Any, out: Array) -> None:
         """out[i] = inputs of row rows[i]; `rows` and `out` [b, inputs] lie on the backend."""
+        out[...] = self[rows]
 
-    @abstractmethod
     def view(self, part: slice, room: Array) -> Array:
         """The inputs of rows side by side: themselves, or where they are `made` in the first rows of `room`."""
+        self.gather(part, out := room[: part.stop - part.start])
+        return out
 
 
 class Held(Rows):

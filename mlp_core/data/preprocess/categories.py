@@ -79,10 +79,10 @@ class Categories:
             return cls(plan, (), False, gap, mode, tuple(sorted(seen)) if len(seen) > 1 else ())
         kept = [code for code in order if counts[code] >= plan.min_count][: plan.max_categories]
         words = sorted(vocabulary[code] for code in kept)
+        mode = words.index(vocabulary[kept[0]]) if kept else 0
         if plan.embed_above is not None and len(words) > plan.embed_above and plan.encode in ("onehot", "compact"):
             plan = replace(plan, encode="embedding")
         if plan.encode == "compact":
-            mode = words.index(vocabulary[kept[0]]) if kept else 0
             rows = {vocabulary[code]: int(counts[code]) for code in kept}
             known = np.array([rows[word] for word in words], np.int64)
             if plan.missing == "mode" and kept:
@@ -92,9 +92,7 @@ class Categories:
             return cls(plan, tuple(words), False, False, mode, levels=levels)
         other = len(kept) < len(order) or not kept
         alone = len(words) + other + gap == 1 and plan.encode == "onehot"
-        return cls(
-            plan, tuple(words), other, gap, words.index(vocabulary[kept[0]]) if kept else 0, () if alone else None
-        )
+        return cls(plan, tuple(words), other, gap, mode, () if alone else None)
 
     @property
     def places(self) -> int:
@@ -228,10 +226,8 @@ class Categories:
             if [len(level) for level in levels] != [width] * (len(words) + 1) or not np.isfinite(levels).all():
                 raise ValueError("expected the inputs of every place")
         made = cls(plan, words, bool(state["other"]), bool(state["gap"]), int(state["mode"]), acting, levels)
-        if (
-            plan.encode not in ("onehot", "compact", "ordinal", "hash", "embedding")
-            or not 0 <= made.mode <= made.places
-        ):
+        known = plan.encode in ("onehot", "compact", "ordinal", "hash", "embedding")
+        if not known or not 0 <= made.mode <= made.places:
             raise ValueError("places do not fit together")
         return made
 

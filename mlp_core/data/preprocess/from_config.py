@@ -11,7 +11,7 @@ from mlp_core.data.preprocess.far import stray_line
 from mlp_core.data.preprocess.preprocessor import NumericPlan, Preprocessor, plan_with
 from mlp_core.data.preprocess.scaling import Target
 from mlp_core.data.readers.source import place_of
-from mlp_core.data.warnings import Rows
+from mlp_core.data.warnings import Part
 from mlp_core.errors import DataError, Problem, clean, counted
 from mlp_core.nn.losses import LOSSES
 
@@ -114,7 +114,7 @@ def unseen(inputs: Any, name: str, rows: Any) -> dict[str, tuple[int, str]]:
     return found
 
 
-def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Rows]) -> list[str]:
+def unseen_notes(inputs: Preprocessor, splits: Mapping[str, Part]) -> list[str]:
     """A line for every split with words that training did not keep, and with numbers far from its own."""
     notes = []
     for name, rows in splits.items():

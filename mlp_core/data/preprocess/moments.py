@@ -74,18 +74,15 @@ class Sums:
         difference = mean - self.mean
         self.mean = np.where(before == 0, mean, self.mean + difference * (count / total))
         self.squares = self.squares + squares + difference**2 * (before * count / total)
-        self.gaps += rows - count.astype(np.int64)
+        self.gaps = self.gaps + rows - count.astype(np.int64)
         self.rows += rows
 
     def filled(self, fill: Floats) -> Sums:
         """What would be known if every missing cell had held the number `fill` [columns]."""
-        made, gaps = copy(self), self.gaps.astype(np.float64)
-        total, difference = np.maximum(self.present + gaps, 1), fill - self.mean
-        made.mean = np.where(gaps == 0, self.mean, self.mean + difference * (gaps / total))
-        made.squares = self.squares + np.where(gaps == 0, 0.0, difference**2 * (self.present * gaps / total))
-        made.gaps = np.zeros_like(self.gaps)
-        made.low = np.where(gaps > 0, np.minimum(self.low, fill), self.low)
-        made.high = np.where(gaps > 0, np.maximum(self.high, fill), self.high)
+        made, some = copy(self), self.gaps > 0
+        made._merge(self.gaps.astype(np.float64), np.where(some, fill, self.mean), np.zeros_like(fill), 0)
+        made.low = np.where(some, np.minimum(self.low, fill), self.low)
+        made.high = np.where(some, np.maximum(self.high, fill), self.high)
         return made
 
     @property

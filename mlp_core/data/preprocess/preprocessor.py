@@ -147,12 +147,14 @@ class Preprocessor:
         numeric = [plan for plan in plans if isinstance(plan, NumericPlan)]
         block = X if len(columns) == self.columns else X[:, columns]
         gaps = _gaps(block)
+        missing = np.isnan(block) if gaps.any() else None
+        empty = gaps if missing is None else missing.all(axis=0)
         numbers = Numbers(
             fill=np.array([_fill(plan.impute, block, j, gaps) for j, plan in enumerate(numeric)], np.float64),
             low=np.full(len(columns), -np.inf),
             high=np.full(len(columns), np.inf),
             log=np.array([plan.log for plan in numeric], bool),
-            flag=np.array([_flag(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool) & ~_empty(block, gaps),
+            flag=np.array([flagged(plan, bool(gaps[j])) for j, plan in enumerate(numeric)], bool) & ~empty,
             scaler=Scaler("none"),
             ranks={},
             cycles={
@@ -162,7 +164,6 @@ class Preprocessor:
             },
             seen=range_of(block),
         )
-        missing = np.isnan(block) if gaps.any() else None
         if missing is not None or numbers.log.any() or any(plan.clip for plan in numeric):
             block = numbers.filled(np.array(block, np.float64))
             self._fit_limits(numbers, numeric, block)
@@ -187,30 +188,24 @@ class Preprocessor:
         self, numbers: Numbers, plans: Sequence[NumericPlan], block: Array, missing: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[np.bool_]:
         """Fit the scales to a block whose `missing` cells were filled; which columns are constant in it."""
-        methods = [plan.scale for plan in plans]
-        if len(set(methods)) == 1 and methods[0] != "quantile":
-            numbers.scaler = self._scaler(methods[0], block, list(range(len(methods))), missing)
-            return numbers.scaler.constant
+        methods, names = [plan.scale for plan in plans], [self.name(column) for column in self.numeric]
         shift, scale = np.zeros(len(methods)), np.ones(len(methods))
         constant = np.zeros(len(methods), bool)
         for method in dict.fromkeys(methods):
             places = [j for j, one in enumerate(methods) if one == method]
+            some = slice(None) if len(places) == len(methods) else places  # of which no copy is made
             if method == "quantile":
                 numbers.ranks |= {j: Ranks.fit(np.asarray(block[:, j], np.float64)) for j in places}
-                constant[places] = block[:, places].min(axis=0) == block[:, places].max(axis=0)
+                constant[places] = block[:, some].min(axis=0) == block[:, some].max(axis=0)
             else:
-                gone = None if missing is None else missing[:, places]
-                fitted = self._scaler(method, block[:, places], places, gone)
+                gone = None if missing is None else missing[:, some]
+                fitted = Scaler(method, [names[j] for j in places] if self.names else ()).fit(block[:, some], gone)
                 shift[places], scale[places], constant[places] = fitted.shift, fitted.scale, fitted.constant
-        numbers.scaler = Scaler("none")
+        alike = len(set(methods)) == 1 and methods[0] != "quantile"
+        numbers.scaler = Scaler(methods[0] if alike else "none")
         numbers.scaler.shift, numbers.scaler.scale = shift, scale
         numbers.scaler.smooth = np.array([method == "robust_smooth" for method in methods], bool)
         return constant
-
-    def _scaler(
-        self, method: str, block: Array, places: Sequence[int], missing: npt.NDArray[np.bool_] | None
-    ) -> Scaler:
-        return Scaler(method, [self.name(self.numeric[j]) for j in places] if self.names else ()).fit(block, missing)
 
     def transform(
         self, X: Array, words: Words | None = None, out: Array | None = None, dtype: npt.DTypeLike = np.float64
@@ -335,14 +330,6 @@ def _gaps(X: Array) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _empty(block: Array, gaps: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which columns have no value at all; `gaps`: those that miss one."""
-    found = gaps.copy()
-    for j in np.flatnonzero(gaps).tolist():
-        found[j] = np.isnan(block[:, j]).all()
-    return found
-
-
 def _fill(impute: float | str, block: Array, j: int, gaps: npt.NDArray[np.bool_]) -> float:
     """What stands in for a missing value of one column."""
     if isinstance(impute, int | float):
@@ -363,7 +350,8 @@ def _fill(impute: float | str, block: Array, j: int, gaps: npt.NDArray[np.bool_]
     return value if math.isfinite(value) else 0.0
 
 
-def _flag(plan: NumericPlan, missing: bool) -> bool:
+def flagged(plan: NumericPlan, missing: bool) -> bool:
+    """Whether a column gets an input that says where it misses a value; `missing`: whether it does in training."""
     return missing if plan.indicator == "auto" else bool(plan.indicator)
 
 

@@ -94,24 +94,22 @@ class Scaler:
         (mean, deviation, whether constant), for `robust` and `robust_smooth` the three quartiles [3, columns]. Raises
         DataError as `fit`.
         """
-        columns = len(low)
+        columns, noise = len(low), np.zeros(len(low), bool)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.method == "none":
-                shift, spread, constant = np.zeros(columns), np.ones(columns), low == high
+                shift, spread = np.zeros(columns), np.ones(columns)
             elif self.method == "minmax":
                 shift, spread = low, high - low
-                constant = spread == 0
             elif self.method == "maxabs":
                 shift, spread = np.zeros(columns), np.maximum(np.abs(low), np.abs(high))
-                constant = spread == 0
             elif quartiles is not None:
                 shift, spread = quartiles[1], quartiles[2] - quartiles[0]
                 if self.method == "robust_smooth":
                     spread = np.where(spread == 0, (high - low) / 2, spread)
-                constant = spread == 0
             else:
                 assert moments is not None
-                shift, spread, constant = moments
+                shift, spread, noise = moments
+        constant = noise | (spread == 0)
         if (bad := np.flatnonzero(~np.isfinite(spread))).size:
             column = int(bad[0])
             name = f'column "{self.names[column]}"' if self.names else f"column {column} (from 0)"
@@ -245,9 +243,7 @@ def _quartiles(X: Array, filled: npt.NDArray[np.bool_] | None = None) -> Floats:
     """The three quartiles of every column, [3, columns], some columns at a time, because they are copied; of the cells
     that were not filled, where there are any."""
     found, at = np.empty((3, X.shape[1])), (0.25, 0.5, 0.75)
-    step = max(1, CELLS // len(X))
-    for start in range(0, X.shape[1], step):
-        part = slice(start, start + step)
+    for part in blocks(X.shape[1], len(X), block=CELLS):
         found[:, part] = np.quantile(X[:, part].astype(np.float64), at, axis=0)
     if filled is not None:
         for j in np.flatnonzero(filled.any(axis=0) & ~filled.all(axis=0)):
@@ -312,8 +308,7 @@ def rounding_noise(rows: int, mean: Floats, variance: Floats) -> npt.NDArray[np.
 
 def parts(X: Array, cells: int = CELLS) -> Iterator[slice]:
     """Slices of rows that cover X [rows, columns], each of about so many cells."""
-    step = max(1, cells // max(1, X.shape[1]))
-    return (slice(start, start + step) for start in range(0, len(X), step))
+    return blocks(len(X), X.shape[1], block=cells)
 
 
 def _numbers(values: Any) -> list[float]:

@@ -52,7 +52,7 @@ def cached(
 def discard(config: Config, entry: Path) -> bool:
     """Delete a damaged entry of the config's cache, so that it is made again; False if it is not ours to delete."""
     if (
-        config.sent
+        config.source.sent
         or not config.data.cache
         or entry.parent.resolve() != config.resolve_path(config.data.cache).resolve()
     ):

@@ -18,10 +18,6 @@ def _slope(name: str, kind: type[a.Activation], formula: Callable[[Any, Any, Any
     return Bug("activations", name, kind, "slope", lambda slope, f, xp, z, y: formula(f, z, y), kind.name)
 
 
-def _sigmoid(z: Any) -> Any:
-    return a._sigmoid(np, z)
-
-
 def _prelu_at_zero(backward: Wrong, layer: PRelu, Delta: Any, input_gradient: bool = True) -> Any:
     """The derivative from the right at 0 where the forward pass takes the left."""
     right = Delta * (layer.Z == 0)
@@ -42,7 +38,7 @@ ACTIVATION_BUGS = (
     _slope("gelu: tanh forward, erf backward", a.GeluTanh, lambda f, z, y: a.Gelu().slope(np, z, y)),
     _slope("gelu: erf forward, tanh backward", a.Gelu, lambda f, z, y: a.GeluTanh().slope(np, z, y)),
     _slope("gelu: density term missing", a.Gelu, lambda f, z, y: 0.5 * (1 + erf(np, z * np.sqrt(0.5)))),
-    _slope("silu: second term missing", a.Silu, lambda f, z, y: _sigmoid(z)),
+    _slope("silu: second term missing", a.Silu, lambda f, z, y: a._sigmoid(np, z)),
     _slope(
         "mish: sigmoid factor missing", a.Mish, lambda f, z, y: (t := np.tanh(np.logaddexp(0, z))) + z * (1 - t * t)
     ),

@@ -13,8 +13,8 @@ Wrong = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Bug:
-    """In place of `owner.attribute` stands `wrong`, which is given the right one, and then what that is given. `model`
-    names the specimen that must fail then.
+    """In place of `owner.attribute` stands `wrong`, which is given the right one, and then what that is given; of a
+    number, another one. `model` names the specimen that must fail then.
 
     `slip` is the number of the slip in the article that this is, where it is one.
     """
@@ -23,13 +23,15 @@ class Bug:
     name: str
     owner: Any
     attribute: str
-    wrong: Wrong
+    wrong: Any
     model: str = "plain"
     slip: int | None = None
 
     def planted(self) -> AbstractContextManager[None]:
         """The engine with this bug in it; as it was afterwards, whatever happens."""
         right = getattr(self.owner, self.attribute)
+        if not callable(right):
+            return replaced(self.owner, self.attribute, self.wrong)
 
         @functools.wraps(right)
         def wrong(*arguments: Any, **more: Any) -> Any:

@@ -10,7 +10,6 @@ import numpy as np
 from mlp_core.gradcheck.planted.bug import Bug, Wrong
 from mlp_core.nn import losses as e
 from mlp_core.nn import objective
-from mlp_core.nn.backend import BLOCK
 from mlp_core.nn.loss import Loss
 
 
@@ -28,11 +27,9 @@ def _backward(
 def _total(name: str, change: Callable[..., Any], model: str = "plain", slip: int | None = None) -> Bug:
     """The mean over rows replaced: change(original, loss, Z, Y, w, total, Delta) returns the value."""
 
-    def wrong(
-        right: Wrong, xp: Any, loss: Any, Z: Any, Y: Any, w: Any, total: float, Delta: Any, block: int = BLOCK
-    ) -> Any:
+    def wrong(right: Wrong, xp: Any, loss: Any, Z: Any, Y: Any, w: Any, total: float, Delta: Any, *more: Any) -> Any:
         def again(w: Any = w, total: float = total, Delta: Any = Delta) -> Any:
-            return right(xp, loss, Z, Y, w, total, Delta, block)
+            return right(xp, loss, Z, Y, w, total, Delta, *more)
 
         return change(again, Z, w, total, Delta)
 

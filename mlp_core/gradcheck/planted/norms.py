@@ -12,33 +12,23 @@ from mlp_core.gradcheck.planted.layers import backward_bug, write
 from mlp_core.nn.norm import Norm
 
 
-def _bug(
-    name: str,
-    model: str,
-    gain: bool = True,
-    constant: bool = True,
-    mean: bool = True,
-    variance: bool = True,
-    eps: bool = True,
-    less: int = 0,
-    power: int = 1,
-) -> Bug:
-    """The backward pass of a norm, written plainly, with switches for what can go wrong."""
+def _bug(name: str, model: str, missing: str = "", less: int = 0, power: int = 1) -> Bug:
+    """The backward pass of a norm, written plainly: with a part missing, a divisor less by some, another power."""
 
     def wrong(backward: Wrong, self: Norm, Delta: Any, input_gradient: bool = True) -> Any:
         self.dgain[...] = (Delta * self.H).sum(axis=0)
         if self.centred:
             self.dshift[...] = Delta.sum(axis=0)
-        error = Delta * self.gain if gain else Delta
+        error = Delta if missing == "gain" else Delta * self.gain
         n, inverse = Delta.shape[self.axis], self.inverse
-        if not (self.constant and constant):
+        if not self.constant or missing == "constant":
             along = (error * self.H).sum(axis=self.axis, keepdims=True) / (n - less)
             middle = error.mean(axis=self.axis, keepdims=True)
-            if self.centred and mean:
+            if self.centred and missing != "mean":
                 error = error - middle
-            if variance:
+            if missing != "variance":
                 error = error - self.H * along
-        if not eps:
+        if missing == "eps":
             inverse = (inverse**-2.0 - self.eps) ** -0.5
         Delta[...] = error * inverse**power
         return Delta
@@ -48,17 +38,17 @@ def _bug(
 
 _after = partial(backward_bug, "norm", Norm, model="layer")
 NORM_BUGS = (
-    _bug("batch: mean term missing", "batch", mean=False),
-    _bug("batch: variance term missing", "batch", variance=False),
+    _bug("batch: mean term missing", "batch", missing="mean"),
+    _bug("batch: variance term missing", "batch", missing="variance"),
     _bug("batch: b - 1 for b", "batch", less=1),
-    _bug("batch: eps forgotten", "batch", eps=False),
-    _bug("batch: gain forgotten", "batch", gain=False),
-    _bug("batch: statistics taken from the batch when evaluating", "batch, evaluating", constant=False),
-    _bug("layer: mean term missing", "layer", mean=False),
-    _bug("layer: variance term missing", "layer", variance=False),
+    _bug("batch: eps forgotten", "batch", missing="eps"),
+    _bug("batch: gain forgotten", "batch", missing="gain"),
+    _bug("batch: statistics taken from the batch when evaluating", "batch, evaluating", missing="constant"),
+    _bug("layer: mean term missing", "layer", missing="mean"),
+    _bug("layer: variance term missing", "layer", missing="variance"),
     _bug("layer: inverse deviation squared", "layer", power=2),
-    _bug("rms: variance term missing", "rms", variance=False),
-    _bug("rms: eps forgotten", "rms", eps=False),
+    _bug("rms: variance term missing", "rms", missing="variance"),
+    _bug("rms: eps forgotten", "rms", missing="eps"),
     _after("gain gradient is a mean", lambda s, D, dX: write(s.dgain, s.dgain / len(D))),
     _after("shift gradient of the next unit", lambda s, D, dX: write(s.dshift, np.roll(s.dshift, 1))),
 )

@@ -15,12 +15,8 @@ from mlp_core.nn.norm import Norm
 from mlp_core.nn.objective import Objective, Penalty
 
 
-def _penalty(name: str, change: Callable[[Any, Any], None]) -> Bug:
-    """The gradient of the penalty replaced by change(penalty, network)."""
-
-    def wrong(add_gradient: Wrong, penalty: Penalty, network: Any) -> None:
-        change(penalty, network)
-
+def _penalty(name: str, wrong: Wrong) -> Bug:
+    """The gradient of the penalty replaced by wrong(add_gradient, penalty, network)."""
     return Bug("penalties", name, Penalty, "add_gradient", wrong, "penalties")
 
 
@@ -39,14 +35,14 @@ def _doubled(add_gradient: Wrong, penalty: Penalty, network: Any) -> None:
     add_gradient(penalty, network)
 
 
-def _l1_as_l2(self: Penalty, network: Any) -> None:
+def _l1_as_l2(add_gradient: Wrong, penalty: Penalty, network: Any) -> None:
     part = network.parameters.weights
-    network.parameters.grad[part] += (self.l2 + self.l1) * network.parameters.theta[part]
+    network.parameters.grad[part] += (penalty.l2 + penalty.l1) * network.parameters.theta[part]
 
 
-def _on_everything(self: Penalty, network: Any) -> None:
+def _on_everything(add_gradient: Wrong, penalty: Penalty, network: Any) -> None:
     theta, grad = network.parameters.theta, network.parameters.grad
-    grad += self.l2 * theta + self.l1 * np.sign(theta)
+    grad += penalty.l2 * theta + penalty.l1 * np.sign(theta)
 
 
 def _unreported(value_and_gradient: Wrong, objective: Objective, *args: Any, **more: Any) -> Any:
@@ -91,8 +87,8 @@ def _moves_weights(layer: Dense, Delta: Any) -> None:
 
 _imprecise = partial(backward_bug, "precision", Dense)
 STATE_BUGS = (
-    Bug("penalties", "doubled", Penalty, "add_gradient", _doubled, "penalties"),
-    _penalty("missing", lambda self, network: None),
+    _penalty("doubled", _doubled),
+    _penalty("missing", lambda add_gradient, penalty, network: None),
     _penalty("l1 with the gradient of l2", _l1_as_l2),
     _penalty("applied to biases", _on_everything),
     Bug("penalties", "not in the reported loss", Objective, "value_and_gradient", _unreported, "penalties"),

@@ -11,7 +11,8 @@ from config_strategies import MAPPINGS
 from hypothesis import HealthCheck, given, settings
 
 import mlp_core.config
-from mlp_core.config import from_mapping, json_schema
+from mlp_core.config import from_mapping
+from mlp_core.config.schema import json_schema
 
 PUBLISHED = Path(mlp_core.config.__file__).with_name("schema.json")
 REMEDY = "run: python -m mlp_core.config > mlp_core/config/schema.json"

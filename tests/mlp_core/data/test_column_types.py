@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlp_core.data.column_types import as_words, infer_types, profile, truth
+from mlp_core.data.column_types import infer_types, profile, truth
+from mlp_core.data.encode import inputs
 from mlp_core.data.readers.arrays import pair
 from mlp_core.data.readers.csv import read_csv
+from mlp_core.data.task import Task
 
 
 def column(cells: list[str], folder: Path) -> Path:
@@ -68,9 +70,10 @@ def test_a_profile_has_the_commonest_values_and_the_range(tmp_path: Path) -> Non
 
 
 def test_numbers_that_are_names_become_words() -> None:
-    codes, words = as_words(np.array([10.0, np.nan, 2.5, 10.0]))
-    assert words == ["2.5", "10"]
-    np.testing.assert_array_equal(codes, [1, np.nan, 0, 1])
+    source = pair(np.array([[10.0], [np.nan], [2.5], [10.0]]), np.zeros(4), Path("x"), Path("y"))
+    codes, words = inputs(source, [0], Task("regression", 1, (), ("y",), ("x0",), ("categorical",)))
+    assert words == {0: ["2.5", "10"]}
+    np.testing.assert_array_equal(codes[:, 0], [1, np.nan, 0, 1])
 
 
 @pytest.mark.parametrize(("word", "value"), [("Yes", 1), ("no", 0), ("TRUE", 1), ("f", 0), ("maybe", np.nan)])

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from mlp_core.diagnostics import bench
 from mlp_core.training.events import EpochDone, StepDone
+from mlp_core.training.trainer import Progress
 
 
 def test_steps_made_in_one_go_are_timed_together(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
-    made = [0]
+    made = Progress()
 
     def events():
         while True:
             now[0] += 6.0  # sixty steps in one go, their events at once
-            made[0] += 60
-            for step in range(made[0] - 59, made[0] + 1):
+            made.step += 60
+            for step in range(made.step - 59, made.step + 1):
                 yield StepDone(step, 1, step, 120, 0.0, 0.1)
             now[0] += 50.0
-            yield EpochDone(1, made[0], {}, False, 1.0, 1.0)
+            yield EpochDone(1, made.step, {}, False, 1.0, 1.0)
 
     told = events()
-    steps = bench._Steps(lambda: next(told), lambda: made[0])
-    assert [round(steps.run(3), 12) for _ in range(3)] == [0.1, 0.1, 0.1]
-    assert made[0] == 180
+    assert [round(bench._per_step(told, made, 3), 12) for _ in range(3)] == [0.1, 0.1, 0.1]
+    assert made.step == 180

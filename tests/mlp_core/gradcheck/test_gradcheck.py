@@ -11,13 +11,14 @@ import pytest
 from engine_models import Case, make_objective, random_case
 
 from mlp_core.errors import Failed
-from mlp_core.gradcheck import PROBES, check, fast_check, miss_probability
+from mlp_core.gradcheck import check, fast_check, miss_probability
 from mlp_core.gradcheck.compare import compare
 from mlp_core.gradcheck.directions import FULL_LIMIT, cover
 from mlp_core.gradcheck.half_matrices import Halves, product
 from mlp_core.gradcheck.planted import BUGS
 from mlp_core.gradcheck.planted.bug import replaced
 from mlp_core.gradcheck.preconditions import folded
+from mlp_core.gradcheck.probe_points import PROBES
 from mlp_core.gradcheck.self_test import model
 from mlp_core.gradcheck.suspects import hint
 from mlp_core.nn.activations import ACTIVATIONS, HardTanh, Relu, Tanh

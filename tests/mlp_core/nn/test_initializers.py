@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from mlp_core.config.model import INITS
 from mlp_core.nn.activations import Relu
 from mlp_core.nn.backend import numpy_backend
-from mlp_core.nn.initializers import INITIALIZERS, initial_weights
+from mlp_core.nn.initializers import initial_weights
 from mlp_core.nn.network import Architecture, Block, Network
 from mlp_core.rng import generator
 
@@ -55,7 +56,7 @@ def test_those_with_a_scale(name, scale, deviation):
     assert draw(name, scale=scale).std() == pytest.approx(deviation, rel=0.02)
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", INITS)
 def test_shape_dtype_and_repetition(name):
     W = draw(name, (3, 5))
     assert W.shape == (3, 5)

@@ -15,7 +15,7 @@ from mlp_core.nn.activations import activation_gradient, bias_activation
 from mlp_core.nn.losses import loss_and_gradient
 from mlp_core.proof.asked import prove_asked
 from mlp_core.proof.functions import prove_functions
-from mlp_core.proof.training import paper_of
+from mlp_core.proof.paper import Paper
 from mlp_core.runs.prove import check_config
 from mlp_core.runs.prove_kept import prove_kept
 from mlp_core.runs.run import Run
@@ -50,7 +50,7 @@ NET = "model: {hidden: [6], activation: gelu, norm: batch}\n"
 def test_functions_are_right_to_their_last_digits(tmp_path: Path, dtype: str, loss: str) -> None:
     text = "model: {hidden: [{units: 5, activation: gelu_tanh}, {units: 4, activation: mish}]}\n"
     made, _ = built(config_of(tmp_path, "t", f"{text}dtype: {dtype}\nloss: {{name: {loss}}}\n"))
-    tally = prove_functions(made, paper_of(made))
+    tally = prove_functions(Paper(made))
     assert tally.wrong is None
     assert tally.numbers > 4 * 4096
 
@@ -67,7 +67,7 @@ def test_a_wrong_sixth_digit_of_a_function_is_noticed(tmp_path: Path, generic: A
         return value
 
     network.backend = replace(network.backend, kernels={**network.backend.kernels, generic.__name__: off})
-    assert prove_functions(made, paper_of(made)).wrong is not None
+    assert prove_functions(Paper(made)).wrong is not None
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from strict_xp import StrictDevice
 from test_sharded import Many, config_of, files, trained
 from threads import together
 
-from mlp_core.backends.cuda import Unusable, device_backend, find_device, fused_backend
+from mlp_core.backends.cuda import Unusable, find_device
+from mlp_core.backends.cuda.backend import device_backend, fused_backend
 from mlp_core.errors import ConfigError, Failed
 from mlp_core.runs.run import Run
 from mlp_core.runs.run_directory import RunDirectory

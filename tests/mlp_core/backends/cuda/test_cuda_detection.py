@@ -11,9 +11,9 @@ import pytest
 from fake_cupy import CUDARuntimeError, Driver, DynamicLibNotFoundError, OutOfMemoryError, fake_cupy
 from strict_xp import StrictDevice
 
-from mlp_core.backends.cuda import Device, Unusable, find_device
+from mlp_core.backends.cuda import Unusable, find_device
 from mlp_core.backends.cuda import detect as detection
-from mlp_core.backends.cuda.detect import cuda, driver_release, driver_version, extra_for, without_paths
+from mlp_core.backends.cuda.detect import Device, cuda, driver_release, driver_version, extra_for, without_paths
 from mlp_core.config import from_mapping
 from mlp_core.errors import ConfigError
 from mlp_core.training.devices import WORTH_RUN, WORTH_STEP, decide_device, open_cuda, step_flops

@@ -11,8 +11,7 @@ import pytest
 from engine_models import CLASSES, outputs, targets
 from strict_xp import UFUNCS, StrictArray, StrictDevice
 
-from mlp_core.backends.cuda import device_backend
-from mlp_core.backends.cuda.backend import WHOLE
+from mlp_core.backends.cuda.backend import WHOLE, device_backend
 from mlp_core.backends.job import Job as TrainingJob
 from mlp_core.data.batches.batches import Augment, Batches
 from mlp_core.errors import Diverged

@@ -19,7 +19,8 @@ from fake_cuda import backend, equip
 from strict_xp import StrictDevice
 from test_cuda_engine import DROPOUT, JOBS, Job, state
 
-from mlp_core.backends.cuda import Unusable, cuda_backend, device_backend, find_device
+from mlp_core.backends.cuda import Unusable, cuda_backend, find_device
+from mlp_core.backends.cuda.backend import device_backend
 from mlp_core.backends.cuda.kernels import WHOLE, Kernels
 from mlp_core.backends.cuda.source import ACTIVATIONS as FORMULAS
 from mlp_core.backends.cuda.source import LOSSES, kernels, source
