@@ -22,9 +22,10 @@ WORDS = {"numbers": 0, "words": 3}
 OURS = """
 import sys, time
 from pathlib import Path
-from mlp_core.data.readers.csv import read_csv
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.formats import read
 start = time.perf_counter()
-read_csv(Path(sys.argv[1]))
+read(Path(sys.argv[1]), ReadOptions())
 print(time.perf_counter() - start)
 """
 THEIRS = """
@@ -75,13 +76,14 @@ def differing(path: Path) -> int:
     """The count of cells that pandas reads otherwise, to the last bit and letter."""
     import pandas
 
-    from mlp_core.data.readers.csv import read_csv
+    from mlp_core.data.readers.format import ReadOptions
+    from mlp_core.data.readers.formats import read
 
-    table = read_csv(path)
+    table = read(path, ReadOptions())
     frame = pandas.read_csv(path, float_precision="round_trip")
     count = 0
     for column, name in enumerate(table.names):
-        ours, theirs = table.values[:, column], frame[name]
+        ours, theirs = table.cells[:, column], frame[name]
         if column in table.words:
             vocabulary = np.array([*table.words[column], ""], object)
             ours = vocabulary[np.where(np.isnan(ours), len(vocabulary) - 1, ours).astype(int)]

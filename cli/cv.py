@@ -113,8 +113,8 @@ def _result(console: Console, work: CrossValidation, outcome: Outcome) -> int:
                 metric(name, one.mean),
                 metric(name, one.deviation),
                 f"± {metric(name, (one.high - one.low) / 2)}",
-                metric(name, min(one.values)),
-                metric(name, max(one.values)),
+                metric(name, min(one.folds)),
+                metric(name, max(one.folds)),
             )
             for name, one in outcome.metrics.items()
         ]

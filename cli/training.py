@@ -278,7 +278,7 @@ def _execute(run: Run, console: Console, report: bool) -> int:
         console.note(f"resuming {run.directory.path} after step {progress.step:,} (epoch {progress.epoch} complete)")
     else:
         _describe(run.experiment, console)
-    if told := run.world.said():
+    if told := run.experiment.world.said():
         console.note(told)
     stopped = False
     named(run)

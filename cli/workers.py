@@ -79,7 +79,7 @@ def _as_one(rank: int, asked: int | None, work: Callable[[World], int]) -> int:
     if (parent := watched()) is not None:
         parent.when_gone(_save_and_leave)
     world = _world()
-    tell("processes", world.processes)
+    tell("processes", world.facts()["processes"])
 
     def whole() -> int:
         if asked not in (None, world.size):

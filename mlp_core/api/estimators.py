@@ -27,7 +27,7 @@ from mlp_core.data.readers.frames import InMemory, as_table, column_names, label
 from mlp_core.errors import DataError, Problem
 from mlp_core.metrics import Outcome, compute, decide
 from mlp_core.training.checkpoint import Checkpoint
-from mlp_core.training.member_configs import member_configs
+from mlp_core.training.ensemble import member_configs
 
 
 class _Estimator:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mlp_core.config.nearest import question
-from mlp_core.data.column_types import LOOKED_AT, Column, infer_types
+from mlp_core.data.column_types import LOOKED_AT, Column, infer_types, is_empty
 from mlp_core.data.dates import names_a_month
 from mlp_core.data.identifiers import identifier_notes
 from mlp_core.data.notation import Notation
@@ -268,9 +266,7 @@ def _is_blank(source: Source, column: int) -> bool:
     """Whether a column has neither a name nor a value, such as the one after a delimiter at every line's end."""
     if source.targets is not None or source.names[column] != f"c{column}" or column in source.words:
         return False
-    if column in source.odd or not np.isnan(source.cells[0, column]):
-        return False
-    return source.missing(column) == source.rows
+    return column not in source.odd and is_empty(source, column)
 
 
 def _column(config: Config, source: Source, key: str, column: int | str) -> int:
@@ -284,9 +280,8 @@ def _column(config: Config, source: Source, key: str, column: int | str) -> int:
         raise _refusal(config, key, "unknown_column", f'no column "{column}" in the data', nearest(column, names))
     named, place = str(column) in names, column % len(names) if -len(names) <= column < len(names) else None
     if named and place not in (None, names.index(str(column))):
-        hint = (
-            f'write {key.split(".")[-1]}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
-        )
+        last = key.split(".")[-1]
+        hint = f'write {last}: "{column}" for the name, or the name "{names[place or 0]}" for the position'
         message = f"{column} is the name of a column, and the position of another"
         raise _refusal(config, key, "two_columns", message, hint)
     if named:

@@ -20,7 +20,7 @@ import numpy as np
 from mlp_core.data.dates import are_compact, is_open
 from mlp_core.data.notation import Notation, find, markers, mostly_dates
 from mlp_core.data.readers.csv_options import number as plain_number
-from mlp_core.data.readers.source import Source
+from mlp_core.data.readers.source import Source, on_disk
 from mlp_core.data.readers.table import number_name
 from mlp_core.errors import clean
 
@@ -90,9 +90,8 @@ def _column(source: Source, place: int, wish: str | None, decimal: str, order: s
         odd = source.odd.get(place, {})
         missing = markers(odd.values()) if odd else None
         notation = None if missing is None else Notation(missing=missing)
-        return Column(
-            name, kind or "numeric", _why(wish, "numbers"), gaps - len(odd) * (missing is None), None, notation
-        )
+        gaps -= len(odd) if missing is None else 0
+        return Column(name, kind or "numeric", _why(wish, "numbers"), gaps, None, notation)
     notation = None if kind in ("categorical", "boolean", "ignore") else find(words, decimal, order)
     if notation is None and kind in (None, "date"):
         notation = mostly_dates(words, order)
@@ -171,6 +170,15 @@ def compact_dates(source: Source) -> list[str]:
         return []
     places = (place for place in range(head.shape[1]) if place not in source.words)
     return [source.names[place] for place in places if are_compact(head[:, place].tolist())]
+
+
+def is_empty(source: Source, column: int) -> bool:
+    """Whether a column has no value at all, as far as it is known or in memory; there the first cell says no for nearly
+    all columns."""
+    if on_disk(source):
+        return source.targets is None and source.missing(column) == source.rows
+    values = source.cells[:, column]
+    return bool(np.isnan(values[0]) and np.isnan(values).all())
 
 
 def profile(source: Source, place: int, examples: int = 5) -> Profile:

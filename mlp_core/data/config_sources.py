@@ -17,7 +17,7 @@ from mlp_core.config.schema import IN_MEMORY
 from mlp_core.data.column_roles import nearest
 from mlp_core.data.column_types import compact_dates, unread
 from mlp_core.data.readers.converted_table import VALUES, DamagedTable, folder_of, is_folder
-from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.embedded import read_embedded
 from mlp_core.data.readers.format import Reading, ReadOptions
 from mlp_core.data.readers.formats import detect, read, read_all

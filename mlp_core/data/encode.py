@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.column_types import are_truths, truth
+from mlp_core.data.column_types import are_truths, is_empty, truth
 from mlp_core.data.notation import Notation, is_usual
 from mlp_core.data.preprocess.categories import canonical
 from mlp_core.data.preprocess.scaling import parts
@@ -68,7 +68,7 @@ def _column(
     with it. Of columns on the disk only those are read of which nothing else tells it."""
     if (problem := _odd(source, column, notations, whole)) is not None:
         return None, [], problem
-    if whole and _empty(source, column):
+    if whole and is_empty(source, column):
         return None, [], _no_values(source, column)
     if kind == "categorical" and column in source.words:
         return *_one_spelling(source.words[column]), None
@@ -245,15 +245,6 @@ def as_numbers(source: Source, notations: Mapping[int, Notation]) -> Source:
             cells[column] = change(_cells(source, column))
     words = {column: vocabulary for column, vocabulary in source.words.items() if column not in cells}
     return source.with_columns(cells, words, plain=notations)
-
-
-def _empty(source: Source, column: int) -> bool:
-    """Whether a column has no value at all, as far as it is known or in memory; there the first cell says no for nearly
-    all columns."""
-    if on_disk(source):
-        return source.targets is None and source.missing(column) == source.rows
-    values = source.cells[:, column]
-    return bool(np.isnan(values[0]) and np.isnan(values).all())
 
 
 def _no_values(source: Source, column: int) -> Problem:

@@ -35,25 +35,25 @@ def named(name: str) -> bool | None:
     return True if words[-1] in SURELY or OF & {*words[:-1]} else None
 
 
-def names_rows(source: Source, place: int, column: Column, surely: float, perhaps: float, words: float) -> int:
+def names_rows(source: Source, place: int, column: Column, share: float) -> int:
     """How many different values an identifier has; 0 for a column that is none.
 
-    surely: the share of the rows that must have a value of their own where the name leaves no doubt; perhaps: where it
-    leaves some; words: in columns of words.
+    share: of the rows that must have a value of their own where the name leaves no doubt, or the column holds words;
+    where it leaves some, nearly all must.
     """
     known = named(column.name)
     if known is False or column.why == "as data.types says":
         return 0
     if column.kind == "categorical":
         rows, count = source.rows - column.missing, column.distinct or 0
-        return count if count > max(FEW, words * rows) else 0
+        return count if count > max(FEW, share * rows) else 0
     if column.kind != "numeric":
         return 0
     values = np.asarray(source.cells[:ROWS, place], np.float64)
     values = values[~np.isnan(values)]
     count = len(np.unique(values))
-    share = surely if known else perhaps
-    return count if count > share * len(values) and bool((values == np.floor(values)).all()) else 0
+    least = share if known else NEARLY_ALL
+    return count if count > least * len(values) and bool((values == np.floor(values)).all()) else 0
 
 
 def identifier_notes(source: Source, columns: Sequence[Column], places: Sequence[int]) -> list[str]:
@@ -61,7 +61,7 @@ def identifier_notes(source: Source, columns: Sequence[Column], places: Sequence
     another line tells."""
     notes = []
     for column, place in zip(columns, places, strict=True):
-        count = names_rows(source, place, column, SHARE, NEARLY_ALL, SHARE)
+        count = names_rows(source, place, column, SHARE)
         if count <= FEW or (place not in source.words and rises(np.asarray(source.cells[:ROWS, place], np.float64))):
             continue
         name, rows = column.name, min(source.rows, ROWS)

@@ -180,10 +180,8 @@ def _deal(
     if len(lacking):
         rows = np.setdiff1d(np.arange(whole.rows), lacking, assume_unique=True)
         rows = rows[sample_rows(len(rows), config.data.limit, seed)]
-    words = None if keys is None else [keys[row] for row in rows]
-    labels = whole.y[rows] if task.classifies else None
     try:
-        parts = _parts(split, rows, labels, words, val, test, seed)
+        parts = _parts(split, rows, whole.y if task.classifies else None, keys, val, test, seed)
     except DataError as error:
         raise _placed(config, error) from None
     except OneRow as single:
@@ -193,10 +191,8 @@ def _deal(
         hint = "nothing can be learned from one row: add rows of it" if either else "add rows of it, remove it"
         hint += "" if either else ", or set data.split.method: random"
         if row == 0 and source.dialect is not None and not source.named:
-            hint = (
-                'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2"); else '
-            )
-            hint += "add rows of it, or set data.split.method: random"
+            hint = 'if the first line holds names, set data.csv.header: true (a name of digits: data.target: "2")'
+            hint += "; else add rows of it, or set data.split.method: random"
         if (lonely := int((np.bincount(whole.y[rows]) == 1).sum())) > MAX_LONELY:
             message += f", and so have {lonely - 1:,} other classes"
             hint = "is this the column to predict? where it holds quantities, set data.task: regression"
@@ -210,25 +206,23 @@ def _deal(
 def _parts(
     split: SplitConfig, rows: Any, labels: Any, keys: Sequence[str] | None, val: float, test: float, seed: int
 ) -> dict[str, Any]:
-    """Row numbers by part. Under folds those of `test` are set apart, and a fold takes their place."""
+    """Row numbers by part; labels, keys: of all rows of the source. Under folds those of `test` are set apart, and a
+    fold takes their place."""
 
-    def dealt(rows: Any, labels: Any, keys: Sequence[str] | None, val: float, test: float) -> dict[str, Any]:
-        if keys is not None:
-            return split_by(rows, keys, split.method, val, test, seed)
-        return split_rows(rows, labels, split.method, val, test, seed)
+    def told(rows: Any) -> tuple[Any, Sequence[str] | None]:
+        return None if labels is None else labels[rows], None if keys is None else [keys[row] for row in rows]
+
+    def dealt(rows: Any, val: float, test: float) -> dict[str, Any]:
+        mine, words = told(rows)
+        if words is not None:
+            return split_by(rows, words, split.method, val, test, seed)
+        return split_rows(rows, mine, split.method, val, test, seed)
 
     if split.folds is None or split.fold is None:
-        return dealt(rows, labels, keys, val, test)
-    every = np.arange(len(rows))
-    among = dealt(every, labels, keys, 0, test)["train"] if test else every
-
-    def only(places: Any) -> tuple[Any, Any, Sequence[str] | None]:
-        words = None if keys is None else [keys[place] for place in places]
-        return rows[places], None if labels is None else labels[places], words
-
-    _, some, words = only(among)
-    rest, held = deal_fold(among, some, words, split.method, split.folds, split.fold, split.repeat, seed)
-    return {**dealt(*only(rest), val, 0), "test": rows[held]}
+        return dealt(rows, val, test)
+    among = dealt(rows, 0, test)["train"] if test else rows
+    rest, held = deal_fold(among, *told(among), split.method, split.folds, split.fold, split.repeat, seed)
+    return {**dealt(rest, val, 0), "test": held}
 
 
 def _further(config: Config, task: Task, source: Source, name: str = "data", look: bool = True) -> Dataset:

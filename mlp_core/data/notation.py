@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 
 from mlp_core.data.dates import date_number, date_order, time_number
 from mlp_core.data.durations import duration_number
-from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.csv_options import number
 
 Way: TypeAlias = Literal["number", "date", "time", "duration"]
 MOST = 20_000  # different words that are looked at

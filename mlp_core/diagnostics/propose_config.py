@@ -16,7 +16,7 @@ from mlp_core.config import Config, defaults, from_mapping, sparse
 from mlp_core.config.dump import flow
 from mlp_core.data.column_types import Column, infer_types
 from mlp_core.data.config_sources import read_part
-from mlp_core.data.identifiers import MOST, NEARLY_ALL, names_rows
+from mlp_core.data.identifiers import MOST, names_rows
 from mlp_core.data.load import Data, load
 from mlp_core.data.readers.source import Source
 from mlp_core.data.scan import some_rows
@@ -133,9 +133,7 @@ def _no_target(source: Source) -> UsageError:
 def _row_names(source: Source, types: list[Column]) -> list[str]:
     """Columns that are called like identifiers: whole numbers that differ in most rows, or in nearly all where the name
     may mean something else, and words in many."""
-    return [
-        column.name for place, column in enumerate(types) if names_rows(source, place, column, MOST, NEARLY_ALL, MOST)
-    ]
+    return [column.name for place, column in enumerate(types) if names_rows(source, place, column, MOST)]
 
 
 def _relative(file: Path, written: Path) -> str:

@@ -22,8 +22,8 @@ from mlp_core.proof.compare import Tally
 from mlp_core.proof.rows import Table
 from mlp_core.proof.truth import prove_truth
 from mlp_core.proof.warm import prove_warm
+from mlp_core.training.ensemble import member_configs
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.member_configs import member_configs
 
 ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "prelu": 0.25}
 """The alpha of an activation that is given none: Maas et al. 2013, Clevert et al. 2016, He et al. 2015."""

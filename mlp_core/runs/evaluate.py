@@ -25,8 +25,8 @@ from mlp_core.runs.trained_rows import count_trained
 from mlp_core.runs.worst import WorstRow, worst_rows
 from mlp_core.training.checkpoint import Checkpoint, checkpoint_path, save
 from mlp_core.training.ensemble import Ensemble, Saved
-from mlp_core.training.evaluator import Evaluation, Evaluator, Split
-from mlp_core.training.model import Model, model_of
+from mlp_core.training.evaluator import Evaluation, Split
+from mlp_core.training.model import model_of
 from mlp_core.training.prepared import shared_rows
 from mlp_core.workers.world import ALONE, World
 
@@ -235,12 +235,8 @@ class _Raw:
         rows = min(model.config.train.eval_batch_size, max(dataset.rows for dataset in needed.values()))
         evaluator = replace(model, calibration=Calibration()).evaluator(rows)
         for name, dataset in needed.items():
-            if isinstance(model, Model) and isinstance(evaluator, Evaluator):
-                split = model.split(dataset, world=world)
-                self.found[name] = evaluator.evaluate(split, [], world)
-            else:
-                split = model.split(dataset)
-                self.found[name] = evaluator.evaluate(split, [])
+            split = model.split(dataset, world=world)
+            self.found[name] = evaluator.evaluate(split, [], world)
             if world.writes and name == chosen(self.datasets):
                 self.losses = evaluator.rows(split)[0] if wishes.worst else None
                 self.kept = split if wishes.keep else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +52,6 @@ class InMemory:
         return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Nothing is written."""
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Nothing is written."""
 
     def read_json(self, name: str) -> dict[str, Any]:

@@ -22,8 +22,13 @@ class Growing:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.path, self.written, self._waiting = path, 0 if path is None else size_of(path), b""
-        self._synced = self.written
+        self.path = path
+        self.look()
+
+    def look(self) -> None:
+        """Go on from where the file ends now, with nothing that waits."""
+        self._waiting = b""
+        self.written = self._synced = 0 if self.path is None else size_of(self.path)
 
     @property
     def size(self) -> int:
@@ -54,31 +59,25 @@ class MetricsLog:
     recorded."""
 
     def __init__(self, folder: Path | None, columns: Sequence[str], jsonl: bool = True, table: bool = True) -> None:
-        def growing(name: str) -> Growing:
-            return Growing(None if folder is None else folder / name)
-
-        self.jsonl = growing("metrics.jsonl") if jsonl else None
-        self.csv = growing("metrics.csv") if table else None
-        self.steps = growing("steps.jsonl")
-        self.columns = list(columns)
+        files = {"metrics.jsonl": jsonl, "metrics.csv": table, "steps.jsonl": True}
+        self.files = [Growing(folder / name if folder is not None and kept else None) for name, kept in files.items()]
+        self.jsonl, self.csv, self.steps = self.files
+        self.columns, self._counted = list(columns), jsonl
 
     def append(self, facts: Mapping[str, Any], clock: Mapping[str, float]) -> None:
         """Add one epoch: `facts` to both files, the numbers of the `clock` to the table; raises OSError.
 
         After an error everything is still there, and goes out with the next epoch.
         """
-        if self.jsonl is not None:
-            self.jsonl.add(_line(facts))
-        if self.csv is not None:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="", lineterminator="\n")
-            if not self.csv.size:
-                writer.writeheader()
-            writer.writerow({**facts, **clock})
-            self.csv.add(text.getvalue())
-        for file in (self.jsonl, self.csv, self.steps):
-            if file is not None:
-                file.flush()
+        self.jsonl.add(_line(facts))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="", lineterminator="\n")
+        if not self.csv.size:
+            writer.writeheader()
+        writer.writerow({**facts, **clock})
+        self.csv.add(text.getvalue())
+        for file in self.files:
+            file.flush()
 
     def step(self, facts: Mapping[str, Any]) -> None:
         """Add one step. What the disk does not take now goes out with the next epoch."""
@@ -88,17 +87,16 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Bring everything to the disk, before a checkpoint that counts on it; raises OSError."""
-        for file in (self.jsonl, self.csv, self.steps):
-            if file is not None:
-                file.sync()
+        for file in self.files:
+            file.sync()
 
     def offset(self) -> dict[str, int]:
         """How long `metrics.jsonl` and `steps.jsonl` are; a checkpoint remembers it."""
-        return {"jsonl": 0 if self.jsonl is None else self.jsonl.size, "steps": self.steps.size}
+        return {"jsonl": self.jsonl.size if self._counted else 0, "steps": self.steps.size}
 
     def seconds(self) -> float:
         """The seconds of all epochs that the table has, as far as it can be read."""
-        if self.csv is None or self.csv.path is None or "seconds" not in self.columns:
+        if self.csv.path is None or "seconds" not in self.columns:
             return 0.0
         place, total = self.columns.index("seconds"), 0.0
         with contextlib.suppress(OSError):
@@ -112,19 +110,16 @@ class MetricsLog:
 
         False when lines from before it are missing.
         """
-        complete = True
-        if self.jsonl is not None and self.jsonl.path is not None:
-            complete = cut(self.jsonl.path, offset["jsonl"])
-            self.jsonl = Growing(self.jsonl.path)
+        complete = self.jsonl.path is None or cut(self.jsonl.path, offset["jsonl"])
         if self.steps.path is not None:
             cut(self.steps.path, offset.get("steps", 0))
-            self.steps = Growing(self.steps.path)
-        if self.csv is not None and self.csv.path is not None and size_of(self.csv.path):
+        if self.csv.path is not None and size_of(self.csv.path):
             lines = read_own(self.csv.path).splitlines(keepends=True)
             kept = [line for line in lines[: epoch + 1] if line.endswith(b"\n")]
             if kept != lines:
                 write_atomically(self.csv.path, b"".join(kept))
-            self.csv = Growing(self.csv.path)
+        for file in self.files:
+            file.look()
         return complete
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.data.batches.inputs import Rows
+from mlp_core.data.batches.inputs import Held
 from mlp_core.data.load import Data, Dataset
 from mlp_core.data.task import Task
 from mlp_core.metrics import Outcome, compute
+from mlp_core.nn.backend import numpy_backend
 from mlp_core.training.ensemble import Ensemble, EnsembleEvaluator, apart
 from mlp_core.training.evaluator import Evaluation, Split
+from mlp_core.workers.world import ALONE, World
 
 FOLDS = "folds"
 
@@ -28,30 +30,28 @@ class OutOfFold(Ensemble):
 
     parts: tuple[Dataset, ...] = ()
 
-    def split(self, dataset: Dataset, room: bool = True) -> Split:
+    def split(self, dataset: Dataset, world: World = ALONE) -> HeldOut:
         """The pooled rows, which every member gets its part of."""
-        splits = [apart(model, part) for model, part in zip(self.members, self.parts, strict=True)]
-        return Split(_Parts(splits), dataset.y, None, dataset.y, dataset.weight)
+        parts = tuple(apart(model, part) for model, part in zip(self.members, self.parts, strict=True))
+        X = Held(numpy_backend(), np.empty((len(dataset.y), 0)))
+        return HeldOut(X, dataset.y, None, dataset.y, dataset.weight, parts)
 
     def evaluator(self, rows: int) -> FoldEvaluator:
         return FoldEvaluator([model.evaluator(rows) for model in self.members], self.inputs, self.calibration)
 
 
-class _Parts(Rows):
-    """The rows that members held out, one after another; each is asked of its own part."""
+@dataclass(frozen=True)
+class HeldOut(Split):
+    """The rows that members held out, one after another, without inputs of their own: each member has those of its
+    part."""
 
-    def __init__(self, splits: Sequence[Split]) -> None:
-        self.splits = splits
-        self.shape = (sum(len(split.X) for split in splits), splits[0].X.shape[1])
-
-    def __getitem__(self, rows: Any) -> Any:
-        raise NotImplementedError
+    parts: tuple[Split, ...] = ()
 
 
 class FoldEvaluator(EnsembleEvaluator):
     """Measures such a split; `loss` is the mean over rows, each with the loss of the member that held it out."""
 
-    def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
+    def evaluate(self, split: Split, names: Sequence[str], world: World = ALONE) -> Evaluation:
         found = [one.evaluate(part, []) for one, part in zip(self.members, self._splits(split), strict=True)]
         weights = [float(len(part.X) if part.w is None else part.w.sum()) for part in self._splits(split)]
         P = self.calibration.apply(np.concatenate([one.outcome.P for one in found]), self.kind)
@@ -77,8 +77,8 @@ class FoldEvaluator(EnsembleEvaluator):
         return np.concatenate([losses for losses, _ in found]), P
 
     def _splits(self, split: Split) -> Sequence[Split]:
-        assert isinstance(split.X, _Parts)
-        return split.X.splits
+        assert isinstance(split, HeldOut)
+        return split.parts
 
 
 def pooled(task: Task, parts: Sequence[tuple[Dataset, Any]]) -> Data:

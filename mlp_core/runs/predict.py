@@ -16,7 +16,7 @@ from mlp_core.data.encode import inputs, refuse_missing, weights
 from mlp_core.data.fingerprints import Fingerprints
 from mlp_core.data.load import with_targets
 from mlp_core.data.preprocess.from_config import distant_lines, gapless
-from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.formats import stream
 from mlp_core.data.readers.frames import InMemory, parts
 from mlp_core.data.readers.source import Source, place_of
@@ -107,7 +107,7 @@ class Predictor:
         numbers.difference_update(task.kept.columns)
         options = read_options(self.model.config, task)
         if isinstance(data, InMemory):
-            return parts(data.source(lambda name: name not in numbers, options.csv), IN_MEMORY)
+            return parts(data.read(options, lambda name: name not in numbers), IN_MEMORY)
         return stream(data, options, (*task.features, *task.targets), numbers)
 
     def _part(self, source: Source) -> dict[str, Any]:
@@ -203,15 +203,11 @@ class Predictor:
 
         Where targets were made logarithms, the deviation is that of log(1 + y).
         """
-        further, deviation = self.evaluator.spread(Z)
-        suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
-        columns = {
-            f"{name}{suffix}": values[:, k] for name, values in further.items() for k, suffix in enumerate(suffixes)
-        }
+        told, deviation = self.evaluator.spread(Z)
         if deviation is not None:
-            name = "log_std" if self.evaluator.log else "std"
-            columns |= {f"{name}{suffix}": deviation[:, k] for k, suffix in enumerate(suffixes)}
-        return columns
+            told = {**told, "log_std" if self.evaluator.log else "std": deviation}
+        suffixes = [""] if len(self.task.targets) == 1 else [f"_{name}" for name in self.task.targets]
+        return {f"{name}{suffix}": values[:, k] for name, values in told.items() for k, suffix in enumerate(suffixes)}
 
     def _measured(self, source: Source, targets: Sequence[int], P: Any) -> tuple[str | None, Any]:
         """Why there are no metrics, and the predictions beside the truth and its weights where there is one."""

@@ -66,10 +66,6 @@ class Run:
         self._clock = Stopwatch()
         self._tracking = Tracking([])
 
-    @property
-    def world(self) -> World:
-        return self.experiment.trainer.world
-
     @classmethod
     def start(
         cls,
@@ -91,11 +87,7 @@ class Run:
         refuse_differences(experiment)
         if not world.writes:
             return cls(experiment, InMemory(writes=False), command=command)
-        if directory is None:
-            number = config.output.if_exists == "number"
-            run_directory = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
-        else:
-            run_directory = RunDirectory.create(directory)
+        run_directory = RunDirectory.create(directory, config)
         try:
             run = cls(experiment, run_directory, command=command)
             run_directory.write("config.yaml", text)
@@ -210,7 +202,7 @@ class Run:
         self._clock.start()
 
         def asked() -> bool:
-            self.exit_code = self.world.agreed(int(stop()))
+            self.exit_code = self.experiment.world.agreed(int(stop()))
             return self.exit_code != 0
 
         try:
@@ -290,7 +282,7 @@ class Run:
         progress = self.experiment.trainer.progress
         name = self.saves.chosen()
         chosen = self.directory.checkpoints / f"{name}.safetensors"
-        if self.world.told(self.directory.has(name)):
+        if self.experiment.world.told(self.directory.has(name)):
             self._use(name)
         give_back()  # a checkpoint is large, and so is measuring
         measured = self.experiment.evaluate()
@@ -332,7 +324,7 @@ class Run:
             "inferred": list(experiment.notes),
         }
         if (shards := experiment.trainer.job.limits.shards) > 1:
-            facts["workers"] = {**self.world.facts(), "shards": shards}
+            facts["workers"] = {**self.experiment.world.facts(), "shards": shards}
         self._record.begin(self.command, facts, self.resumed, self._clock.seconds)
 
     def _begin_tracking(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mlp_core.atomic_files import (
     unshare,
     write_atomically,
 )
+from mlp_core.config import Config
 from mlp_core.descriptors import UPDATE, lock, open_own, read_own, write_at
 from mlp_core.documents import read_object
 from mlp_core.errors import CheckpointError, MlpbpError, Problem, RunDirectoryError, UsageError, typed
@@ -53,8 +53,11 @@ class RunDirectory:
         self._lock: int | None = None
 
     @classmethod
-    def create(cls, path: Path) -> RunDirectory:
-        """A new run in `path`, which must not exist or be empty; raises UsageError, RunDirectoryError."""
+    def create(cls, path: Path | None, config: Config) -> RunDirectory:
+        """A new run in `path`, which must not exist or be empty, or in the next free folder under `output.dir`; raises
+        UsageError, RunDirectoryError."""
+        if path is None:
+            return cls._numbered(Path(config.output.dir), config.name, config.output.if_exists == "number")
         run = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -101,7 +104,7 @@ class RunDirectory:
         return UsageError(Problem("not_empty", "the directory is not empty", hint, file=str(self.path)))
 
     @classmethod
-    def create_numbered(cls, parent: Path, name: str, number: bool = True) -> RunDirectory:
+    def _numbered(cls, parent: Path, name: str, number: bool) -> RunDirectory:
         """A new run in `parent/name-001`, or the next free number; mkdir decides between two that start at once."""
         try:
             taken = numbers(parent, name)
@@ -196,9 +199,6 @@ class RunDirectory:
     def write(self, name: str, content: bytes) -> None:
         """Write one of the small files of a run, all or nothing."""
         write_atomically(self.path / name, content)
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        self.write(name, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of this run, empty where there is none that can be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -60,13 +61,16 @@ class RunRecord:
             before["seconds"] = self._record["seconds"] = round(spent, 3)
             history = earlier.get("resumed_from")
             self._record["resumed_from"] = [*(history if isinstance(history, list) else []), before]
-        self.directory.write_json("run.json", self._record)
+        self._write()
 
     def end(self, status: str, exit_code: int | None, **more: Any) -> None:
         """Write down how the run ended; raises OSError if it is finished, else that is not the worst that happened."""
         self._record |= {"status": status, "ended": _now(), "exit_code": exit_code, **more}
         with contextlib.nullcontext() if status == "finished" else contextlib.suppress(OSError):
-            self.directory.write_json("run.json", self._record)
+            self._write()
+
+    def _write(self) -> None:
+        self.directory.write("run.json", (json.dumps(self._record, indent=2) + "\n").encode())
 
 
 def _now() -> str:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from mlp_core.atomic_files import refuse_foreign, write_atomically
 from mlp_core.config import Config
@@ -25,16 +25,6 @@ from mlp_core.errors import Failed, MlpbpError, Problem
 TENSORBOARD, MLFLOW = "tensorboard", "mlflow"
 MLFLOW_FILE = "mlflow.json"
 TAG = "mlpbp.run"
-
-
-class Tracker(Protocol):
-    """Where metrics go. Both raise whatever the other program does."""
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """The metrics of an epoch that is complete."""
-
-    def close(self, status: str) -> None:
-        """The run has ended: finished, interrupted or failed."""
 
 
 def need_trackers(config: Config, home: bool = True) -> None:
@@ -55,7 +45,7 @@ class Tracking:
         self._trackers = trackers
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> list[str]:
-        """Tell all of them; what is to be said about those that failed."""
+        """Tell all of them the metrics of an epoch that is complete; what is to be said about those that failed."""
         notes = []
         for tracker in list(self._trackers):
             try:
@@ -68,7 +58,7 @@ class Tracking:
         return notes
 
     def close(self, status: str) -> None:
-        """Tell all of them that the run has ended."""
+        """Tell all of them that the run has ended: finished, interrupted or failed."""
         for tracker in self._trackers:
             with contextlib.suppress(Exception):
                 tracker.close(status)
@@ -169,6 +159,10 @@ class Mlflow:
     def close(self, status: str) -> None:
         said = {"finished": "FINISHED", "interrupted": "KILLED"}.get(status, "FAILED")
         self._client.set_terminated(self._run, said)
+
+
+Tracker: TypeAlias = TensorBoard | Mlflow
+"""Where metrics go; raises whatever the other program does."""
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

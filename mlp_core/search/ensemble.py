@@ -7,8 +7,6 @@ probabilities or values are the members' average.
 from __future__ import annotations
 
 import contextlib
-import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,14 @@ from mlp_core.errors import Problem, RunDirectoryError, UsageError
 from mlp_core.metrics import plain
 from mlp_core.runs.members import ENSEMBLE, MEASURED, Members
 from mlp_core.runs.run_directory import RunDirectory
+from mlp_core.runs.run_record import Stopwatch, earlier_seconds
 from mlp_core.search.folder import LARGEST, PLAN, write_json
 from mlp_core.search.locks import FileLock
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once
-from mlp_core.training.member_configs import member_configs
+from mlp_core.training.checkpoint import checkpoint_path, load
+from mlp_core.training.ensemble import member_configs
 
 FORMAT = 1
 
@@ -36,22 +36,16 @@ class Ensemble:
     def __init__(self, folder: Path, config: Config, text: bytes, command: Sequence[str]) -> None:
         self.folder = folder
         self.count = at_once(None, config.ensemble, 1 if config.threads == "auto" else config.threads, config.device)
-        self.configs = member_configs(config, self.count)
-        self.names = [f"member-{k}" for k in range(1, config.ensemble + 1)]
-        made_of = zip(self.names, self.configs, strict=True)
-        told = read_object(folder / MEASURED, LARGEST).get("seconds")
-        self.seconds = float(told) if isinstance(told, int | float) and math.isfinite(told) else 0.0
-        self.members = [Training.of(one, folder / name, text, tuple(command)) for name, one in made_of]
+        configs = member_configs(config, self.count)
+        self.threads, self.epochs = int(configs[0].threads), config.train.epochs
+        self.seconds = earlier_seconds(read_object(folder / MEASURED, LARGEST))
+        self.members = [Training.of(one, folder / f"member-{k}", text, command) for k, one in enumerate(configs, 1)]
 
     @classmethod
     def start(cls, config: Config, directory: Path | None, command: Sequence[str] = ()) -> Ensemble:
         """In `directory`, which is new or empty, or in the next free one under `output.dir`. Raises UsageError,
         RunDirectoryError."""
-        number = config.output.if_exists == "number"
-        if directory is None:
-            made = RunDirectory.create_numbered(Path(config.output.dir), config.name, number)
-        else:
-            made = RunDirectory.create(directory)
+        made = RunDirectory.create(directory, config)
         folder = made.path
         made.discard()  # it is no run itself
         try:
@@ -87,22 +81,18 @@ class Ensemble:
         folder one model once all are; `watch` hears now and then how far the others are. Raises what training raises;
         what was trained until then stays where it is."""
         lock = FileLock(self.folder / ".lock")
-        if not lock.take():
-            hint = "wait for it, or stop it"
-            raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.folder)))
-        begun, spent = time.monotonic(), self.seconds
-        done, first = 0, self.configs[0]
-        limits = self.count, int(first.threads), first.train.epochs
+        lock.claim()
+        clock, done = Stopwatch(self.seconds), 0
         try:
-            for member in watched(Training.carry_out, self.members, *limits, stop, watch):
+            for member in watched(Training.carry_out, self.members, self.count, self.threads, self.epochs, stop, watch):
                 done += 1
                 yield member
             if done == len(self.members):
-                run = RunDirectory(self.folder / self.names[0])
-                task = run.load("best" if run.has("best") else "last").document["task"]
-                Members(self.folder, ENSEMBLE, tuple(self.names), str(task["kind"])).write()
+                task = load(checkpoint_path(self.members[0].folder)).document["task"]
+                runs = tuple(one.folder.name for one in self.members)
+                Members(self.folder, ENSEMBLE, runs, str(task["kind"])).write()
         finally:
-            self.seconds = spent + time.monotonic() - begun
+            self.seconds = clock.seconds
             if done < len(self.members):
                 self.measured({})
             lock.release()

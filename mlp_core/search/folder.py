@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.atomic_files import refuse_foreign, remove, write_atomically
+from mlp_core.config import Config, sparse
 from mlp_core.documents import read_object
-from mlp_core.errors import Problem, RunDirectoryError, UsageError
+from mlp_core.errors import Problem, UsageError
 from mlp_core.runs.run_directory import next_folder, numbers, unwritable
 from mlp_core.search.locks import FileLock
 
@@ -25,6 +26,16 @@ class SearchFolder:
     def __init__(self, path: Path, fresh: bool) -> None:
         self.path, self.fresh = path, fresh
         self._lock = FileLock(path / ".lock")
+
+    @classmethod
+    def of(
+        cls, path: Path | None, config: Config, name: str, asked: Mapping[str, Any], done: Callable[[Path], bool]
+    ) -> SearchFolder:
+        """The folder at `path`, or the newest one of this name under `output.dir` unless it is `done`, or else a new
+        one. Its plan is what is `asked` of a config. Raises UsageError, RunDirectoryError."""
+        home = Path(config.output.dir) if path is None else path.parent
+        plan = {**asked, "config": sparse(config.with_paths_from(home))}
+        return cls.numbered(home, name, plan, done) if path is None else cls.at(path, plan)
 
     @classmethod
     def at(cls, path: Path, plan: Mapping[str, Any]) -> SearchFolder:
@@ -72,23 +83,20 @@ class SearchFolder:
     def take(self) -> None:
         """Keep other processes out until this one ends. Raises RunDirectoryError."""
         try:
-            taken = self._lock.take()
+            self._lock.claim()
         except OSError as error:
             raise unwritable(self.path, error) from None
-        if not taken:
-            hint = "wait for it, or stop it"
-            raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=str(self.path)))
 
     def close(self) -> None:
         """Let go of it."""
         self._lock.release()
 
-    def discard(self) -> None:
-        """Remove a new folder in which nothing was begun."""
+    def discard(self, *more: str) -> None:
+        """Remove a new folder in which nothing was begun, with `more` files than all have."""
         self.close()
         if self.fresh:
             with contextlib.suppress(OSError):
-                for name in (PLAN, "config.yaml", ".lock"):
+                for name in (PLAN, "config.yaml", ".lock", *more):
                     remove(self.path / name)
                 self.path.rmdir()
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlp_core.config import Config, sparse
+from mlp_core.config import Config
 from mlp_core.data.writers import writing
 from mlp_core.documents import read_object
 from mlp_core.errors import CheckpointError, Problem
@@ -28,6 +29,7 @@ from mlp_core.search.intervals import SAID, FoldSpread, spread
 from mlp_core.search.training import Training
 from mlp_core.search.watching import Watch, watched
 from mlp_core.search.workers import Stop, at_once
+from mlp_core.training.ensemble import Ensemble, apart
 from mlp_core.training.events import Event
 from mlp_core.training.unused import refuse_unused
 
@@ -69,13 +71,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `cv.json`, which hold nothing that the clock or the number of workers changes."""
-        metrics = {
-            name: {
-                **{key: _finite(getattr(one, key)) for key in ("mean", "deviation", "low", "high")},
-                "folds": [_finite(value) for value in one.values],
-            }
-            for name, one in self.metrics.items()
-        }
+        metrics = {name: {key: _told(value) for key, value in vars(one).items()} for name, one in self.metrics.items()}
         fields = {"format": FORMAT, "task": self.task, "rows": self.rows, "interval": SAID, "metrics": metrics}
         return {**fields, "folds": list(self.folds)}
 
@@ -86,7 +82,10 @@ class Outcome:
         if not told:
             return None
         try:
-            metrics = {name: _spread_of(one) for name, one in told["metrics"].items()}
+            metrics = {
+                name: FoldSpread(**{key: _number(value) for key, value in one.items()})
+                for name, one in told["metrics"].items()
+            }
             return cls(str(told["task"]), int(told["rows"]), metrics, tuple(told["folds"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError(
@@ -94,12 +93,15 @@ class Outcome:
             ) from None
 
 
+@dataclass(frozen=True)
 class CrossValidation:
     """The folds of a config, in their folder."""
 
-    def __init__(self, config: Config, folds: int, repeats: int, folder: SearchFolder, threads: int) -> None:
-        self.config, self.folds, self.repeats, self.folder, self.threads = config, folds, repeats, folder, threads
-        self.parts: tuple[Fold, ...] = ()
+    config: Config
+    folds: int
+    repeats: int
+    folder: SearchFolder
+    parts: tuple[Fold, ...]
 
     @classmethod
     def open(
@@ -110,34 +112,19 @@ class CrossValidation:
         Each fold takes one thread unless the config says how many. Raises ConfigError, UsageError.
         """
         refuse_unused(fold_config(config, folds, 1, 1))  # what does not go with folds is refused at once, too
-        threads = 1 if config.threads == "auto" else int(config.threads)
-        config = config.replace(threads=threads)
-        home = Path(config.output.dir) if path is None else path.parent
-        plan = {
-            "format": FORMAT,
-            "command": "cv",
-            "folds": folds,
-            "repeats": repeats,
-            "config": sparse(config.with_paths_from(home)),
-        }
-        if path is None:
-            folder = SearchFolder.numbered(home, f"{config.name}-cv", plan, lambda path: (path / RESULT).exists())
-        else:
-            folder = SearchFolder.at(path, plan)
-        made = cls(config, folds, repeats, folder, threads)
-        made.parts = tuple(made._parts(text, tuple(command)))
-        return made
-
-    def _parts(self, text: bytes, command: tuple[str, ...]) -> Iterator[Fold]:
-        for repeat in range(1, self.repeats + 1):
-            for fold in range(1, self.folds + 1):
-                name = f"fold-{fold}" if self.repeats == 1 else f"repeat-{repeat}-fold-{fold}"
-                config = fold_config(self.config, self.folds, fold, repeat)
-                yield Fold(repeat, fold, Training.of(config, self.folder.path / name, text, command))
+        config = config.replace(threads=1) if config.threads == "auto" else config
+        plan = {"format": FORMAT, "command": "cv", "folds": folds, "repeats": repeats}
+        folder = SearchFolder.of(path, config, f"{config.name}-cv", plan, lambda path: (path / RESULT).exists())
+        parts = []
+        for repeat, fold in product(range(1, repeats + 1), range(1, folds + 1)):
+            name = f"fold-{fold}" if repeats == 1 else f"repeat-{repeat}-fold-{fold}"
+            one = fold_config(config, folds, fold, repeat)
+            parts.append(Fold(repeat, fold, Training.of(one, folder.path / name, text, command)))
+        return cls(config, folds, repeats, folder, tuple(parts))
 
     def workers(self, asked: int | None) -> int:
         """How many folds are trained at once."""
-        return at_once(asked, len(self.parts), self.threads, self.config.device)
+        return at_once(asked, len(self.parts), int(self.config.threads), self.config.device)
 
     def run(self, jobs: int, stop: Stop = lambda: 0, watch: Watch | None = None) -> Iterator[FoldDone]:
         """Train what is not trained yet; yields the folds as they are done, unless `stop()` says so before. `watch`
@@ -148,7 +135,8 @@ class CrossValidation:
         self.folder.take()
         try:
             tasks = [part.training for part in self.parts]
-            for place, done in watched(_train, tasks, jobs, self.threads, self.config.train.epochs, stop, watch):
+            threads, epochs = int(self.config.threads), self.config.train.epochs
+            for place, done in watched(_train, tasks, jobs, threads, epochs, stop, watch):
                 yield FoldDone(self.parts[place], *done)
         except BaseException:
             if not any(part.training.folder.exists() for part in self.parts):
@@ -195,14 +183,14 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
     data = read_own_data(model) if run is None else run.experiment.data
     if "test" not in data.indices:
         raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
-    part: Any = data.splits["test"] if run is None else run.experiment.splits["test"]
+    assert not isinstance(model, Ensemble)  # a fold is one run
+    split = apart(model, data.splits["test"]) if run is None else run.experiment.splits["test"]
+    to_host = (model if run is None else run.experiment.model).network.backend.to_host
 
     def inputs(rows: slice) -> Any:
-        if run is None:
-            return model.inputs.transform(np.asarray(part.X[rows]), part.words, dtype=model.config.dtype)
-        return np.ascontiguousarray(run.experiment.model.network.backend.to_host(part.X[rows]))
+        return np.ascontiguousarray(to_host(split.X[rows]))
 
-    numbers, y = data.indices["test"], part.y
+    numbers, y = data.indices["test"], split.y
     predictor, task = Predictor(model, probabilities=True), model.task
     chunks = [predictor.answer_inputs(inputs(slice(start, start + ROWS))) for start in range(0, len(numbers), ROWS)]
     columns: Columns = {"row": numbers}
@@ -219,23 +207,22 @@ def _chained(parts: Sequence[Any]) -> Any:
     return [one for part in parts for one in part] if isinstance(parts[0], list) else np.concatenate(parts)
 
 
+def _at(cells: Any, places: Any) -> Any:
+    return [cells[place] for place in places] if isinstance(cells, list) else cells[places]
+
+
 def _table(done: Sequence[FoldDone], repeats: int) -> Columns:
     """What all folds said, repeat by repeat in the order of the rows: every row once in each."""
-    order: list[tuple[int, int, int]] = []
-    for place, one in enumerate(done):
-        order += [(one.fold.repeat, int(row), place) for row in one.predictions["row"]]
-    first = {place: {int(row): i for i, row in enumerate(one.predictions["row"])} for place, one in enumerate(done)}
-    order.sort()
-    places = [(place, first[place][row]) for _, row, place in order]
-    table: Columns = {"row": [row for _, row, _ in order]}
-    if repeats > 1:
-        table["repeat"] = [repeat for repeat, _, _ in order]
-    table["fold"] = [done[place].fold.fold for place, _ in places]
-    for name in done[0].predictions:
-        if name != "row":
-            cells = [done[place].predictions[name][i] for place, i in places]
-            table[name] = np.array(cells) if isinstance(done[0].predictions[name], np.ndarray) else cells
-    return table
+    parts = []
+    for one in done:
+        row = one.predictions["row"]
+        repeat, fold = (np.full(len(row), number) for number in (one.fold.repeat, one.fold.fold))
+        parts.append({"row": row, "repeat": repeat, "fold": fold, **one.predictions})
+    table = {name: _chained([part[name] for part in parts]) for name in parts[0]}
+    order = np.lexsort((table["row"], table["repeat"]))
+    if repeats == 1:
+        del table["repeat"]
+    return {name: _at(cells, order) for name, cells in table.items()}
 
 
 def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
@@ -254,14 +241,11 @@ def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
     return Outcome(task, seen, {name: spread(given, share) for name, given in values.items()}, tuple(facts))
 
 
-def _spread_of(told: Mapping[str, Any]) -> FoldSpread:
-    mean, deviation, low, high = (_number(told[key]) for key in ("mean", "deviation", "low", "high"))
-    return FoldSpread(mean, deviation, low, high, tuple(map(_number, told["folds"])))
+def _told(value: Any) -> Any:
+    """A number, or several, as JSON has them: null for one that is not finite."""
+    return [*map(_told, value)] if isinstance(value, tuple) else value if math.isfinite(value) else None
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(told: Any) -> Any:
+    """The same back again."""
+    return tuple(map(_number, told)) if isinstance(told, list) else math.nan if told is None else float(told)

@@ -27,7 +27,7 @@ class FoldSpread:
     deviation: float
     low: float
     high: float
-    values: tuple[float, ...]
+    folds: tuple[float, ...]
 
 
 def spread(values: Sequence[float], share: float) -> FoldSpread:

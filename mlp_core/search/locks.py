@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from mlp_core.descriptors import UPDATE, lock, open_own
+from mlp_core.errors import Problem, RunDirectoryError
 
 EVERY = 0.002  # seconds between two tries; more each time, up to the longest
 LONGEST = 0.05
@@ -29,6 +30,12 @@ class FileLock:
             return False
         self._descriptor = descriptor
         return True
+
+    def claim(self) -> None:
+        """Take it for the folder that it lies in. Raises RunDirectoryError where another process has it."""
+        if not self.take():
+            hint, folder = "wait for it, or stop it", str(self.path.parent)
+            raise RunDirectoryError(Problem("in_use", "in use by another process", hint, file=folder))
 
     def acquire(self) -> bool:
         """Take it, however long that lasts; True."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,8 +70,7 @@ def lr_range(
     changes = {"train.epochs": steps, "train.max_steps": steps, "train.early_stopping": False}
     experiment = Experiment.build(config.asking(**changes))
     trainer = experiment.trainer
-    base = {field.name: getattr(trainer.schedule, field.name) for field in fields(Schedule)}
-    trainer.schedule = Growing(**{**base, "steps": steps}, low=low, high=high)
+    trainer.schedule = Growing(**vars(trainer.schedule) | {"steps": steps}, low=low, high=high)
     trainer.evaluate, trainer.best, trainer.stopping, trainer.plateau, trainer.read_every = dict, None, None, None, 1
     rates, losses, smoothed = list[float](), list[float](), list[float]()
     mean, diverged = 0.0, False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.atomic_files import remove_folder, write_atomically
-from mlp_core.config import Config, sparse
+from mlp_core.config import Config
 from mlp_core.data.load import load
 from mlp_core.documents import read_object
 from mlp_core.errors import Problem, UsageError
@@ -102,7 +102,6 @@ class Search:
         if not any(one.key.endswith(".name") for one in space.dimensions):  # else it decides which keys have an effect
             refuse_unused(space.config)
         name = study_name(space.config, space, folds)
-        home = Path(space.config.output.dir) if path is None else path.parent
         plan = {
             "format": FORMAT,
             "command": "sweep",
@@ -112,12 +111,8 @@ class Search:
             "prune": prune,
             "storage": None if storage is None else without_password(storage),
             "space": space.to_json(),
-            "config": sparse(space.config.with_paths_from(home)),
         }
-        if path is None:
-            folder = SearchFolder.numbered(home, f"{config.name}-sweep", plan, lambda at: _ended(at) >= count)
-        else:
-            folder = SearchFolder.at(path, plan)
+        folder = SearchFolder.of(path, space.config, f"{config.name}-sweep", plan, lambda at: _ended(at) >= count)
         said = tuple(without_password(word) for word in command)
         place = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:16]
         sweep = Sweep(
@@ -182,12 +177,9 @@ class Search:
 
     def _discard(self) -> None:
         """Remove the folder where nothing was begun."""
-        if not self.folder.fresh:
-            return
-        for name in (JOURNAL, f".{JOURNAL}.lock"):
-            (self.folder.path / name).unlink(missing_ok=True)
-        remove_folder(self.sweep.locks)
-        self.folder.discard()
+        if self.folder.fresh:
+            remove_folder(self.sweep.locks)
+        self.folder.discard(JOURNAL, f".{JOURNAL}.lock")
 
     def finish(self) -> Found:
         """Write down what is known: `sweep.json`, and `best.yaml` where a trial is complete. Raises OSError."""

@@ -18,8 +18,6 @@ from mlp_core.config import Config, with_overrides
 from mlp_core.errors import ConfigError, Problem, UsageError
 from mlp_core.training.recipe import chosen
 
-KINDS = {"log": "numbers, evenly on a logarithmic scale", "uniform": "numbers, evenly", "int": "whole numbers"}
-KINDS |= {"logint": "whole numbers, evenly on a logarithmic scale"}
 _RANGE = re.compile(r"\s*(log|uniform|int|logint)\s*\(([^(),]*),([^(),]*)\)\s*")
 _LIST = re.compile(r"[^\[\]{}(),]+(,[^\[\]{}(),]+)+")
 
@@ -41,7 +39,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two, both among them. kind: one of `KINDS`."""
+    """A number between two, both among them. kind: `uniform`, or `int` for whole numbers; `log` and `logint`: the same,
+    evenly on a logarithmic scale."""
 
     key: str
     kind: str

@@ -134,19 +134,12 @@ class Numbered(BaseSampler):
         return self._of(trial, param_name).sample_independent(study, trial, param_name, param_distribution)
 
 
-class Grid(BaseSampler):
-    """Every combination of the listed values once: that of a trial follows from its number."""
+class Grid(RandomSampler):
+    """Every combination of the listed values once: each parameter drawn by itself, its value by the trial's number."""
 
     def __init__(self, dimensions: Sequence[Dimension]) -> None:
+        super().__init__()
         self._lists = {one.key: one.values for one in dimensions if isinstance(one, Choice)}
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -263,13 +263,7 @@ def real_trials(study: Study) -> list[FrozenTrial]:
     return [one for one in study.get_trials(deepcopy=False) if SURPLUS not in one.user_attrs]
 
 
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+STATES = {state: state.name.lower() for state in TrialState} | {TrialState.FAIL: "failed"}
 
 
 def table(sweep: Sweep, study: Study) -> list[TrialDone]:

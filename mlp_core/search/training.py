@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ class Training:
     command: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config: Config, folder: Path, text: bytes, command: tuple[str, ...]) -> Training:
+    def of(cls, config: Config, folder: Path, text: bytes, command: Sequence[str]) -> Training:
         """A config as it is carried to another process."""
-        return cls(folder, sparse(config.with_absolute_paths()), text, command)
+        return cls(folder, sparse(config.with_absolute_paths()), text, tuple(command))
 
     def record(self) -> dict[str, Any] | None:
         """What `run.json` says of it once it is finished, else None."""

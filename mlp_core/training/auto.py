@@ -213,9 +213,7 @@ def _rare(data: Data) -> str | None:
 
 def _check_metrics(config: Config, data: Data) -> None:
     chosen = [] if config.metrics == "auto" else [("metrics", name) for name in config.metrics]
-    stopping = config.train.early_stopping
-    chosen += [("checkpoint.monitor", config.checkpoint.monitor.split("_", 1)[1])]
-    chosen += [("train.early_stopping.monitor", stopping.monitor.split("_", 1)[1])] if stopping else []
+    chosen += [(key, name.split("_", 1)[1]) for key, name in from_config.monitors(config).items()]
     for key, name in chosen:
         if not known(data.task.kind, name):
             message, hint = f"does not fit a {data.task.kind} task", "use loss, " + ", ".join(fitting(data.task.kind))

@@ -79,7 +79,7 @@ def baselines(model: Model, splits: Mapping[str, Split], measured: Mapping[str, 
     if measured[name].rows is not None:
         return None  # some rows of many on the disk were measured
     at = _some(len(outcome.y))
-    ours = Outcome(outcome.P[at], outcome.y[at], _taken(outcome.w, at), outcome.threshold)
+    ours = Outcome(outcome.P[at], outcome.y[at], None if outcome.w is None else outcome.w[at], outcome.threshold)
     simple = _constant(kind, splits["train"], ours.P.shape[1])
     guesses = {SIMPLE.get(kind, "mean"): np.broadcast_to(simple, ours.P.shape)}
     guesses["no hidden layers"] = _linear(model, splits["train"], splits[name], at)
@@ -95,10 +95,6 @@ def baselines(model: Model, splits: Mapping[str, Split], measured: Mapping[str, 
 def _some(rows: int) -> Any:
     """Row numbers spread over all rows."""
     return np.unique(np.linspace(0, rows - 1, min(rows, ROWS)).astype(np.int64))
-
-
-def _taken(values: Any, at: Any) -> Any:
-    return None if values is None else values[at]
 
 
 def _constant(kind: str, train: Split, width: int) -> Any:

@@ -10,7 +10,6 @@ Written and read by hand, not with the safetensors package: that takes the whole
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -100,13 +99,11 @@ def _joined(parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
     return joined
 
 
-def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
+def verify(file: BinaryIO, path: str) -> dict[str, Any]:
     """The document of a checkpoint; raises CheckpointError unless every bit is as it was written.
 
     Reads in small parts, and makes nothing of what it reads before the size and the digest are known to be right.
     """
-    if isinstance(file, bytes):
-        file = io.BytesIO(file)
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= _LARGEST_HEADER:
@@ -116,7 +113,7 @@ def verify(file: bytes | BinaryIO, path: str) -> dict[str, Any]:
         raise damaged(path, "it is not complete")
     if not header.startswith(_BEGINNING):
         raise damaged(path, "it is not a checkpoint of mlpbp")
-    expected, size = 8 + length + _data_size(header), file.seek(0, io.SEEK_END)
+    expected, size = 8 + length + _data_size(header), file.seek(0, os.SEEK_END)
     if size != expected:
         raise damaged(path, f"it has {size:,} bytes, by its header it should have {expected:,}")
     file.seek(8 + length)

@@ -18,11 +18,13 @@ from mlp_core.data.load import Dataset
 from mlp_core.data.preprocess.far import Stray
 from mlp_core.data.task import Task
 from mlp_core.errors import CheckpointError, Problem
+from mlp_core.machine import available_cpus
 from mlp_core.metrics import Outcome, compute
 from mlp_core.metrics.calibration import Calibration
 from mlp_core.nn.backend import Array, numpy_backend
 from mlp_core.training.evaluator import Evaluation, Evaluator, Split
 from mlp_core.training.model import Model
+from mlp_core.workers.world import ALONE, World
 
 Names: TypeAlias = Mapping[int, Sequence[str]]
 
@@ -67,8 +69,8 @@ class Ensemble:
         """Measures the average, `rows` rows at a time."""
         return EnsembleEvaluator([model.evaluator(rows) for model in self.members], self.inputs, self.calibration)
 
-    def split(self, dataset: Dataset, room: bool = True) -> Split:
-        """A data set ready for every member; its memory is left as it is."""
+    def split(self, dataset: Dataset, world: World = ALONE) -> Split:
+        """A data set ready for every member, in a world of one; its memory is left as it is."""
         parts = [apart(model, dataset) for model in self.members]
         Y = np.stack([part.Y for part in parts], axis=1)
         weights = [part.w for part in parts if part.w is not None]
@@ -102,6 +104,18 @@ def apart(model: Model, dataset: Dataset) -> Split:
     """A data set ready for one of several models: inputs are made batch by batch, nothing is written over."""
     X = Stored(model.network.backend, dataset.X, model.inputs, model.config.dtype, dataset.words)
     return Split(X, model.targets(dataset.y), model.weights(dataset), dataset.y, dataset.weight)
+
+
+def member_configs(config: Config, count: int) -> list[Config]:
+    """The config of every member, `count` of them at once: alike but for seeds that follow each other, the rows dealt
+    as by the first, the processors shared out."""
+    seed = config.seed if config.data.split.seed is None else config.data.split.seed
+    threads = max(1, available_cpus() // count) if config.threads == "auto" else config.threads
+    same = {"ensemble": 1, "data.split.seed": seed, "threads": threads}
+    baselines = [config.eval.baselines, *[False] * (config.ensemble - 1)]  # of the same rows: once is enough
+    return [
+        config.replace(seed=config.seed + k, **same, **{"eval.baselines": beside}) for k, beside in enumerate(baselines)
+    ]
 
 
 class Inputs:
@@ -157,10 +171,6 @@ class EnsembleEvaluator:
         self.kind, self.bins, self.threshold = members[0].kind, members[0].bins, calibration.threshold
         self.outputs = members[0].objective.network.architecture.outputs
 
-    def calibrated(self, calibration: Calibration) -> EnsembleEvaluator:
-        """One over the same memory, with another calibration of the average."""
-        return EnsembleEvaluator(self.members, self.inputs, calibration)
-
     def logits(self, X: Any) -> Any:
         """The members' logits side by side, from their inputs side by side."""
         pairs = zip(self.members, self.inputs.parts, strict=True)
@@ -187,7 +197,7 @@ class EnsembleEvaluator:
         """Whether deviations are those of log(1 + y)."""
         return self.members[0].log
 
-    def evaluate(self, split: Split, names: Sequence[str]) -> Evaluation:
+    def evaluate(self, split: Split, names: Sequence[str], world: World = ALONE) -> Evaluation:
         """The named metrics of the average, and the mean of the members' losses."""
         found = [one.evaluate(part, []) for one, part in zip(self.members, self._splits(split), strict=True)]
         first = found[0].outcome

@@ -220,7 +220,8 @@ def check_document(checkpoint: Checkpoint, path: str) -> Progress:
 def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator, world: World = ALONE) -> Trainer:
     """The trainer of a model on its training split, measuring on its validation split."""
     config, network, train = model.config, model.network, splits["train"]
-    kinds: dict[type, type[Batches]] = {Stored: StreamedBatches, OnHost: SentBatches}
+    kinds: dict[type, type[Batches]] = {OnHost: SentBatches}
+    kinds |= {Stored: StreamedBatches} if config.train.shuffle else {}  # else rows come as they lie
     batches = kinds.get(type(train.X), Batches)(
         network.backend,
         train.X,
@@ -245,8 +246,9 @@ def make_trainer(model: Model, splits: Mapping[str, Split], evaluator: Evaluator
         )
     names = model.metric_names()
     if "val" in splits:
-        monitored = [name.split("_", 1)[1] for name in _monitored(config)]
-        names += [name for name in dict.fromkeys(monitored) if name != "loss" and name not in names]
+        monitored = (name.partition("_") for name in from_config.monitors(config).values())
+        wanted = dict.fromkeys(name for split, _, name in monitored if split == "val")
+        names += [name for name in wanted if name != "loss" and name not in names]
     limits = from_config.make_limits(config)
     job = Job(model.objective, optimizer, batches, limits, config.seed, augment)
     schedule = from_config.make_schedule(config, job.steps_per_epoch)
@@ -272,13 +274,6 @@ def _measured_notes(splits: Mapping[str, Split]) -> tuple[str, ...]:
     """A line about splits that are measured on some of their rows."""
     large = [name for name, split in splits.items() if split.measured() is not split]
     return (f"measured on {MEASURED:,} rows drawn at random: {', '.join(large)}",) if large else ()
-
-
-def _monitored(config: Config) -> list[str]:
-    """The validation metrics that decide something."""
-    stopping = config.train.early_stopping
-    named = [config.checkpoint.monitor, *([stopping.monitor] if stopping else [])]
-    return [name for name in named if name.startswith("val_")]
 
 
 @contextmanager

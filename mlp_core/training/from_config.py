@@ -238,6 +238,13 @@ def make_limits(config: Config) -> Limits:
     )
 
 
+def monitors(config: Config) -> dict[str, str]:
+    """The keys that name a metric which decides something, and the metric of each: val_accuracy."""
+    stopping = config.train.early_stopping
+    more = {"train.early_stopping.monitor": stopping.monitor} if stopping else {}
+    return {"checkpoint.monitor": config.checkpoint.monitor, **more}
+
+
 def make_watch(metric: str, mode: str, min_delta: float = 0.0, ties: bool = False) -> Watch:
     """Watch a logged metric such as val_accuracy; `mode` auto knows which way is better."""
     smaller = smaller_is_better(metric.split("_", 1)[1]) if mode == "auto" else mode == "min"

@@ -135,7 +135,8 @@ class StagedShards:
         first = parts[0].start
         here = [slice(part.start - first, part.stop - first) for part in parts]
         modes = [Pass(True, mode.seed, mode.step, mode.record, mode.dropout, part.start) for part in parts]
-        Z = self._lockstep.forward([_some(X, part) for part in here], modes, rows)
+        rows_here = [X[part] if part.stop > part.start else None for part in here]
+        Z = self._lockstep.forward(rows_here, modes, rows)
         losses, Deltas = list[Any]([0.0] * len(parts)), list[Array | None]()
         for i, (shard, part, logits) in enumerate(zip(self._networks, here, Z, strict=True)):
             Delta = None
@@ -152,8 +153,3 @@ class StagedShards:
 
     def change(self, rates: StepRates, step: int) -> None:
         raise NotImplementedError
-
-
-def _some(X: Array, part: slice) -> Array | None:
-    """Rows, None where there are none."""
-    return X[part] if part.stop > part.start else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 
 from mlp_core.config import Config
 from mlp_core.errors import ConfigError, Problem
 from mlp_core.nn.losses import LOSSES
 from mlp_core.nn.optimizers import OPTIMIZERS
+from mlp_core.training.from_config import auto_settings
 
 Owners = Mapping[str, Sequence[str]]
 """Keys of a section, and which values of its `name` make use of each."""
@@ -97,12 +97,7 @@ def _of_ingredients(config: Config) -> Iterator[Problem]:
 def _of_section(config: Config, section: str, owners: Owners, used: set[str], what: str = "name") -> Iterator[Problem]:
     """Problems with the settings of a section that belong to others than those that are `used`."""
     values = getattr(config, section)
-    usual = dict[str, Any]()
-    if section == "optimizer":
-        rule = OPTIMIZERS[values.name]
-        usual = {key: getattr(rule, f"default_{key}") for key in owners}
-    if section == "schedule":
-        usual = {"cycles": 1}
+    usual = {"optimizer": auto_settings(config.optimizer.name), "schedule": {"cycles": 1}}.get(section, {})
     for key, names in owners.items():
         value = getattr(values, key)
         same = value in (type(values).model_fields[key].default, usual.get(key))

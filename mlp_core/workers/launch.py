@@ -93,9 +93,8 @@ class Watched:
             env=environment,
             start_new_session=True,  # the terminal's Ctrl-C comes to us, and goes on from here, once
         )
-        self._processes: list[int] = []
+        self._told: dict[str, Any] = {}  # what worker 0 says, by `tell`
         self._gone: int | None = None
-        self._run: str | None = None
 
     def signal(self, number: int) -> None:
         """Hand a signal on; one that says that the terminal is closed would end mpiexec alone."""
@@ -108,7 +107,7 @@ class Watched:
         with selectors.DefaultSelector() as selector:
             for stream, number in ((self._child.stdout, 1), (self._child.stderr, 2)):
                 assert stream is not None
-                selector.register(stream, selectors.EVENT_READ, _Lines(number, self._heard))
+                selector.register(stream, selectors.EVENT_READ, _Lines(number, self._told.__setitem__))
             streams = 2
             while streams:
                 for key, _ in selector.select():  # the first that is gone comes first
@@ -119,7 +118,7 @@ class Watched:
                     elif not key.data.read(key.fd):
                         selector.unregister(key.fileobj)
                         streams -= 1
-                if self._processes and self._gone is None:
+                if "processes" in self._told and self._gone is None:
                     self._watch(selector)
         code = self._child.wait()
         if code and asked():
@@ -128,19 +127,13 @@ class Watched:
             return code
         raise Failed(self._killed(code))
 
-    def _heard(self, what: str, value: Any) -> None:
-        if what == "processes":
-            self._processes = value
-        elif what == "run":
-            self._run = value
-
     def _watch(self, selector: selectors.BaseSelector) -> None:
-        for rank, process in enumerate(self._processes):
+        self._watching = self._told.pop("processes")
+        for rank, process in enumerate(self._watching):
             try:
                 selector.register(os.pidfd_open(process), selectors.EVENT_READ, rank)
             except (OSError, AttributeError):  # it is gone; or a system that does not have this
                 continue
-        self._watching, self._processes = self._processes, []
 
     def _killed(self, code: int) -> Problem:
         name = "a worker"
@@ -153,8 +146,8 @@ class Watched:
         if number == signal.SIGKILL:
             why += ", perhaps for want of memory"
         hint = None
-        if self._run is not None:
-            hint = f"go on with: mlpbp train --resume {typed(self._run)} --workers {self.count}"
+        if "run" in self._told:
+            hint = f"go on with: mlpbp train --resume {typed(self._told['run'])} --workers {self.count}"
         others = "workers" if code < 0 else "others"
         return Problem("worker_killed", f"{name} was killed{why}; the {others} were ended", hint)
 

@@ -163,11 +163,6 @@ class Mpi(World):
         mpi = " ".join(version.split())
         return {"count": self.size, "hosts": hosts, "processes": [process for _, process in self._where], "mpi": mpi}
 
-    @property
-    def processes(self) -> list[int]:
-        """The number of every worker's process on its machine."""
-        return [process for _, process in self._where]
-
     def close(self) -> None:
         """Wait for the others before leaving: what comes then, MPI's own end, waits without giving way."""
         self._wait([self._comm.Ibarrier()])

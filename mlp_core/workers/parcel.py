@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,25 +35,20 @@ def packed(value: Any) -> tuple[bytes, list[np.ndarray]]:
 def lengths(text: bytes) -> list[int]:
     """How many bytes each array takes whose place is in a text."""
     found: list[int] = []
-
-    def seen(one: dict[str, Any]) -> dict[str, Any]:
-        if ARRAY in one:
-            dtype, shape = one[ARRAY]
-            found.append(np.dtype(dtype).itemsize * math.prod(shape))
-        return one
-
-    json.loads(text, object_hook=seen)
+    _read(text, lambda dtype, shape: found.append(dtype.itemsize * math.prod(shape)))
     return found
 
 
 def unpacked(text: bytes, pieces: Sequence[np.ndarray]) -> Any:
     """The value, over the bytes [length] of its arrays, which are not copied."""
     rest = iter(pieces)
+    return _read(text, lambda dtype, shape: next(rest).view(dtype).reshape(shape))
+
+
+def _read(text: bytes, array: Callable[[np.dtype[Any], Sequence[int]], Any]) -> Any:
+    """The value of a text with what `array` makes of type and shape in the place of each array, in their order."""
 
     def made(one: dict[str, Any]) -> Any:
-        if ARRAY not in one:
-            return one
-        dtype, shape = one[ARRAY]
-        return next(rest).view(np.dtype(dtype)).reshape(shape)
+        return array(np.dtype(one[ARRAY][0]), one[ARRAY][1]) if ARRAY in one else one
 
     return json.loads(text, object_hook=made)

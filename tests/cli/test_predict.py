@@ -170,7 +170,7 @@ def test_arrays_without_targets_and_tables_without_names(tmp_path: Path) -> None
     config = "data: {name: digits, limit: 300}\nmodel: {hidden: [8]}\ntrain: {epochs: 2}\nthreads: 1\n"
     (tmp_path / "digits.yaml").write_text(config)
     assert mlpbp("train", "digits.yaml", "-o", "run", cwd=tmp_path).returncode == 0
-    values = read_embedded("digits").values[:40]
+    values = read_embedded("digits").cells[:40]
     np.save(tmp_path / "x.npy", values[:, :64])
     np.savez(tmp_path / "x.npz", x=values[:, :64].reshape(40, 8, 8))
     np.savetxt(tmp_path / "x.csv", values, fmt="%d", delimiter=",")

@@ -18,10 +18,10 @@ TOGETHER = 64  # chunks that are held and shuffled together
 
 
 class StreamedBatches(Batches):
-    """Batches of rows [n, inputs] whose X is read from the disk and preprocessed batch by batch.
+    """Shuffled batches of rows [n, inputs] whose X is read from the disk and preprocessed batch by batch.
 
     The order of an epoch is a function of (seed, epoch) and of the size of a row, not of the machine. In memory are
-    two groups of rows as stored (64 MiB each), targets and weights. Without shuffling, rows come as they lie.
+    two groups of rows as stored (64 MiB each), targets and weights.
     """
 
     def __init__(self, backend: Backend, X: Any, Y: Array, w: Array | None, **settings: Any) -> None:
@@ -38,16 +38,12 @@ class StreamedBatches(Batches):
 
     @property
     def nbytes(self) -> int:
-        if not self.shuffle:
-            return super().nbytes
         held = min(self.rows, self.order.chunk * TOGETHER)
         buffers = min(2, self.order.groups) * held * self.disk.stored_bytes
         return super().nbytes - 16 * self.rows + buffers + 32 * held
 
     def batch(self, epoch: int, position: int, part: slice | None = None) -> tuple[Array, Array, Array | None]:
         start, stop = self.span(position, part)
-        if not self.shuffle:
-            return super().batch(epoch, position, part)
         X, Y, w = self.memory(stop - start)
         at = 0
         for index, places in self.order.pieces(epoch, start, stop):
@@ -61,17 +57,10 @@ class StreamedBatches(Batches):
         return X, Y, w
 
     def numbers(self, epoch: int, position: int, count: int) -> tuple[Any, int]:
-        if not self.shuffle:
-            return super().numbers(epoch, position, count)
         start, stop = position * self.size, min((position + count) * self.size, self.rows)
         pieces = self.order.pieces(epoch, start, stop)
         rows = np.concatenate([self._group(epoch, index).numbers[places] for index, places in pieces])
         return rows, len(rows) // count
-
-    def weight(self, epoch: int, position: int) -> float:
-        if self._weights is None or not self.shuffle:
-            return super().weight(epoch, position)
-        return float(self._weights[self.numbers(epoch, position, 1)[0]].sum())
 
     def _group(self, epoch: int, index: int) -> Group:
         """A group's order; the last two are kept, because a batch may lie in both."""
@@ -83,21 +72,17 @@ class StreamedBatches(Batches):
 
     def _read(self, epoch: int, index: int) -> Group:
         """A group with its rows in memory; the next one of the epoch is read meanwhile."""
-        group = self._group(epoch, index)
-        if self._held == (epoch, index):
+        key, group = (epoch, index), self._group(epoch, index)
+        if self._held == key:
             return group
         ahead, self._ahead, spare = self._ahead, None, self._buffer
         self._held = self._buffer = None
-        if ahead is not None:
-            key, found = ahead
-            if key == (epoch, index):
-                self._buffer = found.result()
-            else:
-                spare = found.result()
-        if self._buffer is None:
-            self._buffer = self._filled(group, spare)
-            spare = None
-        self._held = (epoch, index)
+        if ahead is not None and ahead[0] == key:
+            self._buffer = ahead[1].result()
+        else:
+            free = spare if ahead is None else ahead[1].result()
+            self._buffer, spare = self._filled(group, free), None
+        self._held = key
         if index + 1 < self.order.groups:
             following = self.order.group(epoch, index + 1)
             self._ahead = ((epoch, index + 1), self._reader.submit(self._filled, following, spare))

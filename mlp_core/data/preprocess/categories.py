@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.preprocess.scaling import METHODS, Scaler, bent
-from mlp_core.data.readers.csv_dialect import NUMBER
+from mlp_core.data.readers.csv_options import NUMBER
 from mlp_core.data.readers.table import number_name
-from mlp_core.errors import DataError, Problem
+from mlp_core.errors import DataError, Problem, counted
 
 Codes = npt.NDArray[np.int64]
 NOWHERE = -1
@@ -247,10 +247,9 @@ def _levels(scale: str, counts: Codes) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(level) for level in made.tolist())
 
 
-def refuse_unknown(name: str, words: Sequence[str], count: int) -> DataError:
+def refuse_unknown(name: str, count: int, word: str) -> DataError:
     """The error for words that were never seen in training, where `unknown: error` asks for it."""
-    shown = ", ".join(f'"{word}"' for word in words[:5])
-    message = f'column "{name}": never seen in training: {shown} ({count:,} row{"s" if count != 1 else ""})'
+    message = f'column "{name}": never seen in training: "{word}" ({counted(count, "row")})'
     hint = "mend the cells, or set preprocess.categorical.unknown: other"
     return DataError(Problem("unknown_category", message, hint=hint))
 

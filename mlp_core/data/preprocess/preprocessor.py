@@ -244,7 +244,7 @@ class Preprocessor:
         for column, one in self.categories.items():
             vocabulary = words.get(column, ())
             if one.plan.unknown == "error" and (found := one.unseen(X[:, column], vocabulary))[0]:
-                raise refuse_unknown(self.name(column), [found[1]], found[0])
+                raise refuse_unknown(self.name(column), *found)
             places = one.place(X[:, column], vocabulary)
             if one.plan.encode == "embedding":
                 result[:, last] = places

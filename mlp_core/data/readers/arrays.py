@@ -16,28 +16,20 @@ from mlp_core.data.readers.source import Source
 from mlp_core.errors import Problem, counted
 
 KINDS = "float16/32/64, integers of 8 to 64 bits, or booleans"
+KEPT = ("uint8", "float32", "float64")  # types of inputs that stay as they are
 
 
 @dataclass(frozen=True)
 class Arrays(Source):
-    """One split's inputs X [rows, inputs] and targets Y float64 [rows, targets], as stored in `x` and `y`.
+    """One split's inputs, the cells [rows, inputs], and targets Y float64 [rows, targets], as stored in `x` and `y`.
 
     The columns are the inputs and behind them the targets. first: the row of the file that is row 0 here.
     """
 
-    X: Any  # an array, or `on_disk.OnDisk`
     Y: npt.NDArray[np.float64]
     x: Path
     y: Path
     first: int = 0
-
-    @property
-    def cells(self) -> Any:
-        return self.X
-
-    @property
-    def rows(self) -> int:
-        return len(self.X)
 
     @property
     def path(self) -> Path:
@@ -45,18 +37,18 @@ class Arrays(Source):
 
     @property
     def targets(self) -> range:
-        return range(self.X.shape[1], self.X.shape[1] + self.Y.shape[1])
+        return range(self.cells.shape[1], self.cells.shape[1] + self.Y.shape[1])
 
     def matrix(self, columns: Sequence[int]) -> npt.NDArray[Any]:
         """The given columns, all inputs or all targets; all inputs in order are not copied."""
-        inputs = self.X.shape[1]
-        found: npt.NDArray[Any] = self.X
+        inputs = self.cells.shape[1]
+        found: npt.NDArray[Any] = self.cells
         if list(columns) == list(range(inputs)):
             return found
         return found[:, columns] if max(columns) < inputs else self.Y[:, [column - inputs for column in columns]]
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Arrays:
-        return replace(self, X=self.X[rows], Y=self.Y[rows])
+        return replace(self, cells=self.cells[rows], Y=self.Y[rows])
 
     def with_columns(
         self, cells: Mapping[int, npt.NDArray[np.float64]], words: dict[int, list[str]], plain: Collection[int] = ()
@@ -65,11 +57,11 @@ class Arrays(Source):
         return self
 
     def emptied(self) -> Arrays:
-        return replace(self, X=np.empty((0, self.X.shape[1])), Y=np.empty((0, self.Y.shape[1])))
+        return replace(self, cells=np.empty((0, self.cells.shape[1])), Y=np.empty((0, self.Y.shape[1])))
 
     def problem(self, code: str, message: str, row: int | None, column: int | None = None, hint: str = "") -> Problem:
         """A problem placed at a file, and at a row and column of its array (both counted from 0)."""
-        inputs = self.X.shape[1]
+        inputs = self.cells.shape[1]
         path = self.y if column is not None and column >= inputs else self.x
         places = [] if row is None else [f"row {row + self.first}"]
         if column is not None and (column < inputs or self.Y.shape[1] > 1):
@@ -78,10 +70,10 @@ class Arrays(Source):
         return Problem(code, message + where, hint=hint or None, file=shown(path))
 
     def cell(self, row: int, column: int) -> str:
-        inputs = self.X.shape[1]
+        inputs = self.cells.shape[1]
         if column in self.words:
             return self.words[column][int(self.Y[row, column - inputs])]
-        return str(self.X[row, column] if column < inputs else self.Y[row, column - inputs])
+        return str(self.cells[row, column] if column < inputs else self.Y[row, column - inputs])
 
 
 def array_names(inputs: int, targets: int) -> tuple[str, ...]:
@@ -107,12 +99,12 @@ def pair(x: npt.NDArray[Any], y: npt.NDArray[Any], x_path: Path, y_path: Path, l
         path, shape = (x_path, x.shape) if x.size == 0 else (y_path, y.shape)
         raise refusal(path, "no_rows", f"an empty array (shape {list(shape)})")
     inputs = x.reshape(len(x), -1)
-    if inputs.dtype.name not in ("uint8", "float32", "float64"):
+    if inputs.dtype.name not in KEPT:
         inputs = inputs.astype(np.float64)
     targets = y.reshape(len(y), -1).astype(np.float64)
     note = f"arrays: {counted(len(inputs), 'row')} of {counted(inputs.shape[1], 'input')} ({inputs.dtype.name})"
     names = array_names(inputs.shape[1], targets.shape[1])
-    return Arrays(inputs, targets, x_path, y_path, names=names, labels=labels, notes=(note,))
+    return Arrays(targets, x_path, y_path, cells=inputs, names=names, labels=labels, notes=(note,))
 
 
 def filled(

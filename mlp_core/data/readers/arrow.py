@@ -11,8 +11,7 @@ import numpy as np
 from mlp_core.data.readers.csv_options import CsvOptions, number
 from mlp_core.data.readers.open_file import refusal
 from mlp_core.data.readers.table import Floats
-
-ODD_KEPT = 20
+from mlp_core.data.readers.table_builder import ODD_KEPT
 
 
 def fill(

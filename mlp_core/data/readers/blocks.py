@@ -16,7 +16,7 @@ import pyarrow
 from pyarrow import csv as arrow
 
 from mlp_core.data.readers.cells import Cells, Coded, Floats
-from mlp_core.data.readers.csv_dialect import Dialect
+from mlp_core.data.readers.csv_options import Dialect
 from mlp_core.data.readers.text_stream import count_lines
 
 LONGEST = 131_072

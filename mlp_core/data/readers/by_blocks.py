@@ -3,67 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
-from mlp_core.data.readers.format import Format, ReadOptions
+from mlp_core.data.readers.format import Asked, Blocks, Format, ReadOptions
 from mlp_core.data.readers.table import Table
-from mlp_core.data.readers.table_builder import Builder, Drain, Reread
+from mlp_core.data.readers.table_builder import Builder, Reread
 
 ATTEMPTS = 4  # readings of a table whose columns turn out to hold text
 PART = 65_536  # rows
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is read: the file at a path, and how.
-
-    names: columns that a header line should contain. is_text: whether a column holds words, by its name; another one of
-    which a later cell shows it stays a column of numbers if this is `final`. whole: whether all rows are to be held at
-    once. part: how many make a part, where the table is read in parts, which may be none.
-    """
-
-    path: Path
-    options: ReadOptions
-    names: Sequence[str]
-    is_text: Callable[[str], bool]
-    final: bool = True
-    whole: bool = False
-    part: int | None = None
-
-
-Blocks: TypeAlias = Callable[[Asked], Iterator[Builder]]
-"""All that a format has to know: one builder again and again, each time with some more rows. Raises DataError where
-there are none, and Reread."""
 
 
 def table_format(
     name: str, told: Callable[[bytes, str], bool], blocks: Blocks, part: int = PART, piped: bool = True
 ) -> Format:
     """The format of tables that are read by these blocks; name, told, piped: as in `Format`. part: as in `Asked`."""
-    ways = (partial(_whole, blocks), partial(_in_parts, blocks, part), partial(_drained, blocks))
-    return Format(name, told, *ways, piped=piped)
+    return Format(name, told, partial(_whole, blocks), partial(in_parts, blocks, part), blocks, piped=piped)
 
 
-def _whole(blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str]) -> Table:
-    """The table; read anew, with further columns of words, as long as some turn out to hold text."""
+def settled(
+    blocks: Blocks,
+    path: Path,
+    options: ReadOptions,
+    names: Sequence[str],
+    take: Callable[[Builder], int],
+    forget: Callable[[], None] = lambda: None,
+    whole: bool = False,
+) -> Table:
+    """The table behind its last block; the builder of each is handed to `take`, which says how many rows there are now.
+
+    Read anew, with further columns of words, as long as some turn out to hold text: `forget` is called before.
+    """
     text = set(options.text)
     for attempt in range(ATTEMPTS):
-        asked = Asked(path, options, names, text.__contains__, attempt == ATTEMPTS - 1, whole=True)
         try:
-            for builder in blocks(asked):
+            for builder in blocks(Asked(path, options, names, text.__contains__, attempt == ATTEMPTS - 1, whole)):
+                rows = take(builder)
                 if options.progress is not None:
-                    options.progress(path, builder.rows)
+                    options.progress(path, rows)
         except Reread as reread:
             text |= reread.names
+            forget()
         else:
             return builder.table()
     raise AssertionError("the last attempt does not ask for another")
 
 
-def _in_parts(
+def _whole(blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str]) -> Table:
+    return settled(blocks, path, options, names, lambda builder: builder.rows, whole=True)
+
+
+def in_parts(
     blocks: Blocks, part: int, path: Path, options: ReadOptions, names: Sequence[str], numbers: Collection[str]
 ) -> Iterator[Table]:
     """The same as tables of so many rows (the last one: fewer), whatever parses them: what is computed part by part
@@ -75,12 +65,3 @@ def _in_parts(
             builder.clear()
     if builder is not None and builder.rows:
         yield builder.table()
-
-
-def _drained(
-    blocks: Blocks, path: Path, options: ReadOptions, names: Sequence[str], words: Collection[str], final: bool
-) -> Drain:
-    """The same, each block as it comes. Raises Reread where a column turns out to hold text, unless `final`."""
-    for builder in blocks(Asked(path, options, names, words.__contains__, final)):
-        yield builder.names, builder.drain(), builder.codes
-    return builder.table()

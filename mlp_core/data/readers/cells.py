@@ -9,7 +9,7 @@ from math import inf, isfinite, nan
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.csv_options import CsvOptions, number
 
 Floats = npt.NDArray[np.float64]
 ODD = inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,15 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mlp_core.atomic_files import write_atomically
-from mlp_core.data.readers.by_blocks import ATTEMPTS
+from mlp_core.data.readers.by_blocks import settled
 from mlp_core.data.readers.converted_table import FORMAT, TABLE, VALUES, is_folder, read_folder, text_of
-from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.format import Blocks, ReadOptions
 from mlp_core.data.readers.formats import format_of
 from mlp_core.data.readers.npy_writer import Growing
 from mlp_core.data.readers.open_file import refusal, shown
 from mlp_core.data.readers.publish_folder import check_place, hidden, put, restore
-from mlp_core.data.readers.table import Floats, Table, of_all
-from mlp_core.data.readers.table_builder import Drain, Reread
+from mlp_core.data.readers.table import Table, of_all
+from mlp_core.data.readers.table_builder import Builder
 from mlp_core.errors import DataError, Failed, Problem
 
 Unread: TypeAlias = Callable[[Table], Sequence[str]]
@@ -61,7 +61,7 @@ def convert(
     """
     place = Path(os.path.abspath(folder))  # noqa: PTH100
     try:
-        restore(place)
+        restore(place.parent, place.name)
         check_place(folder, paths, force)
         place.parent.mkdir(parents=True, exist_ok=True)
         with hidden(place) as temporary:
@@ -88,25 +88,20 @@ def _written(
     unread: Unread | None,
 ) -> Converted:
     """The table written to a folder of its own, read again as long as columns turn out to hold text."""
-    text, table = set(options.text), _Table(folder, needed, drop)
+    table = _Table(folder, needed, drop)
     try:
         for path in paths:
             if is_folder(path):
                 hint = "name it in data.train as it is"
                 raise refusal(path, "converted", "this is a converted table already", hint=hint)
-            kind, own = format_of(path, options), set(text)
-            if kind.drain is None:
+            kind = format_of(path, options)
+            if kind.blocks is None:
                 message = f"{kind.name} is not converted, only CSV, TSV, JSON Lines and Parquet"
                 raise refusal(path, "not_a_table", message, hint=ARRAYS)
-            for attempt in range(ATTEMPTS):
-                try:
-                    table.add(path, kind.drain(path, options, names, own, attempt == ATTEMPTS - 1), options)
-                    break
-                except Reread as reread:
-                    own |= reread.names
-                    table.forget()
-        found = set().union(text, *table.text)
-        if all(found & set(table.every) <= mine for mine in table.text):
+            table.add(path, kind.blocks, options, names)
+        texts = [{facts.names[column] for column in facts.words} for facts in table.facts]  # those left out, too
+        found = set(options.text).union(*texts)
+        if all(found & set(table.every) <= mine for mine in texts):
             done = table.finish()
             further = set() if unread is None else {*unread(_again(folder))} - found
             if not further:
@@ -136,18 +131,17 @@ class _Table:
         self.file: Growing | None = None
         self.words: dict[int, dict[str, int]] = {}
         self.odd: dict[int, dict[int, str]] = {}
-        self.gaps = np.empty(0, np.int64)
+        self.gaps: Any = 0
         self.facts: list[Table] = []
         self.pieces: list[dict[str, Any]] = []
-        self.text: list[set[str]] = []
-        self._kept: tuple[int, dict[int, int], Any] = (0, {}, None)
+        self._lookups: dict[int, list[float]] = {}  # the codes here of those in the file that is read
+        self._kept: tuple[int, dict[int, int], Any] = (0, {}, 0)
 
-    def add(self, path: Path, drain: Drain, options: ReadOptions) -> None:
+    def add(self, path: Path, blocks: Blocks, options: ReadOptions, names: Sequence[str]) -> None:
         """Take all rows of one more file."""
-        lookups: dict[int, list[float]] = {}
-        rows = 0 if self.file is None else self.file.rows
-        self._kept = (rows, {column: len(words) for column, words in self.words.items()}, self.gaps.copy())
-        facts = _all(drain, lambda names, block, codes: self._take(path, names, block, codes, lookups, options))
+        rows, self._lookups = 0 if self.file is None else self.file.rows, {}
+        self._kept = (rows, {column: len(words) for column, words in self.words.items()}, self.gaps)
+        facts = settled(blocks, path, options, names, self._take, self._forget)
         assert self.file is not None
         for place, cells in facts.odd.items():
             if (column := self.every.index(facts.names[place])) in self.places:
@@ -155,48 +149,40 @@ class _Table:
                 odd.update({row + rows: cell for row, cell in cells.items()})
         lines = facts.pieces[0].lines
         self.pieces.append({"path": str(path.absolute()), "first": rows, "rows": lines.rows, "lines": lines.lines})
-        self.text.append({facts.names[column] for column in facts.words})  # those that are left out, too
         self.facts.append(facts)
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Drop the rows of a file that is read again."""
-        rows, sizes, gaps = self._kept
+        rows, sizes, self.gaps = self._kept
         if self.file is not None:
             self.file.rows = rows
-        self.gaps = gaps if len(gaps) else np.zeros(len(self.names), np.int64)
+        self._lookups = {}
         self.words = {column: dict(islice(self.words[column].items(), size)) for column, size in sizes.items()}
 
-    def _take(
-        self,
-        path: Path,
-        names: tuple[str, ...],
-        block: Floats,
-        codes: Mapping[int, dict[str, int]],
-        lookups: dict[int, list[float]],
-        options: ReadOptions,
-    ) -> None:
+    def _take(self, builder: Builder) -> int:
+        """Take the rows that a builder holds; how many there are now."""
+        names, block, codes = builder.names, builder.drain(), builder.codes
         if self.file is None:
-            self.file = self._begin(path, names)
+            self.file = self._begin(builder.path, names)
         if names != self.every and sorted(names) == sorted(self.every):
             codes = {self.every.index(names[column]): words for column, words in codes.items()}
             block = block[:, [names.index(name) for name in self.every]]
         elif names != self.every:
-            hint = "give files with equal columns"
-            raise refusal(path, "columns_differ", f"other columns than {self.pieces[0]['path']}", hint=hint)
+            message, hint = f"other columns than {self.pieces[0]['path']}", "give files with equal columns"
+            raise refusal(builder.path, "columns_differ", message, hint=hint)
         for column, words in codes.items():
             if column not in self.places:
                 words.clear()  # nobody will ask for them
                 continue
-            lookup, known = lookups.setdefault(column, []), self.words.setdefault(self.places[column], {})
+            lookup, known = self._lookups.setdefault(column, []), self.words.setdefault(self.places[column], {})
             lookup += [float(known.setdefault(word, len(known))) for word in islice(words, len(lookup), None)]
             present = ~np.isnan(block[:, column])
             block[present, column] = np.array(lookup)[block[present, column].astype(np.int64)] if lookup else np.nan
-        self._check_words(path)
+        self._check_words(builder.path)
         block = block if len(self.names) == len(names) else block[:, list(self.places)]
-        self.gaps += np.isnan(block).sum(axis=0)
+        self.gaps = self.gaps + np.isnan(block).sum(axis=0)
         self.file.add(block)
-        if options.progress is not None:
-            options.progress(path, self.file.rows)
+        return self.file.rows
 
     def _begin(self, path: Path, names: tuple[str, ...]) -> Growing:
         """Begin with the columns of the first file."""
@@ -210,7 +196,6 @@ class _Table:
             raise refusal(path, "no_columns", "no columns are left", hint="drop fewer")
         self.every, self.names = names, tuple(names[column] for column in kept)
         self.places = {column: place for place, column in enumerate(kept)}
-        self.gaps = np.zeros(len(kept), np.int64)
         return Growing(self.folder / VALUES, len(kept))
 
     def _check_words(self, path: Path) -> None:
@@ -247,14 +232,3 @@ class _Table:
         write_atomically(self.folder / TABLE, (text_of(document) + "\n").encode())
         size = (self.folder / VALUES).stat().st_size
         return Converted(self.folder, file.rows, self.names, file.dtype.name, size, notes)
-
-
-def _all(drain: Drain, take: Callable[..., None]) -> Table:
-    """Hand every block of a drain to `take`; what it returns at its end."""
-    while True:
-        try:
-            names, block, codes = next(drain)
-        except StopIteration as end:
-            facts: Table = end.value
-            return facts
-        take(names, block, codes)

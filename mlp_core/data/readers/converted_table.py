@@ -87,7 +87,7 @@ def check_digest(folder: Path, digest: str, table: Source) -> None:
 def checked_blocks(table: Table) -> Iterator[tuple[int, Array]]:
     """All rows of a table on the disk in blocks: (the first row, [rows, columns] as stored). Raises DamagedTable behind
     the last one unless they have the digest they should have."""
-    values: OnDisk = table.values
+    values: OnDisk = table.cells
     sha = cells_digest(values.file.dtype, values.file.shape)
     for start, stored in values.stored_blocks():
         sha.update(stored.reshape(-1).view(np.uint8).data)
@@ -170,17 +170,17 @@ def _table(folder: Path, document: Mapping[str, Any], values: OnDisk) -> Table:
     header, keyed = int(document["header"]), bool(document["keyed"])
     notes = (*document["notes"], note)
     dialect = None if document.get("dialect") is None else Dialect(**document["dialect"])
-    table = Table(values, keyed, gaps, names=names, words=words, odd=odd, pieces=pieces, header=header)
+    table = Table(keyed, gaps, cells=values, names=names, words=words, odd=odd, pieces=pieces, header=header)
     return replace(table, notes=notes, dialect=dialect, sha256=str(document["sha256"]))
 
 
 def _loaded(table: Table) -> Table:
     """The table with its cells in memory, after a comparison with their digest."""
-    disk: OnDisk = table.values
+    disk: OnDisk = table.cells
     check_memory(disk.file.path, 8 * disk.size)
     values = np.empty(disk.shape)
     for start, stored in checked_blocks(table):
         values[start : start + len(stored)] = disk.made(stored)
     if np.isinf(values).any():
         raise refusal(disk.file.path, "damaged", "digest mismatch, the file is damaged", hint=REMEDY)
-    return replace(table, values=values)
+    return replace(table, cells=values)

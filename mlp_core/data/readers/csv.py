@@ -18,21 +18,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlp_core.data.readers.by_blocks import Asked, table_format
+from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv_dialect import (
-    CsvOptions,
-    Dialect,
-    detect,
-    excel_separator,
-    first_rows,
-    number,
-    records,
-)
+from mlp_core.data.readers.csv_dialect import detect, excel_separator, first_rows, records
 from mlp_core.data.readers.csv_header import Twice, may_be_names, titles
-from mlp_core.data.readers.format import ReadOptions
-from mlp_core.data.readers.open_file import STDIN, refusal
-from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.csv_options import Dialect, number
+from mlp_core.data.readers.format import Asked
+from mlp_core.data.readers.open_file import MOST_COLUMNS, STDIN, refusal
 from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty
 from mlp_core.data.readers.text_stream import TextLines, open_text
 
@@ -44,25 +36,15 @@ LARGE = 2 << 20
 """Bytes of a file from which pyarrow gains more time than it takes to load."""
 
 THREADS, AHEAD = 2, 3  # that parse blocks; blocks that are read before they are taken
-MAX_COLUMNS = 100_000
 WANTED = "a CSV table"
 
 
-def read_csv(
-    path: Path, options: CsvOptions | None = None, names: Sequence[str] = (), words: Sequence[str] = ()
-) -> Table:
-    """Read a text table, packed or not. `names` are columns that the header, if there is one, should contain, `words`
-    columns that hold text even if it looks like numbers.
+def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
+    """The blocks of a text table, packed or not.
 
     A column holds numbers unless more than a tenth of its cells do not; then it holds text. Cells equal to one of
-    `options.na` are missing. Raises DataError with file, line and column for a file that is no such table.
+    `options.csv.na` are missing. Raises DataError with file, line and column for a file that is no such table.
     """
-    table = CSV.read(path, ReadOptions(csv=options or CsvOptions(), text=tuple(words)), names)
-    assert isinstance(table, Table)
-    return table
-
-
-def _blocks(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
     with open_text(asked.path, asked.options.csv.encoding, WANTED) as stream:
         start = begin(stream, asked, delimiter)
         yield from _read_chunks(start, asked.part or sys.maxsize)
@@ -96,8 +78,8 @@ def begin(stream: io.TextIOBase, asked: Asked, delimiter: str | None) -> Begun:
         raise refusal(path, "broken_quotes", "a quote is opened and never closed", hint=hint, line=blank + 1)
     if not first:
         raise refusal(path, "no_rows", "no rows in this file")
-    if len(first) > MAX_COLUMNS:
-        raise refusal(path, "too_large", f"more than {MAX_COLUMNS:,} columns", hint="check data.csv.delimiter")
+    if len(first) > MOST_COLUMNS:
+        raise refusal(path, "too_large", f"more than {MOST_COLUMNS:,} columns", hint="check data.csv.delimiter")
     lines.give_back(sample)
     header, names, twice = _header(path, lines, dialect, first, blank, options.names)
     table = empty(path, names, _how(dialect), *_notes(sample, dialect, first, options.names, twice))
@@ -119,37 +101,33 @@ def _read_chunks(start: Begun, most: int) -> Iterator[Builder]:
         while True:
             while parser and builder.rows and len(ahead) < AHEAD and (block := start.lines.block()):
                 ahead.append((block, pool.submit(parser.parse, block, frozenset(builder.codes))))
-            if (
-                ahead
-                and builder.rows
-                and (parsed := ahead[0][1].result())
-                and len(parsed.values) <= most - builder.rows
-            ):
-                builder.add(parsed.values, parsed.cells, [(0, line)])
+            parsed = ahead[0][1].result() if ahead and builder.rows else None
+            if parsed and len(parsed.values) <= most - builder.rows:
                 ahead.popleft()
-                line += len(parsed.values)
-                yield builder
-                continue
-            while ahead:  # one is not plain or too long, or the builder begins anew
-                start.lines.return_block(ahead.pop()[0])
-            if not (chunk := list(islice(start.lines, min(CHUNK, most - builder.rows)))):
-                return
-            if parser and (parsed := parser.parse("".join(chunk).encode(), frozenset(builder.codes))):
-                builder.add(parsed.values, parsed.cells, [(0, line)])
-                line += len(chunk)
             else:
-                line += add_cells(builder, chunk, start.lines, start.dialect, line)
+                while ahead:  # one is not plain or too long, or the builder begins anew
+                    start.lines.return_block(ahead.pop()[0])
+                if not (chunk := list(islice(start.lines, min(CHUNK, most - builder.rows)))):
+                    return
+                parsed = parser.parse("".join(chunk).encode(), frozenset(builder.codes)) if parser else None
+                if not parsed:
+                    line += add_cells(builder, chunk, start.lines, start.dialect, line)
+            if parsed:
+                builder.add(parsed.values, parsed.cells, [(0, line)])
+                line += len(parsed.values)
             yield builder
 
 
 def _parser(start: Begun) -> Parser | None:
-    """What parses blocks, for a table that is large enough and not cut at white space."""
-    builder = start.builder
-    if builder.path == STDIN or builder.path.stat().st_size < LARGE or not start.dialect.splits_bytes:
+    """What parses blocks, for a table that is large enough and not cut at white space, but at single bytes of UTF-8."""
+    builder, dialect = start.builder, start.dialect
+    if dialect.delimiter == " " or not (dialect.delimiter + (dialect.quote or "")).isascii():
+        return None
+    if builder.path == STDIN or builder.path.stat().st_size < LARGE:
         return None
     from mlp_core.data.readers.blocks import Parser
 
-    return Parser(len(builder.names), start.dialect, builder.cells)
+    return Parser(len(builder.names), dialect, builder.cells)
 
 
 def add_cells(builder: Builder, chunk: list[str], lines: Iterator[str], dialect: Dialect, line: int) -> int:

@@ -8,9 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from mlp_core.data.readers.csv_header import ROW_NAMES, ends_in_nothing, has_header, lacks_row_names
-from mlp_core.data.readers.csv_options import NUMBER, CsvOptions, Dialect, number
-
-__all__ = ["NUMBER", "CsvOptions", "Dialect", "detect", "excel_separator", "first_rows", "number", "records"]
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect, number
 
 DELIMITERS = ("\t", ";", "|", ",", " ")  # the rarer in numbers and prose, the earlier
 NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "whitespace": " ", "comma": ",", "semicolon": ";"}
@@ -90,29 +88,27 @@ def _delimiter(
     lines: Sequence[str], options: CsvOptions, delimiter: str | None, names: Sequence[str]
 ) -> tuple[str, list[list[str]]]:
     """The delimiter, and the records of the first lines that it cuts."""
-    given = NAMED.get(options.delimiter, options.delimiter)
-    if given == "auto":
-        candidates = [c for c in DELIMITERS if c != options.decimal] if delimiter is None else [delimiter]
-    else:
-        candidates = [given]
 
     def cut(sign: str) -> list[list[str]]:
         return first_rows(lines, Dialect(sign, options.quote, False))
 
-    if len(candidates) == 1:
-        return candidates[0], cut(candidates[0])
+    given = delimiter if options.delimiter == "auto" else NAMED.get(options.delimiter, options.delimiter)
+    if given is not None:
+        return given, cut(given)
     if options.kept is not None and (rows := cut(options.kept.delimiter)):
         first = [cell.strip() for cell in rows[0]]
         if not options.kept.header or 2 * sum(name in first for name in names) >= len(names):
             return options.kept.delimiter, rows
-    best, best_rows, best_share = "," if "," in candidates else ";", list[list[str]](), 0.0
-    for candidate in candidates:
-        rows = cut(candidate)
+
+    def share(rows: list[list[str]]) -> float:
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-        share = count / len(rows) if width > 1 else 0.0
-        if share > best_share:
-            best, best_rows, best_share = candidate, rows, share
-    return best, best_rows if best_share else cut(best)
+        return count / len(rows) if width > 1 else 0.0
+
+    tried = {sign: cut(sign) for sign in DELIMITERS if sign != options.decimal}
+    best = max(tried, key=lambda sign: share(tried[sign]))
+    if not share(tried[best]):
+        best = "," if "," in tried else ";"
+    return best, tried[best]
 
 
 def _decimal(rows: Sequence[Sequence[str]], delimiter: str, na: Sequence[str]) -> str:

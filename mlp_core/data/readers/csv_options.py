@@ -20,11 +20,6 @@ class Dialect:
     header: bool
     decimal: str = "."
 
-    @property
-    def splits_bytes(self) -> bool:
-        """Whether cells end at single bytes of UTF-8."""
-        return self.delimiter != " " and self.delimiter.isascii() and (self.quote or "").isascii()
-
 
 @dataclass(frozen=True)
 class CsvOptions:

@@ -7,9 +7,10 @@ from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from mlp_core.data.readers.csv import read_csv
-from mlp_core.data.readers.csv_dialect import CsvOptions
-from mlp_core.data.readers.table import Table
+from mlp_core.data.readers.csv import CSV
+from mlp_core.data.readers.csv_options import CsvOptions
+from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.source import Source
 from mlp_core.errors import counted
 
 
@@ -30,11 +31,11 @@ SETS = {
 }
 
 
-def read_embedded(name: str) -> Table:
+def read_embedded(name: str) -> Source:
     """The table of an embedded set. Raises KeyError for a name that is not in `SETS`."""
     entry = SETS[name]
     with as_file(_folder() / entry.file) as path:
-        table = read_csv(path, CsvOptions(delimiter=",", header=not entry.names))
+        table = CSV.read(path, ReadOptions(csv=CsvOptions(delimiter=",", header=not entry.names)), ())
     return replace(
         table, names=entry.names or table.names, notes=(f"data: embedded {name}, {counted(table.rows, 'row')}",)
     )

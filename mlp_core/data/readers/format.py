@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.source import Source
-from mlp_core.data.readers.table_builder import Drain
+from mlp_core.data.readers.table_builder import Builder
 
 Reading: TypeAlias = Callable[[Path, int], None]
 """Called now and then while a file is read, with its path and the count of rows so far."""
@@ -44,14 +44,36 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is read: the file at a path, and how.
+
+    names: columns that a header line should contain. is_text: whether a column holds words, by its name; another one of
+    which a later cell shows it stays a column of numbers if this is `final`. whole: whether all rows are to be held at
+    once. part: how many make a part, where the table is read in parts, which may be none.
+    """
+
+    path: Path
+    options: ReadOptions
+    names: Sequence[str]
+    is_text: Callable[[str], bool]
+    final: bool = True
+    whole: bool = False
+    part: int | None = None
+
+
+Blocks: TypeAlias = Callable[[Asked], Iterator[Builder]]
+"""All that a format has to know: one builder again and again, each time with some more rows. Raises DataError where
+there are none, and Reread."""
+
+
+@dataclass(frozen=True)
 class Format:
     """What there is to know of a format. In all of it, names are columns that a header line should contain.
 
     told: whether a file is of it, by its first bytes and its name in small letters, both unpacked.
     read: the whole file; (path, options, names).
     parts: the same in parts of bounded size, where it can be cut; (path, options, names, the columns of numbers).
-    drain: a table block by block, to be converted; (path, options, names, the columns of words, whether to read on
-    where a column turns out to hold text).
+    blocks: those of a table, which can be converted.
     array: the one array in a file; `labels`: integers in it are classes. piped: whether standard input may hold it.
     """
 
@@ -59,7 +81,7 @@ class Format:
     told: Callable[[bytes, str], bool]
     read: Callable[[Path, ReadOptions, Sequence[str]], Source]
     parts: Callable[[Path, ReadOptions, Sequence[str], Collection[str]], Iterator[Source]]
-    drain: Callable[[Path, ReadOptions, Sequence[str], Collection[str], bool], Drain] | None = None
+    blocks: Blocks | None = None
     array: Callable[[Path], npt.NDArray[Any]] | None = None
     labels: bool = False
     piped: bool = False

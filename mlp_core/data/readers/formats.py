@@ -68,7 +68,7 @@ def stream(path: Path, options: ReadOptions, names: Sequence[str], numbers: Coll
     if is_folder(path):
         table = read_folder(path, on_disk=True)
         for start, stored in checked_blocks(table):
-            yield table.part(start, table.values.made(stored))
+            yield table.part(start, table.cells.made(stored))
         return
     kind = format_of(path, options)
     if path == STDIN and not kind.piped:

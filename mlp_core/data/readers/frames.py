@@ -11,7 +11,6 @@ import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays, alone, pair
 from mlp_core.data.readers.arrow import fill, fill_plainly, taken_out
-from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import refuse_width
 from mlp_core.data.readers.source import Lines, Piece
@@ -69,17 +68,13 @@ class InMemory:
         """Whether it is numbers alone, to be taken as a file of arrays is."""
         return self.weight is None and _is_numbers(self.X)
 
-    def read(self, options: ReadOptions) -> Table | Arrays:
-        """The source; columns of numbers that `options.text` names are words."""
-        words = frozenset(options.text)
-        return self.source(lambda name: name in words, options.csv)
-
-    def source(self, is_text: Callable[[str], bool], options: CsvOptions | None = None) -> Table | Arrays:
-        """The source; columns of numbers for which `is_text` holds are words. Nothing of the caller's is changed."""
+    def read(self, options: ReadOptions, is_text: Callable[[str], bool] | None = None) -> Table | Arrays:
+        """The source; columns of numbers that `options.text` names, or for which `is_text` holds, are words. Nothing of
+        the caller's is changed."""
         X, path = as_table(self.X, self.name), Path(self.name)
         if self.is_array:
             found = alone(X, path) if self.y is None else self._with_targets(X, path)
-            return replace(found, X=_locked(found.X))
+            return replace(found, cells=_locked(found.cells))
         names, columns = _columns(X, self.name)
         count = len(columns[0]) if columns else 0
         if not count:
@@ -88,15 +83,15 @@ class InMemory:
         further |= {} if self.weight is None else {self.weight_name: _numbers_of(self.weight, self.weight_name)}
         for name, (values, _) in further.items():
             _refuse_other_length(name, len(values), count, self.name)
-        width = len(names)
+        width, is_text = len(names), is_text or frozenset(options.text).__contains__
         refuse_width(path, width)
         cells, vocabularies = np.empty((count, width + len(further))), dict[int, dict[str, int]]()
         for place, (name, column) in enumerate(zip(names, columns, strict=True)):
-            text, asked = is_text(name), options or CsvOptions()
+            text = is_text(name)
             if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" and not text:
                 cells[:, place] = column
-            elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, asked)):
-                fill(path, _arrow(column), name, place, cells, vocabularies, text, asked)
+            elif not (isinstance(column, list) and fill_plainly(column, place, cells, vocabularies, text, options.csv)):
+                fill(path, _arrow(column), name, place, cells, vocabularies, text, options.csv)
         words = {place: list(vocabulary) for place, vocabulary in vocabularies.items()}
         for place, (values, vocabulary) in enumerate(further.values(), width):
             cells[:, place] = values
@@ -106,7 +101,7 @@ class InMemory:
         note = f"table: {counted(count, 'row')} of {counted(cells.shape[1], 'column')}, in memory"
         pieces = (Piece(path, 0, Lines([0], [1])),)
         every = (*names, *further)
-        return Frame(_locked(cells), keyed=True, names=every, words=words, odd=odd, pieces=pieces, notes=(note,))
+        return Frame(cells=_locked(cells), keyed=True, names=every, words=words, odd=odd, pieces=pieces, notes=(note,))
 
     def _with_targets(self, X: Any, path: Path) -> Arrays:
         further = _as_columns(self.y, self.targets)
@@ -120,10 +115,11 @@ class InMemory:
 def parts(source: Table | Arrays, rows: int) -> Iterator[Table | Arrays]:
     """A source that is in memory in parts of so many rows."""
     for start in range(0, source.rows, rows):
+        cells = source.cells[start : start + rows]
         if isinstance(source, Arrays):
-            yield replace(source, X=source.X[start : start + rows], Y=source.Y[start : start + rows], first=start)
+            yield replace(source, cells=cells, Y=source.Y[start : start + rows], first=start)
         else:
-            yield source.part(start, source.values[start : start + rows])
+            yield source.part(start, cells)
 
 
 def column_names(X: Any) -> list[str] | None:

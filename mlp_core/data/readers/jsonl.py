@@ -9,10 +9,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mlp_core.data.readers.by_blocks import Asked, table_format
+from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
 from mlp_core.data.readers.csv import CHUNK
-from mlp_core.data.readers.format import WHITE
+from mlp_core.data.readers.format import WHITE, Asked
 from mlp_core.data.readers.open_file import refusal, refuse_width
 from mlp_core.data.readers.table_builder import SAMPLE, Builder, empty
 from mlp_core.data.readers.text_stream import open_text

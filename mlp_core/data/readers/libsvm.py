@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlp_core.data.readers.arrays import Arrays, array_names
-from mlp_core.data.readers.csv_dialect import number
+from mlp_core.data.readers.csv_options import number
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.open_file import STDIN, check_file, check_growth, check_memory, refusal, refuse_width
 from mlp_core.data.readers.text_stream import open_text
@@ -19,9 +19,9 @@ from mlp_core.errors import counted
 WANTED = "a libsvm file"
 
 
-def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -> Arrays:
-    """Read a libsvm file, gzip or not, as dense arrays; `width` is the count of inputs where it is known, `base` the
-    number of the first place.
+def _read(path: Path, options: ReadOptions, names: Sequence[str]) -> Arrays:
+    """Read a libsvm file, gzip or not, as dense arrays; `names` tell the count of inputs where it is known,
+    `options.base` the number of the first place.
 
     Where it is not known, places count from 1, or from 0 when a 0 occurs; `qid:` and what follows a `#` is left out.
     Raises DataError with file and line for anything else, and when the dense array would not fit.
@@ -52,14 +52,13 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
             lines.append(at)
     if not targets:
         raise refusal(path, "no_rows", "no rows in this file")
-    first = (0 if 0 in places else 1) if base is None else base
+    first = (0 if 0 in places else 1) if options.base is None else options.base
     if first == 1 and 0 in places:
         row = int(np.searchsorted(ends, places.index(0), side="right"))
         message = "a place 0, but the training file counts from 1"
         raise refusal(path, "bad_pair", message, hint="count from 1 here, too", line=lines[row])
     found = max(places, default=0) + 1 - first
-    if width is None:
-        width = max(found, 1)
+    width = sum(re.fullmatch(r"x\d+", name) is not None for name in names) or max(found, 1)
     refuse_width(path, found)
     if found > width:
         message = f"place {max(places)}, but there are {width:,} inputs"
@@ -73,7 +72,8 @@ def read_libsvm(path: Path, width: int | None = None, base: int | None = None) -
     X[rows, np.array(places, np.int64) - first] = values
     note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
     note += f"{len(values) / X.size:.1%} of them named"
-    return Arrays(X, np.array(targets)[:, None], path, path, names=array_names(width, 1), notes=(note,), base=first)
+    Y, names = np.array(targets)[:, None], array_names(width, 1)
+    return Arrays(Y, path, path, cells=X, names=names, notes=(note,), base=first)
 
 
 def _target(path: Path, line: int, cell: str) -> float:
@@ -82,11 +82,6 @@ def _target(path: Path, line: int, cell: str) -> float:
         hint = "several labels on one line are not supported" if "," in cell else "write a number first"
         raise refusal(path, "not_a_number", f'not a number ("{cell}")', hint=hint, line=line, column=1)
     return value
-
-
-def _read(path: Path, options: ReadOptions, names: Sequence[str]) -> Arrays:
-    known = sum(re.fullmatch(r"x\d+", name) is not None for name in names)
-    return read_libsvm(path, known or None, options.base)
 
 
 LIBSVM = Format(

@@ -7,13 +7,14 @@ import os
 import stat
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import BinaryIO, cast
 
 from mlp_core.data.readers import csv, jsonl
-from mlp_core.data.readers.by_blocks import Asked
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
-from mlp_core.data.readers.format import ReadOptions
+from mlp_core.data.readers.by_blocks import in_parts
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect
+from mlp_core.data.readers.format import Asked, ReadOptions
 from mlp_core.data.readers.open_file import GZIP_MAGIC, STDIN, refusal, refuse_html
 from mlp_core.data.readers.table import Table
 from mlp_core.data.readers.table_builder import Builder
@@ -40,10 +41,9 @@ def stream_live(kind: str, options: ReadOptions, names: Sequence[str], numbers: 
     names: columns that a header should contain; all columns but `numbers` are words. Raises DataError.
     """
     refuse_html(STDIN, peek_stdin(512), "a CSV table")
-    asked = Asked(STDIN, options, names, lambda name: name not in numbers)
-    if kind == "jsonl" or peek_stdin(512).lstrip()[:1] == b"[":
-        return _objects(asked)
-    return _rows(asked, "\t" if kind == "tsv" else None)
+    objects = kind == "jsonl" or peek_stdin(512).lstrip()[:1] == b"["
+    blocks = _objects if objects else partial(_rows, "\t" if kind == "tsv" else None)
+    return in_parts(blocks, 1, STDIN, options, names, numbers)
 
 
 def _arrivals(comment: str | None = None) -> Iterator[list[str]]:
@@ -68,7 +68,7 @@ def _lines(data: bytes, encoding: str, comment: str | None) -> list[str]:
         raise refusal(STDIN, "not_text", f"not utf-8 text ({why})", hint="set data.csv.encoding") from None
 
 
-def _rows(asked: Asked, delimiter: str | None) -> Iterator[Table]:
+def _rows(delimiter: str | None, asked: Asked) -> Iterator[Builder]:
     """A text table whose header comes first."""
     arrivals, first = _arrivals(asked.options.csv.comment), list[str]()
     for lines in arrivals:
@@ -82,11 +82,10 @@ def _rows(asked: Asked, delimiter: str | None) -> Iterator[Table]:
         if pending and not _inside_quotes(pending, start.dialect):
             line += csv.add_cells(builder, pending, iter(()), start.dialect, line)
             pending = []
-        if builder.rows and not pending:
-            yield builder.table()
-            builder.clear()
+            yield builder
     if pending:
         csv.add_cells(builder, pending, iter(()), start.dialect, line)  # which says what is wrong with its quotes
+        yield builder
 
 
 def _inside_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
@@ -94,7 +93,7 @@ def _inside_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
     return dialect.quote is not None and sum(line.count(dialect.quote) for line in lines) % 2 == 1
 
 
-def _objects(asked: Asked) -> Iterator[Table]:
+def _objects(asked: Asked) -> Iterator[Builder]:
     """Objects, one a line, or all of them in one array, which is then read to its end."""
     arrivals = _arrivals()
     first = next(arrivals, [])
@@ -104,10 +103,7 @@ def _objects(asked: Asked) -> Iterator[Table]:
     for lines in [list(chain(first, *arrivals))] if array else chain([first], arrivals):
         rows = list(jsonl.objects_in(STDIN, enumerate(lines, line), array))
         line += len(lines)
-        if not rows:
-            continue
-        if builder is None:
-            builder = jsonl.begin(asked, rows)
-        jsonl.add(builder, rows)
-        yield builder.table()
-        builder.clear()
+        if rows:
+            builder = builder or jsonl.begin(asked, rows)
+            jsonl.add(builder, rows)
+            yield builder

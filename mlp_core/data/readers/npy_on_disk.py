@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mlp_core.data.readers.arrays import Arrays, alone, array_names, pair, refuse_single
+from mlp_core.data.readers.arrays import KEPT, Arrays, alone, pair, refuse_single
 from mlp_core.data.readers.format import Format, ReadOptions
 from mlp_core.data.readers.npy import MAGIC, read_header, read_npy
 from mlp_core.data.readers.open_file import SMALL, check_file, packing, reading, refusal, shown
@@ -88,26 +87,26 @@ class File:
         return block
 
 
+@dataclass(eq=False)
 class OnDisk:
     """Rows and columns of a file, read when asked for; otherwise read like an array [rows, columns].
 
-    rows: the row numbers in the file, ascending, None for all of it. columns: the columns of the file, None for all.
-    dtype: what a cell is given as (uint8 and floats as they are, anything else as float64). changes: what is done to
-    the numbers of single columns, by their place here.
+    dtype: what a cell is given as (uint8 and floats as they are, anything else as float64). rows: the row numbers in
+    the file, ascending, None for all of it. columns: the columns of the file, None for all. changes: what is done to
+    the numbers of single columns, by their place here. pulled: whole columns that are in memory, by their place.
     """
 
-    ndim = 2
+    file: File
+    dtype: Any = None
+    rows: Rows | None = None
+    columns: list[int] | None = None
+    changes: Mapping[int, Change] = field(default_factory=dict)
+    pulled: dict[int, Floats] = field(default_factory=dict)
+    ndim: ClassVar[int] = 2
 
-    def __init__(self, file: File, dtype: Any = None) -> None:
-        name = file.dtype.newbyteorder("=").name
-        self.file = file
-        self.dtype = np.dtype(dtype or (name if name in ("uint8", "float32", "float64") else np.float64))
-        if file.boolean:
-            self.dtype = np.dtype(np.float64)
-        self.rows: Rows | None = None
-        self.columns: list[int] | None = None
-        self.changes: dict[int, Change] = {}
-        self._pulled: dict[int, Floats] = {}
+    def __post_init__(self) -> None:
+        name = "float64" if self.file.boolean else self.file.dtype.newbyteorder("=").name
+        self.dtype = np.dtype(self.dtype or (name if name in KEPT else np.float64))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -129,35 +128,23 @@ class OnDisk:
     def take(self, rows: Rows, axis: int = 0) -> OnDisk:
         """The given rows (ascending), not read."""
         assert axis == 0
-        made = copy(self)
-        made.rows = np.asarray(rows, np.int64) if self.rows is None else self.rows[rows]
-        made._pulled = {}
-        return made
+        return replace(self, rows=np.asarray(rows, np.int64) if self.rows is None else self.rows[rows], pulled={})
 
     def select(self, columns: Sequence[int], changes: Mapping[int, Change] | None = None) -> OnDisk:
         """The given columns in the given order, not read."""
-        made = copy(self)
         every = list(columns) == list(range(self.shape[1]))
-        made.columns = (
-            self.columns if every else [column if self.columns is None else self.columns[column] for column in columns]
-        )
-        made.changes = {place: self.changes[column] for place, column in enumerate(columns) if column in self.changes}
-        for place, change in (changes or {}).items():
-            made.changes[place] = _after(made.changes.get(place), change)
-        made._pulled = {}
-        return made
+        mine = self.columns if every else [c if self.columns is None else self.columns[c] for c in columns]
+        done = {place: self.changes[column] for place, column in enumerate(columns) if column in self.changes}
+        done |= {place: _after(done.get(place), change) for place, change in (changes or {}).items()}
+        return replace(self, columns=mine, changes=done, pulled={})
 
     def as_type(self, dtype: Any) -> OnDisk:
         """The same with cells of another type."""
-        made = copy(self)
-        made.dtype = np.dtype(dtype)
-        return made
+        return replace(self, dtype=dtype)
 
     def replaced(self, columns: Mapping[int, Floats]) -> OnDisk:
         """The same with other values [rows] in single columns, as far as these are asked for as columns."""
-        made = copy(self)
-        made._pulled = {**self._pulled, **columns}
-        return made
+        return replace(self, pulled={**self.pulled, **columns})
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple):
@@ -173,38 +160,31 @@ class OnDisk:
         if wanted.size and not -len(self) <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"a row of {len(self):,} is asked for that is not there")
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
-        if wanted.ndim == 0:
-            return self.made(self.stored(int(wanted), int(wanted) + 1))[0]
         distinct, places = np.unique(wanted, return_inverse=True)
         numbers = distinct if self.rows is None else self.rows[distinct]
-        return self.made(self._numbered(numbers)[places.reshape(-1)])
+        return self.made(self._numbered(numbers))[places.reshape(wanted.shape)]
 
     def _cells(self, rows: Any, columns: Any) -> Any:
         if isinstance(rows, slice) and rows == slice(None):
             return self.pull(columns)
-        if np.ndim(rows) == 0 and np.ndim(columns) == 0 and int(columns) in self._pulled:
-            return self._pulled[int(columns)][int(rows)]
+        if np.ndim(rows) == 0 and np.ndim(columns) == 0 and int(columns) in self.pulled:
+            return self.pulled[int(columns)][int(rows)]
         return self[rows][..., columns]
 
     def pull(self, columns: Any) -> Any:
         """Whole columns [rows] or [rows, columns] in memory: one pass over the file for those not pulled before."""
         wanted = [int(columns)] if np.ndim(columns) == 0 else [int(column) for column in columns]
-        if missing := [column for column in dict.fromkeys(wanted) if column not in self._pulled]:
+        if missing := [column for column in dict.fromkeys(wanted) if column not in self.pulled]:
             part, found = self.select(missing), np.empty((len(missing), len(self)), np.float64)
-            for rows, block in part.blocks():
-                found[:, rows] = block.T
-            self._pulled |= dict(zip(missing, found, strict=True))
+            for start, stored in part.stored_blocks():
+                found[:, start : start + len(stored)] = part.made(stored).T
+            self.pulled |= dict(zip(missing, found, strict=True))
         if np.ndim(columns) == 0:
-            return self._pulled[wanted[0]]
-        return np.stack([self._pulled[column] for column in wanted], axis=1)
-
-    def blocks(self) -> Iterator[tuple[slice, Array]]:
-        """All rows in order, in blocks of about `PIECE` bytes: (their places, [rows, columns])."""
-        for start, stored in self.stored_blocks():
-            yield slice(start, start + len(stored)), self.made(stored)
+            return self.pulled[wanted[0]]
+        return np.stack([self.pulled[column] for column in wanted], axis=1)
 
     def stored_blocks(self) -> Iterator[tuple[int, Array]]:
-        """The same as stored: (the first row, [rows, columns of the file])."""
+        """All rows as stored, in blocks of about `PIECE` bytes: (the first row, [rows, columns in the file])."""
         step = max(1, PIECE // max(1, self.stored_bytes))
         for start in range(0, len(self), step):
             yield start, self.stored(start, min(start + step, len(self)))
@@ -249,8 +229,8 @@ def _in_parts(path: Path, options: ReadOptions, names: Sequence[str], numbers: C
     if (disk := _unpacked(path)) is None:
         yield alone(read_npy(path), path)
         return
-    for rows, block in disk.blocks():
-        yield replace(alone(block, path), first=rows.start)
+    for start, stored in disk.stored_blocks():
+        yield replace(alone(disk.made(stored), path), first=start)
 
 
 def _unpacked(path: Path) -> OnDisk | None:
@@ -278,11 +258,9 @@ def fits(stored: int, made: int) -> bool:
 def disk_pair(x: OnDisk, y: Array, y_path: Path, labels: bool = False) -> Arrays:
     """Inputs that stay on the disk and targets in memory as one. Raises DataError as `pair` does."""
     file = x.file
-    if len(file.shape) < 2 or not x.size:
-        pair(np.empty(file.shape, np.uint8), y, file.path, y_path)  # says what is wrong
-    targets = pair(np.broadcast_to(np.uint8(0), (file.count, 1)), y, file.path, y_path, labels)
+    blank = np.broadcast_to(np.uint8(0), file.shape)  # in their place, without memory of its own
     note = f"arrays: {counted(file.count, 'row')} of {counted(file.width, 'input')} ({x.dtype.name}), on the disk"
-    return replace(targets, X=x, names=array_names(file.width, targets.Y.shape[1]), notes=(note,))
+    return replace(pair(blank, y, file.path, y_path, labels), cells=x, notes=(note,))
 
 
 NPY = Format(

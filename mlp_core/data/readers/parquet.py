@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from mlp_core.data.readers.arrow import fill, taken_out
-from mlp_core.data.readers.by_blocks import PART, Asked, table_format
+from mlp_core.data.readers.by_blocks import PART, table_format
 from mlp_core.data.readers.cells import Cells
+from mlp_core.data.readers.format import Asked
 from mlp_core.data.readers.open_file import (
     check_file,
     check_growth,

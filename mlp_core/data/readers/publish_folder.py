@@ -22,51 +22,42 @@ def check_place(folder: Path, paths: Sequence[Path], force: bool) -> None:
     """Raise UsageError unless a table made of `paths` may appear at `folder`; `force`: over a converted table."""
     if not os.path.lexists(folder):
         return
-    if not force:
-        hint = "choose another with -o FOLDER, or write over it with --force"
-        raise UsageError(Problem("exists", "there is such a file or folder", hint, file=str(folder)))
     hint, known = "choose another with -o FOLDER", {VALUES, TABLE}
-    if folder.is_symlink() or not folder.is_dir() or not set(os.listdir(folder)) <= known:  # noqa: PTH208
+    if not force:
+        message, hint = "there is such a file or folder", f"{hint}, or write over it with --force"
+    elif folder.is_symlink() or not folder.is_dir() or not set(os.listdir(folder)) <= known:  # noqa: PTH208
         message = "this is no converted table, and is not written over"
-        raise UsageError(Problem("exists", message, hint, file=str(folder)))
-    if folder.resolve() == Path.cwd():
-        raise UsageError(Problem("exists", "the current folder is not written over", hint, file=str(folder)))
-    if any(path.exists() and path.resolve().parent == folder.resolve() for path in paths):
-        raise UsageError(Problem("exists", "the data itself is in it", hint, file=str(folder)))
-
-
-def restore(folder: Path) -> None:
-    """Name the table again that a killed conversion to `folder` left without a name, and delete what else it left.
-
-    The new table, if it was complete, else the old one. What a living process is writing is left alone.
-    """
-    pattern = re.compile(re.escape(f".{folder.name}.") + r"\d+(?:\.old)?\.tmp")
-    if not folder.parent.is_dir():
+    elif folder.resolve() == Path.cwd():
+        message = "the current folder is not written over"
+    elif any(path.exists() and path.resolve().parent == folder.resolve() for path in paths):
+        message = "the data itself is in it"
+    else:
         return
-    found = [folder.parent / name for name in os.listdir(folder.parent) if pattern.fullmatch(name)]  # noqa: PTH208
-    stems = sorted({path.name.removesuffix(".tmp").removesuffix(".old") for path in found})
-    for stem in stems:
-        new, old = folder.with_name(f"{stem}.tmp"), folder.with_name(f"{stem}.old.tmp")
+    raise UsageError(Problem("exists", message, hint, file=str(folder)))
+
+
+def restore(parent: Path, only: str | None = None) -> None:
+    """Name the tables again that killed conversions left without a name in a folder, and delete what else they left.
+
+    The new table, if it was complete, else the old one. What a living process is writing is left alone. only: the name
+    of one table, where others are left alone as well.
+    """
+    pattern = re.compile(rf"(\.({'.+' if only is None else re.escape(only)})\.\d+)(?:\.old)?\.tmp")
+    names = os.listdir(parent) if parent.is_dir() else []  # noqa: PTH208
+    for stem, name in sorted({(match[1], match[2]) for one in names if (match := pattern.fullmatch(one))}):
+        folder, new, old = parent / name, parent / f"{stem}.tmp", parent / f"{stem}.old.tmp"
         with locked_folder(new) as free:
             if not free:
                 continue
-            if old in found and not os.path.lexists(folder):
+            if os.path.lexists(old) and not os.path.lexists(folder):
                 whole = [table for table in (new, old) if _complete(table)]
                 with contextlib.suppress(FileNotFoundError):  # it has just been named by its own process
                     if whole:
                         os.rename(whole[0], folder)  # noqa: PTH104
-                        sync_folder(folder.parent)
+                        sync_folder(parent)
             remove_folder(new)
             if os.path.lexists(folder) or not _complete(old):
                 remove_folder(old)
-
-
-def sweep(parent: Path) -> None:
-    """`restore` for every table that was ever to lie in the folder `parent`."""
-    pattern = re.compile(r"\.(.+)\.\d+(?:\.old)?\.tmp")
-    names = os.listdir(parent) if parent.is_dir() else []  # noqa: PTH208
-    for name in {match[1] for entry in names if (match := pattern.fullmatch(entry))}:
-        restore(parent / name)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,8 @@ class Piece:
 class Source(ABC):
     """Columns of numbers, and of codes into vocabularies.
 
-    words: the vocabulary of every column that holds codes, in the order of first appearance. odd: for a column of
+    cells: what inputs are taken from [rows, columns]: an array, or `npy_on_disk.OnDisk`, which is read like one. words:
+    the vocabulary of every column that holds codes, in the order of first appearance. odd: for a column of
     numbers, the first few cells that are none (their value is NaN): {column: {row: text}}. notes: what was found out
     when it was read, one line each. pieces: the files of a table; none for arrays. header: the line of the column
     names; 0 when there is none. dialect: how a text table is written. twice: names that come more than once, with what
@@ -60,6 +61,7 @@ class Source(ABC):
     nobody knows.
     """
 
+    cells: Any
     names: tuple[str, ...]
     words: dict[int, list[str]] = field(default_factory=dict)
     odd: dict[int, dict[int, str]] = field(default_factory=dict)
@@ -73,17 +75,12 @@ class Source(ABC):
     sha256: str = ""
 
     @property
-    @abstractmethod
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        return len(self.cells)
 
     @property
     @abstractmethod
     def path(self) -> Path: ...
-
-    @property
-    @abstractmethod
-    def cells(self) -> Any:
-        """What inputs are taken from [rows, columns]: an array, or `npy_on_disk.OnDisk`, which is read like one."""
 
     def piece(self, row: int) -> Piece:
         """The file of a table that has a row."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlp_core.data.readers.open_file import shown
-from mlp_core.data.readers.source import Piece, Source
+from mlp_core.data.readers.source import Source
 from mlp_core.errors import DataError, Problem, counted
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -22,26 +22,17 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 class Table(Source):
     """Columns of numbers and of text, each cell with its place in a file.
 
-    values: float64 [rows, columns]; a missing cell is NaN; in a text column the cell holds the index of its word.
+    cells: float64 [rows, columns]; a missing cell is NaN; in a text column the cell holds the index of its word.
     keyed: whether the format has names of its own; else names without a header are c0, c1, ... gaps: cells of every
     column that are NaN, where that was counted before.
     """
 
-    values: Any  # an array, or `on_disk.OnDisk`
     keyed: bool = False
     gaps: tuple[int, ...] | None = None
 
     @property
     def named(self) -> bool:
         return self.header > 0 or self.keyed
-
-    @property
-    def cells(self) -> Any:
-        return self.values
-
-    @property
-    def rows(self) -> int:
-        return len(self.values)
 
     @property
     def path(self) -> Path:
@@ -51,62 +42,53 @@ class Table(Source):
         """A problem placed at the file, line and column of a cell, at a row, or (row None) at the header."""
         piece = self.pieces[0] if row is None else self.piece(row)
         line = (self.header or None) if row is None else piece.lines[row - piece.first]
-        return Problem(
-            code,
-            message,
-            hint=hint or None,
-            file=shown(piece.path),
-            line=line,
-            column=None if column is None or line is None else column + 1,
-        )
+        place = None if column is None or line is None else column + 1
+        return Problem(code, message, hint=hint or None, file=shown(piece.path), line=line, column=place)
 
     def matrix(self, columns: Sequence[int]) -> Floats:
         """The given columns, in the given order; a view where they are most of the table and lie side by side."""
         first = min(columns, default=0)
         stop = first + len(columns)
         side_by_side = list(columns) == list(range(first, stop)) and 2 * len(columns) > len(self.names)
-        view = side_by_side and isinstance(self.values, np.ndarray)
-        values: Floats = self.values[:, first:stop] if view else self.values[:, list(columns)]
+        view = side_by_side and isinstance(self.cells, np.ndarray)
+        values: Floats = self.cells[:, first:stop] if view else self.cells[:, list(columns)]
         return values
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Table:
-        return replace(self, values=self.values[rows], odd={}, gaps=None)
+        return replace(self, cells=self.cells[rows], odd={}, gaps=None)
 
     def part(self, start: int, values: Any) -> Table:
         """The rows that lie side by side from `start` on, with these cells; each keeps its place in its file."""
-        stop = start + len(values)
-        odd = {
-            c: {row - start: cell for row, cell in cells.items() if start <= row < stop}
-            for c, cells in self.odd.items()
-        }
-        pieces = tuple(replace(piece, first=piece.first - start) for piece in self.pieces)
+        mine = range(start, start + len(values))
+        odd = {c: {row - start: cell for row, cell in cells.items() if row in mine} for c, cells in self.odd.items()}
         odd = {column: cells for column, cells in odd.items() if cells}
-        return replace(self, values=values, odd=odd, pieces=pieces, gaps=None)
+        pieces = tuple(replace(piece, first=piece.first - start) for piece in self.pieces)
+        return replace(self, cells=values, odd=odd, pieces=pieces, gaps=None)
 
     def with_columns(
         self, cells: Mapping[int, Floats], words: dict[int, list[str]], plain: Collection[int] = ()
     ) -> Table:
-        if isinstance(self.values, np.ndarray):
-            values = self.values.copy()
+        if isinstance(self.cells, np.ndarray):
+            values = self.cells.copy()
             for column, numbers in cells.items():
                 values[:, column] = numbers
         else:
-            values = self.values.replaced(cells)
+            values = self.cells.replaced(cells)
         gaps = self.gaps
         if gaps is not None:
             found = {column: int(np.isnan(numbers).sum()) for column, numbers in cells.items()}
             gaps = tuple(found.get(column, count) for column, count in enumerate(gaps))
         odd = {column: written for column, written in self.odd.items() if column not in plain}
-        return replace(self, values=values, words=words, odd=odd, gaps=gaps)
+        return replace(self, cells=values, words=words, odd=odd, gaps=gaps)
 
     def emptied(self) -> Table:
-        return replace(self, values=np.empty((0, len(self.names))))
+        return replace(self, cells=np.empty((0, len(self.names))))
 
     def missing(self, column: int) -> int:
         return super().missing(column) if self.gaps is None else self.gaps[column]
 
     def cell(self, row: int, column: int) -> str:
-        value = self.values[row, column]
+        value = self.cells[row, column]
         if np.isnan(value):
             return self.odd.get(column, {}).get(row, "")
         return self.words[column][int(value)] if column in self.words else number_name(float(value))
@@ -131,16 +113,16 @@ def concatenate(tables: Sequence[Table]) -> Table:
             raise DataError(table.problem("columns_differ", message, None, column))
     words = {column: list(vocabulary) for column, vocabulary in first.words.items()}
     odd = {column: dict(cells) for column, cells in first.odd.items()}
-    values, pieces, start = [first.values], list(first.pieces), first.rows
+    values, pieces, start = [first.cells], list(first.pieces), first.rows
     for table in tables[1:]:
         values.append(_recode(table, words))
         for column, cells in table.odd.items():
             odd.setdefault(column, {}).update({row + start: text for row, text in cells.items()})
-        pieces += [Piece(piece.path, piece.first + start, piece.lines) for piece in table.pieces]
+        pieces += [replace(piece, first=piece.first + start) for piece in table.pieces]
         start += table.rows
     notes = of_all(first.notes, start, len(tables))
     bare = replace(first, gaps=None, sha256="", twice=())
-    return replace(bare, values=np.concatenate(values), words=words, odd=odd, pieces=tuple(pieces), notes=notes)
+    return replace(bare, cells=np.concatenate(values), words=words, odd=odd, pieces=tuple(pieces), notes=notes)
 
 
 def _in_order(table: Table, first: Table) -> Table:
@@ -162,7 +144,7 @@ def _in_order(table: Table, first: Table) -> Table:
     return replace(
         table,
         names=first.names,
-        values=table.values[:, order],
+        cells=table.cells[:, order],
         words={place[column]: words for column, words in table.words.items()},
         odd={place[column]: cells for column, cells in table.odd.items()},
     )
@@ -177,7 +159,7 @@ def of_all(notes: Sequence[str], rows: int, files: int) -> tuple[str, ...]:
 
 def _recode(table: Table, words: dict[int, list[str]]) -> Floats:
     """The table's values with its codes replaced by those of `words`, which grows by the new ones."""
-    values: Floats = table.values.copy()
+    values: Floats = table.cells.copy()
     for column, vocabulary in table.words.items():
         codes = {word: code for code, word in enumerate(words[column])}
         for word in vocabulary:

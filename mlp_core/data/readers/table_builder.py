@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,6 @@ TEXT_SHARE = 0.1  # a column with more odd cells than this holds text
 SAMPLE = 100  # lines by which the columns are told
 ODD_KEPT, ODD_ALIKE = 20, 2  # odd cells that are kept to be told of; of those that are equal
 
-Drain: TypeAlias = Generator[tuple[tuple[str, ...], Floats, Mapping[int, dict[str, int]]], None, Table]
-"""A table in blocks: (names, rows [b, columns], the codes of the words so far), and at the end all but its rows."""
-
 
 class Reread(Exception):
     """Columns, `names`, that looked like numbers at first turned out to hold text."""
@@ -35,7 +31,9 @@ class Reread(Exception):
 
 def empty(path: Path, names: tuple[str, ...], *notes: str) -> Table:
     """A table of a format that has names of its own, before its rows; the first note is told after its size."""
-    return Table(np.empty((0, len(names))), keyed=True, names=names, pieces=(Piece(path, 0, Lines()),), notes=notes)
+    return Table(
+        cells=np.empty((0, len(names))), keyed=True, names=names, pieces=(Piece(path, 0, Lines()),), notes=notes
+    )
 
 
 class Builder:
@@ -47,15 +45,10 @@ class Builder:
 
     def __init__(self, start: Table, cells: Cells, is_text: Callable[[str], bool], final: bool) -> None:
         self.start, self.path, self.cells, self.final = start, start.path, cells, final
-        self.names = names = start.names
-        self.values: Floats = np.empty((0, len(names)))
-        self.rows = self.given = 0
-        self.codes: dict[int, dict[str, int]] = {column: {} for column, name in enumerate(names) if is_text(name)}
-        self.known: dict[int, dict[str, float]] = {}  # the codes of cells, as they are written
-        self.odd: dict[int, dict[int, str]] = {}
-        self.odd_count, self.present = np.zeros((2, len(names)), np.int64)  # cells that are not missing, odd ones too
-        self.lines = Lines()
+        self.names = start.names
+        self.codes: dict[int, dict[str, int]] = {column: {} for column, name in enumerate(self.names) if is_text(name)}
         self.late: dict[str, int] = {}  # names of cells that were left out, with the first line of each
+        self.clear()
 
     def add(self, values: Floats, cells: Mapping[int, Coded], runs: Iterable[tuple[int, int]]) -> None:
         """Take rows [rows, columns] of numbers, NaN where missing, but for the columns in `cells`, which are filled in.
@@ -106,13 +99,16 @@ class Builder:
             told = ", ".join(f"{clean(name, 40)} (line {line})" for name, line in list(self.late.items())[:6])
             notes.append(f"note: left out, since no row among the first {SAMPLE} has it: {told}")
         pieces = (Piece(self.path, 0, self.lines),)
-        return replace(self.start, values=self.values, words=words, odd=self.odd, pieces=pieces, notes=tuple(notes))
+        return replace(self.start, cells=self.values, words=words, odd=self.odd, pieces=pieces, notes=tuple(notes))
 
     def clear(self) -> None:
         """Forget the rows, after `table` gave them away, and go on with new ones."""
-        self.values, self.rows, self.given, self.lines = np.empty((0, len(self.names))), 0, 0, Lines()
-        self.codes, self.known = {column: {} for column in self.codes}, {}
-        self.odd, self.odd_count, self.present = {}, 0 * self.odd_count, 0 * self.present
+        self.values: Floats = np.empty((0, len(self.names)))
+        self.rows, self.given, self.lines = 0, 0, Lines()
+        self.codes = {column: {} for column in self.codes}
+        self.known: dict[int, dict[str, float]] = {}  # the codes of cells, as they are written
+        self.odd: dict[int, dict[int, str]] = {}
+        self.odd_count, self.present = np.zeros((2, len(self.names)), np.int64)  # present: not missing, odd ones too
 
     def drain(self) -> Floats:
         """Give away the rows that are held, [rows, columns], and go on as if they were still there."""

@@ -16,7 +16,7 @@ from mlp_core.data.readers.convert_table import Unread, convert
 from mlp_core.data.readers.converted_table import FORMAT, is_folder, is_sound
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.open_file import check_file, reading
-from mlp_core.data.readers.publish_folder import sweep
+from mlp_core.data.readers.publish_folder import restore
 from mlp_core.errors import Failed, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def cached(
         if entry.exists():
             remove_folder(entry)
         try:
-            sweep(folder)
+            restore(folder)
             convert(paths, options, entry, names, unread=unread)
         except (Failed, UsageError):
             if not is_folder(entry):  # another run may have made it meanwhile

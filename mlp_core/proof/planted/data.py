@@ -24,10 +24,9 @@ from mlp_core.nn.parametric import Parametric
 from mlp_core.nn.schedules import Fade, Schedule
 from mlp_core.proof.planted.slip import slips
 from mlp_core.training import auto, ensemble, from_config, model, recipe
-from mlp_core.training.ensemble import EnsembleEvaluator
+from mlp_core.training.ensemble import EnsembleEvaluator, member_configs
 from mlp_core.training.evaluator import Evaluator
 from mlp_core.training.experiment import Experiment
-from mlp_core.training.member_configs import member_configs
 from mlp_core.training.model import Model
 from mlp_core.training.trainer import Trainer, Watch
 

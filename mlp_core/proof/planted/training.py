@@ -74,7 +74,7 @@ BATCHES = slips(
     (Batches._gather_targets, "weights, numpy", ("(self.w, rows, w)", "(self.w, rows[::-1].copy(), w)")),
     (Batches.dealt, "plain", ('"shuffle", epoch', '"shuffle", 0 * epoch'), ("self.seed, ", "self.seed + 1, ")),
     (Batches.weight, "numpy", ("float(stop - start)", "float(self.size)")),
-    (Batches.weight, "weights, numpy", ("self._weights[self.dealt(epoch)[part]]", "self._weights[part]")),
+    (Batches.weight, "weights, numpy", ("self.numbers(epoch, position, 1)[0]", "slice(*self.span(position))")),
     (
         Augment.draw_mix,
         "mixup, numpy",

@@ -179,7 +179,7 @@ def test_frames_are_taken_in_parts_and_tell_of_their_own_rows():
     assert [piece.rows for piece in pieces] == [2, 1]
     assert str(pieces[1].problem("c", "wrong", 0, 1)) == 'data: wrong at row 2, column "b" (from 0)'
     assert pieces[1].odd == {0: {0: "inf (float64)"}}
-    assert not cells.values.flags.writeable
+    assert not cells.cells.flags.writeable
 
 
 def test_columns_of_all_kinds_are_read_as_a_parquet_file_of_them(tmp_path):
@@ -201,7 +201,7 @@ def test_columns_of_all_kinds_are_read_as_a_parquet_file_of_them(tmp_path):
     file, memory = read(tmp_path / "t.parquet", ReadOptions()), InMemory.of(given).read(ReadOptions())
     assert memory.names == file.names
     assert memory.words == file.words
-    assert np.array_equal(memory.values, file.values, equal_nan=True)
+    assert np.array_equal(memory.cells, file.cells, equal_nan=True)
 
 
 def test_nothing_warns_in_ordinary_use():

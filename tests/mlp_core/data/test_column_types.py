@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 
 from mlp_core.data.column_types import infer_types, profile, truth
 from mlp_core.data.encode import inputs
 from mlp_core.data.readers.arrays import pair
-from mlp_core.data.readers.csv import read_csv
 from mlp_core.data.task import Task
 
 

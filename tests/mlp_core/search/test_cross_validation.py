@@ -91,7 +91,7 @@ def test_metrics_are_those_of_scikit_learn_fold_by_fold(folder: Path) -> None:
         wanted["log_loss"].append(metrics.log_loss(truth, np.stack([1 - p, p], axis=1), labels=["no", "yes"]))
     for name, values in wanted.items():
         one = outcome.metrics[name]
-        assert one.values == pytest.approx(values, rel=1e-6)
+        assert one.folds == pytest.approx(values, rel=1e-6)
         assert one.mean == pytest.approx(np.mean(values), rel=1e-6)
         assert one.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-5)
 
@@ -116,7 +116,7 @@ def test_repeats_deal_anew_and_a_quantity_is_predicted(folder: Path) -> None:
     places = np.array([(row["repeat"], row["fold"]) for row in found])
     errors = [np.sqrt(np.mean(np.square(truth - told)[(places == place).all(axis=1)])) for place in
               (("1", "1"), ("1", "2"), ("2", "1"), ("2", "2"))]  # fmt: skip
-    assert outcome.metrics["rmse"].values == pytest.approx(errors, rel=1e-5)
+    assert outcome.metrics["rmse"].folds == pytest.approx(errors, rel=1e-5)
 
 
 def test_groups_stay_together_and_time_goes_forward(folder: Path) -> None:

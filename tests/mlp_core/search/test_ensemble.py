@@ -14,7 +14,7 @@ from mlp_core.errors import UsageError
 from mlp_core.runs.evaluate import evaluate_model, open_model
 from mlp_core.runs.run import Run
 from mlp_core.search.ensemble import Ensemble
-from mlp_core.training.member_configs import member_configs
+from mlp_core.training.ensemble import member_configs
 
 RNG = np.random.default_rng(3)
 
@@ -33,7 +33,7 @@ def test_the_members_are_averaged_and_have_the_same_validation_rows(tmp_path: Pa
     made.count = 1  # here, in this process
     assert [place for place, _ in made.train()] == [0, 1]
     together, _ = open_model(tmp_path / "both")
-    alone = [evaluate_model(open_model(tmp_path / "both" / name)[0]).splits["val"] for name in made.names]
+    alone = [evaluate_model(open_model(one.folder)[0]).splits["val"] for one in made.members]
     np.testing.assert_array_equal(alone[0].outcome.y, alone[1].outcome.y)
     average = (alone[0].outcome.P + alone[1].outcome.P) / 2
     assert not np.array_equal(alone[0].outcome.P, alone[1].outcome.P)
@@ -66,7 +66,7 @@ def test_an_interrupted_ensemble_ends_with_the_same_bytes(steps: int, tmp_path: 
     again = Ensemble.resume(tmp_path / "cut")
     again.count = 1
     assert [place for place, _ in again.train()] == [0, 1, 2]
-    for file in ("members.json", *(f"{name}/checkpoints/best.safetensors" for name in whole.names)):
+    for file in ("members.json", *(f"{one.folder.name}/checkpoints/best.safetensors" for one in whole.members)):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
     assert Ensemble.begun(tmp_path / "cut")
     with pytest.raises(UsageError, match="no ensemble was begun here"):

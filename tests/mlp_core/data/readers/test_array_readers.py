@@ -158,7 +158,7 @@ def test_npz_arrays_go_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((3, 2)), labels=np.arange(3))
     arrays = read(tmp_path / "a.npz", ReadOptions(x="images", y="labels"))
     assert isinstance(arrays, Arrays)
-    assert arrays.X.shape == (3, 2)
+    assert arrays.cells.shape == (3, 2)
     with pytest.raises(DataError, match=r'no array "x" in this file; it holds images, labels; name the arrays'):
         read(tmp_path / "a.npz", ReadOptions())
 
@@ -213,6 +213,6 @@ def test_mnist_reads_as_published() -> None:
     where = (MNIST / "t10k-images-idx3-ubyte.gz", MNIST / "t10k-labels-idx1-ubyte.gz")
     arrays = read(where, ReadOptions())
     assert isinstance(arrays, Arrays)
-    assert (arrays.X.shape, arrays.X.dtype.name, arrays.labels) == ((10000, 784), "uint8", True)
+    assert (arrays.cells.shape, arrays.cells.dtype.name, arrays.labels) == ((10000, 784), "uint8", True)
     assert arrays.Y[:5, 0].tolist() == [7, 2, 1, 0, 4]
-    assert int(arrays.X.sum(dtype=np.int64)) == 264_923_200
+    assert int(arrays.cells.sum(dtype=np.int64)) == 264_923_200

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +19,8 @@ from mlp_core.data.readers import csv as reader
 from mlp_core.data.readers.blocks import Parser
 from mlp_core.data.readers.by_blocks import table_format
 from mlp_core.data.readers.cells import Cells
-from mlp_core.data.readers.csv import CSV, read_csv
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
+from mlp_core.data.readers.csv import CSV
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.text_stream import TextLines
 from mlp_core.errors import DataError
@@ -71,7 +72,7 @@ def outcome(path: Path, options: CsvOptions, large: int, monkeypatch: pytest.Mon
     cells = [[table.cell(row, column) for column in range(len(table.names))] for row in rows]
     places = [table.problem("x", "y", row).line for row in rows]
     words = {table.names[column]: words for column, words in table.words.items()}
-    return table.names, table.values.tobytes(), cells, places, words, table.odd, table.notes, table.dialect
+    return table.names, table.cells.tobytes(), cells, places, words, table.odd, table.notes, table.dialect
 
 
 def same_both_ways(path: Path, monkeypatch: pytest.MonkeyPatch, options: CsvOptions | None = None) -> object:
@@ -245,9 +246,10 @@ def test_line_ends_and_marks(
 
 def test_a_large_table_is_parsed_by_pyarrow_and_a_small_one_does_not_load_it(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from mlp_core.data.readers.csv import read_csv, LARGE\n"
+        "import sys; from pathlib import Path; from mlp_core.data.readers.csv import LARGE\n"
+        "from mlp_core.data.readers.formats import read; from mlp_core.data.readers.format import ReadOptions\n"
         "for path in map(Path, sys.argv[1:]):\n"
-        "    print(read_csv(path).rows, path.stat().st_size >= LARGE, 'pyarrow' in sys.modules)\n"
+        "    print(read(path, ReadOptions()).rows, path.stat().st_size >= LARGE, 'pyarrow' in sys.modules)\n"
     )
     (tmp_path / "small.csv").write_text("a,w,b,c\n" + ROWS)
     (tmp_path / "large.csv").write_text("a,w,b,c\n" + ROWS * 10)

@@ -19,7 +19,7 @@ from mlp_core.data.readers import csv, jsonl
 from mlp_core.data.readers import npy_writer as growing
 from mlp_core.data.readers.convert_table import convert
 from mlp_core.data.readers.converted_table import DamagedTable, read_folder
-from mlp_core.data.readers.csv_dialect import CsvOptions
+from mlp_core.data.readers.csv_options import CsvOptions
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import read, read_all
 from mlp_core.data.readers.npy_writer import Growing
@@ -39,9 +39,9 @@ def same(ours: Table, theirs: Table) -> None:
     assert (ours.names, ours.words, ours.odd) == (theirs.names, theirs.words, theirs.odd)
     assert (ours.header, ours.keyed, ours.named) == (theirs.header, theirs.keyed, theirs.named)
     assert ours.notes[:-1] == theirs.notes
-    assert ours.gaps == tuple(int(count) for count in np.isnan(theirs.values).sum(axis=0))
-    np.testing.assert_array_equal(np.asarray(ours.values[:]), theirs.values)
-    assert ours.values.dtype == theirs.values.dtype
+    assert ours.gaps == tuple(int(count) for count in np.isnan(theirs.cells).sum(axis=0))
+    np.testing.assert_array_equal(np.asarray(ours.cells[:]), theirs.cells)
+    assert ours.cells.dtype == theirs.cells.dtype
     for row in range(0, theirs.rows, 7):
         for column in range(len(theirs.names)):
             assert ours.cell(row, column) == theirs.cell(row, column)
@@ -128,7 +128,7 @@ def test_parquet_is_converted(count: int, tmp_path: Path) -> None:
     theirs = read(tmp_path / "t.parquet", ReadOptions())
     assert isinstance(theirs, Table)
     ours = read_folder(tmp_path / "out", True)
-    np.testing.assert_array_equal(ours.values[:], theirs.values)
+    np.testing.assert_array_equal(ours.cells[:], theirs.cells)
     assert (ours.names, ours.words, ours.odd, ours.keyed) == (theirs.names, theirs.words, theirs.odd, theirs.keyed)
 
 
@@ -137,7 +137,7 @@ def test_columns_can_be_left_out(tmp_path: Path) -> None:
     convert([tmp_path / "t.csv"], ReadOptions(), tmp_path / "out", drop=("c", 0))
     whole, ours = read(tmp_path / "t.csv", ReadOptions()), read_folder(tmp_path / "out", True)
     assert (ours.names, ours.words) == (("b", "d"), {})
-    np.testing.assert_array_equal(ours.values[:], whole.matrix([1, 3]))
+    np.testing.assert_array_equal(ours.cells[:], whole.matrix([1, 3]))
 
 
 @given(st.lists(st.sampled_from(["u1", "f4", "f8", "gap", "-0"]), min_size=1, max_size=6), st.integers(1, 3))
@@ -307,7 +307,7 @@ def test_every_damage_is_found(
     except DamagedTable:
         return
     assert name == "table.json", "only white space and the writing of JSON may differ"
-    np.testing.assert_array_equal(found.values, read(folder / "a.csv", ReadOptions()).values)
+    np.testing.assert_array_equal(found.cells, read(folder / "a.csv", ReadOptions()).cells)
 
 
 @pytest.mark.parametrize(

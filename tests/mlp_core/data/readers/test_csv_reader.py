@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 
 from mlp_core.data.readers import csv as csv_module
-from mlp_core.data.readers.csv import TSV, read_csv
-from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.csv import TSV
+from mlp_core.data.readers.csv_options import CsvOptions, number
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.table import concatenate
 from mlp_core.data.readers.text_stream import TextBytes
@@ -51,7 +52,7 @@ def test_a_table_reads_the_same_however_it_is_written(content: bytes, packed: bo
     path.write_bytes(gzip.compress(content) if packed else content)
     table = read_csv(path)
     assert table.names == ("a", "b", "c")
-    assert table.values.tolist() == NUMBERS
+    assert table.cells.tolist() == NUMBERS
     assert not table.words
     assert not table.odd
 
@@ -72,7 +73,7 @@ def test_options_are_followed(content: bytes, options: CsvOptions, tmp_path: Pat
     path.write_bytes(content)
     table = read_csv(path, options)
     assert table.names == ("a", "b", "c")
-    assert table.values.tolist() == NUMBERS
+    assert table.cells.tolist() == NUMBERS
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_text_columns_hold_codes_and_missing_cells_are_nan(tmp_path: Path) -> No
     path.write_bytes(b'kind,n\nred,1\n"a, ""b""\nc",\n ? ,3\nred ,NA\n')
     table = read_csv(path)
     assert table.words == {0: ["red", 'a, "b"\nc']}
-    np.testing.assert_array_equal(table.values, [[0, 1], [1, np.nan], [np.nan, 3], [0, np.nan]])
+    np.testing.assert_array_equal(table.cells, [[0, 1], [1, np.nan], [np.nan, 3], [0, np.nan]])
     assert [table.problem("x", "", row, 1).line for row in range(4)] == [2, 3, 5, 6]
 
 
@@ -161,7 +162,7 @@ def test_what_float_accepts_but_people_do_not_mean_is_odd(cell: str, tmp_path: P
 def test_a_marker_that_is_a_number_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,-999\n2,3\n")
-    np.testing.assert_array_equal(read_csv(path, CsvOptions(na=("-999",))).values, [[1, np.nan], [2, 3]])
+    np.testing.assert_array_equal(read_csv(path, CsvOptions(na=("-999",))).cells, [[1, np.nan], [2, 3]])
 
 
 BROKEN = {
@@ -255,8 +256,8 @@ def test_rows_that_end_in_a_delimiter_keep_their_columns(tmp_path: Path) -> None
     table = read_csv(tmp_path / "t.csv")
     assert table.names == ("y", "x", "z", "c3")
     assert table.words[0] == ["a", "b", "c"]
-    np.testing.assert_array_equal(table.values[:, 1:3], [[1, 2], [3, 4], [5, 6]])
-    assert np.isnan(table.values[:, 3]).all()
+    np.testing.assert_array_equal(table.cells[:, 1:3], [[1, 2], [3, 4], [5, 6]])
+    assert np.isnan(table.cells[:, 3]).all()
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +295,7 @@ def test_tables_are_joined_with_one_vocabulary(tmp_path: Path) -> None:
 def test_a_row_of_empty_cells_is_a_row(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n,\n")
-    np.testing.assert_array_equal(read_csv(path).values, [[1, 2], [np.nan, np.nan]])
+    np.testing.assert_array_equal(read_csv(path).cells, [[1, 2], [np.nan, np.nan]])
 
 
 def test_a_table_may_start_late(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_utf_16_without_its_mark_is_refused(tmp_path: Path) -> None:
 def test_one_column_with_decimal_commas(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a\n1,5\n2,5\n")
-    assert read_csv(path, CsvOptions(decimal=",")).values.tolist() == [[1.5], [2.5]]
+    assert read_csv(path, CsvOptions(decimal=",")).cells.tolist() == [[1.5], [2.5]]
 
 
 def test_numbers_among_the_sought_names_do_not_make_a_header(tmp_path: Path) -> None:

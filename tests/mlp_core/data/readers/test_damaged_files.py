@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from mlp_core.data.readers.arrays import Arrays
-from mlp_core.data.readers.csv_dialect import CsvOptions, number
+from mlp_core.data.readers.csv_options import CsvOptions, number
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import read
 from mlp_core.data.readers.table import Table
@@ -125,14 +125,14 @@ def same_as_reference(path: Path, source: Table | Arrays) -> bool:
             kind = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}[raw[2]]
             shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
             x, y = np.frombuffer(raw[4 + 4 * raw[3] :], kind).reshape(shape), np.arange(30)
-        inputs = np.asarray(x.reshape(len(x), -1), source.X.dtype)
-        return np.array_equal(inputs, source.X, equal_nan=True) and np.array_equal(y, source.Y[:, 0])
+        inputs = np.asarray(x.reshape(len(x), -1), source.cells.dtype)
+        return np.array_equal(inputs, source.cells, equal_nan=True) and np.array_equal(y, source.Y[:, 0])
     return cells_of(source) == reference_cells(path, source)
 
 
 def cells_of(table: Table) -> list[list[Any]]:
     def cell(row: int, column: int) -> Any:
-        value = float(table.values[row, column])
+        value = float(table.cells[row, column])
         return value if column not in table.words and not np.isnan(value) else table.cell(row, column)
 
     return [[cell(row, column) for column in range(len(table.names))] for row in range(table.rows)]

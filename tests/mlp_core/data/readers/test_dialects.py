@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 
-from mlp_core.data.readers.csv import read_csv
-from mlp_core.data.readers.csv_dialect import CsvOptions, Dialect
+from mlp_core.data.readers.csv_options import CsvOptions, Dialect
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import read_all
 from mlp_core.data.readers.table import Table
@@ -85,7 +85,7 @@ def test_the_decimal_sign_is_told_by_the_first_lines(
     assert table.dialect is not None
     assert table.dialect.decimal == decimal
     if numbers is not None:
-        np.testing.assert_array_equal(table.values[:, 0], numbers)
+        np.testing.assert_array_equal(table.cells[:, 0], numbers)
 
 
 def test_what_was_told_on_the_training_file_holds_for_others(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_several_files_may_have_their_columns_in_another_order(tmp_path: Path) -
     table = read_all([a, b], ReadOptions())
     assert isinstance(table, Table)
     assert table.names == ("x", "w", "y")
-    assert table.values.tolist() == [[1, 0, 2], [3, 1, 4], [5, 1, 6], [7, 2, 8]]
+    assert table.cells.tolist() == [[1, 0, 2], [3, 1, 4], [5, 1, 6], [7, 2, 8]]
     assert table.words == {1: ["red", "blue", "green"]}
     with pytest.raises(DataError, match=r"other columns than .*a\.csv: no w.*"):
         read_all([a, written(tmp_path / "c.csv", "x,y\n1,2\n")], ReadOptions())

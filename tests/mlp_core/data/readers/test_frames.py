@@ -12,6 +12,7 @@ import pytest
 
 from mlp_core.data.readers.arrow import fill, fill_plainly
 from mlp_core.data.readers.csv_options import CsvOptions
+from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.frames import InMemory
 
 NAN = float("nan")
@@ -51,7 +52,7 @@ def test_an_answer_to_objects_loads_no_more_than_it_needs(tmp_path: Path) -> Non
 
     rows = [{"a": k % 7, "word": "xy"[k % 2], "y": "no" if k % 3 else "yes"} for k in range(40)]
     keys = {"data": {"target": "y"}, "model": {"hidden": [4]}, "train": {"epochs": 1}, "kernels": "numpy"}
-    assert InMemory.of(rows).source(lambda name: name == "a").words[0] == [str(k) for k in range(7)]
+    assert InMemory.of(rows).read(ReadOptions(), lambda name: name == "a").words[0] == [str(k) for k in range(7)]
     for _ in train(keys, rows, output=tmp_path / "run"):
         pass
     code = (

@@ -36,7 +36,7 @@ def test_every_type_is_given_as_it_is_read_into_memory(dtype: str, tmp_path: Pat
     x = RNG.integers(0, 2, (30, 4)).astype(dtype)
     np.save(tmp_path / "x.npy", x)
     disk = OnDisk(File(tmp_path / "x.npy"))
-    memory = pair(read_npy(tmp_path / "x.npy"), np.arange(30), tmp_path, tmp_path).X
+    memory = pair(read_npy(tmp_path / "x.npy"), np.arange(30), tmp_path, tmp_path).cells
     assert disk.dtype == memory.dtype
     np.testing.assert_array_equal(disk[:], memory)
 
@@ -82,7 +82,7 @@ def test_rows_and_columns_are_chosen_as_of_an_array(
         disk, x = disk.take(rows).select(columns), x[rows][:, columns]
         assert disk.shape == x.shape
     np.testing.assert_array_equal(disk[:], x)
-    np.testing.assert_array_equal(np.concatenate([b for _, b in disk.blocks()] or [x]), x)
+    np.testing.assert_array_equal(np.concatenate([disk.made(stored) for _, stored in disk.stored_blocks()] or [x]), x)
     for column in range(x.shape[1]):
         np.testing.assert_array_equal(disk.pull(column), x[:, column])
 

@@ -117,7 +117,7 @@ def test_an_array_of_objects_is_a_table(indent: int | None, name: str, tmp_path:
     assert isinstance(table, Table)
     assert table.names == ("a", "b")
     assert table.words == {1: ["x}]", "y"]}
-    np.testing.assert_array_equal(table.values[:, 0], [1.5, np.nan, np.nan] * 30)
+    np.testing.assert_array_equal(table.cells[:, 0], [1.5, np.nan, np.nan] * 30)
     assert table.pieces[0].lines[1] == (1 if indent is None else 6)
 
 

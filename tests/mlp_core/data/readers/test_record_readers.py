@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from csv_tables import read_csv
 
 from mlp_core.config.data import FORMATS as CONFIG_FORMATS
-from mlp_core.data.readers.csv import read_csv
 from mlp_core.data.readers.format import ReadOptions
 from mlp_core.data.readers.formats import FORMATS, read, read_all, stream
 from mlp_core.data.readers.table import Table
@@ -196,14 +196,27 @@ def test_an_array_on_one_line_is_read_in_time_that_grows_with_its_rows(tmp_path:
     assert [table.cell(59_999, column) for column in range(2)] == ["1.5", "x"]
 
 
-@pytest.mark.parametrize("text", ['{"a": 1}\n' * 19 + '{"a": 1.5}\n', "[" + '{"a": 1},\n' * 19 + '{"a": 1.5}]'])
-def test_fractions_are_numbers_where_they_come_through_a_pipe(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no first lines tell the decimal sign, it is a point: one of twenty cells was refused as no number."""
+def piped(text: str, numbers: set[str], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What comes of a text on standard input, by its columns of numbers."""
     out, into = os.pipe()
     os.write(into, text.encode())
     os.close(into)
-    with io.TextIOWrapper(os.fdopen(out, "rb")) as piped:
-        monkeypatch.setattr(sys, "stdin", piped)
-        (table,) = stream(Path("-"), ReadOptions(), (), {"a"})
+    with io.TextIOWrapper(os.fdopen(out, "rb")) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        return list(stream(Path("-"), ReadOptions(), (), numbers))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n' * 19 + '{"a": 1.5}\n', "[" + '{"a": 1},\n' * 19 + '{"a": 1.5}]'])
+def test_fractions_are_numbers_where_they_come_through_a_pipe(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no first lines tell the decimal sign, it is a point: one of twenty cells was refused as no number."""
+    (table,) = piped(text, {"a"}, monkeypatch)
     assert table.matrix([0])[:, 0].tolist() == [1.0] * 19 + [1.5]
     assert not table.odd
+
+
+def test_a_quote_inside_a_cell_keeps_no_rows_back_that_come_through_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between blanks it opens nothing; all rows from there on were lost."""
+    (table,) = piped('a b\n1 2\n3 4"x\n5 6\n', {"a"}, monkeypatch)
+    assert [[table.cell(row, column) for column in range(2)] for row in range(table.rows)] == [
+        *(["1", "2"], ["3", '4"x'], ["5", "6"]),
+    ]
