@@ -99,11 +99,9 @@ def renamed(X: Any, names: list[str]) -> Any:
         return dict(zip(names, X.values(), strict=True))
     if hasattr(X, "set_axis"):
         return X.set_axis(names, axis=1)
-    return (
-        X.rename(dict(zip(column_names(X) or (), names, strict=True)))
-        if hasattr(X, "rename")
-        else X.rename_columns(names)
-    )
+    if hasattr(X, "rename"):
+        return X.rename(dict(zip(column_names(X) or (), names, strict=True)))
+    return X.rename_columns(names)
 
 
 def compare_names(own: list[str], names: list[str]) -> None:

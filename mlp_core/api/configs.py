@@ -65,9 +65,8 @@ def _changes(wanted: Wanted, held: Mapping[str, InMemory]) -> list[str]:
     changes = [f"data.{name}='{IN_MEMORY}'" for name in held if name not in taken]
     train = held.get("train")
     if train is not None and train.targets and not train.is_array and "target" not in given:
-        changes.append("data.target=[" + ", ".join(map(_quoted, train.targets)) + "]")
-        if len(train.targets) == 1:
-            changes[-1] = f"data.target={_quoted(train.targets[0])}"
+        names = ", ".join(map(_quoted, train.targets))
+        changes.append(f"data.target={names if len(train.targets) == 1 else f'[{names}]'}")
     return changes
 
 

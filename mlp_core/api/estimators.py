@@ -133,9 +133,7 @@ class _Estimator:
 
     def _look_at(self, X: Any) -> Any:
         """The training rows, whose columns are remembered. Raises DataError."""
-        X = as_table(X, "X")
-        names = column_names(X)
-        count = len(names) if names is not None else int(np.prod(np.shape(X)[1:]))
+        X, names, count, named = _columns(X)
         if names is None and np.ndim(X) > 2:
             message = f"Found array with dim {np.ndim(X)}, expected <= 2"
             raise DataError(Problem("wrong_shape", message, "lay every row flat: X.reshape(len(X), -1)", file="X"))
@@ -148,36 +146,25 @@ class _Estimator:
             raise DataError(Problem("too_few_rows", message, "give more rows", file="X"))
         self.n_features_in_ = count
         self.__dict__.pop("feature_names_in_", None)
-        if names is not None and all(isinstance(name, str) for name in raw_names(X)):
+        if named:
             self.feature_names_in_ = np.array(names, object)
         return X
 
     def _rows(self, X: Any) -> InMemory:
         """Rows to be predicted, with the columns that were trained on. Raises InvalidArgument."""
-        X = as_table(X, "X")
-        names = column_names(X)
-        own = getattr(self, "feature_names_in_", None)
+        X, names, count, named = _columns(X)
+        own, kind = getattr(self, "feature_names_in_", None), type(self).__name__
         if own is not None and names is not None:
             compare_names(own.tolist(), names)
         else:
-            count = len(names) if names is not None else int(np.prod(np.shape(X)[1:]))
             if own is not None:
-                warnings.warn(
-                    f"X does not have valid feature names, but {type(self).__name__} was fitted with feature names",
-                    UserWarning,
-                    stacklevel=4,
-                )
-            elif names is not None and all(isinstance(name, str) for name in raw_names(X)):
-                warnings.warn(
-                    f"X has feature names, but {type(self).__name__} was fitted without feature names",
-                    UserWarning,
-                    stacklevel=4,
-                )
+                words = f"X does not have valid feature names, but {kind} was fitted with feature names"
+                warnings.warn(words, UserWarning, stacklevel=4)
+            elif named:
+                words = f"X has feature names, but {kind} was fitted without feature names"
+                warnings.warn(words, UserWarning, stacklevel=4)
             if count != self.n_features_in_:
-                message = (
-                    f"X has {count} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
-                    "as input"
-                )
+                message = f"X has {count} features, but {kind} is expecting {self.n_features_in_} features as input"
                 raise DataError(Problem("columns_differ", message))
             X = renamed(X, list(self.model_.features))
         return InMemory(X, name="X")
@@ -191,6 +178,15 @@ class _Estimator:
     def save(self, path: Any, force: bool = False) -> Any:
         """Write the model as a checkpoint, which `load` and the command line read. Raises UsageError, OSError."""
         return self._fitted().save(path, force)
+
+
+def _columns(X: Any) -> tuple[Any, list[str] | None, int, bool]:
+    """X as a table, the names of its columns if they have any, how many there are, and whether all names are words."""
+    X = as_table(X, "X")
+    names = column_names(X)
+    if names is None:
+        return X, None, int(np.prod(np.shape(X)[1:])), False
+    return X, names, len(names), all(isinstance(name, str) for name in raw_names(X))
 
 
 class MLPClassifier(_Estimator):
@@ -241,10 +237,10 @@ class MLPClassifier(_Estimator):
     def predict(self, X: Any) -> Any:
         """The label of every row [rows]; [rows, labels] of 0 and 1 where a row may have several."""
         with as_value_errors():
-            P, threshold = self._fitted().outcomes(self._rows(X)), self.model_.threshold
-            if self.model_.kind == "multilabel":
-                return decide(P, False, threshold).astype(np.int64)
-            return self.classes_[decide(P, True, threshold)]
+            model, rows = self._fitted(), self._rows(X)
+            if model.kind == "multilabel":
+                return model.predict(rows)
+            return self.classes_[decide(model.outcomes(rows), True, model.threshold)]
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of every class [rows, classes], in the order of `classes_`."""
@@ -280,8 +276,7 @@ class MLPRegressor(_Estimator):
     def predict(self, X: Any) -> Any:
         """The value of every row [rows], or of every target [rows, targets]."""
         with as_value_errors():
-            P = self._fitted().outcomes(self._rows(X))
-            return P[:, 0] if P.shape[1] == 1 else P
+            return self._fitted().predict(self._rows(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R squared: 1 - (sum of squared errors) / (sum of squared distances from the mean)."""

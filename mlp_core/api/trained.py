@@ -101,11 +101,10 @@ class TrainedModel:
     def predict(self, data: Any) -> np.ndarray:
         """Labels [rows]; of a regression values [rows], of several targets [rows, targets]. Raises DataError."""
         P, task = self.outcomes(data), self._model.task
-        threshold = self._model.calibration.threshold
         if task.classifies:
-            return np.asarray(self.classes[decide(P, True, threshold)])
+            return np.asarray(self.classes[decide(P, True, self.threshold)])
         if task.kind == "multilabel":
-            return np.asarray(decide(P, False, threshold), np.int64)
+            return np.asarray(decide(P, False, self.threshold), np.int64)
         return P[:, 0] if len(task.targets) == 1 else P
 
     def predict_proba(self, data: Any) -> np.ndarray:

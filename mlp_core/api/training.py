@@ -115,8 +115,7 @@ class Training:
     @property
     def checkpoint(self) -> Checkpoint:
         """The weights of the best epoch, with all that belongs to them."""
-        name = self.summary.checkpoint.stem
-        return self._run.directory.load(name)
+        return self._run.directory.load(self.summary.checkpoint.stem)
 
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else str(self.path)

@@ -12,7 +12,6 @@
 
 /* --- activations: a = f(z), and f'(z) from z and a; p is the parameter of f, if it has one --- */
 
-#undef EACH_ACTIVATION
 #define EACH_ACTIVATION(X) \
     X(identity) X(relu) X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(mish) X(tanh) X(sigmoid) \
     X(softplus) X(softsign) X(hard_tanh) X(hard_sigmoid) X(hard_swish) X(sin)
@@ -187,10 +186,9 @@ INLINE REAL FN(quantile_loss_slope)(REAL z, REAL y, REAL p)
  * n[0] is keep = 1 - lr * weight decay; backends/numbers.py computes them --- */
 
 /* Each with how many vectors of the state and how many numbers it takes. */
-#undef EACH_RULE
 #define EACH_RULE(X) \
     X(sgd, 0, 2) X(momentum, 1, 3) X(nesterov, 1, 3) X(adagrad, 1, 3) X(rmsprop, 1, 5) X(adadelta, 2, 5) \
-    X(adam, 2, 9) X(amsgrad, 3, 8) X(radam, 2, 8) X(lion, 1, 6)
+    X(adam, 2, 9) X(amsgrad, 3, 9) X(radam, 2, 8) X(lion, 1, 6)
 
 /* keep, lr */
 INLINE void FN(sgd)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n) { *x = n[0] * *x - n[1] * g; }
@@ -241,13 +239,13 @@ INLINE void FN(adam)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
     *x = n[0] * *x - (n[1] * *m + n[2] * g) / (SQRT(*v) * n[8] + n[7]);
 }
 
-/* keep, rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / sqrt(1 - beta2^t) */
+/* the same numbers */
 INLINE void FN(amsgrad)(REAL *x, REAL g, REAL *m, REAL *v, REAL *top, const REAL *n)
 {
-    *m = n[2] * *m + n[3] * g;
-    *v = n[4] * *v + n[5] * g * g;
+    *m = n[3] * *m + n[4] * g;
+    *v = n[5] * *v + n[6] * g * g;
     *top = *top >= *v ? *top : *v;
-    *x = n[0] * *x - n[1] * *m / (SQRT(*top) * n[7] + n[6]);
+    *x = n[0] * *x - n[1] * *m / (SQRT(*top) * n[8] + n[7]);
 }
 
 /* keep, rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, whether v is known well enough to divide by its root */

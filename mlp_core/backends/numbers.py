@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.nn.activations import Activation
+from mlp_core.nn.activations import ACTIVATIONS, Activation
+from mlp_core.nn.backend import Array
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.optimizer import Optimizer
 from mlp_core.nn.optimizers import nadam_rates, radam_rate
@@ -33,6 +34,18 @@ def of_loss(loss: Loss) -> tuple[float, ...]:
         return float(len(quantiles)), *quantiles
     named = (getattr(loss, name, None) for name in ("label_smoothing", "pos_weight", "gamma", "delta"))
     return (float(next((number for number in named if number is not None), 0.0)),)
+
+
+def known(f: Activation) -> bool:
+    """Whether there is a function for an activation."""
+    return type(f) is ACTIVATIONS.get(f.name)
+
+
+def fit(*arrays: Array | None) -> bool:
+    """Whether machine code is meant for these arrays: floats of one size without gaps; not complex, no long doubles."""
+    there = [array for array in arrays if array is not None]
+    kind = there[0].dtype
+    return kind.char in "fd" and all(array.dtype == kind and array.flags.c_contiguous for array in there)
 
 
 def of_rule(rule: str, lr: Any, decay: Any, **settings: Any) -> tuple[Any, ...]:
@@ -72,10 +85,6 @@ def _radam(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any
     return rate, beta1, 1 - beta1, beta2, 1 - beta2, eps, rectified
 
 
-def _amsgrad(lr: Any, beta1: float, beta2: float, eps: float, t: Any) -> tuple[Any, ...]:
-    return lr / (1 - _power(beta1, t)), beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / _root(1 - _power(beta2, t))
-
-
 def _power(beta: float, t: Any) -> Any:
     """beta^t by the C library; numpy has powers of its own for arrays, with other last bits."""
     return beta**t if isinstance(t, int) else np.array([beta**step for step in t.tolist()])
@@ -96,8 +105,8 @@ def _each(rates: Callable[..., tuple[float, ...]], lr: Any, *settings: Any) -> A
 
 _NUMBERS: dict[str, Callable[..., tuple[Any, ...]]] = {
     "adam": _adam,
+    "amsgrad": _adam,
     "nadam": _nadam,
     "radam": _radam,
-    "amsgrad": _amsgrad,
 }
 """Of the rules that take more than their settings."""

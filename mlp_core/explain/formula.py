@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 Value: TypeAlias = str | float | int
@@ -87,9 +87,17 @@ class Explanation:
         return (line for section in self.sections if section.title.startswith(titles) for line in section.lines)
 
 
-def each(index: str, count: int, *equations: Equation) -> list[Line]:
-    """Equations for index = 1 .. count."""
-    return [Loop(index, f"1 .. {count}", f"range(1, {count + 1})", equations)] if count else []
+def matrices(count: int, tables: int, *equations: Equation) -> list[Line]:
+    """Equations for every weight matrix W[l], and the same for every table of words E[k], whose B and O are S and U."""
+    own = tuple(replace(one, target=_of_tables(one.target), value=_of_tables(one.value)) for one in equations)
+    loops = (("l", count, equations), ("k", tables, own))
+    return [Loop(index, f"1 .. {many}", f"range(1, {many + 1})", lines) for index, many, lines in loops if many]
+
+
+def _of_tables(text: str) -> str:
+    for letter, own in (("W", "E"), ("B", "S"), ("O", "U")):
+        text = text.replace(f"{letter}[l]", f"{own}[k]")
+    return text
 
 
 def fill(template: str, **values: Value) -> str:

@@ -23,21 +23,8 @@ _LEGEND = (
     "$\\Delta^{[l]}$ that by $Z^{[l]}$. In sentences W[1] stands for $W^{[1]}$, gamma for $\\gamma$."
 )
 _GREEK = (
-    "Delta",
-    "theta",
-    "alpha",
-    "beta",
-    "gamma",
-    "rho",
-    "sigma",
-    "Phi",
-    "phi",
-    "pi",
-    "mu",
-    "eta",
-    "kappa",
-    "tau",
-    "omega",
+    *("Delta", "theta", "alpha", "beta", "gamma", "rho", "sigma", "Phi", "phi", "pi", "mu", "eta"),
+    *("kappa", "tau", "omega"),
 )
 _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
     "lr": r"\eta",
@@ -61,25 +48,9 @@ _SYMBOLS = {name: rf"\{name}" for name in _GREEK} | {
 }
 _SCALARS = frozenset(
     (
-        *(
-            "lr",
-            "eta",
-            "mu",
-            "beta1",
-            "beta2",
-            "eps",
-            "rho",
-            "rho_inf",
-            "t",
-            "z",
-            "gamma",
-            "x",
-            "step",
-            "share",
-            "keep",
-        ),
-        *("loss", "total", "product", "c", "known", "limit", "r", "rate", "curvature", "base", "pi", "i", "decay"),
-        *("kappa", "tau", "n", "final", "fade_p", "fade_w"),
+        *("lr", "eta", "mu", "beta1", "beta2", "eps", "rho", "rho_inf", "t", "z", "gamma", "x", "step", "share"),
+        *("keep", "loss", "total", "product", "c", "known", "limit", "r", "rate", "curvature", "base", "pi", "i"),
+        *("decay", "kappa", "tau", "n", "final", "fade_p", "fade_w"),
     )
 )
 _FUNCTIONS = {"exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "cosh": r"\cosh", "sin": r"\sin", "cos": r"\cos"}

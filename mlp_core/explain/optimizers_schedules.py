@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlp_core.explain.formula import Equation, Line, Loop, Note, each, fill, names
+from mlp_core.explain.formula import Equation, Line, Loop, Note, fill, matrices, names
 from mlp_core.nn.optimizer import Optimizer
 from mlp_core.nn.optimizers import Muon
 from mlp_core.nn.schedules import Fade, Schedule
@@ -114,10 +114,8 @@ def update(
         rule = tuple((fill(a, theta="rest", g="drest"), fill(b, theta="rest", g="drest")) for a, b in rule)
         rate = rate if rate == "lr" else f"rest_of({rate})"
     if name == "lbfgs":
-        frozen = sum(s.part.stop - s.part.start for s in optimizer.segments) < size
-        lines += (
-            [Note("moving is 0 where a parameter is frozen, else 1."), Equation("g", "g * moving")] if frozen else []
-        )
+        if sum(s.part.stop - s.part.start for s in optimizer.segments) < size:
+            lines += [Note("moving is 0 where a parameter is frozen, else 1."), Equation("g", "g * moving")]
         lines += _two_loop()
         faded = "fade_w * decay" if fading else "decay"
         filled = [(target, fill(value, lr=rate, decay=faded if decay else 0)) for target, value in rule]
@@ -129,6 +127,7 @@ def update(
 
 def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
     a, b, c = NEWTON_SCHULZ
+    own = rate if rate == "lr" else f"first({rate}, W[l])"
     step = f"{a} * G + ({b} * G @ G.T + {c} * G @ G.T @ G @ G.T) @ G"
     return [
         Note("orthogonal(G) brings all singular values of G near 1 (for G with more rows than columns, of G.T):"),
@@ -136,24 +135,10 @@ def _muon(rate: str, hidden: int, tables: int) -> list[Line]:
         Equation("iterate(G)", step),
         Equation("orthogonal(G)", f"repeat(iterate, {NEWTON_SCHULZ_STEPS}, start(G))"),
         Note("Hidden weight matrices, B starting at zero; longer(W) is the longer side of W:"),
-        *_matrices("l", hidden, rate),
-        *_matrices("k", tables, rate),
+        *matrices(hidden, tables, *(Equation(target, fill(value, lr=own)) for target, value in _MUON)),
         *([] if rate == "lr" else [Note(f"first({rate}, W) is the entry of {rate} that belongs to W.")]),
         Note("All other parameters, as one vector `rest` with gradient `drest`:"),
     ]
-
-
-def _matrices(index: str, count: int, rate: str) -> list[Line]:
-    """muon's update of the matrices W[l], or of the tables E[k]."""
-    pairs = _MUON if index == "l" else [tuple(_of_tables(text) for text in pair) for pair in _MUON]
-    own = rate if rate == "lr" else f"first({rate}, {'W[l]' if index == 'l' else 'E[k]'})"
-    return each(index, count, *(Equation(target, fill(value, lr=own)) for target, value in pairs))
-
-
-def _of_tables(text: str) -> str:
-    for letter, own in (("W", "E"), ("B", "S"), ("O", "U")):
-        text = text.replace(f"{letter}[l]", f"{own}[k]")
-    return text
 
 
 def _two_loop() -> list[Line]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from mlp_core.explain.formula import Equation, Explanation, Line, Note, Section, each, fill
-from mlp_core.explain.inputs import ONLY, Front, front, start
-from mlp_core.explain.layers import Chain
+from mlp_core.explain.formula import Equation, Explanation, Line, Note, Section, fill, matrices
+from mlp_core.explain.layers import ONLY, Chain
 from mlp_core.explain.losses import loss_formula
 from mlp_core.explain.optimizers_schedules import fade, plateau, rate, update
+from mlp_core.explain.start import start
 from mlp_core.explain.use import use
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.input_scale import InputScale
@@ -44,23 +44,35 @@ def letters(layer: Layer, number: int) -> dict[str, str]:
     return {name: f"{letter}[{number}]" for letter, name in zip(kinds.get(type(layer), ()), names, strict=False)}
 
 
-def chains(network: Network, rows: int, fading: bool = False) -> list[Chain]:
-    """The layers of a network in groups, each from one matrix product to the next; symbols are filled in later."""
+def groups(network: Network, rows: int, fading: bool = False) -> list[Chain]:
+    """The layers of a network in groups: those before the first matrix product, if there are any, then each from one
+    product to the next; symbols are filled in later."""
     found: list[Chain] = []
     known: set[str] = set()
     for layer in network.layers:
         group = list(layer.inner) if isinstance(layer, Residual) else [layer]
-        if isinstance(group[0], Dense):
-            found.append(Chain(len(found) + 1, rows, "", group, isinstance(layer, Residual), known, fading))
-        elif found:
+        product = isinstance(group[0], Dense)
+        if product or not found:
+            number = (found[-1].l if found else 0) + product
+            found.append(Chain(number, rows, "", group, isinstance(layer, Residual), known, fading))
+        else:
             found[-1].layers += group
     return found
 
 
+def chains(network: Network, rows: int) -> list[Chain]:
+    """Those that belong to a matrix product."""
+    return [group for group in groups(network, rows) if group.l]
+
+
 def numbered(network: Network) -> list[tuple[Layer, int]]:
     """Every layer with the number of the matrix product that it belongs to, 0 before the first."""
-    behind = [(layer, chain.l) for chain in chains(network, 1) for layer in chain.layers]
-    return [*((layer, 0) for layer in front(network)), *behind]
+    return [(layer, group.l) for group in groups(network, 1) for layer in group.layers]
+
+
+def front(network: Network) -> list[Layer]:
+    """The layers before the first matrix product."""
+    return [layer for layer, number in numbered(network) if not number]
 
 
 def symbols(network: Network) -> dict[str, str]:
@@ -79,32 +91,27 @@ class _Step:
         self.rows = rows or self.trainer.job.batches.size
         self.fading = self.trainer.job.dropout.name != "constant"
         self.fades_decay = self.trainer.job.decay.name != "constant"
-        self.chains = chains(self.network, self.rows, self.fading)
-        self.front = front(self.network)
-        self.inputs = Front(self.front, self.rows, self.network.architecture.inputs, self.fading)
+        self.groups = groups(self.network, self.rows, self.fading)
+        self.products = self.groups[-1].l
         self.tables = len(self.network.architecture.embeddings)
         self.weighted = self.trainer.job.batches.w is not None
 
     def sections(self) -> Iterator[Section]:
         yield Section("Data", tuple(self._data()))
         symbol = "X"
-        if self.front:
-            lines, symbol = self.inputs.forward()
-            yield Section("Inputs, forward", (*self._parameters(self.front, 0), *lines))
-        for chain in self.chains:
+        for chain in self.groups:
             chain.source = symbol
-            lines = [*self._parameters(chain.layers, chain.l), *chain.forward()]
+            lines = [*self._parameters(chain), *chain.forward()]
             symbol = chain.output
-            yield Section(f"Layer {chain.l}, forward: {self._describe(chain)}", tuple(lines))
+            title = f"Layer {chain.l}, forward: {self._describe(chain)}" if chain.l else "Inputs, forward"
+            yield Section(title, tuple(lines))
         yield Section(f"Loss: {self.loss.name}", tuple(self._loss(symbol)))
-        error = ""
-        for chain in reversed(self.chains):
-            lines, error = chain.backward(error or f"Delta[{chain.l}]")
-            if chain.l == 1 and not self.front:
+        error = f"Delta[{self.products}]"
+        for chain in reversed(self.groups):
+            lines, error = chain.backward(error)
+            if chain.l and chain.source == "X":
                 lines.append(Equation("dX", error, (self.rows, self.network.architecture.inputs), ONLY))
-            yield Section(f"Layer {chain.l}, backward", tuple(lines))
-        if self.front:
-            yield Section("Inputs, backward", tuple(self.inputs.backward(error)))
+            yield Section(f"{f'Layer {chain.l}' if chain.l else 'Inputs'}, backward", tuple(lines))
         yield Section("Gradient", tuple(self._gradient()))
         yield Section(f"Learning rate: {self.config.schedule.name}", tuple(self._rate()))
         yield Section(f"Update: {self.config.optimizer.name}", tuple(self._update()))
@@ -145,10 +152,10 @@ class _Step:
             yield Note(f"Input noise: every entry of noise is drawn from N(0, 1){but}.")
             yield Equation("X", fill("X + sigma * noise", sigma=regular.input_noise), (b, n))
 
-    def _parameters(self, layers: Sequence[Layer], number: int) -> Iterator[Line]:
+    def _parameters(self, chain: Chain) -> Iterator[Line]:
         """Which stored tensor each letter stands for."""
-        for layer in layers:
-            symbols = letters(layer, number)
+        for layer in chain.layers:
+            symbols = letters(layer, chain.l)
             words = [f"{symbols[s.name]} {list(s.shape)} is {s.name}" for s in layer.specs() if s.name in symbols]
             if words:
                 yield Note(", ".join(words) + ".")
@@ -191,7 +198,7 @@ class _Step:
             yield from self._penalties()
         slope = fill(formula.slope, Z=Z)
         value = fill("w * slope / total" if self.weighted else "slope / total", slope=slope, total=total)
-        yield Equation(f"Delta[{len(self.chains)}]", value, (b, self.network.architecture.outputs))
+        yield Equation(f"Delta[{self.products}]", value, (b, self.network.architecture.outputs))
 
     def _penalties(self) -> Iterator[Line]:
         p = self.model.objective.penalty
@@ -205,10 +212,7 @@ class _Step:
                     yield from self._each_matrix("loss", term, ())
 
     def _each_matrix(self, target: str, value: str, shape: tuple[int, ...] | None = None, note: str = "") -> list[Line]:
-        """An equation for every weight matrix W[l], and for every table of words E[k]."""
-        matrices = each("l", len(self.chains), Equation(target, value, shape, note))
-        target, value = (text.replace("W[l]", "E[k]") for text in (target, value))
-        return matrices + each("k", self.tables, Equation(target, value, shape, note))
+        return matrices(self.products, self.tables, Equation(target, value, shape, note))
 
     def _gradient(self) -> Iterator[Line]:
         """From the gradients of the layers to the vector that the optimizer gets."""
@@ -253,7 +257,7 @@ class _Step:
         elif values.weight_decay and eta == "lr":  # else no matrix moves
             faded = fill("fade_w * share" if self.fades_decay else "share", share=values.weight_decay)
             decay = tuple(self._each_matrix("W[l]", fill("(1 - lr * decay) * W[l]", lr=eta, decay=faded)))
-        hidden = len(self.chains) - 1
+        hidden = self.products - 1
         yield from update(values.name, optimizer, eta, decay, size, hidden, self.tables, self.fades_decay)
 
     def _scaled(self) -> bool:

@@ -11,9 +11,8 @@ import numpy as np
 from mlp_core.data.batches.batches import Batches
 from mlp_core.errors import Problem, UsageError
 from mlp_core.explain import Equation, Explanation, explain
-from mlp_core.explain.inputs import OUTPUTS, front
 from mlp_core.explain.layers import derivative
-from mlp_core.explain.step import chains, letters, symbols
+from mlp_core.explain.step import groups, letters, symbols
 from mlp_core.nn.layers import Dense, Dropout, Layer, Pass, Residual
 from mlp_core.nn.network import Network
 from mlp_core.nn.norm import Norm
@@ -164,18 +163,14 @@ class _Recorder:
 
         setattr(self.model.objective, "value_and_gradient", heard)  # noqa: B010
         symbol = "X"
-        for layer in front(self.network):
-            output = OUTPUTS[type(layer)]
-            self._listen(layer, symbol, output, 0)
-            symbol = output
-        for chain in chains(self.network, 1):
-            chain.source = self.inputs[chain.l] = symbol
+        for chain in groups(self.network, 1):
+            chain.source = symbol
+            self.inputs |= {chain.l: symbol} if chain.l else {}
             chain.forward()
-            outputs = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.output]
+            outputs = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.inner]
             if chain.residual:
                 whole = next(o for o in self.network.layers if isinstance(o, Residual) and chain.layers[0] in o.inner)
                 self._listen(whole, symbol, chain.output, chain.l)
-                outputs[-1] = chain.inner
             for layer, output in zip(chain.layers, outputs, strict=True):
                 self._listen(layer, chain.inputs[layer.index], output, chain.l)
             symbol = chain.output

@@ -10,7 +10,7 @@ from typing import Any
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, filled, number
 from mlp_core.export.description import Decision, Description, Member
-from mlp_core.export.walk import Walk
+from mlp_core.export.walk import Lines
 
 SOFTMAX = """
 /* v = exp(v) / sum of exp(v) */
@@ -139,14 +139,14 @@ def _decided(decision: Decision | None) -> list[str]:
     return [*best, "            answer->label = k;"]
 
 
-class _Steps(Walk):
+class _Steps(Lines):
     """Lines of the steps of an answer on v as they grow, and how many numbers v then has."""
 
     to = "C"
 
     def __init__(self, source: Source, name: str, count: int, steps: Sequence[Any]) -> None:
+        super().__init__()
         self.source, self.count = source, count
-        self.lines: list[str] = []
         for at, step in enumerate(steps):
             self.name = f"{name}_{at}"
             self.visit(step)
@@ -168,7 +168,7 @@ class _Steps(Walk):
 
     def line(self, *text: str) -> None:
         """Lines, and what they call is in the file."""
-        self.lines += [f"    {line}" for line in text]
+        super().line(*text)
         for name, function in FUNCTIONS.items():
             if any(f"{name}(" in line for line in text):
                 self.source.need(name, function)

@@ -6,7 +6,7 @@ from mlp_core.data.preprocess import quantile_scores as ranks
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, number, string
 from mlp_core.export.description import Member
-from mlp_core.export.walk import Walk
+from mlp_core.export.walk import Lines
 
 IS_GAP = """
 /* Whether a cell holds no word. */
@@ -103,18 +103,15 @@ static double normal_score(double x, const double *quantiles, int n)
 """
 
 
-class Cells(Walk):
+class Cells(Lines):
     """The lines of a function `inputs` as they grow. at: the next input to be filled."""
 
     to = "C"
 
     def __init__(self, source: Source) -> None:
+        super().__init__()
         self.source, self.columns = source, source.description.columns
         self.numbers = self.at = 0
-        self.lines: list[str] = []
-
-    def line(self, *text: str) -> None:
-        self.lines += [f"    {line}" for line in text]
 
     def each(self, count: int, *body: str) -> None:
         """Lines for each k below a count."""

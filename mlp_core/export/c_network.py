@@ -8,7 +8,7 @@ import numpy as np
 
 from mlp_core.export import operations as op
 from mlp_core.export.c_text import Source, number
-from mlp_core.export.walk import Walk
+from mlp_core.export.walk import Lines
 
 # f(z) for a real z; F is the suffix of the functions of libm, R(x) a constant of the model's type
 ACTIVATIONS = {
@@ -124,27 +124,23 @@ ONE_BY_ONE = {
     ),
 }
 
+FUNCTIONS = {"dense": DENSE, "layer_norm": LAYER_NORM, "rms_norm": RMS_NORM}
+FUNCTIONS |= {
+    name: EACH.format(name=name, what=what, given=g, body=body) for name, (what, g, body) in ONE_BY_ONE.items()
+}
 
-def _each(name: str) -> str:
-    """The text of one of `ONE_BY_ONE`."""
-    what, given, body = ONE_BY_ONE[name]
-    return EACH.format(name=name, what=what, given=given, body=body)
 
-
-class Calls(Walk):
+class Calls(Lines):
     """The calls as they grow: which buffer holds how many numbers, and the largest number it ever holds."""
 
     to, activations = "C", ACTIVATIONS
 
     def __init__(self, source: Source, width: int) -> None:
+        super().__init__()
         self.source, self.width, self.largest = source, width, width
         self.here, self.there = "a", "b"
-        self.lines: list[str] = []
         self.skips: list[tuple[str, int]] = []
         self.count = 0
-
-    def line(self, text: str) -> None:
-        self.lines.append(f"    {text}")
 
     def tables(self, **named: Any) -> list[str]:
         """New tables, numbered; their names."""
@@ -159,9 +155,10 @@ class Calls(Walk):
         self.here, self.there, self.width = self.there, self.here, width
         self.largest = max(self.largest, width)
 
-    def call(self, name: str, text: str, *given: str) -> None:
-        """Have a function in the file, and call it with the numbers, how many they are, and what it is given."""
-        self.source.need(name, text)
+    def call(self, name: str, *given: str) -> None:
+        """Call a function, which is then in the file, with the numbers, how many they are, and what it is given."""
+        if name in FUNCTIONS:
+            self.source.need(name, FUNCTIONS[name])
         self.line(f"{name}({', '.join([self.here, str(self.width), *given])});")
 
     def visit_Residual(self, one: op.Residual) -> None:
@@ -169,7 +166,7 @@ class Calls(Walk):
         self.skips.append((name, self.width))
         self.line(f"memcpy({name}, {self.here}, sizeof {name});")
         self.walk(one.inner)
-        self.call("add", _each("add"), name)
+        self.call("add", name)
 
     def visit_Embed(self, one: op.Embed) -> None:
         start = end = self.width - len(one.tables)
@@ -186,7 +183,7 @@ class Calls(Walk):
     def visit_Dense(self, one: op.Dense) -> None:
         (W,) = self.tables(W=one.W.T)
         b = "NULL" if one.b is None else self.source.table(W.replace("W", "b"), one.b)
-        self.call("dense", DENSE, W, b, str(len(one.W)), self.there)
+        self.call("dense", W, b, str(len(one.W)), self.there)
         self.turn(len(one.W))
 
     def visit_Activation(self, one: op.Activation) -> None:
@@ -197,20 +194,21 @@ class Calls(Walk):
         if "ALPHA" in formula:
             name = f"{name}_{abs(int(np.float64(one.alpha).view(np.int64)) >> 20)}"  # one for each parameter
         constants = formula.replace("ALPHA", f"R({number(one.alpha)})").replace("F(", f"{self.source.f}(")
-        self.call(name, ACTIVATION.format(what=one.name, name=name, formula=constants))
+        self.source.need(name, ACTIVATION.format(what=one.name, name=name, formula=constants))
+        self.call(name)
 
     def visit_Parametric(self, one: op.Parametric) -> None:
         """The other buffer holds f(a) for a moment."""
-        self.source.need("blend", _each("blend"))  # before what f needs
+        self.source.need("blend", FUNCTIONS["blend"])  # before what f needs
         (alpha,) = self.tables(alpha=one.alpha)
         self.line(f"memcpy({self.there}, {self.here}, {self.width} * sizeof(real));")
         self.turn(self.width)
         self.visit(one.f)
         self.turn(self.width)
-        self.call("blend", _each("blend"), alpha, self.there)
+        self.call("blend", alpha, self.there)
 
     def visit_Multiply(self, one: op.Multiply) -> None:
-        self.call("multiply", _each("multiply"), *self.tables(scale=one.factors))
+        self.call("multiply", *self.tables(scale=one.factors))
 
     def visit_Waves(self, one: op.Waves) -> None:
         """They stand behind the numbers, in the same buffer."""
@@ -224,17 +222,14 @@ class Calls(Walk):
 
     def visit_PRelu(self, one: op.PRelu) -> None:
         (slope,) = self.tables(slope=one.slope)
-        self.call("prelu", _each("prelu"), f"{slope}[0]")
+        self.call("prelu", f"{slope}[0]")
 
     def visit_BatchNorm(self, one: op.BatchNorm) -> None:
         scale = one.gain.astype(np.float64) / np.sqrt(one.variance.astype(np.float64) + one.eps)
-        self.call("batch_norm", _each("batch_norm"), *self.tables(mean=one.mean, scale=scale, shift=one.shift))
+        self.call("batch_norm", *self.tables(mean=one.mean, scale=scale, shift=one.shift))
 
     def visit_LayerNorm(self, one: op.LayerNorm) -> None:
-        self.call("layer_norm", LAYER_NORM, *self.tables(gain=one.gain, shift=one.shift), number(one.eps))
+        self.call("layer_norm", *self.tables(gain=one.gain, shift=one.shift), number(one.eps))
 
     def visit_RmsNorm(self, one: op.RmsNorm) -> None:
-        self.call("rms_norm", RMS_NORM, *self.tables(gain=one.gain), number(one.eps))
-
-    def visit_Dropout(self, one: op.Dropout) -> None:
-        """Nothing when predicting."""
+        self.call("rms_norm", *self.tables(gain=one.gain), number(one.eps))

@@ -115,12 +115,10 @@ def _words(column: int, one: Categories) -> op.Words:
     plan = one.plan
     kind: type[op.Words] = {"ordinal": op.Ordinal, "embedding": op.Code}.get(plan.encode, op.OneHot)
     nowhere = {op.Ordinal: one.places - 1, op.Code: 0}.get(kind, NOWHERE)
-    unknown, missing = one.unknown_place, one.missing_place
-    words = one.words
+    words, unknown, missing = one.words, one.unknown_place, one.missing_place
+    table: dict[str, Any] = {}
     if one.levels is not None:
-        table = np.array(one.levels, np.float64)
-        refuse = plan.unknown == "error"
-        return op.Levels(column, words, one.unknown_place, one.missing_place, one.places, refuse=refuse, table=table)
+        kind, table = op.Levels, {"table": np.array(one.levels, np.float64)}
     if one.acting == ():  # all training rows have one place, which never acts
         words, unknown, missing = (), NOWHERE, NOWHERE
     return kind(
@@ -132,6 +130,7 @@ def _words(column: int, one: Categories) -> op.Words:
         hashed=plan.max_categories if plan.encode == "hash" else 0,
         refuse=plan.unknown == "error" and plan.encode != "hash",
         silent=() if one.acting is None else tuple(sorted({*range(one.places)} - {*one.acting})),
+        **table,
     )
 
 
@@ -228,12 +227,11 @@ def _quantities(model: Model) -> list[Told]:
     outputs = model.network.architecture.outputs
     everything = tuple(range(outputs))
     if isinstance(loss, Quantile):
-        count = len(loss.quantiles)
-        middle = min(range(count), key=lambda i: abs(loss.quantiles[i] - 0.5))
-        made = [("prediction", middle), *((f"q{share:g}", place) for place, share in enumerate(loss.quantiles))]
+        places = np.array([everything])
+        made = {"prediction": loss.point(np, places), **loss.further(places)}
         return [
-            (name, _names(targets, name), (op.Take(everything[place::count]), *_unscaled(target)))
-            for name, place in made
+            (name, _names(targets, name), (op.Take(tuple(of[0].tolist())), *_unscaled(target)))
+            for name, of in made.items()
         ]
     if isinstance(loss, GaussianNll):
         means, logs = op.Take(everything[: outputs // 2]), op.Take(everything[outputs // 2 :])

@@ -88,12 +88,7 @@ class Graph:
         key = (array.dtype.str, array.shape, tuple(array.ravel()) if dtype is str else array.tobytes())
         if key not in self.constants:
             name = self._name("constant")
-            data = (
-                np.array([text.encode() for text in array.ravel()], object).reshape(array.shape)
-                if dtype is str
-                else array
-            )
-            self.tensors.append(self._numpy.from_array(data, name))
+            self.tensors.append(self._numpy.from_array(array, name))
             self.constants[key] = Tensor(self, name, array.dtype)
         return self.constants[key]
 

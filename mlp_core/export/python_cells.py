@@ -6,7 +6,7 @@ from mlp_core.export import operations as op
 from mlp_core.export import python_parts as parts
 from mlp_core.export.description import Member
 from mlp_core.export.python_text import Script
-from mlp_core.export.walk import Walk
+from mlp_core.export.walk import Lines
 
 
 def inputs_text(member: Member, script: Script) -> str:
@@ -20,18 +20,15 @@ def inputs_text(member: Member, script: Script) -> str:
     return script.function("inputs", "table", [head, *cells.lines, f"    return finite({whole})"])
 
 
-class Cells(Walk):
+class Cells(Lines):
     """The lines of a function `inputs` as they grow, and the parts that are joined to what the network sees."""
 
     to = "Python"
 
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script, self.columns = script, script.description.columns
-        self.lines: list[str] = []
         self.parts: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(f"    {text}")
 
     def visit_Numbers(self, one: op.Numbers) -> None:
         script, chosen = self.script, [self.columns[place] for place in one.columns]

@@ -17,7 +17,7 @@ from mlp_core.export.probes import Probes
 from mlp_core.export.python_answers import answers_text, told_text
 from mlp_core.export.python_cells import inputs_text
 from mlp_core.export.python_text import Script, check_text, head_text
-from mlp_core.export.walk import Walk
+from mlp_core.export.walk import Lines
 from mlp_core.nn import complex_math as special
 
 ACTIVATIONS = {
@@ -42,14 +42,14 @@ ACTIVATIONS = {
 _NEEDED: dict[str, Callable[..., Any]] = {"gelu": special.erf, "silu": parts.sigmoid, "sigmoid": parts.sigmoid}
 
 
-class Network(Walk):
+class Network(Lines):
     """The lines of a function `network` as they grow, and the weights that all of these name."""
 
     to, activations = "numpy", ACTIVATIONS
 
     def __init__(self, script: Script) -> None:
+        super().__init__()
         self.script = script
-        self.lines: list[str] = []
         self.arrays: dict[str, Any] = {}
         self.count = self.depth = 0
 
@@ -61,9 +61,6 @@ class Network(Walk):
         ]
         self.walk(member.network)
         return self.script.function("network", "X", [*self.lines, "    return A"])
-
-    def line(self, text: str) -> None:
-        self.lines.append(f"    {text}")
 
     def take(self, **arrays: Any) -> list[str]:
         """Names for the weights of one layer, in the file and in the code."""
@@ -134,9 +131,6 @@ class Network(Walk):
     def visit_RmsNorm(self, one: op.RmsNorm) -> None:
         (gain,) = self.take(gain=one.gain)
         self.line(f"A = A / np.sqrt((A * A).mean(axis=1, keepdims=True) + {one.eps!r}) * {gain}")
-
-    def visit_Dropout(self, one: op.Dropout) -> None:
-        """Nothing when predicting."""
 
 
 LOAD = '''

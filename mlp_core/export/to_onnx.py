@@ -37,9 +37,10 @@ def write(description: Description, probes: Probes, path: Path, matrix: bool) ->
     names = [MATRIX] if matrix else [column.name for column in description.columns]
     graph = Graph(names)
     shape: list[str | int | None] = ["rows", len(description.columns) if matrix else 1]
-    kinds = [(_text(description, k) and TensorProto.STRING) or TensorProto.DOUBLE for k in range(len(names))]
+    texts = [column.kind != "numeric" for column in description.columns[: len(names)]]  # words, or yes and no
+    raw = {k: Tensor(graph, names[k], str if text else np.float64) for k, text in enumerate(texts)}
+    kinds = [TensorProto.STRING if text else TensorProto.DOUBLE for text in texts]
     taken = [helper.make_tensor_value_info(n, kind, shape) for n, kind in zip(names, kinds, strict=True)]
-    raw = {k: Tensor(graph, name, str if _text(description, k) else np.float64) for k, name in enumerate(names)}
     told: list[list[Tensor]] = []
     refused: list[Tensor] = []
     for member in description.members:
@@ -69,11 +70,6 @@ def write(description: Description, probes: Probes, path: Path, matrix: bool) ->
         raise UsageError(Problem("not_exportable", "an ONNX file holds at most 2 GB", "export to c, numpy or torch"))
     onnx.checker.check_model(model)
     return {path: _sealed(model.SerializeToString())}
-
-
-def _text(description: Description, column: int) -> bool:
-    """Whether the cells of a column are texts: words, or yes and no."""
-    return description.columns[column].kind != "numeric"
 
 
 def _properties(description: Description, probes: Probes, matrix: bool, outputs: Sequence[str]) -> dict[str, str]:

@@ -38,3 +38,16 @@ class Walk:
 
     def _refusal(self, what: str) -> UsageError:
         return UsageError(Problem("not_exportable", f"{what} cannot be exported to {self.to} yet"))
+
+
+class Lines(Walk):
+    """A walk that writes lines of a function as it goes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, *text: str) -> None:
+        self.lines += [f"    {line}" for line in text]
+
+    def visit_Dropout(self, one: op.Dropout) -> None:
+        """Nothing when predicting."""

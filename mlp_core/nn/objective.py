@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mlp_core.nn.backend import Array
+from mlp_core.nn.backend import Array, blocks
 from mlp_core.nn.layers import EVALUATE, Pass
 from mlp_core.nn.loss import Loss
 from mlp_core.nn.losses import loss_and_gradient
@@ -41,9 +41,8 @@ class Penalty:
         value: Any = 0.0
         if self.l2:
             value = value + 0.5 * self.l2 * xp.dot(theta, theta)
-        for start in range(0, len(theta) if self.l1 else 0, network.backend.block):
-            part = theta[start : start + network.backend.block]
-            value = value + self.l1 * xp.dot(xp.sign(part.real).astype(theta.dtype), part)
+        for part in blocks(len(theta) if self.l1 else 0, 1, network.backend.block):
+            value = value + self.l1 * xp.dot(xp.sign(theta[part].real).astype(theta.dtype), theta[part])
         return value
 
     def add_at_once(self, network: Network, loss: Array, fused: Callable[..., None]) -> None:
@@ -56,9 +55,7 @@ class Penalty:
         xp = network.backend.xp
         theta = self._penalised(network, network.parameters.theta)
         grad = self._penalised(network, network.parameters.grad)
-        step = network.backend.block
-        for start in range(0, len(theta), step):
-            part = slice(start, start + step)
+        for part in blocks(len(theta), 1, network.backend.block):
             if self.l2:
                 grad[part] += self.l2 * theta[part]
             if self.l1:

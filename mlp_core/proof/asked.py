@@ -11,8 +11,7 @@ import numpy as np
 
 from mlp_core.config import Config
 from mlp_core.config import model as schema
-from mlp_core.explain.inputs import front
-from mlp_core.explain.step import chains
+from mlp_core.explain.step import chains, front
 from mlp_core.nn.embedding import Embedding
 from mlp_core.nn.layers import Activate, Dense, Dropout, Layer, PRelu
 from mlp_core.nn.norm import Norm

@@ -12,7 +12,6 @@ class Paragraph:
 
     text: str
     warning: bool = False
-    kind: str = "paragraph"
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,6 @@ class Table:
     left: int = 1
     caption: str = ""
     faint: frozenset[int] = frozenset()
-    kind: str = "table"
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,6 @@ class Picture:
     svg: str
     caption: str
     text: str = ""
-    kind: str = "picture"
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,6 @@ class Text:
 
     caption: str
     lines: str
-    kind: str = "text"
 
 
 Block = Paragraph | Table | Picture | Text

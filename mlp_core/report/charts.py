@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 POINTS = 400  # of a curve that are drawn
@@ -151,8 +152,6 @@ def confusion(cells: Any, classes: Sequence[str]) -> str:
         if c <= 4 * CELLS_WRITTEN:
             axes.set(xlim=(-0.5, c - 0.5), ylim=(c - 0.5, -0.5))
             for i, j in zip(*np.nonzero(cells), strict=True):
-                from matplotlib.patches import Rectangle
-
                 colour = SERIES[0] if i == j else SERIES[1]
                 axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colour, alpha=0.12 + 0.6 * share[i, j], lw=0))
                 if c <= CELLS_WRITTEN:

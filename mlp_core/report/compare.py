@@ -62,8 +62,7 @@ def _curves(runs: Sequence[RunFiles]) -> list[Any]:
     shown = list(zip(names(runs), runs, strict=True))[:CURVES]
     logged = [name for _, run in shown for name in run.curve if name.startswith(("train_", "val_"))]
     counts = {name: logged.count(name) for name in dict.fromkeys(logged)}
-    few = [Paragraph(f"The curves of the first {CURVES} runs.")] if len(runs) > CURVES else []
-    blocks: list[Any] = [*few]
+    blocks: list[Any] = [Paragraph(f"The curves of the first {CURVES} runs.")] if len(runs) > CURVES else []
     for quantity in sorted(counts, key=lambda name: (name != "val_loss", -counts[name]))[:PICTURES]:
         series = {
             name: (run.curve["epoch"], run.curve[quantity])

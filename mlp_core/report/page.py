@@ -27,7 +27,7 @@ def page(title: str, chapters: Sequence[Chapter]) -> str:
     number = iter(range(1_000_000))
 
     def rows_of_a_kind(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Any]]]:
-        for kind, part in groupby(blocks, key=lambda block: block.kind):
+        for kind, part in groupby(blocks, key=lambda block: type(block).__name__.lower()):
             yield kind, [_drawn(one, next(number)) if isinstance(one, Picture) else one for one in part]
 
     environment.filters["groupby_kind"] = rows_of_a_kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +136,3 @@ def made(run: RunFiles) -> Section:
     if isinstance(inferred, list) and inferred:
         blocks.append(Text("What was inferred", "\n".join(clean(line, 300) for line in inferred)))
     return Section("How it was made", blocks)
-
-
-def warnings(run: RunFiles) -> Iterator[str]:
-    """What should be known of the data, as the run found it."""
-    for line in run.record.get("inferred") or []:
-        if isinstance(line, str) and line.startswith("note: "):
-            yield clean(line.removeprefix("note: "), 300)

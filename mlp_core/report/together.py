@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_core.documents import read_object
-from mlp_core.report.run_files import RunFiles, by_split
+from mlp_core.report.run_files import LARGEST_FILE, RunFiles, by_split
 from mlp_core.runs.members import FILE, MEASURED
 
 FOLD = re.compile(r"(?:repeat-\d+-)?fold-\d+")
@@ -23,7 +23,6 @@ MEMBER = re.compile(r"member-\d+")
 DEALT = {"data.split.fold": None, "data.split.repeat": 1}
 COUNTED = ("data.split.folds", "ensemble")
 """The keys that say how many runs there are."""
-LARGEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Together(RunFiles):
             count = self.parts[0].config.get("data.split.folds")
             repeats = max(_whole(part.config.get("data.split.repeat")) for part in self.parts)
             return max(_whole(count) * repeats, len(self.parts))
-        planned = read_object(self.path / "plan.json", LARGEST).get("config")
+        planned = read_object(self.path / "plan.json", LARGEST_FILE).get("config")
         asked = planned.get("ensemble") if isinstance(planned, Mapping) else None
         return max(_whole(asked), len(self.parts))
 
@@ -87,7 +86,7 @@ class Together(RunFiles):
         """Those of the one model, where they are known: else there are only means over its parts."""
         if self.kind == "folds":
             return {}
-        metrics = read_object(self.path / MEASURED, LARGEST).get("metrics")
+        metrics = read_object(self.path / MEASURED, LARGEST_FILE).get("metrics")
         return by_split(metrics) if isinstance(metrics, Mapping) else {}
 
     @cached_property

@@ -18,33 +18,26 @@ WORD, NUMBER = 8, 4
 
 
 class Draws:
-    """The blocks of steps of `per_step` batches, here of `sizes` rows of so many inputs. Offsets are in bytes."""
+    """The blocks of steps of `per_step` batches, here of `sizes` rows of so many inputs.
+
+    Where things lie of each batch, in bytes: in `other` the rows that it is mixed with, in `share` its lambda, in
+    `normal` its noise.
+    """
 
     def __init__(self, augment: Augment | None, sizes: Sequence[int], inputs: int, seed: int, per_step: int) -> None:
         self._augment, self._sizes, self._inputs = augment, tuple(sizes), inputs
         self._seed, self._per_step = seed, per_step
-        self._mixes, end = list[int](), WORD * sum(sizes)
+        self.other, self.share, self.normal = list[int](), list[int](), list[int]()
+        end = WORD * sum(sizes)
         for size in sizes if augment is not None and augment.mixup else ():
-            self._mixes.append(end)
+            self.other.append(end)
+            self.share.append(end + WORD * size)
             end += WORD * (size + 1)
-        self._noises = list[int]()
         for size in sizes if augment is not None and augment.noise else ():
-            self._noises.append(end)
+            self.normal.append(end)
             end += NUMBER * size * inputs
         self.nbytes = end + -end % WORD
         self._found = np.empty((0, self.nbytes), np.uint8)
-
-    def other(self, number: int) -> int:
-        """Where the rows are that batch `number` is mixed with."""
-        return self._mixes[number]
-
-    def share(self, number: int) -> int:
-        """Where its lambda is."""
-        return self._mixes[number] + WORD * self._sizes[number]
-
-    def normal(self, number: int) -> int:
-        """Where its noise is."""
-        return self._noises[number]
 
     def blocks(self, rows: np.ndarray, step: int) -> np.ndarray:
         """The blocks, uint8 [steps, bytes], of steps `step`, ... with these row numbers, int64 [steps, rows].
@@ -65,12 +58,12 @@ class Draws:
 
     def _draw(self, block: np.ndarray, number: int, size: int, mode: Pass) -> None:
         assert self._augment is not None
-        if self._mixes:
+        if self.other:
             share, other = self._augment.draw_mix(size, mode)
-            start, end = self.other(number), self.share(number)
+            start, end = self.other[number], self.share[number]
             block[start:end].view(np.int64)[:] = other
             block[end : end + WORD].view(np.float64)[:] = share
-        if self._noises:
-            start = self.normal(number)
+        if self.normal:
+            start = self.normal[number]
             noise = block[start : start + NUMBER * size * self._inputs].view(np.float32)
             self._augment.draw_noise(noise.reshape(size, self._inputs), mode)

@@ -9,7 +9,6 @@ from mlp_core.backends.cpu.kernels import fits
 from mlp_core.backends.job import Job
 from mlp_core.data.batches.batches import Batches
 from mlp_core.nn.losses import Focal
-from mlp_core.nn.network import Network
 from mlp_core.nn.norm import Norm
 from mlp_core.nn.optimizer import Optimizer
 
@@ -21,7 +20,8 @@ def of_steps(job: Job) -> str | None:
 
 def of_shards(job: Job) -> str | None:
     """Of the gradient of shards. Batch norm asks for sums over all rows, of other workers, too, on the way."""
-    return "norm batch" if _normed(job.network) else of_loss(job) or _of_dtype(job)
+    normed = any(isinstance(layer, Norm) and layer.kind == "batch" for layer in job.network._flat_layers())
+    return "norm batch" if normed else of_loss(job) or _of_dtype(job)
 
 
 def of_update(job: Job) -> str | None:
@@ -51,8 +51,3 @@ def _of_dtype(job: Job) -> str | None:
     batches, dtype = job.batches, job.network.dtype
     same = batches.X.dtype == dtype and (batches.w is None or batches.w.dtype == dtype)
     return None if same and dtype.char in "fd" else "data of another dtype or shape"
-
-
-def _normed(network: Network) -> bool:
-    """Whether there is a batch norm."""
-    return any(isinstance(layer, Norm) and layer.kind == "batch" for layer in network._flat_layers())

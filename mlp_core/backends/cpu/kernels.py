@@ -18,10 +18,10 @@ from mlp_core.backends.cpu import program as do
 from mlp_core.backends.cpu.crew import Crew
 from mlp_core.backends.cpu.library import Library
 from mlp_core.data.preprocess.scaling import gather_scaled
-from mlp_core.nn.activations import ACTIVATIONS, Activation, Identity, activation_gradient, bias_activation
+from mlp_core.nn.activations import Activation, Identity, activation_gradient, bias_activation
 from mlp_core.nn.backend import BLOCK, Array
 from mlp_core.nn.loss import Loss
-from mlp_core.nn.losses import LOSSES, Focal, GaussianNll, Quantile, loss_and_gradient
+from mlp_core.nn.losses import LOSSES, Focal, loss_and_gradient
 from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.primitives import dropout_mask
 
@@ -76,7 +76,7 @@ class Kernels:
         return do.at(self._numbers)
 
     def gather_scaled(self, X: Array, rows: Array, shift: Array, scale: Array, out: Array) -> None:
-        if X.dtype.name in do.STORED and rows.dtype == np.int64 and rows.flags.c_contiguous and _real(out):
+        if X.dtype.name in do.STORED and rows.dtype == np.int64 and rows.flags.c_contiguous and numbers.fit(out):
             self._where[0] = do.at(rows)
             record = do.gather_scaled(X, do.at(self._where), 0, shift, scale, out)
             self._do(record, out.size >= LEAST_NUMBERS)
@@ -92,7 +92,7 @@ class Kernels:
         return out
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array, block: int = BLOCK) -> None:
-        if not _known(f) or not _real(Z, A, b):
+        if not numbers.known(f) or not numbers.fit(Z, A, b):
             bias_activation(np, Z, b, f, A, block)
         elif b is not None or A is not Z or not isinstance(f, Identity):
             record = do.activation(f.name, Z, b, A, self._keep([numbers.of_activation(f), 1.0]))
@@ -101,7 +101,7 @@ class Kernels:
     def activation_gradient(
         self, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None, block: int = BLOCK
     ) -> None:
-        if not _known(f) or not _real(Delta, Z, A, db):
+        if not numbers.known(f) or not numbers.fit(Delta, Z, A, db):
             activation_gradient(np, Delta, f, Z, A, db, block)
             return
         share = Delta.size >= LEAST_NUMBERS
@@ -113,7 +113,7 @@ class Kernels:
     def loss_and_gradient(
         self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None, block: int = BLOCK
     ) -> Any:
-        if Delta is None or not fits(loss, Z, Y) or not _real(Z, Delta, w) or not Y.flags.c_contiguous:
+        if Delta is None or not fits(loss, Z, Y) or not numbers.fit(Z, Delta, w) or not Y.flags.c_contiguous:
             return loss_and_gradient(np, loss, Z, Y, w, total, Delta, block)
         if len(self._losses) < len(Z):
             self._losses = np.empty(len(Z))
@@ -128,7 +128,7 @@ class Kernels:
     def dropout_mask(
         self, mask: Array, uniform: Any, p: float, seed: int, step: int, index: int, first: int = 0
     ) -> None:
-        if _real(mask):
+        if numbers.fit(mask):
             given, left = self._keep((step, p, 1.0)), np.empty(mask.shape, np.uint8)
             self._do(do.dropout(left, seed, index, given, 0, given + 8, given + 16, first), mask.size >= LEAST_NUMBERS)
             np.multiply(left, 1 / (1 - p), out=mask, casting="same_kind")
@@ -149,26 +149,9 @@ def fits(loss: Loss, Z: Array, Y: Array) -> bool:
         return False
     if Y.ndim == 1:
         return bool(loss.classifies and Y.dtype == np.int64)
-    columns = Z.shape[1]
-    if isinstance(loss, Focal):
-        columns = 1
-    elif isinstance(loss, Quantile):
-        columns //= len(loss.quantiles)
-    elif isinstance(loss, GaussianNll):
-        columns //= 2
-    return bool(Y.ndim == 2 and Y.dtype == Z.dtype and Y.shape[1] == columns)
-
-
-def _known(f: Activation) -> bool:
-    return type(f) is ACTIVATIONS.get(f.name)
-
-
-def _real(*arrays: Array | None) -> bool:
-    """Whether the kernels are meant for these arrays: floats of one size without gaps; not complex, no long doubles."""
-    there = [array for array in arrays if array is not None]
-    return there[0].dtype.char in "fd" and all(
-        array.dtype == there[0].dtype and array.flags.c_contiguous for array in there
-    )
+    targets = Y.shape[1]
+    suits = targets == 1 if isinstance(loss, Focal) else loss.outputs(targets) == Z.shape[1]
+    return bool(Y.ndim == 2 and Y.dtype == Z.dtype and suits)
 
 
 def _gather(X: Array, rows: Array, out: Array) -> None:

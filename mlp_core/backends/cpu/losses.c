@@ -87,8 +87,6 @@ EXPORT void FN(quantile)(const word *a, word part, word parts)
         ROW(REAL, a[5] / levels);
         OVER_OUTPUTS(quantile, true, TARGET_OF, LEVEL_OF);
     }
-#undef TARGET_OF
-#undef LEVEL_OF
 }
 
 /* (s + (y - m)^2 e^-s) / 2, a mean over the targets: c / 2 means m, then as many log-variances s. */
@@ -214,12 +212,3 @@ EXPORT void FN(focal)(const word *a, word part, word parts)
         AT(double, 9)[i] = FN(focal_row)(z, a[5], (word)y[0], *AT(const double, 7), weight, d);
     }
 }
-
-#undef ROW
-#undef OVER_OUTPUTS
-#undef GIVEN
-#undef NUMBER_OF_LOSS
-#undef OUTPUT_LOSS
-#undef CLASS_OUTPUT_LOSS
-#undef ONE_OF_SEVERAL
-#undef ONLY_ONE

@@ -147,15 +147,9 @@ INLINE void FN(turn)(const REAL *source, word stride, word rows, word length, RE
         v[i | (step % LANES)] = SHUFFLE(LANE_NUMBERS, a, b, EACH(RIGHT, step));          \
     }
         SWAP(1)
-#if LANES > 2
         SWAP(2)
-#endif
-#if LANES > 4
         SWAP(4)
-#endif
-#if LANES > 8
         SWAP(8)
-#endif
 #undef SWAP
         UNROLLED for (int i = 0; i < LANES; i++)
             if (i < left)

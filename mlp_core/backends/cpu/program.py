@@ -21,7 +21,8 @@ Drop = tuple[Array, int, Array]
 """What dropout leaves, where the share of its probability is, and where the result goes."""
 
 WIDTH, MEET, CHECK = 16, 0, 1
-"""Words of an instruction, and what stands in place of an address, as in program.h."""
+"""Words of an instruction, and what stands in place of an address, as in program.h: all threads wait for each other;
+the first so many terms are summed up, and it goes no further unless the sum is finite."""
 
 LINE = 16
 """Words between things that different threads write: two cache lines."""
@@ -43,16 +44,6 @@ def over(matrix: Array, function: str, *words: int | Array | None) -> Record:
     there. Arrays stand for where they begin, None for 0."""
     places = [word if isinstance(word, int) else at(word) for word in words]
     return record(function, matrix, *places[:3], *matrix.shape, *places[3:])
-
-
-def meet() -> Record:
-    """All threads wait here for each other."""
-    return (MEET,)
-
-
-def check(terms: int) -> Record:
-    """Sum up the first so many terms, and go no further unless the sum is finite."""
-    return CHECK, terms
 
 
 def assemble(library: Library, records: Sequence[Record]) -> np.ndarray:
@@ -124,8 +115,7 @@ def activation(
     """Z = factor Z + b, F = f(Z), both [rows, m]; F may be Z. `given`: the number of f, the factor, and the probability
     of dropout. With `learned` alpha [m] F becomes Z + alpha (F - Z); `drop` says what comes after."""
     left, share, A = drop or (None, 0, F)
-    places = at(Z), at(b), at(F), *Z.shape, given, at(learned), at(left), at(A), share
-    return record(f"{name}_forward", Z, *places)
+    return over(Z, f"{name}_forward", Z, b, F, given, learned, left, A, share)
 
 
 def slope(
@@ -133,8 +123,7 @@ def slope(
 ) -> Record:
     """Delta becomes dLoss/d(product) from dLoss/dA, all [rows, m]. With `learned` alpha, Z becomes Delta (f - Z)."""
     left, share, _ = drop or (None, 0, F)
-    places = at(Delta), at(Z), at(F), *Delta.shape, given, at(learned), at(left), 0, share
-    return record(f"{name}_backward", Delta, *places)
+    return over(Delta, f"{name}_backward", Delta, Z, F, given, learned, left, 0, share)
 
 
 def dropout(left: Array, seed: int, index: int, step: int, after: int, p: int, share: int, first: int = 0) -> Record:
@@ -151,7 +140,7 @@ def loss(
 ) -> Record:
     """The loss of each row over the total weight, into `losses`, and its gradient into Delta; Z, Delta [rows, c]."""
     function = f"{name}_of_classes" if Y.ndim == 1 else name
-    return record(function, Z, at(Z), at(w), at(Delta), *Z.shape, at(Y), parameters, total, losses)
+    return over(Z, function, Z, w, Delta, Y, parameters, total, losses)
 
 
 def update(rule: str, vectors: Sequence[Array], given: int, units: int, entries: int) -> Record:

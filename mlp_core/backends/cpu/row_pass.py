@@ -31,7 +31,7 @@ CACHE = 1 << 20
 """Bytes of a matrix from which reading it twice is waiting for memory."""
 
 Labelled = tuple[str, do.Record]
-MEET: Labelled = ("meet", do.meet())
+MEET: Labelled = ("meet", (do.MEET,))
 
 
 class Kept:
@@ -141,10 +141,8 @@ class RowPass:
     def _unit(self, unit: Unit, X: Array) -> Array:
         Z, dense, f = X, unit.dense, unit.f
         if dense is not None:
-            Z, few = (
-                dense._Z[: len(X)],
-                2 * len(X) <= dense.units,
-            )  # fewer numbers of rows than of W come from elsewhere
+            Z = dense._Z[: len(X)]
+            few = 2 * len(X) <= dense.units  # fewer numbers of rows than of W come from elsewhere
             self._product(f"product {dense.index} forward", X, dense.W.T, Z, few)
         (F, A), b = unit.places(Z), None if dense is None else dense.b
         if unit.dropout is not None:

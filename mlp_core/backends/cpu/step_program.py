@@ -48,13 +48,13 @@ class StepProgram:
         if self._crew.threads == 1 and self._limits.clip_norm is None and rows <= self._batches.size:
             return self._step_layer_by_layer(rows)
         found, tensors = self.passes(rows)
-        return [*found, ("check", do.check(self._terms(rows))), *self._changed(tensors)]
+        return [*found, self._check(rows), *self._changed(tensors)]
 
     def _step_layer_by_layer(self, rows: int) -> list[Labelled]:
         """The same, each tensor changed as soon as the way back is behind it: what its gradient is made of is still in
         the caches. Several threads would have to meet over each layer."""
         one = self._batch(0, rows, self.draws(rows), self._parameters.gradients, True)
-        found = [*one.records[: one.turn], *self._changes.penalties(rows), ("check", do.check(self._terms(rows)))]
+        found = [*one.records[: one.turn], *self._changes.penalties(rows), self._check(rows)]
         done = one.turn
         for tensor in one.tensors:
             if tensor.after > done:
@@ -67,7 +67,7 @@ class StepProgram:
         """The gradient of so many rows in the network, with what penalties add to it; running statistics stay."""
         found, tensors = self.passes(rows, record=False)
         found += [MEET, *self._sums(tensors, self._parameters.gradients, True)] if tensors else []
-        return [*found, MEET, ("check", do.check(self._terms(rows)))]
+        return [*found, MEET, self._check(rows)]
 
     def passes(self, rows: int, record: bool = True) -> tuple[list[Labelled], list[Tensor]]:
         """Through all batches of a step: up to the Deltas of the only one, and what tensors make of them; of several,
@@ -111,7 +111,7 @@ class StepProgram:
             X, Y, w = self._mixed(one, draws, number, X, Y, w)
         if self._augment is not None and self._augment.noise:
             sigma = self._kept.numbers(self._augment.noise)
-            one.records.append(("noise", do.over(X, "add_noise", X, self._crew.cursor, draws.normal(number), sigma)))
+            one.records.append(("noise", do.over(X, "add_noise", X, self._crew.cursor, draws.normal[number], sigma)))
         Z, Delta = one.forward(network.layers, X), self._Delta[:size]
         total, losses = (do.at(place) for place in (self._crew.cells[TOTAL:], self._crew.terms[first:]))
         one.loss(self._objective.loss, Z, Y, w, Delta, total, losses)
@@ -131,7 +131,7 @@ class StepProgram:
         self, one: RowPass, draws: Draws, number: int, X: Array, Y: Array, w: Array | None
     ) -> tuple[Array, Array, Array | None]:
         """The batch mixed with other rows of it, which other threads may have gathered."""
-        other, share = draws.other(number), draws.share(number)
+        other, share = draws.other[number], draws.share[number]
         if Y.ndim == 1:
             assert self._augment is not None
             classes, Y = Y, self._kept.array(np.empty((len(Y), self._augment.classes), X.dtype))
@@ -143,9 +143,10 @@ class StepProgram:
             one.records.append(("mixup", do.over(rows, "mix", rows, self._crew.cursor, other, mixed[-1], share)))
         return mixed[0], mixed[1], None if w is None else mixed[2][:, 0]
 
-    def _terms(self, rows: int) -> int:
-        """How many numbers are added up to the loss."""
-        return rows + sum(len(self._parameters.values[name]) for name in self._changes.penalised)
+    def _check(self, rows: int) -> Labelled:
+        """The losses and penalties are added up."""
+        terms = rows + sum(len(self._parameters.values[name]) for name in self._changes.penalised)
+        return "check", (do.CHECK, terms)
 
     # --- units of the layers ---
 

@@ -150,6 +150,8 @@ static void wake(struct crew *crew)
 /* Wait until all have come here. */
 static void meet(struct crew *crew)
 {
+    if (crew->threads == 1)
+        return;
     word come = atomic_fetch_add(&crew->meetings, 1) + 1, rest = come % crew->threads;
     if (rest)
         wait_for(crew, &crew->meetings, come - rest + crew->threads, SPIN);
@@ -169,10 +171,9 @@ static double sum(const double *terms, word count)
 static bool go_through(struct crew *crew, const struct job *job, double *total, word part)
 {
     for (const word *a = job->program, *end = a + WIDTH * job->length; a < end; a += WIDTH) {
-        if (a[0] == MEET) {
-            if (crew->threads > 1)
-                meet(crew);
-        } else if (a[0] == CHECK) {
+        if (a[0] == MEET)
+            meet(crew);
+        else if (a[0] == CHECK) {
             *total = sum(job->terms, a[1]);
             if (!isfinite(*total))
                 return false;
@@ -192,15 +193,13 @@ static word work(struct crew *crew, const struct job *job, word part)
                 job->cells[slot] = job->numbers[step * job->slots + slot];
             *job->cursor = job->rows + step * job->stride;
         }
-        if (crew->threads > 1)
-            meet(crew);
+        meet(crew);
         bool whole = go_through(crew, job, &total, part);
         if (part == 0)
             job->totals[step] = total;
         if (!whole)
             return step;
-        if (crew->threads > 1)
-            meet(crew);
+        meet(crew);
     }
     return job->steps;
 }
@@ -217,8 +216,7 @@ EXPORT word crew_lead(struct crew *crew, const struct job *job)
     float_mode was = flush();
     word done = work(crew, job, 0);
     unflush(was);
-    if (crew->threads > 1)
-        meet(crew);
+    meet(crew);
     return done;
 }
 

@@ -28,25 +28,18 @@
 #define SAME(l, x) x
 #define NUMBER(l, x) l
 #define LEFT(l, s) ((l) & (s) ? LANES + ((l) & ~(s)) : ((l) & ~(s)))
-#define RIGHT(l, s) ((l) & (s) ? LANES + ((l) | (s)) : ((l) | (s)))
-#define UNROLLED _Pragma("GCC unroll 16")
+#define RIGHT(l, s) (LEFT(l, s) + (s) % LANES) /* no step is as long as a vector */
 #endif
 
-#undef LANES
 #undef EACH
-#undef VEC
-#undef LANE_NUMBERS
-#if BYTES / SIZE == 2
-#define LANES 2
+#define LANES (BYTES / SIZE)
+#if LANES == 2
 #define EACH EACH_2
-#elif BYTES / SIZE == 4
-#define LANES 4
+#elif LANES == 4
 #define EACH EACH_4
-#elif BYTES / SIZE == 8
-#define LANES 8
+#elif LANES == 8
 #define EACH EACH_8
 #else
-#define LANES 16
 #define EACH EACH_16
 #endif
 
@@ -63,14 +56,10 @@ INLINE VEC FN(everywhere)(REAL x) { return (VEC){EACH(SAME, x)}; }
 /* The first `count` lanes from memory, 0 in the others, whose memory is not touched. */
 INLINE VEC FN(load_first)(const REAL *place, word count)
 {
-#if defined __AVX512F__ && DOUBLE
-    return (VEC)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), place);
-#elif defined __AVX512F__
-    return (VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), place);
-#elif defined __AVX__ && DOUBLE
-    return (VEC)_mm256_maskload_pd(place, (__m256i)((LANE_NUMBERS){EACH(NUMBER, 0)} < (BITS)count));
+#if defined __AVX512F__
+    return (VEC)INTRINSIC(_mm512_maskz_loadu)((__mmask16)((1u << count) - 1), place);
 #elif defined __AVX__
-    return (VEC)_mm256_maskload_ps(place, (__m256i)((LANE_NUMBERS){EACH(NUMBER, 0)} < (BITS)count));
+    return (VEC)INTRINSIC(_mm256_maskload)(place, (__m256i)((LANE_NUMBERS){EACH(NUMBER, 0)} < (BITS)count));
 #else
     VEC v = {0};
     for (word l = 0; l < count; l++)
@@ -81,14 +70,10 @@ INLINE VEC FN(load_first)(const REAL *place, word count)
 
 INLINE void FN(store_first)(REAL *place, VEC v, word count)
 {
-#if defined __AVX512F__ && DOUBLE
-    _mm512_mask_storeu_pd(place, (__mmask8)((1u << count) - 1), (__m512d)v);
-#elif defined __AVX512F__
-    _mm512_mask_storeu_ps(place, (__mmask16)((1u << count) - 1), (__m512)v);
-#elif defined __AVX__ && DOUBLE
-    _mm256_maskstore_pd(place, (__m256i)((LANE_NUMBERS){EACH(NUMBER, 0)} < (BITS)count), (__m256d)v);
+#if defined __AVX512F__
+    INTRINSIC(_mm512_mask_storeu)(place, (__mmask16)((1u << count) - 1), v);
 #elif defined __AVX__
-    _mm256_maskstore_ps(place, (__m256i)((LANE_NUMBERS){EACH(NUMBER, 0)} < (BITS)count), (__m256)v);
+    INTRINSIC(_mm256_maskstore)(place, (__m256i)((LANE_NUMBERS){EACH(NUMBER, 0)} < (BITS)count), v);
 #else
     for (word l = 0; l < count; l++)
         place[l] = v[l];
@@ -98,14 +83,10 @@ INLINE void FN(store_first)(REAL *place, VEC v, word count)
 /* a b + c */
 INLINE VEC FN(add_product)(VEC a, VEC b, VEC c)
 {
-#if defined __AVX512F__ && DOUBLE
-    return (VEC)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#elif defined __AVX512F__
-    return (VEC)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined __FMA__ && DOUBLE
-    return (VEC)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#if defined __AVX512F__
+    return (VEC)INTRINSIC(_mm512_fmadd)(a, b, c);
 #elif defined __FMA__
-    return (VEC)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+    return (VEC)INTRINSIC(_mm256_fmadd)(a, b, c);
 #elif defined __aarch64__ && DOUBLE
     return (VEC)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 #elif defined __aarch64__
@@ -136,15 +117,9 @@ INLINE void FN(across)(VEC *v, const int count, REAL *sums)
         }                                                \
     }
     ROUND(1)
-#if LANES > 2
     ROUND(2)
-#endif
-#if LANES > 4
     ROUND(4)
-#endif
-#if LANES > 8
     ROUND(8)
-#endif
 #undef ROUND
     UNROLLED for (int i = 0; i < count; i++)
         sums[i] = v[i / (count / left)][i % (count / left)];

@@ -16,38 +16,14 @@ INLINE void FN(wave)(VEC t, VEC *cosine, VEC *sine)
     const VEC r = FN(add_product)(held - magic, FN(everywhere)((REAL)-0.5), t), z = r * (REAL)6.2831853071795864769;
     const VEC y = z * z;
     const LANE_NUMBERS odd = (LANE_NUMBERS)held << (8 * SIZE - 1);
-    VEC c, s;
-#define TERM(sum, factor) sum = FN(add_product)(sum, y, FN(everywhere)((REAL)(factor)))
-#if DOUBLE
-    c = FN(everywhere)((REAL)(-1 / 1124000727777607680000.0));
-    TERM(c, 1 / 2432902008176640000.0);
-    TERM(c, -1 / 6402373705728000.0);
-    TERM(c, 1 / 20922789888000.0);
-    TERM(c, -1 / 87178291200.0);
-    TERM(c, 1 / 479001600.0);
-    s = FN(everywhere)((REAL)(-1 / 25852016738884976640000.0));
-    TERM(s, 1 / 51090942171709440000.0);
-    TERM(s, -1 / 121645100408832000.0);
-    TERM(s, 1 / 355687428096000.0);
-    TERM(s, -1 / 1307674368000.0);
-    TERM(s, 1 / 6227020800.0);
-#else
-    c = FN(everywhere)((REAL)(1 / 479001600.0));
-    s = FN(everywhere)((REAL)(1 / 6227020800.0));
-#endif
-    TERM(c, -1 / 3628800.0);
-    TERM(c, 1 / 40320.0);
-    TERM(c, -1 / 720.0);
-    TERM(c, 1 / 24.0);
-    TERM(c, -1 / 2.0);
-    TERM(c, 1);
-    TERM(s, -1 / 39916800.0);
-    TERM(s, 1 / 362880.0);
-    TERM(s, -1 / 5040.0);
-    TERM(s, 1 / 120.0);
-    TERM(s, -1 / 6.0);
-    TERM(s, 1);
-#undef TERM
+    double factorial = DOUBLE ? -1124000727777607680000.0 : 479001600.0; /* of 2 k, times (-1)^k */
+    VEC c = FN(everywhere)((REAL)(1 / factorial));
+    VEC s = FN(everywhere)((REAL)(1 / (factorial * (DOUBLE ? 23 : 13))));
+    UNROLLED for (int k = DOUBLE ? 10 : 5; k >= 0; k--) {
+        factorial /= -(2 * k + 1) * (2 * k + 2);
+        c = FN(add_product)(c, y, FN(everywhere)((REAL)(1 / factorial)));
+        s = FN(add_product)(s, y, FN(everywhere)((REAL)(1 / (factorial * (2 * k + 1)))));
+    }
     *cosine = (VEC)((LANE_NUMBERS)c ^ odd);
     *sine = (VEC)((LANE_NUMBERS)(s * z) ^ odd);
 }

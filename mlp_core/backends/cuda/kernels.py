@@ -16,7 +16,7 @@ import numpy as np
 
 from mlp_core.backends import numbers
 from mlp_core.backends.cuda.launches import Launch, Launches
-from mlp_core.backends.cuda.source import ACTIVATIONS, LOSSES, parameters, source
+from mlp_core.backends.cuda.source import LOSSES, parameters, source
 from mlp_core.nn.activations import Activation, activation_gradient, bias_activation
 from mlp_core.nn.backend import Array
 from mlp_core.nn.loss import Loss
@@ -111,31 +111,37 @@ class Kernels:
         """Room and counters for a sum over `count` threads."""
         return self.room("sum", 2 * count + 8, np.float64), self.room("sum", count // 16 + 8, np.uint32)
 
+    def for_columns(self, rows: int, columns: int, dtype: Any, sums: int = 1) -> tuple[int, tuple[Array, Array]]:
+        """In how many parts columns are summed up, with room and counters for that."""
+        parts = min(MOST_PARTS, -(-rows // PART))
+        return parts, (self.room("columns", sums * parts * columns, dtype), self.room("columns", columns, np.uint32))
+
     def primitives(self) -> dict[str, Callable[..., Any]]:
         """Every fused primitive by the name of the generic one."""
         rules = {name: partial(self._update, name) for name in numbers.RULES}
         own: list[Callable[..., Any]] = [self.bias_activation, self.activation_gradient, self.loss_and_gradient]
-        own += [self.dropout_mask, self.gather, self.gather_scaled, self.multiply, self.add, self.add_rows, self.copy]
+        own += [self.dropout_mask, self.gather, self.gather_scaled, self.add_rows]
         own += [self.clip_norm, self.clip_value, self.shorten_rows, self.follow]
-        return {**{method.__name__: method for method in own}, **rules}
+        entries: dict[str, Callable[..., Array]] = {"hadamard": multiply, "plus": add, "duplicate": copy}
+        alike = {generic.__name__: partial(self._by_entries, name, generic) for name, generic in entries.items()}
+        return {**{method.__name__: method for method in own}, **alike, **rules}
 
     def bias_activation(self, Z: Array, b: Array | None, f: Activation, A: Array) -> None:
-        if not _plain(Z, A) or type(f).name not in ACTIVATIONS:
+        if not numbers.fit(Z, A) or not numbers.known(f):
             bias_activation(self.xp, Z, b, f, A, WHOLE)
         elif b is not None or f.name != "identity" or A is not Z:
             bias, p = Z if b is None else b, numbers.of_activation(f)
             self.launch(f"forward_{f.name}", Z.dtype, Z.size, Z, bias, A, Z.size, Z.shape[1], int(b is not None), p)
 
     def activation_gradient(self, Delta: Array, f: Activation, Z: Array, A: Array, db: Array | None = None) -> None:
-        if not _plain(Delta, Z, A) or type(f).name not in ACTIVATIONS:
+        if not numbers.fit(Delta, Z, A) or not numbers.known(f):
             activation_gradient(self.xp, Delta, f, Z, A, db, WHOLE)
         elif f.name != "identity" or db is not None:
             rows, columns = Delta.shape
-            parts, p = min(MOST_PARTS, -(-rows // PART)), numbers.of_activation(f)
-            room = self.room("columns", parts * columns, Delta.dtype)
-            sums = (Delta if db is None else db, room, self.room("columns", columns, np.uint32))
-            sizes = (rows, columns, parts, int(db is not None), p)
-            self.launch(f"gradient_{f.name}", Delta.dtype, parts * columns, Delta, Z, A, *sums, *sizes)
+            parts, room = self.for_columns(rows, columns, Delta.dtype)
+            sums = (Delta if db is None else db, *room, rows, columns, parts, int(db is not None))
+            threads, p = parts * columns, numbers.of_activation(f)
+            self.launch(f"gradient_{f.name}", Delta.dtype, threads, Delta, Z, A, *sums, p)
 
     def loss_and_gradient(
         self, loss: Loss, Z: Array, Y: Array, w: Array | None, total: float, Delta: Array | None
@@ -148,7 +154,7 @@ class Kernels:
 
     def knows_loss(self, loss: Loss, Z: Array, Y: Array, Delta: Array | None) -> bool:
         """Whether there is a kernel for this loss of such arrays."""
-        fits = _plain(Z, *([] if Delta is None else [Delta])) and Y.flags.c_contiguous
+        fits = numbers.fit(Z, Delta) and Y.flags.c_contiguous
         if isinstance(loss, CrossEntropy):
             return fits and Y.ndim == 1 and Y.dtype.char in "lq"
         return fits and loss.name in LOSSES and Y.shape == Z.shape and Y.dtype == Z.dtype
@@ -202,27 +208,17 @@ class Kernels:
         name, columns = f"scaled_{C_TYPE[X.dtype.char]}", X.shape[1]
         self.launch(name, out.dtype, out.size, X, order, *scales, out, out.size, columns, first, self._at(FIRST))
 
-    def multiply(self, X: Array, M: Array, out: Array) -> Array:
-        if not _plain(X, M, out) or M.shape != X.shape:
-            return multiply(self.xp, X, M, out)
-        self.launch("hadamard", X.dtype, X.size, X, M, out, X.size)
-        return out
-
-    def add(self, X: Array, Y: Array, out: Array) -> Array:
-        if not _plain(X, Y, out) or Y.shape != X.shape:
-            return add(self.xp, X, Y, out)
-        self.launch("plus", X.dtype, X.size, X, Y, out, X.size)
-        return out
-
-    def copy(self, X: Array, out: Array) -> Array:
-        if not _plain(X, out):
-            return copy(self.xp, X, out)
-        self.launch("duplicate", X.dtype, X.size, X, out, X.size)
+    def _by_entries(self, name: str, generic: Callable[..., Array], *arrays: Array) -> Array:
+        """A primitive whose result is the last of some arrays alike."""
+        (*_, out), size = arrays, arrays[0].size
+        if not numbers.fit(*arrays) or any(array.shape != out.shape for array in arrays):
+            return generic(self.xp, *arrays)
+        self.launch(name, out.dtype, size, *arrays, size)
         return out
 
     def add_rows(self, table: Array, codes: Array, rows: Array) -> None:
         whole = rows.strides[1] == rows.dtype.itemsize or rows.shape[1] == 1
-        if not _plain(table) or rows.dtype != table.dtype or not whole or codes.dtype.char not in "lq":
+        if not numbers.fit(table) or rows.dtype != table.dtype or not whole or codes.dtype.char not in "lq":
             add_rows(self.xp, table, codes, rows)
             return
         self.launch("clear", table.dtype, table.size, table, table.size)
@@ -231,7 +227,7 @@ class Kernels:
         self.launch("add_rows", table.dtype, rows.size, table, codes, rows, *sizes)
 
     def clip_norm(self, grad: Array, longest: float) -> None:
-        if not _plain(grad):
+        if not numbers.fit(grad):
             clip_norm(self.xp, grad, longest)
             return
         count, square = min(grad.size, MOST_SUMMED), self.room("square", 1, np.float64)
@@ -239,13 +235,13 @@ class Kernels:
         self.launch("shorten", grad.dtype, grad.size, grad, square, grad.size, np.float64(longest))
 
     def clip_value(self, grad: Array, largest: float) -> None:
-        if not _plain(grad):
+        if not numbers.fit(grad):
             clip_value(self.xp, grad, largest)
         else:
             self.launch("clip_value", grad.dtype, grad.size, grad, grad.size, float(largest))
 
     def shorten_rows(self, W: Array, longest: float) -> None:
-        if not _plain(W):
+        if not numbers.fit(W):
             shorten_rows(self.xp, W, longest)
         else:
             self.launch("shorten_rows", W.dtype, len(W), W, *W.shape, float(longest))
@@ -258,7 +254,7 @@ class Kernels:
         self.launch("penalty", theta.dtype, count, theta, grad, ledger, *self.for_sum(count), *numbers)
 
     def follow(self, average: Array, theta: Array, share: float) -> None:
-        if not _plain(average, theta):
+        if not numbers.fit(average, theta):
             follow(self.xp, average, theta, share, WHOLE)
         else:
             self.launch("follow", theta.dtype, theta.size, average, theta, theta.size, float(share), self._at(SHARE))
@@ -283,12 +279,6 @@ class Kernels:
     ) -> None:
         """One update by the numbers of its rule, or those `given` on the device in the same order."""
         self.launch(numbers.RULES[name], theta.dtype, theta.size, theta, grad, *slots, theta.size, given, *values)
-
-
-def _plain(*arrays: Array) -> bool:
-    """Whether all arrays are without gaps and of one dtype that there are kernels for."""
-    kind = arrays[0].dtype.char
-    return kind in "fd" and all(a.dtype.char == kind and a.flags.c_contiguous for a in arrays)
 
 
 def padded(found: tuple[float, ...]) -> tuple[float, ...]:

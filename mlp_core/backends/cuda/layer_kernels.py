@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlp_core.backends.cuda.kernels import MOST_PARTS, MOST_SUMMED, PART, Kernels
+from mlp_core.backends.cuda.kernels import MOST_SUMMED, Kernels
 from mlp_core.nn.backend import Array
 
 Pair = tuple[Callable[..., Array], Callable[..., Array | None]]
@@ -39,11 +39,6 @@ class Passes:
         codes = self.kernels.xp.zeros((len(layer.tables), rows), dtype=np.int64)
         return partial(self._embed, layer, codes), partial(self._embed_back, layer)
 
-    def _parts(self, rows: int, columns: int, dtype: Any, sums: int = 1) -> tuple[int, tuple[Array, Array]]:
-        """In how many parts columns are summed up, with room and counters for that."""
-        parts, room = min(MOST_PARTS, -(-rows // PART)), self.kernels.room
-        return parts, (room("columns", sums * parts * columns, dtype), room("columns", columns, np.uint32))
-
     def _norm(self, layer: Any, moments: Array, X: Array, mode: Any) -> Array:
         """H = (X - mean) / sqrt(variance + eps), A = gain H + shift; moments [2, m] or [2, b]: inverse, mean.
 
@@ -58,7 +53,7 @@ class Passes:
         if by_row:
             launch("row_spread", real, rows, X, layer.H, layer.inverse, rows, columns, centred, float(layer.eps))
         else:
-            parts, room = self._parts(rows, columns, real)
+            parts, room = self.kernels.for_columns(rows, columns, real)
             mean, threads = moments[1], parts * columns
             launch("column_mean", real, threads, X, mean, *room, rows, columns, parts)
             arrays = (X, mean, layer.H, layer.inverse, layer.mean, layer.var, *room)
@@ -74,7 +69,7 @@ class Passes:
         if layer.constant:
             return type(layer).backward(layer, Delta, input_gradient)
         (rows, columns), launch, real = Delta.shape, self.kernels.launch, Delta.dtype
-        parts, room = self._parts(rows, columns, real, sums=2)
+        parts, room = self.kernels.for_columns(rows, columns, real, sums=2)
         centred, dshift = int(layer.centred), layer.dshift if layer.centred else layer.dgain
         sums = (layer.dgain, dshift, *room, rows, columns, parts, centred)
         launch("norm_sums", real, parts * columns, Delta, layer.H, *sums)

@@ -83,7 +83,9 @@ class WholeSteps:
         optimizer, batches, backend = job.optimizer, job.batches, job.backend
         self._recorder, self._Delta = backend.recorder, job.network.Delta
         self._rule = type(optimizer).rule.__name__
-        self.at_once = steps_at_once(batches.rows // batches.size, self._flops())
+        weights = job.network.parameters.weights
+        flops = 6.0 * batches.size * (weights.stop - weights.start)  # of a step's products, about
+        self.at_once = steps_at_once(batches.rows // batches.size, flops)
         width = NUMBERS + RULE_NUMBERS * len(optimizer.segments)
         self._ledger = Ledger(backend, LEDGER)
         self.losses = self._ledger.losses
@@ -93,11 +95,6 @@ class WholeSteps:
         self._written: dict[tuple[int, int], list[Launch]] = {}
         self._graphs: dict[tuple[int, int], Graph] = {}
         self._done: set[int] = set()
-
-    def _flops(self) -> float:
-        """Floating-point operations of a step's products, about."""
-        weights = self.objective.network.parameters.weights
-        return 6.0 * self.batches.size * (weights.stop - weights.start)
 
     def reach(self, position: int, left: int) -> int:
         """How many steps are taken at once from this position of an epoch, of `left` that are to be taken."""

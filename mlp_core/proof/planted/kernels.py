@@ -31,13 +31,7 @@ NUMBERS = slips(
         ("1 / _root(1 - _power(beta2, t))", "1.0"),
     ),
     (numbers._radam, "radam", ("eps, rectified", "eps, 1.0"), ("beta2, t)", "beta2, t + 1)")),
-    (
-        numbers._amsgrad,
-        "amsgrad",
-        ("lr / (1 - _power(beta1, t))", "lr"),
-        ("1 - beta2, eps", "beta2, eps"),
-        ("1 / _root(1 - _power(beta2, t))", "1.0"),
-    ),
+    (numbers._adam, "amsgrad", ("1 - beta2, eps", "beta2, eps")),
     (numbers._power, "adam", ("beta**step", "beta**t[0]")),
     (numbers.of_loss, "binary", ('"pos_weight", ', "")),
     (numbers.of_loss, "smoothing", ('"label_smoothing", ', "")),
@@ -97,7 +91,7 @@ PROGRAM = slips(
     (RowPass._unit, "ntk", ("unit.factor, unit.p)", "1.0, unit.p)")),
     (RowPass._unit_gradient, "ntk", ("unit.factor, unit.p)", "1.0, unit.p)"), ("factor=1 / dense.scale", "factor=1.0")),
     (RowPass._unit_gradient, "parametric", ('.alpha", "bias", Z', '.alpha", "bias", Delta')),
-    (StepProgram._batch, "accumulate, noise", ("draws.normal(number)", "draws.normal(0)")),
+    (StepProgram._batch, "accumulate, noise", ("draws.normal[number]", "draws.normal[0]")),
     (
         StepProgram._batch,
         "accumulate",
@@ -132,7 +126,7 @@ PROGRAM = slips(
     ),
     (changes.penalised, "penalties on all", ("spec.is_weight or penalty.bias", "spec.is_weight")),
     (StepProgram._gathers, "weights", ("(batches.w, w)", "(batches.Y.astype(w.dtype), w)")),
-    (StepProgram._mixed, "mixup", ("draws.share(number)", "draws.share(number) - 8")),
+    (StepProgram._mixed, "mixup", ("draws.share[number]", "draws.share[number] - 8")),
     (
         StepProgram._mixed,
         "mixup, weights",

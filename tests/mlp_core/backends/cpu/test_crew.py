@@ -24,7 +24,7 @@ from mlp_core.nn.optimizers import OPTIMIZERS
 from mlp_core.nn.parameters import Parameters, Spec
 
 FILES = Path("/proc/self/fd")
-MEETINGS = instructions.assemble(LIBRARIES[-1], [instructions.meet()] * 50) if LIBRARIES else None
+MEETINGS = instructions.assemble(LIBRARIES[-1], [(instructions.MEET,)] * 50) if LIBRARIES else None
 pytestmark = needs_kernels
 
 
@@ -105,9 +105,9 @@ def test_a_crew_that_could_not_start_tries_again(started, monkeypatch):
 FORKED = """
 import os
 from mlp_core.backends.cpu.crew import Crew
-from mlp_core.backends.cpu.program import assemble, meet
+from mlp_core.backends.cpu.program import MEET, assemble
 crew = Crew(2)
-meetings = assemble(crew.library, [meet()] * 9)
+meetings = assemble(crew.library, [(MEET,)] * 9)
 crew.run(meetings)
 child = os.fork()
 if child == 0:
