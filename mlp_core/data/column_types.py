@@ -173,12 +173,11 @@ def compact_dates(source: Source) -> list[str]:
 
 
 def is_empty(source: Source, column: int) -> bool:
-    """Whether a column has no value at all, as far as it is known or in memory; there the first cell says no for nearly
-    all columns."""
+    """Whether a column has no value at all. Of arrays on the disk that is not known, and none is taken for empty."""
     if on_disk(source):
         return source.targets is None and source.missing(column) == source.rows
     values = source.cells[:, column]
-    return bool(np.isnan(values[0]) and np.isnan(values).all())
+    return bool(np.isnan(values[0]) and np.isnan(values).all())  # the first cell says no for nearly all columns
 
 
 def profile(source: Source, place: int, examples: int = 5) -> Profile:

@@ -164,7 +164,7 @@ def code_notes(config: Config, source: Source, columns: Sequence[int]) -> list[s
 
 def _huge(source: Source, columns: Sequence[int]) -> dict[int, str]:
     """Of a source without text, a number of every column that holds nothing but whole ones from 2^53 on."""
-    head = source.matrix(columns)[:LOOKED_AT]
+    head = source.taken(np.arange(min(LOOKED_AT, source.rows))).matrix(columns)
     if head.dtype.itemsize < 8:
         return {}
     low = np.abs(np.asarray(head, np.float64)).min(axis=0, initial=np.inf)

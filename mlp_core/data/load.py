@@ -209,11 +209,11 @@ def _parts(
     """Row numbers by part; labels, keys: of all rows of the source. Under folds those of `test` are set apart, and a
     fold takes their place."""
 
-    def told(rows: Any) -> tuple[Any, Sequence[str] | None]:
+    def labels_and_keys(rows: Any) -> tuple[Any, Sequence[str] | None]:
         return None if labels is None else labels[rows], None if keys is None else [keys[row] for row in rows]
 
     def dealt(rows: Any, val: float, test: float) -> dict[str, Any]:
-        mine, words = told(rows)
+        mine, words = labels_and_keys(rows)
         if words is not None:
             return split_by(rows, words, split.method, val, test, seed)
         return split_rows(rows, mine, split.method, val, test, seed)
@@ -221,7 +221,7 @@ def _parts(
     if split.folds is None or split.fold is None:
         return dealt(rows, val, test)
     among = dealt(rows, 0, test)["train"] if test else rows
-    rest, held = deal_fold(among, *told(among), split.method, split.folds, split.fold, split.repeat, seed)
+    rest, held = deal_fold(among, *labels_and_keys(among), split.method, split.folds, split.fold, split.repeat, seed)
     return {**dealt(rest, val, 0), "test": held}
 
 

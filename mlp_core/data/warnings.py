@@ -185,8 +185,8 @@ def _summed(train: Part, task: Task) -> list[str]:
     step = -(-len(train.X) // FIT_ROWS)
     X, y = train.X[::step], np.asarray(train.y, np.float64)[::step]
     columns = [column for column in range(X.shape[1]) if column not in train.words]
-    few = len(columns) < 2 or len(X) < 50 + 4 * len(columns)
-    if task.kind != "regression" or y.shape[1] != 1 or len(columns) > FIT_WIDE or few:
+    too_little = len(columns) < 2 or len(X) < 50 + 4 * len(columns)
+    if task.kind != "regression" or y.shape[1] != 1 or len(columns) > FIT_WIDE or too_little:
         return []
     A = np.asarray(X[:, columns], np.float64)
     spread = A.std(axis=0)

@@ -29,12 +29,13 @@ def examine() -> dict[str, dict[str, Any]]:
     """Everything, section by section, as plain JSON; None where something is not there or cannot be found out."""
     extras = _requirements()
     packages = extras.pop("")
+    library, threads = linear_algebra()
     return {
         "program": {"mlpbp": __version__, "python": f"{platform.python_implementation()} {platform.python_version()}"},
         "packages": dict(sorted(packages.items())),
         "extras": {extra: versions for extra, versions in extras.items() if extra not in NOT_CAPABILITIES},
         "machine": _machine(),
-        "linear algebra": dict(zip(("library", "threads"), linear_algebra(), strict=True)),
+        "linear algebra": {"library": library, "threads": threads},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "gpu": _gpu(),
     }

@@ -96,7 +96,7 @@ class SearchFolder:
         self.close()
         if self.fresh:
             with contextlib.suppress(OSError):
-                for name in (PLAN, "config.yaml", ".lock", *more):
+                for name in (*more, "config.yaml", ".lock", PLAN):  # without a plan nobody would know what it is
                     remove(self.path / name)
                 self.path.rmdir()
 

@@ -82,10 +82,7 @@ class Outcome:
         if not told:
             return None
         try:
-            metrics = {
-                name: FoldSpread(**{key: _number(value) for key, value in one.items()})
-                for name, one in told["metrics"].items()
-            }
+            metrics = {name: _spread_of(one) for name, one in told["metrics"].items()}
             return cls(str(told["task"]), int(told["rows"]), metrics, tuple(told["folds"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError(
@@ -183,7 +180,8 @@ def held_out(folder: Path, run: Run | None = None) -> Columns:
     data = read_own_data(model) if run is None else run.experiment.data
     if "test" not in data.indices:
         raise CheckpointError(Problem("no_fold", "this run held out no rows", file=str(file)))
-    assert not isinstance(model, Ensemble)  # a fold is one run
+    if isinstance(model, Ensemble):
+        raise CheckpointError(Problem("no_fold", "a fold is one run, these are members", file=str(file)))
     split = apart(model, data.splits["test"]) if run is None else run.experiment.splits["test"]
     to_host = (model if run is None else run.experiment.model).network.backend.to_host
 
@@ -241,11 +239,17 @@ def _outcome(done: Sequence[FoldDone], task: str) -> Outcome:
     return Outcome(task, seen, {name: spread(given, share) for name, given in values.items()}, tuple(facts))
 
 
-def _told(value: Any) -> Any:
+def _told(value: float | tuple[float, ...]) -> Any:
     """A number, or several, as JSON has them: null for one that is not finite."""
-    return [*map(_told, value)] if isinstance(value, tuple) else value if math.isfinite(value) else None
+    if isinstance(value, tuple):
+        return [_told(one) for one in value]
+    return value if math.isfinite(value) else None
 
 
-def _number(told: Any) -> Any:
-    """The same back again."""
-    return tuple(map(_number, told)) if isinstance(told, list) else math.nan if told is None else float(told)
+def _spread_of(told: Mapping[str, Any]) -> FoldSpread:
+    mean, deviation, low, high = (_number(told[key]) for key in ("mean", "deviation", "low", "high"))
+    return FoldSpread(mean, deviation, low, high, tuple(map(_number, told["folds"])))
+
+
+def _number(told: Any) -> float:
+    return math.nan if told is None else float(told)

@@ -70,7 +70,8 @@ def lr_range(
     changes = {"train.epochs": steps, "train.max_steps": steps, "train.early_stopping": False}
     experiment = Experiment.build(config.asking(**changes))
     trainer = experiment.trainer
-    trainer.schedule = Growing(**vars(trainer.schedule) | {"steps": steps}, low=low, high=high)
+    settings = vars(trainer.schedule) | {"steps": steps}
+    trainer.schedule = Growing(**settings, low=low, high=high)
     trainer.evaluate, trainer.best, trainer.stopping, trainer.plateau, trainer.read_every = dict, None, None, None, 1
     rates, losses, smoothed = list[float](), list[float](), list[float]()
     mean, diverged = 0.0, False

@@ -135,7 +135,8 @@ class Numbered(BaseSampler):
 
 
 class Grid(RandomSampler):
-    """Every combination of the listed values once: each parameter drawn by itself, its value by the trial's number."""
+    """Every combination of the listed values once, told by the trial's number: each parameter by itself, as one that
+    draws at random takes them."""
 
     def __init__(self, dimensions: Sequence[Dimension]) -> None:
         super().__init__()

@@ -35,7 +35,11 @@ def packed(value: Any) -> tuple[bytes, list[np.ndarray]]:
 def lengths(text: bytes) -> list[int]:
     """How many bytes each array takes whose place is in a text."""
     found: list[int] = []
-    _read(text, lambda dtype, shape: found.append(dtype.itemsize * math.prod(shape)))
+
+    def found_one(dtype: np.dtype[Any], shape: Sequence[int]) -> None:
+        found.append(dtype.itemsize * math.prod(shape))
+
+    _read(text, found_one)
     return found
 
 
@@ -49,6 +53,9 @@ def _read(text: bytes, array: Callable[[np.dtype[Any], Sequence[int]], Any]) -> 
     """The value of a text with what `array` makes of type and shape in the place of each array, in their order."""
 
     def made(one: dict[str, Any]) -> Any:
-        return array(np.dtype(one[ARRAY][0]), one[ARRAY][1]) if ARRAY in one else one
+        if ARRAY not in one:
+            return one
+        dtype, shape = one[ARRAY]
+        return array(np.dtype(dtype), shape)
 
     return json.loads(text, object_hook=made)

@@ -82,10 +82,10 @@ class Batches:
 
     def weight(self, epoch: int, position: int) -> float:
         """The weight of all rows of a batch together, from what the host knows."""
+        start, stop = self.span(position)
         if self._weights is None:
-            start, stop = self.span(position)
             return float(stop - start)
-        return float(self._weights[self.numbers(epoch, position, 1)[0]].sum())
+        return float(self._weights[self.numbers(epoch, position, 1)[0] if self.shuffle else slice(start, stop)].sum())
 
     def memory(self, rows: int) -> tuple[Array, Array, Array | None]:
         """The arrays that batches of so many rows are gathered into: X, Y, w."""

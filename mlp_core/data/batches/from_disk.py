@@ -26,6 +26,7 @@ class StreamedBatches(Batches):
 
     def __init__(self, backend: Backend, X: Any, Y: Array, w: Array | None, **settings: Any) -> None:
         super().__init__(backend, X, Y, w, **settings)
+        assert self.shuffle  # what stands in order is read as any other rows are
         self.stored: Stored = X
         self.disk: OnDisk = X.X
         chunk = max(1, CHUNK // self.disk.stored_bytes)

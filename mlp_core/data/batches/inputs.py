@@ -104,8 +104,8 @@ class OnHost(Rows):
 class Stored(OnHost):
     """Rows kept as they were stored; each batch is preprocessed by itself, in place of the whole split at once.
 
-    X: [n, columns] as stored, an array or anything that is read like one (`readers.on_disk`). words: the vocabularies
-    of its columns of words.
+    X: [n, columns] as stored, an array or anything that is read like one (`readers.npy_on_disk`). words: the
+    vocabularies of its columns of words.
     """
 
     def __init__(

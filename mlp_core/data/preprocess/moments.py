@@ -68,7 +68,8 @@ class Sums:
         self.high = np.maximum(self.high, high.max(axis=0))
 
     def _merge(self, count: Floats, mean: Floats, squares: Floats, rows: int) -> None:
-        """Put together with `count` cells that have this mean and these squared deviations."""
+        """Put together with `count` cells that have this mean and these squared deviations, of `rows` more rows; of no
+        more, they are cells that were missing."""
         before = self.present
         total = np.maximum(before + count, 1)
         difference = mean - self.mean
@@ -79,7 +80,10 @@ class Sums:
 
     def filled(self, fill: Floats) -> Sums:
         """What would be known if every missing cell had held the number `fill` [columns]."""
-        made, some = copy(self), self.gaps > 0
+        made, some = (
+            copy(self),
+            self.gaps > 0,
+        )  # a shallow copy: what is merged is put in place of arrays, not into them
         made._merge(self.gaps.astype(np.float64), np.where(some, fill, self.mean), np.zeros_like(fill), 0)
         made.low = np.where(some, np.minimum(self.low, fill), self.low)
         made.high = np.where(some, np.maximum(self.high, fill), self.high)

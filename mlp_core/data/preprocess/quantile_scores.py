@@ -73,7 +73,7 @@ class Ranks:
     def from_state(cls, state: Sequence[Any]) -> Self:
         """The ranks of a checkpoint. Raises ValueError when the state is not one."""
         quantiles = np.array(state, np.float64)
-        numbers = quantiles.ndim == 1 and len(quantiles) and np.isfinite(quantiles).all()
-        if not numbers or (np.diff(quantiles) < 0).any():
+        finite = quantiles.ndim == 1 and len(quantiles) > 0 and np.isfinite(quantiles).all()
+        if not finite or (np.diff(quantiles) < 0).any():
             raise ValueError("expected ascending quantiles")
         return cls(quantiles)

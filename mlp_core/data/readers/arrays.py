@@ -47,7 +47,9 @@ class Arrays(Source):
             return found
         if (places < inputs).all():
             return found[:, places]
-        return self.Y[:, places - inputs] if (places >= inputs).all() else np.hstack([found, self.Y])[:, places]
+        if (places >= inputs).all():
+            return self.Y[:, places - inputs]
+        return np.stack([found[:, c] if c < inputs else self.Y[:, c - inputs] for c in columns], axis=1)
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Arrays:
         return replace(self, cells=self.cells[rows], Y=self.Y[rows])

@@ -72,8 +72,8 @@ def _read(path: Path, options: ReadOptions, names: Sequence[str]) -> Arrays:
     X[rows, np.array(places, np.int64) - first] = values
     note = f"libsvm: {counted(len(targets), 'row')} of {counted(width, 'input')} counted from {first}, "
     note += f"{len(values) / X.size:.1%} of them named"
-    Y, names = np.array(targets)[:, None], array_names(width, 1)
-    return Arrays(Y, path, path, cells=X, names=names, notes=(note,), base=first)
+    Y = np.array(targets)[:, None]
+    return Arrays(Y, path, path, cells=X, names=array_names(width, 1), notes=(note,), base=first)
 
 
 def _target(path: Path, line: int, cell: str) -> float:

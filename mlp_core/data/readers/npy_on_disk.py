@@ -160,9 +160,11 @@ class OnDisk:
         if wanted.size and not -len(self) <= wanted.min() <= wanted.max() < len(self):
             raise IndexError(f"a row of {len(self):,} is asked for that is not there")
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
+        if wanted.ndim == 0:
+            return self.made(self.stored(int(wanted), int(wanted) + 1))[0]
         distinct, places = np.unique(wanted, return_inverse=True)
         numbers = distinct if self.rows is None else self.rows[distinct]
-        return self.made(self._numbered(numbers))[places.reshape(wanted.shape)]
+        return self.made(self._numbered(numbers)[places.reshape(-1)])
 
     def _cells(self, rows: Any, columns: Any) -> Any:
         if isinstance(rows, slice) and rows == slice(None):

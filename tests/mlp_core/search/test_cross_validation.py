@@ -17,7 +17,7 @@ import pytest
 from waiting import wait_for, wait_until
 
 from mlp_core.config import from_mapping
-from mlp_core.errors import ConfigError, DataError, RunDirectoryError, UsageError
+from mlp_core.errors import CheckpointError, ConfigError, DataError, RunDirectoryError, UsageError
 from mlp_core.runs.evaluate import evaluate_model, open_model
 from mlp_core.search.folds import CrossValidation, Outcome, held_out
 from mlp_core.search.intervals import spread
@@ -234,6 +234,19 @@ def test_what_cannot_be_begun_leaves_nothing_behind(folder: Path) -> None:
     (folder / "full" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="not empty"):
         opened(folder, "full")
+
+
+def test_a_result_is_read_back_and_refused_where_it_is_damaged(tmp_path: Path) -> None:
+    one = {"mean": 0.5, "deviation": None, "low": 0.25, "high": 1, "folds": [0.25, None]}
+    told = {"task": "binary", "rows": 9, "metrics": {"accuracy": {**one, "further": 1}}, "folds": [{}, {}]}
+    (tmp_path / "cv.json").write_text(json.dumps(told))
+    found = Outcome.read(tmp_path)
+    assert found is not None
+    assert repr(vars(found.metrics["accuracy"]).values()) == "dict_values([0.5, nan, 0.25, 1.0, (0.25, nan)])"
+    for damage in ({"folds": 3}, {"mean": [1, 2]}, {"folds": [[1, 2], 3]}, {"low": "x"}, {"folds": None}):
+        (tmp_path / "cv.json").write_text(json.dumps({**told, "metrics": {"accuracy": {**one, **damage}}}))
+        with pytest.raises(CheckpointError, match="this is no result of mlpbp cv"):
+            Outcome.read(tmp_path)
 
 
 def test_folders_are_numbered_and_an_unfinished_one_is_found_again(folder: Path) -> None:
