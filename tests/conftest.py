@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 
 hypothesis.settings.register_profile("mlpbp", deadline=None)  # no test asserts on a time
@@ -18,6 +20,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if (path := config.getoption("--write-skipped")) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Skipped(path))
+
+
+_begun: dict[str, Any] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A module's RNG begins anew for every test and for what it needs, so that none depends on which ran before it."""
+    module = getattr(item, "module", None)
+    if isinstance(rng := getattr(module, "RNG", None), np.random.Generator):
+        rng.bit_generator.state = _begun.setdefault(item.module.__name__, rng.bit_generator.state)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    pytest_runtest_setup(item)
 
 
 class _Skipped:

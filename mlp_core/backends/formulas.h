@@ -239,7 +239,7 @@ INLINE void FN(adam)(REAL *x, REAL g, REAL *m, REAL *v, REAL *u, const REAL *n)
     *x = n[0] * *x - (n[1] * *m + n[2] * g) / (SQRT(*v) * n[8] + n[7]);
 }
 
-/* the same numbers */
+/* the same numbers; the rate of g is nadam's */
 INLINE void FN(amsgrad)(REAL *x, REAL g, REAL *m, REAL *v, REAL *top, const REAL *n)
 {
     *m = n[3] * *m + n[4] * g;

@@ -53,11 +53,18 @@ def groups(network: Network, rows: int, fading: bool = False) -> list[Chain]:
         group = list(layer.inner) if isinstance(layer, Residual) else [layer]
         product = isinstance(group[0], Dense)
         if product or not found:
-            number = (found[-1].l if found else 0) + product
-            found.append(Chain(number, rows, "", group, isinstance(layer, Residual), known, fading))
+            number = found[-1].l if found else 0
+            found.append(
+                Chain(number + 1 if product else number, rows, "", group, isinstance(layer, Residual), known, fading)
+            )
         else:
             found[-1].layers += group
     return found
+
+
+def _where(chain: Chain) -> str:
+    """What a group of layers is called."""
+    return f"Layer {chain.l}" if chain.l else "Inputs"
 
 
 def chains(network: Network, rows: int) -> list[Chain]:
@@ -103,15 +110,15 @@ class _Step:
             chain.source = symbol
             lines = [*self._parameters(chain), *chain.forward()]
             symbol = chain.output
-            title = f"Layer {chain.l}, forward: {self._describe(chain)}" if chain.l else "Inputs, forward"
-            yield Section(title, tuple(lines))
+            more = f": {self._describe(chain)}" if chain.l else ""
+            yield Section(f"{_where(chain)}, forward{more}", tuple(lines))
         yield Section(f"Loss: {self.loss.name}", tuple(self._loss(symbol)))
         error = f"Delta[{self.products}]"
         for chain in reversed(self.groups):
             lines, error = chain.backward(error)
             if chain.l and chain.source == "X":
                 lines.append(Equation("dX", error, (self.rows, self.network.architecture.inputs), ONLY))
-            yield Section(f"{f'Layer {chain.l}' if chain.l else 'Inputs'}, backward", tuple(lines))
+            yield Section(f"{_where(chain)}, backward", tuple(lines))
         yield Section("Gradient", tuple(self._gradient()))
         yield Section(f"Learning rate: {self.config.schedule.name}", tuple(self._rate()))
         yield Section(f"Update: {self.config.optimizer.name}", tuple(self._update()))

@@ -165,7 +165,8 @@ class _Recorder:
         symbol = "X"
         for chain in groups(self.network, 1):
             chain.source = symbol
-            self.inputs |= {chain.l: symbol} if chain.l else {}
+            if chain.l:
+                self.inputs[chain.l] = symbol
             chain.forward()
             outputs = [*(chain.inputs[layer.index] for layer in chain.layers[1:]), chain.inner]
             if chain.residual:

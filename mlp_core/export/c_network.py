@@ -233,3 +233,6 @@ class Calls(Lines):
 
     def visit_RmsNorm(self, one: op.RmsNorm) -> None:
         self.call("rms_norm", *self.tables(gain=one.gain), number(one.eps))
+
+    def visit_Dropout(self, one: op.Dropout) -> None:
+        """Nothing when predicting."""

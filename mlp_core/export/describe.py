@@ -227,7 +227,7 @@ def _quantities(model: Model) -> list[Told]:
     outputs = model.network.architecture.outputs
     everything = tuple(range(outputs))
     if isinstance(loss, Quantile):
-        places = np.array([everything])
+        places = np.array([everything])  # told by their numbers, which of them are which
         made = {"prediction": loss.point(np, places), **loss.further(places)}
         return [
             (name, _names(targets, name), (op.Take(tuple(of[0].tolist())), *_unscaled(target)))

@@ -132,6 +132,9 @@ class Network(Lines):
         (gain,) = self.take(gain=one.gain)
         self.line(f"A = A / np.sqrt((A * A).mean(axis=1, keepdims=True) + {one.eps!r}) * {gain}")
 
+    def visit_Dropout(self, one: op.Dropout) -> None:
+        """Nothing when predicting."""
+
 
 LOAD = '''
 def load():

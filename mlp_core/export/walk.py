@@ -48,6 +48,3 @@ class Lines(Walk):
 
     def line(self, *text: str) -> None:
         self.lines += [f"    {line}" for line in text]
-
-    def visit_Dropout(self, one: op.Dropout) -> None:
-        """Nothing when predicting."""

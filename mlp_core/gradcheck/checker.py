@@ -312,5 +312,5 @@ class _Check:
 
     def _result(self, part: _Part, found: Comparison, index: tuple[int, ...] | None, probe: str) -> TensorResult:
         verdict, numbers = PASS if found.within(self.tolerance) else FAIL, (found.analytic, found.numeric)
-        cover = part.coverage
-        return TensorResult(part.name, cover.shape, cover.checked, found.error, index, *numbers, verdict, probe)
+        covered = part.coverage
+        return TensorResult(part.name, covered.shape, covered.checked, found.error, index, *numbers, verdict, probe)

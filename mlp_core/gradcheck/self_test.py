@@ -109,13 +109,14 @@ def _plant(bug: Bug, seed: int) -> Outcome:
 
 def _break(checker: Bug, seed: int) -> Outcome:
     """A broken checker is caught when it does not say of a bug (or a clean model) what the sound one says."""
-    sound = _verdict(checker.model, seed)
+    lets = checker.model
+    sound = _verdict(lets, seed)
     try:
         with checker.planted():
-            broken = _verdict(checker.model, seed)
+            broken = _verdict(lets, seed)
     except Exception as error:  # a checker that breaks down has not passed anything
         return Outcome(checker.name, True, f"{type(error).__name__}")
-    return Outcome(checker.name, broken != sound, checker.model)
+    return Outcome(checker.name, broken != sound, lets)
 
 
 def _verdict(lets: str, seed: int) -> tuple[bool, bool]:

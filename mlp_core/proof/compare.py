@@ -92,7 +92,7 @@ def tensors(state: State, network: Network) -> dict[str, Any]:
 
 
 Walks = Callable[[], list[State]]
-"""Walks beside the right one, made when somebody asks how much rounding matters."""
+"""Walks beside the right one, made when somebody asks how much rounding matters: once, and the same every time."""
 
 
 def compare_states(

@@ -19,7 +19,7 @@
 #include "plain.c"
 
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLLED _Pragma("GCC unroll 32")
+#define UNROLLED _Pragma("GCC unroll 32") /* more than the longest series: a loop in a loop would be no vectors */
 #if defined __clang__
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else

@@ -3,7 +3,8 @@
  *
  * The functions are written without branches and calls, so that loops of them become vectors. FMA(a, b, c) is a b + c,
  * rounded once where the processor can: written out, and never left to the compiler, so that the bits of a result do
- * not depend on how a loop was cut.
+ * not depend on how a loop was cut. OWN(name) is the library's function for this type, INTRINSIC(name) the processor's
+ * instruction for vectors of it.
  */
 #undef REAL
 #undef FN
@@ -53,7 +54,7 @@ INLINE REAL FN(power)(REAL x, REAL *q)
     REAL t = FMA(x, (REAL)1.4426950408889634, magic), k = t - magic, scale, s;
     REAL r = FMA(k, (REAL)-0.693145751953125, x);
     BITS bits;
-    double factorial = DOUBLE ? 6227020800.0 : 5040.0; /* of 13 or 7, where the series ends */
+    double factorial = DOUBLE ? 6227020800.0 : 5040.0; /* of 13 or 7, where the series ends; exact, as those below it */
     r = FMA(k, (REAL)-1.4286068203094173e-06, r);
     memcpy(&bits, &t, sizeof bits);
     bits = (BITS)((DOUBLE ? (uint64_t)bits + 1023 : (uint32_t)bits + 127) << (DOUBLE ? 52 : 23));

@@ -144,7 +144,7 @@ class StepProgram:
         return mixed[0], mixed[1], None if w is None else mixed[2][:, 0]
 
     def _check(self, rows: int) -> Labelled:
-        """The losses and penalties are added up."""
+        """The losses and penalties are added up; a step whose sum is no finite number goes no further."""
         terms = rows + sum(len(self._parameters.values[name]) for name in self._changes.penalised)
         return "check", (do.CHECK, terms)
 

@@ -1,5 +1,6 @@
 /* Sums along a row, in a fixed order that can be done as vectors: eight in turn, then these. */
 
+/* Of x[i] y[i], or of x[i] alone, where `products` is false and there is no y. */
 INLINE double FN(sum_in_eights)(const bool products, const REAL *x, const REAL *y, word count)
 {
     double part[8] = {0};

@@ -28,7 +28,7 @@
 #define SAME(l, x) x
 #define NUMBER(l, x) l
 #define LEFT(l, s) ((l) & (s) ? LANES + ((l) & ~(s)) : ((l) & ~(s)))
-#define RIGHT(l, s) (LEFT(l, s) + (s) % LANES) /* no step is as long as a vector */
+#define RIGHT(l, s) (LEFT(l, s) + (s) % LANES) /* a step as long as a vector is never taken: % keeps its places valid */
 #endif
 
 #undef EACH

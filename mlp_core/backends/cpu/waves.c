@@ -16,7 +16,7 @@ INLINE void FN(wave)(VEC t, VEC *cosine, VEC *sine)
     const VEC r = FN(add_product)(held - magic, FN(everywhere)((REAL)-0.5), t), z = r * (REAL)6.2831853071795864769;
     const VEC y = z * z;
     const LANE_NUMBERS odd = (LANE_NUMBERS)held << (8 * SIZE - 1);
-    double factorial = DOUBLE ? -1124000727777607680000.0 : 479001600.0; /* of 2 k, times (-1)^k */
+    double factorial = DOUBLE ? -1124000727777607680000.0 : 479001600.0; /* of 2 k, times (-1)^k; exact up to that of 22 */
     VEC c = FN(everywhere)((REAL)(1 / factorial));
     VEC s = FN(everywhere)((REAL)(1 / (factorial * (DOUBLE ? 23 : 13))));
     UNROLLED for (int k = DOUBLE ? 10 : 5; k >= 0; k--) {

@@ -14,28 +14,29 @@ Wrong = Callable[..., Any]
 @dataclass(frozen=True)
 class Bug:
     """In place of `owner.attribute` stands `wrong`, which is given the right one, and then what that is given; of a
-    number, another one. `model` names the specimen that must fail then.
+    number, another one. `model` names the specimen that must fail then; of a fault of the checker, the bug that it lets
+    through.
 
-    `slip` is the number of the slip in the article that this is, where it is one.
+    `family` sorts bugs, `slip` is the number of the slip in the article that this is, where it is one.
     """
 
     family: str
     name: str
     owner: Any
     attribute: str
-    wrong: Any
+    wrong: Wrong | float
     model: str = "plain"
     slip: int | None = None
 
     def planted(self) -> AbstractContextManager[None]:
         """The engine with this bug in it; as it was afterwards, whatever happens."""
-        right = getattr(self.owner, self.attribute)
-        if not callable(right):
-            return replaced(self.owner, self.attribute, self.wrong)
+        right, made = getattr(self.owner, self.attribute), self.wrong
+        if not callable(made):
+            return replaced(self.owner, self.attribute, made)
 
         @functools.wraps(right)
         def wrong(*arguments: Any, **more: Any) -> Any:
-            return self.wrong(right, *arguments, **more)
+            return made(right, *arguments, **more)
 
         return replaced(self.owner, self.attribute, wrong)
 
