@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HELP = "Measure a trained model: metrics per split, by class and by group; calibrate it, choose its threshold."
 _REQUIREMENT = re.compile(r"\s*(\w[\w -]*(?:\([\d.]+\))?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 CLASSES_LISTED = 40
-CALIBRATIONS = ("temperature", "platt")
+CALIBRATIONS = ("temperature", "platt")  # as eval.calibrate has them; the config is not read for an error
 
 
 def evaluate(

@@ -35,6 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
+    """Once more: what a test needs may have drawn, and is made by the first one only."""
     pytest_runtest_setup(item)
 
 

@@ -198,7 +198,7 @@ class EnsembleEvaluator:
         return self.members[0].log
 
     def evaluate(self, split: Split, names: Sequence[str], world: World = ALONE) -> Evaluation:
-        """The named metrics of the average, and the mean of the members' losses."""
+        """The named metrics of the average, and the mean of the members' losses; in a world of one."""
         found = [one.evaluate(part, []) for one, part in zip(self.members, self._splits(split), strict=True)]
         first = found[0].outcome
         P = self.calibration.apply(np.mean([one.outcome.P for one in found], axis=0), self.kind)
